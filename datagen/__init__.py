@@ -1,0 +1,1 @@
+"""Golden reports and controlled degradations of them, written by a language model."""

@@ -1,0 +1,1 @@
+"""Blind scores for reports, agreement between judges, and validation of a scored data set."""

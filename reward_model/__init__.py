@@ -1,0 +1,52 @@
+"""Multi-dimensional reward models for RLHF: say *what* is good, not only which is better.
+
+Public names load on first use, so that `import reward_model` never imports torch by itself.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from reward_model.data import (
+        MultiDimRewardDataset,
+        PairwiseMultiDimDataset,
+        get_label_distribution,
+    )
+    from reward_model.model import MultiDimRewardConfig, MultiDimRewardModel
+    from reward_model.rubric import Rubric, load_rubric
+    from reward_model.scorer import RewardScorer, Score
+    from reward_model.train import MultiDimRewardTrainer
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "MultiDimRewardConfig": "reward_model.model",
+    "MultiDimRewardDataset": "reward_model.data",
+    "MultiDimRewardModel": "reward_model.model",
+    "MultiDimRewardTrainer": "reward_model.train",
+    "PairwiseMultiDimDataset": "reward_model.data",
+    "RewardScorer": "reward_model.scorer",
+    "Rubric": "reward_model.rubric",
+    "Score": "reward_model.scorer",
+    "get_label_distribution": "reward_model.data",
+    "load_rubric": "reward_model.rubric",
+}
+
+__all__ = [
+    "MultiDimRewardConfig",
+    "MultiDimRewardDataset",
+    "MultiDimRewardModel",
+    "MultiDimRewardTrainer",
+    "PairwiseMultiDimDataset",
+    "RewardScorer",
+    "Rubric",
+    "Score",
+    "get_label_distribution",
+    "load_rubric",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'reward_model' has no attribute {name!r}")

@@ -1,0 +1,137 @@
+"""What a language model is here: one request in, one reply or one classified failure out."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from reward_model.records import UserError, digest
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ChatMessage(_Record):
+    """One message of a request."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class Request(_Record):
+    """Everything that decides what a model answers; its digest is the key of the ledger."""
+
+    messages: tuple[ChatMessage, ...]
+    temperature: float | None = None
+    """None leaves the provider's default."""
+    max_tokens: int | None = None
+    seed: int | None = None
+    """Sent to providers that take one; part of the key everywhere."""
+    json_schema: dict[str, Any] | None = None
+    """Ask for a JSON object of this schema, as strictly as the provider can."""
+    top_logprobs: int | None = None
+    """Ask for the alternatives of each token, where the provider has them."""
+    sample: int = 0
+    """Number of this draw; the same request with another number is another call."""
+
+    def key(self, model: str, base_url: str = "") -> str:
+        """Fingerprint of the call: this request, to this model, at this address."""
+        return digest([model, base_url, self.model_dump(mode="json")], 24)
+
+
+class Usage(_Record):
+    """Tokens as the provider counts them."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    """Includes reasoning tokens."""
+    reasoning_tokens: int = 0
+    cached_tokens: int = 0
+
+
+class Token(_Record):
+    """One token of the reply and the alternatives it was drawn from."""
+
+    text: str
+    logprob: float
+    top: tuple[tuple[str, float], ...] = ()
+
+
+class Reply(_Record):
+    """What came back."""
+
+    text: str
+    model: str
+    """The name the server returned."""
+    finish_reason: str = "stop"
+    """`stop`, or `length` when the token limit cut the text."""
+    usage: Usage = Usage()
+    latency_s: float = 0.0
+    tokens: tuple[Token, ...] | None = None
+
+
+class LLMError(Exception):
+    """A call that gave no reply; the message never holds a key, a prompt or a reply."""
+
+
+class RetryableError(LLMError):
+    """May work later: rate limit, overload, time-out, dropped connection, garbage."""
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None, rate: bool = False):
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+        """What the server asked for."""
+        self.rate = rate
+        """It was a rate limit: slow down."""
+
+
+class RefusedError(LLMError):
+    """The provider will not answer this content; final for this record."""
+
+
+class FatalError(LLMError):
+    """No call can work: wrong key, no money, unknown model. Stop at once."""
+
+
+class LLM(Protocol):
+    """A model behind an API, or one that stands in its place."""
+
+    @property
+    def name(self) -> str:
+        """`provider:model`, as given on the command line."""
+
+    @property
+    def base_url(self) -> str:
+        """Where calls go; empty for a model without a network."""
+
+    async def complete(self, request: Request) -> Reply:
+        """Answer once, without retrying.
+
+        Raises:
+            RetryableError, RefusedError, FatalError: as they say.
+        """
+
+    async def close(self) -> None:
+        """Let go of connections."""
+
+
+def split_model(name: str) -> tuple[str, str]:
+    """`provider:model` in two.
+
+    >>> split_model("dashscope:qwen-plus"), split_model("offline")
+    (('dashscope', 'qwen-plus'), ('offline', ''))
+
+    Raises:
+        UserError: the provider is not known.
+    """
+    provider, _, model = name.partition(":")
+    if provider not in {"openai", "dashscope", "offline", "scripted"}:
+        raise UserError(
+            f"unknown model {name!r}",
+            expected="offline, openai:MODEL or dashscope:MODEL",
+        )
+    if provider in {"openai", "dashscope"} and not model:
+        raise UserError(f"no model name in {name!r}", expected=f"{provider}:MODEL")
+    return provider, model

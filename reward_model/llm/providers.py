@@ -1,0 +1,24 @@
+"""From `provider:model` to a model; each provider is imported only when it is asked for."""
+
+from __future__ import annotations
+
+from reward_model.llm.base import LLM, split_model
+from reward_model.records import UserError
+
+
+def open_llm(name: str, *, base_url: str | None = None) -> LLM:
+    """Open a model by its `provider:model` name. Keys come from the environment only.
+
+    Args:
+        base_url: address of an OpenAI-compatible server; None takes the SDK's own default or
+            environment variable.
+
+    Raises:
+        UserError: unknown provider, or its key is not in the environment.
+    """
+    provider, model = split_model(name)
+    if provider == "offline":
+        from reward_model.llm.offline import OfflineLLM
+
+        return OfflineLLM()
+    raise UserError(f"provider {provider} of {model} is not available yet", expected="offline")

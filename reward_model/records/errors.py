@@ -1,0 +1,82 @@
+"""What a person is told when something is wrong, and which exit code says it.
+
+Exit codes: 0 done; 1 the check found problems; 2 wrong use or wrong input, with one line that says
+what was found, what was expected and how to mend it; 3 stopped early with the work saved.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+
+class UserError(Exception):
+    """Wrong use or wrong input; the message is complete and needs no traceback (exit code 2).
+
+    Args:
+        found: what is there, as a clause: ``"level 5 in scores.chosen.depth"``.
+        expected: what should be there: ``"an integer from 0 to 4 or null"``.
+        mend: what to do about it, if that is not plain from `expected`.
+        path: the file it was found in.
+        line: 1-based line in that file.
+
+    >>> print(UserError("level 5", expected="an integer from 0 to 4", path="a.jsonl", line=7))
+    a.jsonl, line 7: found level 5; expected an integer from 0 to 4
+    """
+
+    def __init__(
+        self,
+        found: str,
+        *,
+        expected: str = "",
+        mend: str = "",
+        path: str | os.PathLike[str] | None = None,
+        line: int | None = None,
+    ) -> None:
+        self.found, self.expected, self.mend = found, expected, mend
+        self.path = None if path is None else Path(path)
+        self.line = line
+        where = "" if path is None else os.fspath(path)
+        if line is not None:
+            where = f"{where}, line {line}" if where else f"line {line}"
+        parts = [f"found {found}" if where or expected else found]
+        if expected:
+            parts.append(f"expected {expected}")
+        if mend:
+            parts.append(mend)
+        super().__init__((f"{where}: " if where else "") + "; ".join(parts))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (self.found, self.expected, self.mend, self.path, self.line)
+
+
+def _rebuild(
+    found: str, expected: str, mend: str, path: Path | None, line: int | None
+) -> UserError:
+    return UserError(found, expected=expected, mend=mend, path=path, line=line)
+
+
+class Stopped(Exception):  # noqa: N818 - not an error: the work so far is saved
+    """Stopped early with the work saved; the same command goes on (exit code 3)."""
+
+
+def explain_os_error(error: OSError, path: str | os.PathLike[str] | None = None) -> UserError:
+    """Turn an operating system error into words.
+
+    >>> print(explain_os_error(FileNotFoundError(2, "No such file", "pairs.jsonl")))
+    pairs.jsonl: found no such file or folder; expected an existing one; check the spelling
+    """
+    name = path if path is not None else error.filename
+    known = {
+        errno.ENOENT: ("no such file or folder", "an existing one", "check the spelling"),
+        errno.EISDIR: ("a folder", "a file", "name a file inside it"),
+        errno.ENOTDIR: ("a file where a folder is needed", "a folder", "choose another place"),
+        errno.EACCES: ("no right to read or write it", "", "change its permissions or its place"),
+        errno.EPERM: ("no right to read or write it", "", "change its permissions or its place"),
+        errno.EROFS: ("a read-only file system", "", "choose a place that can be written"),
+        errno.ENOSPC: ("no space left on the disk", "", "free some space and run it again"),
+        errno.EDQUOT: ("the disk quota used up", "", "free some space and run it again"),
+    }
+    found, expected, mend = known.get(error.errno or 0, (str(error), "", ""))
+    return UserError(found, expected=expected, mend=mend, path=name if name else None)

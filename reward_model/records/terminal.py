@@ -1,0 +1,114 @@
+"""The terminal: one console on stderr, progress bars, and errors turned into exit codes."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from reward_model.records.errors import Stopped, UserError, explain_os_error
+
+if TYPE_CHECKING:
+    import typer
+    from rich.console import Console
+    from rich.progress import Progress
+
+
+def console() -> Console:
+    """Where words for people go: stderr, so that stdout stays clean for programs."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+
+
+def progress(*, transient: bool = False) -> Progress:
+    """A bar with rate, time left and a free text field `note` (cost, failures so far).
+
+    Use: ``task = bar.add_task("pairs", total=n, note="")``, then
+    ``bar.update(task, advance=1, note="2 failed, $0.41")``.
+    """
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        SpinnerColumn,
+        Task,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text("" if speed is None else f"{speed:,.1f}/s")
+
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        Rate(),
+        TimeElapsedColumn(),
+        TextColumn("eta"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=console(),
+        transient=transient,
+    )
+
+
+def run(app: typer.Typer) -> None:
+    """Run a command line and leave with the exit code that design promises.
+
+    0 done; 1 problems found; 2 wrong use or input; 3 stopped early with the work saved.
+    """
+    import signal
+
+    # A polite kill ends like Ctrl-C: files are left whole and the message says how to go on.
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        code = app(standalone_mode=False)
+    except UserError as error:
+        _fail(str(error))
+        code = 2
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            code = 0
+        else:
+            _fail(str(explain_os_error(error)))
+            code = 2
+    except Stopped as stop:
+        console().print(f"stopped: {stop}", markup=False)
+        code = 3
+    except KeyboardInterrupt:
+        console().print("interrupted; what was finished is saved: run the same command to go on")
+        code = 3
+    except Exception as error:  # click's own: wrong use shows usage and help
+        code = _click_code(error)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _click_code(error: Exception) -> int:
+    show = getattr(error, "show", None)
+    if callable(show):
+        show()
+        return int(getattr(error, "exit_code", 2))
+    if type(error).__name__ == "Abort":
+        console().print("interrupted; what was finished is saved: run the same command to go on")
+        return 3
+    raise error
+
+
+def _fail(message: str) -> None:
+    console().print(f"[bold red]error:[/] {_escape(message)}", soft_wrap=True)
+
+
+def _escape(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

@@ -1,0 +1,19 @@
+"""Paths and small parts that several test modules share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of real data sets outside the project; tests that need it are skipped without it."""
+    folder = Path(os.environ.get("REWARD_TEST_DATA", ROOT.parent / "shared" / "data"))
+    if not (folder / "finreport_pairs_0to4.jsonl").exists():
+        pytest.skip(f"no real data sets in {folder}; set REWARD_TEST_DATA to their folder")
+    return folder
