@@ -1,0 +1,156 @@
+"""`reward-model`: labels, train, evaluate, score, doctor, quickstart.
+
+Each command only reads its flags here and hands over; torch and transformers are imported inside
+the commands that need them, so `--help` stays fast.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from reward_model.records.terminal import run
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Train, measure and use multi-dimensional reward models.",
+)
+
+Scored = Annotated[Path, typer.Argument(help="Scored pairs or single responses (JSONL).")]
+RubricOption = Annotated[
+    str | None,
+    typer.Option("--rubric", help="Name of a shipped rubric or path of a TOML file."),
+]
+JsonOption = Annotated[
+    str | None, typer.Option("--json", help="Write the result as JSON to a file, or - for stdout.")
+]
+
+
+@app.command()
+def labels(scored: Scored, rubric: RubricOption = None, json: JsonOption = None) -> None:
+    """Show how the labels of SCORED are distributed, by dimension and side."""
+    from reward_model.labels import report
+
+    report(scored, rubric=rubric, json_to=json)
+
+
+@app.command()
+def train(
+    scored: Scored,
+    base_model: Annotated[
+        str | None,
+        typer.Option(help="Local folder, hub id, or 'tiny' (built in place from the texts)."),
+    ] = None,
+    output_dir: Annotated[Path | None, typer.Option(help="Folder to write to.")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file with any setting.")] = None,
+    rubric: RubricOption = None,
+    eval_file: Annotated[
+        Path | None, typer.Option(help="Validate on this file instead of a share of SCORED.")
+    ] = None,
+    epochs: Annotated[float | None, typer.Option(help="Passes over the training texts.")] = None,
+    learning_rate: Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Texts a step and device.")] = None,
+    max_length: Annotated[int | None, typer.Option(help="Tokens of prompt + response.")] = None,
+    pooling: Annotated[str | None, typer.Option(help="mean, cls or last.")] = None,
+    head: Annotated[str | None, typer.Option(help="multi (one a dimension) or shared.")] = None,
+    evidence: Annotated[str | None, typer.Option(help="none or checks.")] = None,
+    eval_share: Annotated[
+        float | None, typer.Option(help="Share of groups to validate on.")
+    ] = None,
+    test_share: Annotated[
+        float | None, typer.Option(help="Share of groups kept for a test.")
+    ] = None,
+    class_weights: Annotated[str | None, typer.Option(help="none or balanced.")] = None,
+    label_smoothing: Annotated[float | None, typer.Option(help="0 to below 1.")] = None,
+    patience: Annotated[
+        int | None, typer.Option(help="Stop after this many evaluations without gain; 0: never.")
+    ] = None,
+    best_metric: Annotated[
+        str | None, typer.Option(help="qwk, loss, accuracy or pair_accuracy on validation.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of split, weights and order.")] = None,
+    resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint.")] = False,
+) -> None:
+    """Train a reward model on SCORED and keep its best checkpoint in OUTPUT_DIR/best."""
+    flags: dict[str, Any] = {
+        "base_model": base_model,
+        "rubric": rubric,
+        "eval_file": eval_file,
+        "epochs": epochs,
+        "learning_rate": learning_rate,
+        "batch_size": batch_size,
+        "max_length": max_length,
+        "pooling": pooling,
+        "head": head,
+        "evidence": evidence,
+        "eval_share": eval_share,
+        "test_share": test_share,
+        "class_weights": class_weights,
+        "label_smoothing": label_smoothing,
+        "patience": patience,
+        "best_metric": best_metric,
+        "seed": seed,
+    }
+    from reward_model.train_config import resolve
+
+    settings = resolve(scored, output_dir, config, flags)
+    from reward_model.train import train as start
+
+    start(settings, resume=resume)
+
+
+@app.command()
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="Folder of a trained model.")],
+    scored: Scored,
+    json: JsonOption = None,
+    html: Annotated[Path | None, typer.Option(help="Write a page with plots.")] = None,
+) -> None:
+    """Measure MODEL on SCORED beside simple baselines."""
+    raise NotImplementedError
+
+
+@app.command()
+def score(
+    model: Annotated[Path, typer.Argument(help="Folder of a trained model.")],
+    texts: Annotated[Path | None, typer.Argument(metavar="[IN.jsonl]")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where to write the scores (JSONL).")] = None,
+    prompt: Annotated[str, typer.Option(help="Prompt of one response.")] = "",
+    response: Annotated[str | None, typer.Option(help="One response to score.")] = None,
+    json: JsonOption = None,
+) -> None:
+    """Score responses: expected level, probabilities and uncertainty a dimension, one reward."""
+    raise NotImplementedError
+
+
+@app.command()
+def doctor(
+    target: Annotated[Path, typer.Argument(metavar="MODEL|FILE")],
+    json: JsonOption = None,
+) -> None:
+    """Look for what usually goes wrong with a model folder or a file of pairs."""
+    raise NotImplementedError
+
+
+@app.command()
+def quickstart(
+    fields: Annotated[str | None, typer.Option(help="Fields, separated by commas.")] = None,
+    pairs: Annotated[int, typer.Option(min=1, help="Pairs to generate.")] = 300,
+    language: Annotated[str, typer.Option(help="zh or en.")] = "zh",
+    seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
+    base_model: Annotated[str, typer.Option(help="Folder, hub id or 'tiny'.")] = "tiny",
+    out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("outputs/quickstart"),
+) -> None:
+    """Run the whole flow on the embedded writer and judge: no key, no network."""
+    from reward_model.quickstart import run as start
+
+    start(fields=fields, pairs=pairs, language=language, seed=seed, base_model=base_model, out=out)
+
+
+def main() -> None:
+    """Entry point of the `reward-model` script."""
+    run(app)
