@@ -72,6 +72,7 @@ def explain_os_error(error: OSError, path: str | os.PathLike[str] | None = None)
         errno.ENOENT: ("no such file or folder", "an existing one", "check the spelling"),
         errno.EISDIR: ("a folder", "a file", "name a file inside it"),
         errno.ENOTDIR: ("a file where a folder is needed", "a folder", "choose another place"),
+        errno.EEXIST: ("a file where a folder is needed", "a folder", "choose another place"),
         errno.EACCES: ("no right to read or write it", "", "change its permissions or its place"),
         errno.EPERM: ("no right to read or write it", "", "change its permissions or its place"),
         errno.EROFS: ("a read-only file system", "", "choose a place that can be written"),
