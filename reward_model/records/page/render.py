@@ -1,0 +1,111 @@
+"""Fill a page template: everything escaped, every script and style allowed by its own hash.
+
+The content security policy lets nothing run that was not shipped with the package, so a report
+quoted in a page stays text even if an escape were missed.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from functools import lru_cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+BASE = "reward_model.records.page"
+
+
+def render(package: str, name: str, /, *, data: Any = None, **context: Any) -> str:
+    """The page `package/templates/NAME.html.j2` filled with `context`.
+
+    `NAME.css` and `NAME.js` beside the template come after the shared ones. `data` (any JSON value)
+    is put in the page for the script, which reads it with `pageData()`. The template gets the
+    filters `number` (`{{ x|number(2) }}`, a dash for None), `percent` and `svg` (a `Plot`).
+    """
+    styles = [_asset(BASE, "base.css"), _asset(package, f"{name}.css")]
+    scripts = [_asset(BASE, "base.js"), _asset(package, f"{name}.js")]
+    style, script = ("\n".join(part for part in parts if part) for parts in (styles, scripts))
+    return (
+        _environment(package)
+        .get_template(f"{name}.html.j2")
+        .render(
+            **context,
+            page_style=_Safe(style),
+            page_script=_Safe(script),
+            page_policy=_policy(style, script),
+            page_data=None if data is None else _Safe(json_island(data)),
+        )
+    )
+
+
+def json_island(value: Any) -> str:
+    r"""JSON that can stand inside a <script> element whatever texts it holds.
+
+    >>> json_island("</script><!-- &")
+    '"\\u003c/script\\u003e\\u003c!-- \\u0026"'
+    """
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+class _Safe(str):
+    """Text of ours that the template must not escape."""
+
+    __slots__ = ()
+
+    def __html__(self) -> str:
+        return str(self)
+
+
+def _policy(style: str, script: str) -> str:
+    def allow(text: str) -> str:
+        digest = hashlib.sha256(text.encode()).digest()
+        return f"'sha256-{base64.b64encode(digest).decode()}'"
+
+    return (
+        f"default-src 'none'; script-src {allow(script)}; style-src {allow(style)}; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _asset(package: str, name: str) -> str:
+    file = files(package) / "templates" / name
+    return file.read_text("utf-8").strip() if file.is_file() else ""
+
+
+@lru_cache
+def _environment(package: str) -> Environment:
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+
+    from reward_model.records.page.plots import Plot
+
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=ChoiceLoader([PackageLoader(package), PackageLoader(BASE)]),
+    )
+
+    def svg(drawing: Plot) -> _Safe:
+        return _Safe(drawing.svg)
+
+    environment.filters |= {"number": _number, "percent": _percent, "svg": svg}
+    return environment
+
+
+def _number(value: float | None, digits: int = 2) -> str:
+    """A number for a table; a dash where there is none."""
+    if value is None:
+        return "–"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.{digits}f}"
+
+
+def _percent(value: float | None, digits: int = 0) -> str:
+    return "–" if value is None else f"{100 * value:.{digits}f}%"
