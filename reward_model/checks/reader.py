@@ -1,0 +1,208 @@
+"""From the tables of a prompt to figures: which cell is which item, period, measure and scope."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from reward_model.checks.columns import Header, Measure, Scope, read_header, scope_of
+from reward_model.checks.facts import Figure
+from reward_model.checks.items import Item
+from reward_model.checks.numbers import Number, fold, parse_number
+from reward_model.checks.periods import Period, find_periods, parse_period
+from reward_model.checks.tables import Cell, Table, currency_in, flatten, is_data, read_tables
+
+_CURRENT = re.compile(r"(?:当前期|报告期|本期)\s*[:：]\s*(\d{6}|(?:19|20)\d{2}年?(?:\d{1,2}月)?)")
+_RATIO_LABEL = re.compile(r"率|比例|占比|天数|次数|倍数|人数|\bratios?\b|\bmargin|percent|%|days|number of|\brates?\b|\byield|headcount|employees", re.I)  # fmt: skip
+_PER_SHARE = re.compile(r"每股|per share|\beps\b|per diluted|per basic", re.I)
+_SAMPLE = re.compile(r"示例|样例|模板|\bexample|\btemplate|\bsample", re.I)
+_TOTAL = re.compile(r"^(?:合计|总计|全年|total|full year)$", re.I)
+_QUANTITY = re.compile(r"数量|quantity|shares|units", re.I)
+
+cell_number = lru_cache(maxsize=1 << 16)(parse_number)
+
+
+def read_figures(prompt: str) -> tuple[list[Figure], str, Period | None]:
+    """All figures of a prompt, the currency it names and the period it calls current."""
+    flat = flatten(prompt)
+    match = _CURRENT.search(flat)
+    current = parse_period(match[1]) if match else None
+    figures: list[Figure] = []
+    currency = ""
+    tables = list(read_tables(flat, flat=True))
+    # A fenced table among others is a sample of the layout asked for.
+    if any(not t.fenced for t in tables):
+        tables = [t for t in tables if not t.fenced]
+    for table in tables:
+        figures.extend(_figures(table, current))
+        currency = currency or table.currency
+    if not currency:
+        sample = flat[:20000]
+        currency = currency_in(sample) or ("CNY" if re.search(r"[\u4e00-\u9fff]", sample) else "")
+    return figures, currency, current
+
+
+def _fix_dates(headers: list[Header]) -> list[Period | None]:
+    """Column periods; days that differ by the year alone (balance sheets) stand for years."""
+    dated = [h.period for h in headers if h.dated and h.period]
+    same = len({p.end_month for p in dated}) == 1 and len(dated) == sum(h.period is not None for h in headers)  # fmt: skip
+    if dated and same and len(set(dated)) > 1:
+        return [Period.of_year(h.period.year) if h.period else None for h in headers]
+    return [h.period for h in headers]
+
+
+def _figures(table: Table, current: Period | None) -> list[Figure]:
+    heading = read_header(table.headings[-1]) if table.headings else None
+    headers = [read_header(c) for c in table.columns]
+    body = table.rows[table.header :]
+    if not body:
+        return []
+    periods = _fix_dates(headers)
+    roles = [_role(h, j, body) for j, h in enumerate(headers)]
+    width = max(len(r) for r in body)
+    roles += ["data"] * (width - len(roles))
+    if any(_SAMPLE.search(h) for h in table.headings):
+        return []
+    surroundings = " ".join((*table.headings, table.caption[-200:]))
+    background = scope_of(" ".join(table.headings[-3:]))
+    if background not in {"benchmark", "budget"}:
+        background = scope_of(table.caption[-60:]) if "预算" in table.caption[-60:] else ""
+    around: Period | None = None
+    if not any(periods) and "period" not in roles:
+        found = find_periods(surroundings)
+        around = found[-1][2] if found and len({p for *_, p in found}) == 1 else current
+    subject = heading if heading and (heading.item or "period" in roles) else None
+    where = table.headings[-1] if table.headings else table.caption.split("\n")[-1][:60]
+    figures: list[Figure] = []
+    group = ""
+    for row in body:
+        label, row_period, year = _row_label(row, roles)
+        if label and not any(is_data(c.text) for c in row[1:]):
+            group = label
+        row_header = read_header(label) if label else None
+        if row_header and row_header.period and not row_header.item and row_period is None:
+            row_period = row_header.period
+        scope_left: Scope = ""
+        for j, cell in enumerate(row):
+            if roles[j] != "data" or not cell.text:
+                continue
+            number = cell_number(cell.text)
+            header = headers[j] if j < len(headers) else None
+            if header and not header.measured:
+                scope_left = header.scope
+            if number is None:
+                continue
+            period = row_period or (periods[j] if j < len(periods) else None)
+            if period is None and header is not None and year:
+                period = Period.of_year(year) if _TOTAL.match(header.label) else parse_period(header.text, year)  # fmt: skip
+            figure = _figure(
+                number, table, header, row_header, subject, period or around, background or scope_left,
+                f"{where} / {group + ': ' if group and group != label else ''}{label or ''} / {header.text if header else ''}",
+            )  # fmt: skip
+            if figure is not None:
+                figures.append(figure)
+    return figures
+
+
+def _role(header: Header, j: int, body: list[list[Cell]]) -> str:
+    if header.role == "period" or header.role == "code":
+        return header.role
+    cells = [row[j].text for row in body[:6] if j < len(row) and row[j].text]
+    numeric = sum(cell_number(c) is not None for c in cells)
+    if header.role == "label":
+        return "label" if numeric * 2 <= len(cells) or j == 0 else "data"
+    if j == 0 and not header.period and not header.item:
+        return "label" if numeric < len(cells) or not cells else "data"
+    if cells and not numeric and not header.period and any(parse_period(c) for c in cells) and "期" in header.text:  # fmt: skip
+        return "label"
+    return "data"
+
+
+def _row_label(row: list[Cell], roles: list[str]) -> tuple[str, Period | None, int | None]:
+    label, period, year = "", None, None
+    for j, cell in enumerate(row):
+        if not cell.text:
+            continue
+        if roles[j] == "period":
+            period = parse_period(cell.text) or period
+        elif roles[j] == "label":
+            found = parse_period(cell.text)
+            if found and "期" not in label and any(ch in cell.text for ch in "年0123456789") and len(cell.text) < 16 and not read_header(cell.text).item and label == "":  # fmt: skip
+                year = found.year
+                if len(find_periods(cell.text)) == 1 and "-" not in fold(cell.text):
+                    period = period or found
+                continue
+            label = cell.text
+    return label, period, year
+
+
+def _figure(
+    number: Number, table: Table, header: Header | None, row: Header | None, subject: Header | None,
+    period: Period | None, background: Scope, where: str,
+) -> Figure | None:  # fmt: skip
+    item: Item | None = None
+    source = row
+    if row and row.item:
+        item = row.item
+    elif header and header.item:
+        item, source = header.item, row or header
+    elif subject is not None and (row is None or not row.label):
+        item, source = subject.item, subject
+    label = source.label if source else (header.label if header else "")
+    if not label:
+        return None
+    if item is None and header and header.item is None and subject is None and row is None:
+        label = header.label
+    about = [h for h in (header, row, subject if source is subject else None) if h]
+    measure: Measure = next((h.measure for h in about if h.measured), "value")
+    scope: Scope = next(
+        (h.scope for h in about if h.scope and (h is not row or h.item or "(" in h.text)), ""
+    )
+    scope = scope or background
+    unit, scale = _unit(number, item, label, table, about, measure)
+    value = number.value * scale
+    if unit == "percent" and number.unit == "plain" and scale == 1.0:
+        explicit = any(h.percent for h in about)
+        if explicit or (item is not None and abs(number.value) > 1.0):
+            value, scale = value / 100, 0.01
+    return Figure(
+        item.key if item else None,
+        label,
+        period,
+        value,
+        unit,
+        measure,
+        scope,
+        number.step * scale,
+        where,
+    )
+
+
+def _unit(
+    number: Number,
+    item: Item | None,
+    label: str,
+    table: Table,
+    about: list[Header],
+    measure: Measure,
+) -> tuple[str, float]:
+    """The unit of a cell, and by what its value is still to be multiplied."""
+    if measure in {"yoy", "mom", "change", "share"}:
+        return "percent", 1.0
+    if number.unit in {"percent", "pp"}:
+        return "percent", 1.0
+    if item is not None and item.unit != "money":
+        return item.unit, 1.0
+    if number.unit == "money" and number.word:
+        return "money", 1.0
+    if number.unit in {"times", "days"}:
+        return number.unit, 1.0
+    if item is None:
+        if _PER_SHARE.search(label):
+            return "per_share", 1.0
+        if any(h.percent for h in about):
+            return "percent", 1.0
+        if _RATIO_LABEL.search(label) or any(_QUANTITY.search(h.text) for h in about):
+            return "plain", 1.0
+    scale = next((h.scale for h in reversed(about) if h.scale is not None), None)
+    return "money", table.scale if scale is None else scale

@@ -1,0 +1,404 @@
+"""Tables in a text (Markdown, HTML, CSV) with the headings, captions and units around them.
+
+Every cell keeps its offsets in the original text. HTML is first rewritten, character for
+character, into the shape of a Markdown table, so one reader serves both.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from reward_model.checks.numbers import SCALES, fold, parse_number
+
+
+class Cell(NamedTuple):
+    """One cell: its text without blanks around it, and where that text is."""
+
+    text: str
+    start: int
+    end: int
+
+
+@dataclass(slots=True)
+class Table:
+    """One table and what stands around it."""
+
+    rows: list[list[Cell]]
+    """All rows, header rows first; rows may differ in length."""
+    header: int
+    """How many of them are header rows."""
+    headings: tuple[str, ...] = ()
+    """Headings above it, outermost first."""
+    caption: str = ""
+    """The lines of text between it and the heading or table before it."""
+    scale: float = 1.0
+    """Base units of money per shown unit, from a unit line, caption or heading."""
+    currency: str = ""
+    """ISO code where one is named."""
+    start: int = 0
+    """Offset of the table in the text."""
+    end: int = 0
+    """Offset after it."""
+    fenced: bool = False
+    """Whether it stands in a code fence, as samples in instructions do."""
+    columns: list[str] = field(default_factory=list)
+    """One joined header text a column."""
+
+
+_TAG = re.compile(r"<!--.*?-->|<(style|script)\b.*?</\1\s*>|</?([A-Za-z][A-Za-z0-9]*)\b[^<>]*>|</(?=[<\s])", re.S | re.I)  # fmt: skip
+_TABLE_SPAN = re.compile(r"<table\b.*?(?:</table\s*>|(?=\n\s*#)|\Z)", re.S | re.I)
+_BLOCK = frozenset(["p", "div", "li", "ul", "ol", "br", "section", "article", "tr", "table", "thead", "tbody", "tfoot", "hr", "pre", "blockquote", "dd", "dt", "dl", "header", "footer", "figure"])  # fmt: skip
+_SPAN_ATTR = re.compile(r"(col|row)span\s*=\s*[\"']?(\d+)", re.I)
+_COL, _ROW = "\x01", "\x02"
+_ENTITY = re.compile(r"&(?:nbsp|amp|lt|gt|quot|#\d+|#x[0-9a-f]+);", re.I)
+
+
+def _same_length(text: str, width: int) -> str:
+    return text[:width].ljust(width)
+
+
+def _retag(match: re.Match[str]) -> str:
+    name = (match[2] or "").lower()
+    width = len(match[0])
+    closing = match[0].startswith("</")
+    if name in {"td", "th"}:
+        if closing:
+            return " " * width
+        spans = {k.lower(): int(v) for k, v in _SPAN_ATTR.findall(match[0])}
+        extra = _COL * min(spans.get("col", 1) - 1, 8) + _ROW * min(spans.get("row", 1) - 1, 30)
+        return _same_length("|" + extra, width)
+    if name == "table" and closing:
+        return _same_length("\n\x03", width)
+    if name == "tr":
+        return _same_length("|\n" if closing else "\n", width)
+    if len(name) == 2 and name[0] == "h" and name[1].isdigit():
+        return _same_length("\n", width) if closing else _same_length("\n" + "#" * min(int(name[1]), 2) + " ", width)  # fmt: skip
+    return _same_length("\n", width) if name in _BLOCK else " " * width
+
+
+def flatten(text: str) -> str:
+    """The text with HTML gone and full-width digits folded, every character still in its place.
+
+    >>> flatten("<p>营收<b>５</b>亿</p>").strip().replace(" ", "")
+    '营收5亿'
+    """
+    if "<" in text:
+        pieces, last = [], 0
+        for span in _TABLE_SPAN.finditer(text):
+            pieces.append(text[last : span.start()])
+            # Line breaks inside a row are layout; only </tr> ends a row.
+            body = re.sub(r"[\r\n|]", " ", span[0])
+            pieces.append(body)
+            last = span.end()
+        pieces.append(text[last:])
+        text = _TAG.sub(_retag, "".join(pieces))
+    if "&" in text:
+        text = _ENTITY.sub(lambda m: _same_length("&" if m[0].lower() == "&amp;" else " ", len(m[0])), text)  # fmt: skip
+    return fold(text)
+
+
+_HEADING = re.compile(r"^ {0,6}(#{1,6})\s*(.+?)\s*#*\s*$")
+_SEPARATOR = re.compile(r"^\s*\|?[\s:|-]*-[\s:|-]*$")
+_UNIT_WORD = (
+    r"(?:人民币|RMB|CNY|US\$|USD|HK\$|HKD|EUR|GBP|JPY|[$¥￥€£])?\s*(?:in\s+)?"
+    r"(?P<scale>百万元|千万元|万亿元|十亿元|亿元|万元|千元|百万|亿|万|元|thousands?|millions?|billions?|mn|bn|m|k|yuan|dollars)?"
+)
+_UNIT_LINE = re.compile(
+    rf"(?:金额单位|货币单位|单位|units?|amounts?|currency)\s*[:：]?\s*(?:is|are|in)?\s*[:：]?\s*{_UNIT_WORD}(?![A-Za-z])", re.I
+)  # fmt: skip
+_UNIT_BRACKET = re.compile(
+    r"\(\s*(?:all\s+)?(?:amounts?\s+|figures?\s+)?(?:expressed\s+)?(?:(?:stated\s+)?in\s+)?(?:人民币|RMB|CNY|US\$|USD|HKD|EUR|GBP|[$¥￥€£])?\s*(?:in\s+)?"
+    r"(?P<scale>百万元|千万元|亿元|万元|千元|元|亿|万|thousands?|millions?|billions?|mn|bn|m|k)"
+    r"(?:\s+of\s+[A-Za-z. ]+|\s+(?:RMB|CNY|USD|U\.?S\.? dollars|dollars|yuan))?\s*(?:[,;，；][^()]*|[^()\d]{0,40})?\)", re.I,
+)  # fmt: skip
+_UNIT_SUFFIX = re.compile(r"[$€£¥]\s?(?P<scale>m|mn|million|bn|billion|k|000)\b|[$€£¥]?\s?'?(?P<zeros>000)s?\b", re.I)  # fmt: skip
+_IN_SCALE = re.compile(r"\bin\s+(?:[A-Z]{3}\s+)?(?P<scale>thousands|millions|billions)\b", re.I)
+_CURRENCIES = (("CNY", ("人民币", "CNY", "RMB", "¥", "￥")), ("USD", ("US$", "USD", "美元", "$")), ("EUR", ("EUR", "€", "欧元")), ("GBP", ("GBP", "£")), ("HKD", ("HKD", "HK$", "港元")))  # fmt: skip
+
+
+def currency_in(text: str) -> str:
+    """The ISO code of a currency named in a short text, or an empty string."""
+    return next((code for code, marks in _CURRENCIES if any(m in text for m in marks)), "")
+
+
+def scale_in(text: str) -> float | None:
+    """The scale a header, caption or unit line states; None when it states none.
+
+    >>> scale_in("单位：万元"), scale_in("Unit: CNY million"), scale_in("营业收入（亿元）")
+    (10000.0, 1000000.0, 100000000.0)
+    >>> scale_in("(in thousands, except per share data)"), scale_in("2019 €m"), scale_in("毛利率")
+    (1000.0, 1000000.0, None)
+    """
+    text = fold(text)
+    for pattern in (_UNIT_LINE, _UNIT_BRACKET, _UNIT_SUFFIX, _IN_SCALE):
+        match = pattern.search(text)
+        if match:
+            groups = match.groupdict()
+            if groups.get("zeros") or groups.get("scale") == "000":
+                return 1e3
+            if groups.get("scale"):
+                return SCALES[groups["scale"].lower()]
+            if pattern is _UNIT_LINE and currency_in(match[0]):
+                return 1.0
+    return None
+
+
+def _cells(line: str, offset: int) -> list[Cell]:
+    """Split a row at its pipes; the one before the first cell and after the last are edges."""
+    parts = line.split("|")
+    cells: list[Cell] = []
+    place = offset
+    first = 1 if not parts[0].strip() else 0
+    last = len(parts) - 1 if len(parts) > 1 and not parts[-1].strip() else len(parts)
+    for i, part in enumerate(parts):
+        if first <= i < last:
+            text = part.strip(" \t*`\r\x01\x02")
+            lead = part.find(text) if text else 0
+            cells.append(Cell(text, place + lead, place + lead + len(text)))
+            if _COL in part:
+                cells.extend(Cell("", place, place) for _ in range(part.count(_COL)))
+        place += len(part) + 1
+    return cells
+
+
+_YEARISH = re.compile(r"^\D{0,12}(?:19|20)\d{2}\D{0,12}$|^(?:19|20)\d{4}$|^\d{1,2}月$")
+_HEADER_WORD = re.compile(r"^(?:期间编码|期间|period|报告年份|年份|year|日期|date)$", re.I)
+
+
+def is_data(cell: str) -> bool:
+    """Whether a cell holds a figure rather than a year or words."""
+    if not cell or not any(c.isdigit() for c in cell):
+        return False
+    return not _YEARISH.match(cell) and parse_number(cell) is not None
+
+
+def _count_header(rows: list[list[Cell]], separator: int | None) -> int:
+    """Header rows: those before the first row that holds a figure beyond its first cell."""
+    for i, row in enumerate(rows[:5]):
+        if any(is_data(cell.text) for cell in row[1:]) or (i and len(row) == 1):
+            return max(i, separator or 0) if i or separator else 0
+        if i and i >= (separator or 0) and row and row[0].text and not any(c.text for c in row[1:]):
+            return i
+        if i and separator and i >= separator and row[0].text and not _YEARISH.match(row[0].text):
+            return i
+    return separator or min(1, len(rows))
+
+
+def _join_columns(rows: list[list[Cell]]) -> list[str]:
+    """One text a column; a header cell stretches over the empty cells to its right."""
+    width = max((len(r) for r in rows), default=0)
+    columns = [""] * width
+    for depth, row in enumerate(rows):
+        carried, deeper = "", depth + 1 < len(rows)
+        for j in range(width):
+            text = row[j].text if j < len(row) else ""
+            if text:
+                carried = text
+            elif deeper and j:
+                text = carried
+            if text and text not in columns[j]:
+                columns[j] = f"{columns[j]} {text}".strip()
+        if depth and deeper is False and sum(bool(c.text) for c in row) == 1 and width > 2:
+            # "(in millions)" alone on a header line speaks for all columns.
+            alone = next(c.text for c in row if c.text)
+            columns = [c if alone in c else f"{c} {alone}".strip() for c in columns]
+    return columns
+
+
+def _build(lines: list[tuple[int, str]], context: _Context) -> Table | None:
+    separator: int | None = None
+    rows: list[list[Cell]] = []
+    for offset, line in lines:
+        if separator is None and rows and _SEPARATOR.match(line):
+            separator = len(rows)
+        elif line.strip(" |\t\r"):
+            rows.append(_cells(line, offset))
+    if len(rows) < 2 and not (rows and any(is_data(c.text) for c in rows[0][1:])):
+        return None
+    if any(_ROW in line for _, line in lines):
+        _spread_rows(rows, lines)
+    header = _count_header(rows, separator)
+    table = Table(
+        rows,
+        header,
+        headings=tuple(h for _, h in context.stack),
+        caption=context.caption[-400:],
+        start=lines[0][0],
+        end=lines[-1][0] + len(lines[-1][1]),
+    )
+    table.fenced = context.fenced
+    table.columns = _join_columns(rows[:header])
+    if rows[0] and header:
+        corner = scale_in(rows[0][0].text)
+        table.scale = corner or context.scale
+    else:
+        table.scale = context.scale
+    table.currency = currency_in(context.caption) or context.currency
+    return table
+
+
+def _spread_rows(rows: list[list[Cell]], lines: list[tuple[int, str]]) -> None:
+    """Repeat cells that span several rows."""
+    kept = [line for _, line in lines if line.strip(" |\t\r") and not _SEPARATOR.match(line)]
+    for i, line in enumerate(kept[: len(rows)]):
+        parts = [p for p in line.split("|")][1:]
+        for j, part in enumerate(parts):
+            for k in range(part.count(_ROW)):
+                if i + 1 + k < len(rows) and j < len(rows[i]):
+                    rows[i + 1 + k].insert(j, rows[i][j])
+
+
+@dataclass(slots=True)
+class _Context:
+    """What the lines read so far say about the next table."""
+
+    stack: list[tuple[int, str]] = field(default_factory=list)
+    units: list[tuple[int, float]] = field(default_factory=list)
+    caption: str = ""
+    currency: str = ""
+    fenced: bool = False
+
+    @property
+    def scale(self) -> float:
+        return self.units[-1][1] if self.units else 1.0
+
+    def heading(self, level: int, text: str) -> None:
+        while self.stack and self.stack[-1][0] >= level:
+            self.stack.pop()
+        while self.units and self.units[-1][0] >= level:
+            self.units.pop()
+        self.stack.append((level, text))
+        self.caption = ""
+        self.unit(text)
+
+    def unit(self, text: str) -> None:
+        # A unit line speaks for its section, not for the sections after it.
+        scale = scale_in(text) if len(text) < 120 else None
+        if scale is not None:
+            level = self.stack[-1][0] if self.stack else 0
+            if self.units and self.units[-1][0] == level:
+                self.units.pop()
+            self.units.append((level, scale))
+            self.currency = currency_in(text) or self.currency
+
+    def line(self, text: str) -> None:
+        if text.startswith("```"):
+            self.fenced = not self.fenced
+            return
+        self.caption = f"{self.caption}\n{text}" if self.caption else text
+        if "单位" in text or "nit" in text or "in " in text or "mounts" in text:
+            self.unit(text)
+
+
+def _csv_cells(line: str, offset: int, delimiter: str) -> list[Cell]:
+    cells, place, start, quoted = [], offset, offset, False
+    for char in line + delimiter:
+        if char == '"':
+            quoted = not quoted
+        elif char == delimiter and not quoted:
+            raw = line[start - offset : place - offset]
+            text = raw.strip().strip('"').strip()
+            lead = raw.find(text) if text else 0
+            cells.append(Cell(text, start + lead, start + lead + len(text)))
+            start = place + 1
+        place += 1
+    return cells
+
+
+def _csv_at(lines: list[tuple[int, str]], i: int) -> tuple[int, list[list[Cell]]] | None:
+    """A comma- or tab-separated block starting at line `i`: its end and rows."""
+    first = lines[i][1]
+    delimiter = "\t" if "\t" in first.strip() else ","
+    width = first.count(delimiter) + 1
+    if width < 2 or "。" in first or "，" in first or len(first) > 3000:
+        return None
+    rows: list[list[Cell]] = []
+    for offset, line in lines[i:]:
+        if delimiter not in line or "|" in line:
+            break
+        cells = _csv_cells(line, offset, delimiter)
+        if len(cells) != len(rows[0]) if rows else len(cells) < 2:
+            break
+        if rows and not any(is_data(c.text) for c in cells[1:]):
+            break
+        if not rows and any(len(c.text) > 60 for c in cells):
+            return None
+        rows.append(cells)
+    return (i + len(rows), rows) if len(rows) >= 2 else None
+
+
+def read_tables(text: str, *, flat: bool = False) -> Iterator[Table]:
+    """The tables of a text in order. `flat`: the text went through `flatten` already.
+
+    >>> table = next(read_tables("单位：万元\\n| 项目 | 2021年 |\\n|---|---|\\n| 营业收入 | 1,200 |"))
+    >>> table.columns, table.rows[1][1].text, table.scale
+    (['项目', '2021年'], '1,200', 10000.0)
+    """
+    if not flat:
+        text = flatten(text)
+    lines: list[tuple[int, str]] = []
+    offset = 0
+    for line in text.split("\n"):
+        lines.append((offset, line))
+        offset += len(line) + 1
+    context = _Context()
+    i = 0
+    while i < len(lines):
+        line = lines[i][1]
+        if "|" in line and (line.lstrip().startswith("|") or _is_loose(lines, i)):
+            j = i + 1
+            blank = 0
+            while j < len(lines) and (
+                "|" in lines[j][1] or (not lines[j][1].strip() and _html(text, lines, j))
+            ):
+                blank += not lines[j][1].strip()
+                j += 1
+            block = [row for row in lines[i:j] if row[1].strip()]
+            table = _build(block, context)
+            if table is not None:
+                yield table
+                context.caption = ""
+            i = j
+            continue
+        stripped = line.strip(" \t\r\x03")
+        if stripped:
+            match = _HEADING.match(line) if "#" in line else None
+            if match:
+                context.heading(len(match[1]), match[2].strip("* "))
+            elif ("," in stripped or "\t" in stripped) and (block_ := _csv_at(lines, i)):
+                i, rows = block_
+                table = Table(rows, 1, tuple(h for _, h in context.stack), context.caption[-400:])
+                table.start, table.end = rows[0][0].start, rows[-1][-1].end
+                table.columns = [c.text for c in rows[0]]
+                table.scale, table.currency = context.scale, context.currency
+                table.fenced = context.fenced
+                yield table
+                context.caption = ""
+                continue
+            else:
+                context.line(stripped)
+        i += 1
+
+
+def _is_loose(lines: list[tuple[int, str]], i: int) -> bool:
+    """A row without outer pipes, known by the rule under it."""
+    return i + 1 < len(lines) and "|" in lines[i + 1][1] and bool(_SEPARATOR.match(lines[i + 1][1]))
+
+
+def _html(text: str, lines: list[tuple[int, str]], j: int) -> bool:
+    """Blank lines between the rows of a rewritten HTML table do not end it."""
+    k = j
+    while k < len(lines) and not lines[k][1].strip():
+        k += 1
+    return (
+        k < len(lines) and k - j <= 6 and lines[k][1][:1] in {" ", "|"} and _starts_row(lines[k][1])
+    )
+
+
+def _starts_row(line: str) -> bool:
+    return (
+        line.lstrip().startswith("|") and line.rstrip().endswith("|") and not line.startswith("|")
+    )
