@@ -1,0 +1,141 @@
+"""Numbers with intervals: whole groups drawn with replacement, all draws at once.
+
+A number is a function of sums over rows. Sums are kept by group, so a draw is a reweighting of
+groups and a thousand draws are one matrix product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Function = Callable[[Floats], Floats]
+"""Totals [..., S] -> number [...]; NaN where it is not defined."""
+
+RESAMPLES = 1000
+_KEPT = 4_000_000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its 95% bootstrap interval by group, or why there is none."""
+
+    value: float | None
+    n: int = 0
+    """What it was counted over: rows, pairs, or row x dimension elements."""
+    low: float | None = None
+    high: float | None = None
+    reason: str | None = None
+    """In words, when the number or its interval is missing."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The estimate as a JSON object; `reason` only where there is one.
+
+        >>> Estimate(None, 3, reason="no labels").to_json()
+        {'value': None, 'low': None, 'high': None, 'n': 3, 'reason': 'no labels'}
+        """
+        out: dict[str, Any] = {"value": self.value, "low": self.low, "high": self.high, "n": self.n}
+        return out if self.reason is None else {**out, "reason": self.reason}
+
+
+@dataclass(frozen=True)
+class Part:
+    """One number in its additive form."""
+
+    sums: Floats
+    """[G, S] sums of the rows of each group."""
+    function: Function
+    n: int
+    reason: str | None = None
+    """Why there is no number, known before any arithmetic."""
+
+
+class Bootstrap:
+    """Resampling of whole groups, with the same draws for every number, so differences are paired.
+
+    Args:
+        groups: group of each row; rows of one group are drawn together.
+        resamples: number of draws.
+        seed: same seed, same intervals.
+    """
+
+    def __init__(self, groups: Sequence[str], *, resamples: int = RESAMPLES, seed: int = 0) -> None:
+        place: dict[str, int] = {}
+        self.index: Ints = np.array(
+            [place.setdefault(group, len(place)) for group in groups], dtype=np.int64
+        )
+        self.groups = len(place)
+        self.resamples = resamples
+        self.seed = seed
+        self._counts: list[Floats] | None = None
+
+    def sums(self, rows: Ints, cells: Ints, size: int, *values: Floats) -> Floats:
+        """Sums by group of values put into cells: [G, size * len(values)].
+
+        Args:
+            rows: [m] row numbers, for their groups.
+            cells: [m] cell of each, 0..size-1.
+            size: number of cells.
+            values: each [m]; the sums of several stand side by side in a cell.
+        """
+        out = np.empty((self.groups, size, len(values)))
+        at = self.index[rows] * size + cells
+        for i, value in enumerate(values):
+            total = np.bincount(at, weights=value, minlength=self.groups * size)
+            out[:, :, i] = total.reshape(self.groups, size)
+        return out.reshape(self.groups, -1)
+
+    def estimate(self, part: Part) -> Estimate:
+        """The number with its interval."""
+        if part.reason is not None:
+            return Estimate(None, part.n, reason=part.reason)
+        value = float(part.function(part.sums.sum(axis=0)))
+        if not np.isfinite(value):
+            return Estimate(None, part.n, reason="it is not defined on these rows")
+        return Estimate(value, part.n, *self._interval(part.function(self._draw(part.sums)), part))
+
+    def difference(self, one: Part, other: Part) -> Estimate:
+        """`one` minus `other` on the same rows, drawn together."""
+        reason = one.reason or other.reason
+        if reason is not None:
+            return Estimate(None, one.n, reason=reason)
+        value = float(one.function(one.sums.sum(axis=0)) - other.function(other.sums.sum(axis=0)))
+        if not np.isfinite(value):
+            return Estimate(None, one.n, reason="one of the two is not defined on these rows")
+        draws = one.function(self._draw(one.sums)) - other.function(self._draw(other.sums))
+        return Estimate(value, one.n, *self._interval(draws, one))
+
+    def _draw(self, sums: Floats) -> Floats:
+        """Totals [resamples, S] of `sums` [G, S]."""
+        if self._counts is not None:
+            return np.concatenate([counts @ sums for counts in self._counts])
+        keep = self.resamples * self.groups <= _KEPT
+        rng = np.random.default_rng(self.seed)
+        blocks, out = [], []
+        for start in range(0, self.resamples, 64):
+            draws = [
+                np.bincount(rng.integers(self.groups, size=self.groups), minlength=self.groups)
+                for _ in range(min(64, self.resamples - start))
+            ]
+            counts = np.stack(draws).astype(np.float64)
+            out.append(counts @ sums)
+            if keep:
+                blocks.append(counts)
+        if keep:
+            self._counts = blocks
+        return np.concatenate(out)
+
+    def _interval(self, draws: Floats, part: Part) -> tuple[float | None, float | None, str | None]:
+        if int((np.abs(part.sums).sum(axis=1) > 0).sum()) < 2:
+            return None, None, "one group only, so no interval"
+        draws = draws[np.isfinite(draws)]
+        if len(draws) < self.resamples / 2:
+            return None, None, "not defined in most resamples, so no interval"
+        low, high = np.percentile(draws, [2.5, 97.5])
+        return float(low), float(high), None

@@ -1,0 +1,270 @@
+"""How good predictions are, from one pass: numbers with intervals, or the reason there is none.
+
+`collect(probabilities, truth, weights=...)` takes arrays and knows no model and no file;
+`nested(...)` is the result as JSON. scikit-learn's definitions, tested against it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from reward_model.bootstrap import RESAMPLES, Bootstrap, Estimate, Floats, Function, Ints, Part
+
+Bools = npt.NDArray[np.bool_]
+
+MASKED = -100
+"""Label of a dimension that nobody scored; what cross-entropy ignores."""
+BINS = 15
+"""Equal-width bins of the expected calibration error."""
+
+
+def mean_of(sums: Floats) -> Floats:
+    """Total over count: [..., 2] -> [...]."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(sums[..., 0] / sums[..., 1])
+
+
+def macro_f1_of(confusion: Floats) -> Floats:
+    """Mean F1 over the levels that occur, true or predicted, of flat confusion [..., K*K].
+
+    The same number as ``sklearn.metrics.f1_score(average="macro", zero_division=0)``.
+
+    >>> round(float(macro_f1_of(np.array([2.0, 0.0, 1.0, 1.0]))), 4)
+    0.7333
+    """
+    matrix = _square(confusion)
+    hits = np.diagonal(matrix, axis1=-2, axis2=-1)
+    both = matrix.sum(axis=-1) + matrix.sum(axis=-2)
+    occurs = both > 0
+    scores = np.where(occurs, 2 * hits / np.where(occurs, both, 1.0), 0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(scores.sum(axis=-1) / occurs.sum(axis=-1))
+
+
+def kappa_of(confusion: Floats) -> Floats:
+    """Quadratic weighted kappa of flat confusion [..., K*K] over all K levels of the scale.
+
+    ``sklearn.metrics.cohen_kappa_score(weights="quadratic", labels=range(K))``; without `labels`
+    sklearn renumbers the levels that occur, which changes the distances between them.
+
+    >>> float(kappa_of(np.array([3.0, 0.0, 0.0, 3.0])))
+    1.0
+    """
+    matrix = _square(confusion)
+    k = matrix.shape[-1]
+    distance = (np.arange(k)[:, None] - np.arange(k)[None, :]) ** 2.0
+    total = matrix.sum(axis=(-2, -1))
+    chance = matrix.sum(axis=-1)[..., :, None] * matrix.sum(axis=-2)[..., None, :]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        expected = (chance * distance).sum(axis=(-2, -1)) / total
+        return np.asarray(1.0 - (matrix * distance).sum(axis=(-2, -1)) / expected)
+
+
+def calibration_error_of(bins: Floats) -> Floats:
+    """Expected calibration error of flat bins [..., BINS*3]: rows, confidence, hits."""
+    parts = bins.reshape(*bins.shape[:-1], BINS, 3)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        gaps = np.abs(parts[..., 1] - parts[..., 2]).sum(axis=-1)
+        return np.asarray(gaps / parts[..., 0].sum(axis=-1))
+
+
+def confidence_bin(confidence: Floats) -> Ints:
+    """Bin of a top-label confidence; bins are (low, high], so 1.0 is in the last one.
+
+    >>> confidence_bin(np.array([0.2, 1 / 15, 1.0])).tolist()
+    [2, 0, 14]
+    """
+    # 3/15 * 15 is 3.0000000000000004 in binary for some edges: rounding keeps edges in their bin.
+    place = np.ceil(np.round(confidence * BINS, 9)).astype(np.int64) - 1
+    return np.asarray(np.clip(place, 0, BINS - 1), dtype=np.int64)
+
+
+def _square(flat: Floats) -> Floats:
+    k = round(flat.shape[-1] ** 0.5)
+    return flat.reshape(*flat.shape[:-1], k, k)
+
+
+def expected_levels(probabilities: Floats) -> Floats:
+    """Mean level of distributions over levels: [..., K] -> [...].
+
+    >>> float(expected_levels(np.array([0.0, 0.5, 0.5])))
+    1.5
+    """
+    return np.asarray(probabilities @ np.arange(probabilities.shape[-1], dtype=np.float64))
+
+
+def rewards(probabilities: Floats, weights: Sequence[float]) -> Floats:
+    """Weighted expected level over the scale, in [0, 1]: [n, D, K] -> [n]."""
+    shares = np.asarray(weights, dtype=np.float64)
+    levels = expected_levels(probabilities)
+    return np.asarray(levels @ (shares / shares.sum()) / (probabilities.shape[-1] - 1))
+
+
+def _no_pairs() -> Ints:
+    return np.zeros((0, 2), dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What a judge or a person said, as arrays."""
+
+    names: tuple[str, ...]
+    """Dimension names, D of them."""
+    labels: Ints
+    """[n, D] levels, `MASKED` where nobody scored."""
+    groups: tuple[str, ...]
+    """[n] what is drawn together; every interval is by group."""
+    pairs: Ints = field(default_factory=_no_pairs)
+    """[p, 2] row of the chosen and of the rejected side of each preference."""
+    neutral: Ints = field(default_factory=_no_pairs)
+    """[q, 2] rows of the two sides of each control, whose sides should score the same."""
+
+    def only(self, keep: Bools) -> Truth:
+        """The rows where `keep` [n] holds; a pair stays when both of its sides do."""
+        place = np.cumsum(keep) - 1
+
+        def move(pairs: Ints) -> Ints:
+            inside = pairs[keep[pairs].all(axis=1)]
+            return np.asarray(place[inside], dtype=np.int64).reshape(-1, 2)
+
+        groups = tuple(group for group, kept in zip(self.groups, keep, strict=True) if kept)
+        return Truth(self.names, self.labels[keep], groups, move(self.pairs), move(self.neutral))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Every number of one predictor on one set of rows, in additive form."""
+
+    bootstrap: Bootstrap
+    parts: dict[str, Part]
+    """`pair_accuracy`, `depth.accuracy`, ... -> its sums."""
+
+    def estimate(self, name: str) -> Estimate:
+        """One number with its interval."""
+        return self.bootstrap.estimate(self.parts[name])
+
+    def difference(self, other: Measured, name: str) -> Estimate:
+        """This predictor minus `other` on the same rows, drawn together."""
+        return self.bootstrap.difference(self.parts[name], other.parts[name])
+
+    def to_json(self, names: Sequence[str]) -> dict[str, Any]:
+        """``{"pair_accuracy": {...}, ..., "dimensions": {"depth": {"accuracy": {...}, ...}}}``."""
+        dimensions: dict[str, dict[str, Any]] = {name: {} for name in names}
+        out: dict[str, Any] = {}
+        for key in self.parts:
+            name, _, metric = key.rpartition(".")
+            (dimensions[name] if name else out)[metric] = self.estimate(key).to_json()
+        return {**out, "dimensions": dimensions}
+
+
+def collect(
+    probabilities: Floats,
+    truth: Truth,
+    *,
+    weights: Mapping[str, float],
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Measured:
+    """Every number that is reported of one predictor.
+
+    Args:
+        probabilities: [n, D, K]; a row of NaN is one the predictor gave no opinion on: it is left
+            out of every number.
+        truth: labels, groups and pairs of the same n rows.
+        weights: dimension -> share in the scalar reward.
+        resamples: bootstrap draws.
+        seed: of the draws.
+    """
+    given: Bools = np.asarray(np.isfinite(probabilities).all(axis=(1, 2)))
+    known = np.where(given[:, None, None], probabilities, 0.0)
+    labels = np.where(given[:, None], truth.labels, MASKED)
+    measured = Measured(Bootstrap(truth.groups, resamples=resamples, seed=seed), {})
+    for j, name in enumerate(truth.names):
+        _head(measured, name, known[:, j], labels[:, j])
+    _together(measured, known.argmax(axis=-1), labels)
+    reward = rewards(known, [weights[name] for name in truth.names])
+    _pairs(measured, truth, labels, given, expected_levels(known), reward)
+    return measured
+
+
+def _head(measured: Measured, name: str, probabilities: Floats, labels: Ints) -> None:
+    """The numbers of one dimension; probabilities [n, K], labels [n]."""
+    rows = np.flatnonzero(labels != MASKED)
+    level, known, k = labels[rows], probabilities[rows], probabilities.shape[1]
+    predicted = known.argmax(axis=-1)
+    sure = known.max(axis=-1) if len(rows) else np.zeros(0)
+    right = (predicted == level).astype(np.float64)
+    ones, zero = np.ones(len(rows)), np.zeros(len(rows), dtype=np.int64)
+    none = None if len(rows) else "no labels"
+    sums = measured.bootstrap.sums
+
+    def add(metric: str, values: Floats, function: Function, reason: str | None = none) -> None:
+        measured.parts[f"{name}.{metric}"] = Part(values, function, len(rows), reason)
+
+    add("accuracy", sums(rows, zero, 1, right, ones), mean_of)
+    confusion = sums(rows, level * k + predicted, k * k, ones)
+    add("macro_f1", confusion, macro_f1_of)
+    seen = np.unique(level)
+    constant = f"only level {seen[0]} among the labels" if len(seen) == 1 else none
+    add("kappa", confusion, kappa_of, constant)
+    for which, guess in (("expected", expected_levels(known)), ("argmax", predicted)):
+        add(f"mae_{which}", sums(rows, zero, 1, np.abs(guess - level), ones), mean_of)
+    cells = sums(rows, confidence_bin(sure), BINS, ones, sure, right)
+    add("ece", cells, calibration_error_of)
+
+
+def _together(measured: Measured, predicted: Ints, labels: Ints) -> None:
+    """Element accuracy (row x dimension) and all-dimensions-right accuracy: two numbers."""
+    labelled = labels != MASKED
+    right = (predicted == labels) & labelled
+
+    def add(name: str, keep: Bools, hits: Floats, of: Floats, n: int, empty: str) -> None:
+        rows = np.flatnonzero(keep)
+        cells = np.zeros(len(rows), dtype=np.int64)
+        sums = measured.bootstrap.sums(rows, cells, 1, hits[rows], of[rows])
+        measured.parts[name] = Part(sums, mean_of, n, None if n else empty)
+
+    some, whole = labelled.any(axis=1), labelled.all(axis=1)
+    hits, of = right.sum(axis=1) * 1.0, labelled.sum(axis=1) * 1.0
+    add("element_accuracy", some, hits, of, int(labelled.sum()), "no labels")
+    all_right, ones = right.all(axis=1) * 1.0, np.ones(len(labels))
+    empty = "no row has a label in every dimension"
+    add("all_dimensions_accuracy", whole, all_right, ones, int(whole.sum()), empty)
+
+
+def _pairs(
+    measured: Measured,
+    truth: Truth,
+    labels: Ints,
+    given: Bools,
+    expected: Floats,
+    reward: Floats,
+) -> None:
+    """Pair accuracy: strictly greater is right; a tie is not, and is counted apart.
+
+    By reward the chosen side should win. By dimension the side with the higher label should; pairs
+    with equal labels there do not count.
+    """
+    high, low = truth.pairs[given[truth.pairs].all(axis=1)].T
+    one, two = truth.neutral[given[truth.neutral].all(axis=1)].T
+
+    def add(name: str, rows: Ints, values: Floats, empty: str) -> None:
+        cells, ones = np.zeros(len(rows), dtype=np.int64), np.ones(len(rows))
+        sums = measured.bootstrap.sums(rows, cells, 1, values * 1.0, ones)
+        measured.parts[name] = Part(sums, mean_of, len(rows), None if len(rows) else empty)
+
+    add("pair_accuracy", high, reward[high] > reward[low], "no pairs")
+    add("pair_ties", high, reward[high] == reward[low], "no pairs")
+    add("neutral_gap", one, np.abs(reward[one] - reward[two]), "no neutral pairs")
+    empty = "no pair with different labels on its two sides" if len(high) else "no pairs"
+    for j, name in enumerate(truth.names):
+        a, b = labels[high, j], labels[low, j]
+        differ = (a != MASKED) & (b != MASKED) & (a != b)
+        gap = ((expected[high, j] - expected[low, j]) * np.sign(a - b))[differ]
+        add(f"{name}.pair_accuracy", high[differ], gap > 0, empty)
+        add(f"{name}.pair_ties", high[differ], gap == 0, empty)
