@@ -1,0 +1,171 @@
+"""A model folder: weights, configuration, tokenizer and rubric, written together and read together.
+
+`save_bundle(model, tokenizer, rubric, folder)`; `load_bundle(folder)` gives all of it back with the
+input builder the model was trained with, or says in words what is wrong with the folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from transformers import AutoTokenizer
+from transformers.utils import logging as hf_logging
+
+from reward_model.inputs import InputBuilder
+from reward_model.model import MultiDimRewardConfig, MultiDimRewardModel
+from reward_model.records import UserError, explain_os_error, write_json, write_text
+from reward_model.records.files import Pathish
+from reward_model.rubric import Rubric
+
+RUBRIC = "rubric.json"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """All that scoring needs."""
+
+    model: MultiDimRewardModel
+    tokenizer: Any
+    rubric: Rubric
+    builder: InputBuilder
+
+
+def save_bundle(
+    model: MultiDimRewardModel, tokenizer: Any, rubric: Rubric, folder: Pathish, card: str = ""
+) -> None:
+    """Write a model folder that appears whole, replacing one that stood there.
+
+    Raises:
+        UserError: the place cannot be written.
+    """
+    target = Path(folder)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    except OSError as error:
+        raise explain_os_error(error, target.parent) from None
+    try:
+        staging.chmod(0o755)
+        with quiet():
+            model.save_pretrained(staging)
+            tokenizer.save_pretrained(staging)
+        write_json(staging / RUBRIC, rubric.model_dump(mode="json", exclude_unset=True))
+        if card:
+            write_text(staging / "README.md", card)
+        if target.exists():
+            shutil.rmtree(target)
+        staging.replace(target)
+    except OSError as error:
+        raise explain_os_error(error, target) from None
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def load_bundle(folder: Pathish, **kwargs: Any) -> Bundle:
+    """Read a model folder; the model is in evaluation mode.
+
+    Args:
+        folder: what `save_bundle` or `reward-model train` wrote.
+        kwargs: for `from_pretrained`, for example `dtype` or `attn_implementation`.
+
+    Raises:
+        UserError: no such folder, or not one of a trained reward model.
+    """
+    path = Path(folder)
+    rubric = read_rubric(path)
+    try:
+        with quiet():
+            config = MultiDimRewardConfig.from_pretrained(path)
+            loaded: Any = MultiDimRewardModel.from_pretrained(
+                path, config=config, output_loading_info=True, **kwargs
+            )
+            tokenizer = AutoTokenizer.from_pretrained(path)
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise UserError(
+            f"a model that cannot be read ({_first_line(error)})",
+            expected="the folder that reward-model train wrote, whole",
+            path=path,
+        ) from None
+    model, found = loaded
+    missing = sorted(found["missing_keys"])
+    if missing:
+        raise UserError(
+            f"a model without the weights of {', '.join(missing[:3])}"
+            + (f" and {len(missing) - 3} more" if len(missing) > 3 else ""),
+            expected="all weights of backbone and heads in model.safetensors",
+            path=path,
+        )
+    if list(rubric.names) != config.dimensions or rubric.classes != config.num_levels:
+        raise UserError(
+            f"a rubric with {', '.join(rubric.names)} on levels 0..{rubric.scale}",
+            expected=f"the one of the model: {', '.join(config.dimensions)} "
+            f"on levels 0..{config.num_levels - 1}",
+            path=path / RUBRIC,
+        )
+    model.eval()
+    return Bundle(model, tokenizer, rubric, InputBuilder.for_model(tokenizer, config))
+
+
+def read_rubric(folder: Pathish) -> Rubric:
+    """The rubric of a model folder, without loading the model.
+
+    Raises:
+        UserError: the folder is not one of a trained reward model.
+    """
+    path = Path(folder)
+    if not path.is_dir():
+        raise UserError(
+            "a file" if path.exists() else "no such folder",
+            expected="the folder of a trained model, for example outputs/multidim/best",
+            path=path,
+        )
+    kind = _model_type(path)
+    if kind != MultiDimRewardConfig.model_type:
+        raise UserError(
+            f"a {kind} model" if kind else "no config.json of a model",
+            expected="the folder that reward-model train wrote (its `best`)",
+            mend="a plain backbone has no heads yet: train one with --base-model",
+            path=path,
+        )
+    try:
+        return Rubric.model_validate(json.loads((path / RUBRIC).read_bytes()))
+    except OSError as error:
+        raise explain_os_error(error, path / RUBRIC) from None
+    except (ValueError, ValidationError) as error:
+        raise UserError(
+            f"a broken rubric ({_first_line(error)})", expected="JSON", path=path / RUBRIC
+        ) from None
+
+
+def _model_type(path: Path) -> str | None:
+    try:
+        value = json.loads((path / "config.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+    return value.get("model_type") if isinstance(value, dict) else None
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep transformers' bars and loading reports off the terminal, for the length of the block."""
+    level, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
+    hf_logging.set_verbosity_error()
+    hf_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        hf_logging.set_verbosity(level)
+        if bars:
+            hf_logging.enable_progress_bar()

@@ -1,0 +1,185 @@
+"""From prompt and response to token ids: the one way in, for training, evaluation and scoring.
+
+`InputBuilder.for_model(tokenizer, model.config)` then `builder.build(prompts, responses)` and
+`collate(encoded)`; the response comes first in priority, the prompt gives way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from reward_model.cutting import head_and_tail
+from reward_model.records import Text, UserError, as_text
+from reward_model.wrapping import InputFormat, Wrapping, detect_format
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from reward_model.model import MultiDimRewardConfig
+
+Evidence = Literal["none", "checks"]
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """One text ready for the model."""
+
+    input_ids: list[int]
+    token_type_ids: list[int] | None
+    """None for tokenizers that do not tell prompt from response."""
+    prompt_cut: bool
+    """The middle of the prompt was left out."""
+    response_cut: bool
+    """The response alone was too long, so its middle was left out."""
+
+
+class InputBuilder:
+    """Joins prompt, evidence and response into at most `max_length` tokens.
+
+    Args:
+        tokenizer: any Hugging Face tokenizer.
+        max_length: tokens of everything together.
+        max_prompt_length: most tokens of the prompt; 0 leaves it out.
+        evidence: `checks` puts what was verified in the response right before it, where it is
+            never cut.
+        input_format: `pair` (encoders), `chat` (the tokenizer's chat template) or `plain`;
+            found out from the tokenizer if not given.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        max_length: int,
+        *,
+        max_prompt_length: int | None = None,
+        evidence: Evidence = "none",
+        input_format: InputFormat | None = None,
+    ) -> None:
+        self.tokenizer = tokenizer
+        self.max_length = max_length
+        self.max_prompt_length = max_prompt_length
+        self.evidence = evidence
+        self.input_format: InputFormat = input_format or detect_format(tokenizer)
+        self._wrapping = Wrapping(tokenizer, self.input_format)
+        self._gap = self._ids("\n")
+        least = self._wrapping.overhead + (32 if evidence == "none" else 64)
+        if max_length < least:
+            raise UserError(
+                f"max_length {max_length}",
+                expected=f"at least {least}: {self._wrapping.overhead} tokens go to the format",
+                mend="pass a larger --max-length",
+            )
+
+    @classmethod
+    def for_model(cls, tokenizer: Any, config: MultiDimRewardConfig) -> InputBuilder:
+        """The builder a model was trained with."""
+        return cls(
+            tokenizer,
+            config.max_input_length,
+            max_prompt_length=config.max_prompt_length,
+            evidence=config.evidence,
+            input_format=config.input_format,
+        )
+
+    def build(self, prompts: Sequence[Text], responses: Sequence[Text]) -> list[Encoded]:
+        """Encode texts in order; each result depends on its own text alone."""
+        return [self.one(p, r) for p, r in zip(prompts, responses, strict=True)]
+
+    def one(self, prompt: Text, response: Text) -> Encoded:
+        """Encode one text."""
+        evidence = self._evidence_ids(prompt, response)
+        wrapped = self._wrapping.around(prompt)
+        room = self.max_length - len(evidence)
+        answer, response_cut = head_and_tail(
+            self._ids, as_text(response), room - self._wrapping.overhead
+        )
+        left = room - len(answer) - (wrapped.overhead if wrapped else 0)
+        if self.max_prompt_length is not None:
+            left = min(left, self.max_prompt_length)
+        if wrapped is None or left <= 0:
+            # No room, or nothing to show: the response stands alone, as where there is no prompt.
+            return self._joined(None, [], evidence + answer, wrapped is not None, response_cut)
+        asked, prompt_cut = wrapped.prompt_ids(self._ids, left)
+        return self._joined(wrapped, asked, evidence + answer, prompt_cut, response_cut)
+
+    def _joined(
+        self,
+        wrapped: Any,
+        asked: list[int],
+        answer: list[int],
+        prompt_cut: bool,
+        response_cut: bool,
+    ) -> Encoded:
+        parts = wrapped or self._wrapping.alone
+        ids = [*parts.before, *asked, *parts.between, *answer, *parts.after]
+        types = None
+        if self._wrapping.has_types:
+            first = len(parts.before) + len(asked) + parts.first_types
+            types = [0] * len(ids) if wrapped is None else [0] * first + [1] * (len(ids) - first)
+        return Encoded(ids, types, prompt_cut, response_cut)
+
+    def _evidence_ids(self, prompt: Text, response: Text) -> list[int]:
+        if self.evidence == "none":
+            return []
+        from reward_model.checks import evidence
+
+        ids = self._ids(evidence(as_text(prompt), as_text(response)))
+        # Evidence is short by contract; the bound keeps the response in the majority regardless.
+        ids = ids[: self.max_length // 4]
+        return [*ids, *self._gap] if ids else []
+
+    def _ids(self, text: str) -> list[int]:
+        """Text as data: no special token of the model can be written into it."""
+        return plain_ids(self.tokenizer, text)
+
+
+def plain_ids(tokenizer: Any, text: str) -> list[int]:
+    """Token ids of a text, without specials and without recognising any inside it."""
+    ids: list[int] = tokenizer(
+        text, add_special_tokens=False, split_special_tokens=True, verbose=False
+    )["input_ids"]
+    return ids
+
+
+def collate(
+    encoded: Sequence[Encoded | Mapping[str, Any]], pad_id: int, *, multiple: int = 1
+) -> dict[str, Tensor]:
+    """Pad texts on the right into one batch.
+
+    The padding id carries no meaning (the attention mask does), so it may equal another token's.
+    """
+    import torch
+
+    rows: list[Mapping[str, Any]] = [
+        e if isinstance(e, Mapping) else {"input_ids": e.input_ids, "types": e.token_type_ids}
+        for e in encoded
+    ]
+    longest = max(len(row["input_ids"]) for row in rows)
+    width = -(-longest // multiple) * multiple
+    ids = torch.full((len(rows), width), pad_id, dtype=torch.long)
+    mask = torch.zeros((len(rows), width), dtype=torch.long)
+    types = torch.zeros((len(rows), width), dtype=torch.long)
+    typed = rows[0].get("types") is not None
+    for i, row in enumerate(rows):
+        n = len(row["input_ids"])
+        ids[i, :n] = torch.as_tensor(row["input_ids"], dtype=torch.long)
+        mask[i, :n] = 1
+        if typed:
+            types[i, :n] = torch.as_tensor(row["types"], dtype=torch.long)
+    batch = {"input_ids": ids, "attention_mask": mask}
+    if typed:
+        batch["token_type_ids"] = types
+    if "labels" in rows[0]:
+        batch["labels"] = torch.tensor([row["labels"] for row in rows], dtype=torch.long)
+    return batch
+
+
+def pad_id(tokenizer: Any) -> int:
+    """An id to pad with; any will do, as the mask tells text from padding."""
+    for name in ("pad_token_id", "eos_token_id"):
+        value = getattr(tokenizer, name, None)
+        if isinstance(value, int):
+            return value
+    return 0

@@ -1,0 +1,254 @@
+"""The model: a backbone, pooling, and one K-class head a dimension of the rubric.
+
+`MultiDimRewardModel.from_backbone(folder, config)` starts from a pretrained encoder or decoder;
+`MultiDimRewardModel.from_pretrained(folder)` reads a trained one back (safetensors, no code in it).
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from transformers import MODEL_MAPPING, AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers.utils.generic import ModelOutput
+
+from reward_model.losses import IGNORE, level_cross_entropy
+from reward_model.rubric import Rubric
+
+Pooling = Literal["mean", "cls", "last"]
+Head = Literal["multi", "shared"]
+
+
+class MultiDimRewardConfig(PreTrainedConfig):
+    """Everything that scoring has to know, saved as `config.json` of the model folder."""
+
+    model_type = "multidim_reward"
+    keys_to_ignore_at_inference = ("predicted_labels", "accuracy", "per_dim_accuracy")
+
+    def __init__(
+        self,
+        backbone_config: dict[str, Any] | PreTrainedConfig | None = None,
+        dimensions: list[str] | None = None,
+        num_levels: int = 5,
+        weights: dict[str, float] | None = None,
+        rubric: str = "",
+        pooling: Pooling = "mean",
+        head: Head = "multi",
+        head_dropout: float = 0.1,
+        max_input_length: int = 1024,
+        max_prompt_length: int | None = None,
+        evidence: Literal["none", "checks"] = "none",
+        input_format: Literal["pair", "chat", "plain"] = "pair",
+        **kwargs: Any,
+    ) -> None:
+        if isinstance(backbone_config, dict):
+            backbone_config = AutoConfig.for_model(**backbone_config)
+        self.backbone_config = backbone_config
+        """Configuration of the backbone."""
+        self.dimensions = list(dimensions or [])
+        """Names of the heads, in the order of `logits`."""
+        self.num_levels = num_levels
+        """K: levels are 0..K-1."""
+        self.weights = dict(weights or {})
+        """Dimension -> share in the scalar reward; they sum to 1."""
+        self.rubric = rubric
+        """`name@digest` of the rubric it was trained on."""
+        self.pooling = pooling
+        self.head = head
+        self.head_dropout = head_dropout
+        self.max_input_length = max_input_length
+        """Tokens of prompt, evidence and response together (`max_length` is a generation setting,
+        which transformers refuses in a model's configuration)."""
+        self.max_prompt_length = max_prompt_length
+        """Most tokens the prompt may take; None: whatever the response leaves."""
+        self.evidence = evidence
+        """`checks`: what reward_model.checks verified stands before the response."""
+        self.input_format = input_format
+        """How prompt and response are joined; see reward_model.inputs."""
+        super().__init__(**kwargs)
+
+    @classmethod
+    def for_rubric(cls, rubric: Rubric, **settings: Any) -> MultiDimRewardConfig:
+        """The heads that `rubric` asks for."""
+        return cls(
+            dimensions=list(rubric.names),
+            num_levels=rubric.classes,
+            weights=dict(rubric.weights),
+            rubric=rubric.id,
+            **settings,
+        )
+
+
+@dataclass
+class MultiDimRewardOutput(ModelOutput):
+    """B texts, D dimensions, K levels."""
+
+    loss: Tensor | None = None
+    """Cross-entropy, mean over the labels that are there."""
+    logits: Tensor | None = None
+    """(B, D, K)"""
+    predicted_labels: Tensor | None = None
+    """(B, D) most likely level."""
+    accuracy: Tensor | None = None
+    """Share of the labels that are there and predicted; NaN without any."""
+    per_dim_accuracy: Tensor | None = None
+    """(D,) the same by dimension."""
+
+
+class LevelHead(nn.Module):
+    """Linear(H, H/2), ReLU, Dropout, Linear(H/2, out)."""
+
+    def __init__(self, hidden: int, out: int, dropout: float) -> None:
+        super().__init__()
+        self.dense = nn.Linear(hidden, hidden // 2)
+        self.dropout = nn.Dropout(dropout)
+        self.out = nn.Linear(hidden // 2, out)
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """(B, H) -> (B, out)"""
+        logits: Tensor = self.out(self.dropout(torch.relu(self.dense(pooled))))
+        return logits
+
+
+class MultiDimRewardModel(PreTrainedModel):
+    """Scores a text on every dimension of a rubric at once."""
+
+    config_class = MultiDimRewardConfig
+    base_model_prefix = "backbone"
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+    # Levels are decided by small differences of logits, which half precision would round away.
+    _keep_in_fp32_modules_strict = ["heads"]
+
+    def __init__(self, config: MultiDimRewardConfig, backbone: PreTrainedModel | None = None):
+        super().__init__(config)
+        if config.backbone_config is None or not config.dimensions:
+            raise ValueError("a MultiDimRewardConfig needs a backbone_config and dimensions")
+        if backbone is None:
+            backbone = AutoModel.from_config(
+                config.backbone_config, **_without_pooler(config.backbone_config)
+            )
+        self.backbone = backbone
+        hidden = config.backbone_config.get_text_config().hidden_size
+        dims, levels = len(config.dimensions), config.num_levels
+        outs = [levels] * dims if config.head == "multi" else [dims * levels]
+        self.heads = nn.ModuleList(LevelHead(hidden, out, config.head_dropout) for out in outs)
+        takes = inspect.signature(backbone.forward).parameters
+        self._takes_types = "token_type_ids" in takes
+        self._takes_cache = "use_cache" in takes
+        self.post_init()
+
+    @classmethod
+    def from_backbone(
+        cls, name_or_path: str, config: MultiDimRewardConfig, **kwargs: Any
+    ) -> MultiDimRewardModel:
+        """Pretrained backbone, fresh heads. Weights are float32 unless `dtype` says otherwise."""
+        kwargs.setdefault("dtype", torch.float32)
+        known = AutoConfig.from_pretrained(name_or_path)
+        backbone = AutoModel.from_pretrained(name_or_path, **_without_pooler(known), **kwargs)
+        config.backbone_config = backbone.config
+        return cls(config, backbone=backbone)
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, LevelHead):
+            for layer in (module.dense, module.out):
+                nn.init.normal_(layer.weight, std=layer.in_features**-0.5)
+                nn.init.zeros_(layer.bias)
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The backbone's token embeddings."""
+        embeddings: nn.Module = self.backbone.get_input_embeddings()
+        return embeddings
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        num_items_in_batch: Tensor | int | None = None,
+        **kwargs: Any,
+    ) -> MultiDimRewardOutput:
+        """Score B texts of at most T tokens.
+
+        Args:
+            input_ids: (B, T)
+            attention_mask: (B, T), 1 for text and 0 for padding on whichever side; without one
+                every token is text.
+            labels: (B, D) levels, -100 where there is none.
+            token_type_ids: (B, T), for encoders that tell prompt from response.
+            num_items_in_batch: labels in the whole optimiser step, when gradients are accumulated.
+        """
+        if attention_mask is None:
+            attention_mask = torch.ones_like(input_ids)
+        input_ids, attention_mask, token_type_ids = _flush_left(
+            input_ids, attention_mask, token_type_ids
+        )
+        extra: dict[str, Any] = {"use_cache": False} if self._takes_cache else {}
+        if self._takes_types and token_type_ids is not None:
+            extra["token_type_ids"] = token_type_ids
+        hidden = self.backbone(
+            input_ids=input_ids, attention_mask=attention_mask, return_dict=True, **extra
+        ).last_hidden_state
+        logits = self.score_pooled(pool(hidden, attention_mask, self.config.pooling))
+        loss = accuracy = per_dim = None
+        if labels is not None:
+            loss = level_cross_entropy(logits, labels, num_items=num_items_in_batch)
+            right = (logits.argmax(-1) == labels) & (labels != IGNORE)
+            there = labels != IGNORE
+            per_dim = right.sum(0) / there.sum(0)
+            accuracy = right.sum() / there.sum()
+        return MultiDimRewardOutput(
+            loss=loss,
+            logits=logits,
+            predicted_labels=logits.argmax(-1),
+            accuracy=accuracy,
+            per_dim_accuracy=per_dim,
+        )
+
+    def score_pooled(self, pooled: Tensor) -> Tensor:
+        """(B, H) -> logits (B, D, K), in float32 whatever the backbone runs in."""
+        with torch.autocast(pooled.device.type, enabled=False):
+            pooled = pooled.to(next(self.heads.parameters()).dtype)
+            logits = torch.cat([head(pooled) for head in self.heads], dim=-1)
+        return logits.float().view(len(pooled), len(self.config.dimensions), self.config.num_levels)
+
+
+def pool(hidden: Tensor, mask: Tensor, how: Pooling) -> Tensor:
+    """(B, T, H) with padding on the right -> (B, H) in float32."""
+    if how == "cls":
+        return hidden[:, 0].float()
+    if how == "last":
+        last = (mask.sum(1) - 1).clamp(min=0)
+        return hidden[torch.arange(len(hidden), device=hidden.device), last].float()
+    share = mask.to(torch.float32).unsqueeze(-1)
+    return (hidden.float() * share).sum(1) / share.sum(1).clamp(min=1)
+
+
+def _flush_left(
+    input_ids: Tensor, mask: Tensor, types: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Move padding to the right, so that positions and pooling do not depend on the side.
+
+    Encoders with learned positions would otherwise see a text further along only because a longer
+    one shares its batch.
+    """
+    order = torch.argsort(mask.to(torch.int8), dim=1, descending=True, stable=True)
+    if types is not None:
+        types = types.gather(1, order)
+    return input_ids.gather(1, order), mask.gather(1, order), types
+
+
+def _without_pooler(config: PreTrainedConfig) -> dict[str, bool]:
+    """BERT's own pooler is never used here; its idle weights would stop distributed training."""
+    model = MODEL_MAPPING.get(type(config), None)
+    if model is None or "add_pooling_layer" not in inspect.signature(model).parameters:
+        return {}
+    return {"add_pooling_layer": False}

@@ -1,0 +1,156 @@
+"""What stands around prompt and response: special tokens, or the tokenizer's chat template.
+
+Found out once from the tokenizer by encoding probes, so that any tokenizer works; used by
+`reward_model.inputs`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from reward_model.cutting import head_and_tail
+from reward_model.records import Text, as_text
+
+InputFormat = Literal["pair", "chat", "plain"]
+_MARK = "\u2042{}\u2042"
+"""Stands for the content of a message while the template is rendered; no template holds it."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Token ids around the prompt and the response, and what goes between them."""
+
+    before: list[int]
+    between: list[int]
+    after: list[int]
+    first_types: int = 0
+    """How many of `between` belong to the first segment."""
+    asked: tuple[str | list[int], ...] = ()
+    """The prompt: texts, and template tokens between the texts of several messages."""
+
+    @property
+    def overhead(self) -> int:
+        """Tokens that are neither prompt nor response."""
+        return len(self.before) + len(self.between) + len(self.after)
+
+    def prompt_ids(self, encode: Callable[[str], list[int]], budget: int) -> tuple[list[int], bool]:
+        """At most `budget` tokens of the prompt, head and tail, and whether any were left out."""
+        ids: list[int] = []
+        cut = False
+        for part in self.asked:
+            if isinstance(part, str):
+                # Each text is held to the whole budget, which keeps its own head and tail exact.
+                piece, piece_cut = head_and_tail(encode, part, budget)
+                ids, cut = ids + piece, cut or piece_cut
+            else:
+                ids = ids + part
+        if len(ids) > budget:
+            end = budget // 2
+            ids, cut = ids[: budget - end] + (ids[-end:] if end else []), True
+        return ids, cut
+
+
+class Wrapping:
+    """How one tokenizer joins a prompt and a response."""
+
+    def __init__(self, tokenizer: Any, how: InputFormat) -> None:
+        self._tokenizer, self._how = tokenizer, how
+        self._pair = probe(tokenizer)
+        self.has_types = how == "pair" and "token_type_ids" in tokenizer.model_input_names
+        self.alone = self._alone()
+        self.overhead = self.alone.overhead
+
+    def around(self, prompt: Text) -> Parts | None:
+        """What surrounds this prompt and a response to it; None where there is no prompt."""
+        text = as_text(prompt)
+        if not text.strip():
+            return None
+        if self._how == "chat":
+            messages = (
+                [("user", text)]
+                if isinstance(prompt, str)
+                else [(m.role, m.content) for m in prompt]
+            )
+            try:
+                return self._chat(messages)
+            except Exception as error:
+                # Templates raise their own errors for roles or orders they do not know.
+                if len(messages) == 1 and messages[0][0] == "user":
+                    raise
+                del error
+                return self._chat([("user", text)])
+        shape = self._pair if self._how == "pair" else self._plain()
+        return Parts(shape.before, shape.between, shape.after, shape.first_types, (text,))
+
+    def _alone(self) -> Parts:
+        if self._how == "chat":
+            empty = self._chat([("user", "")])
+            return Parts(empty.before + empty.between, [], empty.after)
+        if self._how == "plain":
+            plain = self._plain()
+            return Parts(plain.before, [], plain.after)
+        ids = self._tokenizer("a")["input_ids"]
+        at = _find(ids, self._tokenizer("a", add_special_tokens=False)["input_ids"])
+        if at is None:
+            return Parts(self._pair.before, [], self._pair.after)
+        return Parts(ids[: at[0]], [], ids[at[1] :])
+
+    def _plain(self) -> Parts:
+        single = self._tokenizer("a")["input_ids"]
+        at = _find(single, self._tokenizer("a", add_special_tokens=False)["input_ids"])
+        before = single[: at[0]] if at else []
+        gap = self._tokenizer("\n\n", add_special_tokens=False)["input_ids"]
+        eos = self._tokenizer.eos_token_id
+        return Parts(before, gap, [] if eos is None else [eos])
+
+    def _chat(self, messages: list[tuple[str, str]]) -> Parts:
+        marked = [
+            {"role": role, "content": _MARK.format(i)} for i, (role, _) in enumerate(messages)
+        ]
+        marked.append({"role": "assistant", "content": _MARK.format(len(messages))})
+        rendered: str = self._tokenizer.apply_chat_template(marked, tokenize=False)
+        pieces = re.split(_MARK.format(r"(\d+)"), rendered)
+        literals = [
+            self._tokenizer(p, add_special_tokens=False)["input_ids"] if p else []
+            for p in pieces[0::2]
+        ]
+        order = [int(i) for i in pieces[1::2]]
+        if order != list(range(len(marked))):
+            raise ValueError(f"the chat template shows messages {order} of {len(marked)}")
+        asked: list[str | list[int]] = []
+        for i, (_, content) in enumerate(messages):
+            asked += [literals[i], content] if i else [content]
+        return Parts(literals[0], literals[-2], literals[-1], 0, tuple(asked))
+
+
+def probe(tokenizer: Any) -> Parts:
+    """Special tokens before, between and after two texts, as the tokenizer places them."""
+    first = tokenizer("a", add_special_tokens=False)["input_ids"]
+    second = tokenizer("b", add_special_tokens=False)["input_ids"]
+    encoded = tokenizer("a", "b")
+    ids = encoded["input_ids"]
+    a = _find(ids, first)
+    b = _find(ids, second, a[1]) if a else None
+    if a is None or b is None:
+        return Parts([], [], [])
+    types = encoded.get("token_type_ids") or [0] * len(ids)
+    between = ids[a[1] : b[0]]
+    return Parts(ids[: a[0]], between, ids[b[1] :], types[a[1] : b[0]].count(0))
+
+
+def detect_format(tokenizer: Any) -> InputFormat:
+    """`chat` if there is a chat template, `pair` if two texts get a separator, else `plain`."""
+    if getattr(tokenizer, "chat_template", None):
+        return "chat"
+    separators = {tokenizer.sep_token_id, tokenizer.eos_token_id} - {None}
+    return "pair" if separators & set(probe(tokenizer).between) else "plain"
+
+
+def _find(ids: list[int], part: list[int], start: int = 0) -> tuple[int, int] | None:
+    for at in range(start, len(ids) - len(part) + 1):
+        if part and ids[at : at + len(part)] == part:
+            return at, at + len(part)
+    return None
