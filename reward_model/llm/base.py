@@ -33,6 +33,8 @@ class Request(_Record):
     """Ask for a JSON object of this schema, as strictly as the provider can."""
     top_logprobs: int | None = None
     """Ask for the alternatives of each token, where the provider has them."""
+    thinking: bool = False
+    """Let a model that can think do so; sent only to models that have the switch."""
     sample: int = 0
     """Number of this draw; the same request with another number is another call."""
 
@@ -79,20 +81,35 @@ class LLMError(Exception):
 class RetryableError(LLMError):
     """May work later: rate limit, overload, time-out, dropped connection, garbage."""
 
-    def __init__(self, message: str, *, retry_after_s: float | None = None, rate: bool = False):
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after_s: float | None = None,
+        rate: bool = False,
+        billed: bool = False,
+    ) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
         """What the server asked for."""
         self.rate = rate
         """It was a rate limit: slow down."""
+        self.billed = billed
+        """The provider may have done the work and charge for it: time-out, drop, garbage."""
 
 
 class RefusedError(LLMError):
-    """The provider will not answer this content; final for this record."""
+    """The provider will not answer this request; final for this record."""
+
+    def __init__(self, message: str, *, content: bool = True) -> None:
+        super().__init__(message)
+        self.content = content
+        """It is about the content, so asking again is useless: the ledger keeps it. Otherwise the
+        request does not fit the server (too long, a parameter), which a new setting may mend."""
 
 
-class FatalError(LLMError):
-    """No call can work: wrong key, no money, unknown model. Stop at once."""
+class FatalError(UserError, LLMError):
+    """No call can work: wrong key, no money, unknown model. Stop at once (exit code 2)."""
 
 
 class LLM(Protocol):
@@ -134,4 +151,6 @@ def split_model(name: str) -> tuple[str, str]:
         )
     if provider in {"openai", "dashscope"} and not model:
         raise UserError(f"no model name in {name!r}", expected=f"{provider}:MODEL")
+    if provider == "scripted" and not model:
+        raise UserError(f"no file in {name!r}", expected="scripted:FILE.jsonl")
     return provider, model

@@ -213,8 +213,11 @@ class Appender:
         except OSError as error:
             raise explain_os_error(error, path) from None
 
-    def append(self, row: Mapping[str, Any]) -> None:
-        """Append one row. A write that fails half-way (disk full) is taken back."""
+    def append(self, row: Mapping[str, Any]) -> int:
+        """Append one row and return the byte at which its line begins.
+
+        A write that fails half-way (disk full) is taken back.
+        """
         data = dump_json(row).encode() + b"\n"
         end = os.lseek(self._handle, 0, os.SEEK_END)
         try:
@@ -225,6 +228,7 @@ class Appender:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._handle, end)
             raise explain_os_error(error, self.path) from None
+        return end
 
     def close(self) -> None:
         """Flush to the disk and close."""
