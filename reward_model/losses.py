@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-IGNORE = -100
-"""Label of a level nobody gave."""
+from reward_model.data import IGNORE
 
 
 def level_cross_entropy(

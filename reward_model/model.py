@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from transformers import MODEL_MAPPING, AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.utils.generic import ModelOutput
 
-from reward_model.losses import IGNORE, level_cross_entropy
+from reward_model.data import IGNORE
+from reward_model.losses import level_cross_entropy
 from reward_model.rubric import Rubric
 
 Pooling = Literal["mean", "cls", "last"]
@@ -124,7 +125,7 @@ class MultiDimRewardModel(PreTrainedModel):
     _supports_flex_attn = True
     _supports_attention_backend = True
     # Levels are decided by small differences of logits, which half precision would round away.
-    _keep_in_fp32_modules_strict = ["heads"]
+    _keep_in_fp32_modules_strict = ["heads"]  # noqa: RUF012 - as transformers declares it
 
     def __init__(self, config: MultiDimRewardConfig, backbone: PreTrainedModel | None = None):
         super().__init__(config)
@@ -248,7 +249,7 @@ def _flush_left(
 
 def _without_pooler(config: PreTrainedConfig) -> dict[str, bool]:
     """BERT's own pooler is never used here; its idle weights would stop distributed training."""
-    model = MODEL_MAPPING.get(type(config), None)
+    model: Any = MODEL_MAPPING.get(type(config), None)
     if model is None or "add_pooling_layer" not in inspect.signature(model).parameters:
         return {}
     return {"add_pooling_layer": False}
