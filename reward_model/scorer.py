@@ -1,0 +1,360 @@
+"""RewardScorer: the one way to score. Batch commands, servers and trainers all go through it.
+
+`RewardScorer.from_pretrained("outputs/multidim/best").score(prompt, response).reward` is a number
+in [0, 1]; a score depends on its own text alone, whatever else is in the batch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from reward_model.bootstrap import Floats
+from reward_model.bundle import Bundle, load_bundle
+from reward_model.inputs import Encoded, collate, pad_id
+from reward_model.records import Message, Text, UserError, as_text
+from reward_model.records.files import Pathish
+
+Words = Text | Sequence[Mapping[str, str]]
+"""A prompt or response: a string, or chat messages as records or as plain dicts."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """What the model thinks of one response."""
+
+    reward: float | None
+    """Weighted expected level over the scale, in [0, 1]; None where there is no opinion."""
+    levels: dict[str, float] = field(default_factory=dict)
+    """Dimension -> expected level, e.g. 3.42; empty where there is no opinion."""
+    probabilities: dict[str, list[float]] = field(default_factory=dict)
+    """Dimension -> chance of each level; they sum to 1."""
+    predicted: dict[str, int] = field(default_factory=dict)
+    """Dimension -> most likely level."""
+    uncertainty: dict[str, float] = field(default_factory=dict)
+    """Dimension -> standard deviation of the level, in levels."""
+    prompt_truncated: bool = False
+    """The prompt did not fit and lost its middle."""
+    response_truncated: bool = False
+    """The response alone did not fit: what was judged is its head and tail."""
+    reason: str | None = None
+    """Why there is no opinion."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The score as it is written to a file; `reason` only where there is one."""
+        out = dict(self.__dict__)
+        if self.reason is None:
+            del out["reason"]
+        return out
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What is kept of one text: everything that weights and risk do not change."""
+
+    probabilities: Floats | None
+    """[D, K]; None where there is no opinion."""
+    prompt_cut: bool = False
+    response_cut: bool = False
+    reason: str | None = None
+
+
+class RewardScorer:
+    """Scores responses with a trained model; safe to share between threads.
+
+    Args:
+        bundle: a model with its tokenizer, rubric and input builder.
+        device: where to run; the model is moved there.
+        batch_tokens: most tokens of a batch, padding included.
+        weights: dimension -> share in the reward instead of the rubric's; those left out count 0.
+        risk: lambda of the reward's ``mean - lambda * sd``, a dimension at a time; 0 is the mean.
+        cache_size: texts whose scores are remembered; 0 for none.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        device: str | torch.device = "cpu",
+        batch_tokens: int | None = None,
+        weights: Mapping[str, float] | None = None,
+        risk: float = 0.0,
+        cache_size: int = 0,
+    ) -> None:
+        self.device = torch.device(device)
+        self.model = bundle.model
+        torch.nn.Module.to(self.model, self.device)  # transformers' own `to` has no types
+        self.model.eval()
+        self.rubric = bundle.rubric
+        self.dimensions: tuple[str, ...] = bundle.rubric.names
+        self.tokenizer = bundle.tokenizer
+        self.builder = bundle.builder
+        # Wide batches win on an accelerator; on a CPU they only fall out of its caches.
+        self.batch_tokens = batch_tokens or (4096 if self.device.type == "cpu" else 65536)
+        self._pad = pad_id(bundle.tokenizer)
+        self._weights = self._shares(bundle.rubric.weights if weights is None else weights)
+        self._risk = _checked_risk(risk)
+        self._cache: OrderedDict[bytes, _Seen] = OrderedDict()
+        self._cache_size = cache_size
+        self._cache_lock = threading.Lock()
+        # Fast tokenizers refuse to be used by two threads at once ("Already borrowed").
+        self._tokenizer_lock = threading.Lock()
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path: Pathish,
+        *,
+        device: str | torch.device | None = None,
+        dtype: torch.dtype | str | None = None,
+        batch_tokens: int | None = None,
+        weights: Mapping[str, float] | None = None,
+        risk: float = 0.0,
+        cache_size: int = 0,
+    ) -> RewardScorer:
+        """Load a trained model from its folder; no code in the folder is ever run.
+
+        Args:
+            path: the folder, e.g. ``outputs/multidim/best``.
+            device: ``cuda``, ``mps`` or ``cpu``; the best there is if not given.
+            dtype: of the backbone; bfloat16 on a GPU that computes in it, else float32.
+            batch_tokens: see the class, as the rest.
+            weights: see the class.
+            risk: see the class.
+            cache_size: see the class.
+
+        Raises:
+            UserError: there is no such folder, or it holds no model of this package.
+        """
+        where = torch.device(device) if device is not None else best_device()
+        if dtype is None:
+            fast = where.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+            dtype = torch.bfloat16 if fast else torch.float32
+        return cls(
+            load_bundle(path, dtype=dtype),
+            device=where,
+            batch_tokens=batch_tokens,
+            weights=weights,
+            risk=risk,
+            cache_size=cache_size,
+        )
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Dimension -> share in the reward; they sum to 1."""
+        return dict(zip(self.dimensions, self._weights.tolist(), strict=True))
+
+    def score(
+        self,
+        prompt: Words,
+        response: Words,
+        *,
+        weights: Mapping[str, float] | None = None,
+        risk: float | None = None,
+    ) -> Score:
+        """Score one response; see `score_batch`."""
+        return self.score_batch([prompt], [response], weights=weights, risk=risk)[0]
+
+    def score_batch(
+        self,
+        prompts: Sequence[Words],
+        responses: Sequence[Words],
+        *,
+        weights: Mapping[str, float] | None = None,
+        risk: float | None = None,
+    ) -> list[Score]:
+        """Score responses, one score each in the order given.
+
+        Texts are sorted by length into batches of `batch_tokens`; identical ones are scored once.
+
+        Args:
+            prompts: what was asked; an empty text where there is none.
+            responses: what is judged; an empty one gets no opinion (`reward` None), never a number.
+            weights: for this call only.
+            risk: for this call only.
+        """
+        if isinstance(prompts, str) or isinstance(responses, str):
+            raise UserError("one text", expected="two lists", mend="use score() for one response")
+        if len(prompts) != len(responses):
+            raise UserError(
+                f"{len(prompts)} prompts and {len(responses)} responses",
+                expected="as many prompts as responses",
+            )
+        shares = self._weights if weights is None else self._shares(weights)
+        penalty = self._risk if risk is None else _checked_risk(risk)
+        asked = [as_words(prompt, "prompt") for prompt in prompts]
+        answers = [as_words(response, "response") for response in responses]
+        keys = [_key(p, r) for p, r in zip(asked, answers, strict=True)]
+        known = self._remembered(keys)
+        missing = {
+            key: i for i, key in reversed(list(enumerate(keys))) if key not in known
+        }  # the first of identical texts stands for all
+        fresh = self._look(
+            [asked[i] for i in missing.values()], [answers[i] for i in missing.values()]
+        )
+        known.update(zip(missing, fresh, strict=True))
+        self._remember(missing, fresh)
+        return [self._score(known[key], shares, penalty) for key in keys]
+
+    def encode(self, prompt: Words, response: Words) -> Encoded:
+        """The tokens the model reads of one response."""
+        with self._tokenizer_lock:
+            return self.builder.one(as_words(prompt, "prompt"), as_words(response, "response"))
+
+    def _look(self, prompts: list[Text], responses: list[Text]) -> list[_Seen]:
+        """Run the model on texts that differ from each other."""
+        seen: list[_Seen] = [_Seen(None, reason="the response is empty")] * len(responses)
+        rows = [i for i, response in enumerate(responses) if as_text(response).strip()]
+        with self._tokenizer_lock:
+            encoded = {i: self.builder.one(prompts[i], responses[i]) for i in rows}
+        lengths = {i: len(one.input_ids) for i, one in encoded.items()}
+        for batch in token_batches(lengths, self.batch_tokens):
+            probabilities = self.probabilities([encoded[i] for i in batch])
+            for i, levels in zip(batch, probabilities, strict=True):
+                one = encoded[i]
+                if np.isfinite(levels).all():
+                    seen[i] = _Seen(levels, one.prompt_cut, one.response_cut)
+                else:
+                    reason = "the model's output is not a number"
+                    seen[i] = _Seen(None, one.prompt_cut, one.response_cut, reason)
+        return seen
+
+    @torch.inference_mode()
+    def probabilities(self, encoded: Sequence[Encoded]) -> Floats:
+        """One batch through the model: [B, D, K], each head a distribution over levels."""
+        multiple = 1 if self.device.type == "cpu" else 8
+        batch = collate(encoded, self._pad, multiple=multiple)
+        moved = {name: value.to(self.device) for name, value in batch.items()}
+        logits = self.model(**moved).logits
+        assert logits is not None
+        chances: Floats = torch.softmax(logits.cpu().double(), dim=-1).numpy()
+        return chances
+
+    def _score(self, seen: _Seen, shares: Floats, risk: float) -> Score:
+        if seen.probabilities is None:
+            return Score(
+                None,
+                prompt_truncated=seen.prompt_cut,
+                response_truncated=seen.response_cut,
+                reason=seen.reason,
+            )
+        scale = np.arange(seen.probabilities.shape[1])
+        mean = seen.probabilities @ scale
+        sd = np.sqrt(np.maximum(seen.probabilities @ scale**2 - mean**2, 0.0))
+        careful: Floats = np.clip((mean - risk * sd) / scale[-1], 0.0, 1.0)
+        names = self.dimensions
+        return Score(
+            reward=float(np.clip(careful @ shares, 0.0, 1.0)),
+            levels=dict(zip(names, mean.tolist(), strict=True)),
+            probabilities=dict(zip(names, seen.probabilities.tolist(), strict=True)),
+            predicted=dict(zip(names, seen.probabilities.argmax(1).tolist(), strict=True)),
+            uncertainty=dict(zip(names, sd.tolist(), strict=True)),
+            prompt_truncated=seen.prompt_cut,
+            response_truncated=seen.response_cut,
+        )
+
+    def _shares(self, weights: Mapping[str, float]) -> Floats:
+        unknown = [name for name in weights if name not in self.dimensions]
+        if unknown:
+            raise UserError(
+                f"weight of unknown dimension {', '.join(map(repr, unknown))}",
+                expected=f"dimensions of this model: {', '.join(self.dimensions)}",
+            )
+        shares = np.array([float(weights.get(name, 0.0)) for name in self.dimensions])
+        if not np.isfinite(shares).all() or (shares < 0).any() or not shares.sum() > 0:
+            raise UserError(
+                f"weights {dict(weights)}",
+                expected="numbers from 0 up, at least one of them above 0",
+            )
+        return np.asarray(shares / shares.sum())
+
+    def _remembered(self, keys: Sequence[bytes]) -> dict[bytes, _Seen]:
+        with self._cache_lock:
+            found = {key: self._cache[key] for key in keys if key in self._cache}
+            for key in found:
+                self._cache.move_to_end(key)
+        return found
+
+    def _remember(self, keys: Iterable[bytes], seen: list[_Seen]) -> None:
+        if not self._cache_size:
+            return
+        with self._cache_lock:
+            self._cache.update(zip(keys, seen, strict=True))
+            while len(self._cache) > self._cache_size:
+                self._cache.popitem(last=False)
+
+
+def best_device() -> torch.device:
+    """The fastest device this process can use."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def token_batches(lengths: Mapping[int, int], budget: int) -> Iterator[list[int]]:
+    """Group rows of like length so that a padded batch stays within `budget` tokens.
+
+    A row longer than the budget is a batch of its own.
+
+    >>> list(token_batches({0: 5, 1: 90, 2: 6, 3: 5}, budget=18))
+    [[1], [2, 0, 3]]
+    """
+    batch: list[int] = []
+    for i in sorted(lengths, key=lambda i: (-lengths[i], i)):
+        # Longest first: the first row of a batch is as wide as the batch will be.
+        if batch and lengths[batch[0]] * (len(batch) + 1) > budget:
+            yield batch
+            batch = []
+        batch.append(i)
+    if batch:
+        yield batch
+
+
+def as_words(text: Words, what: str) -> Text:
+    """A string or chat messages in the package's own form.
+
+    Raises:
+        UserError: it is neither.
+    """
+    if isinstance(text, str):
+        return text
+    try:
+        return tuple(
+            m if isinstance(m, Message) else Message(role=m["role"], content=m["content"])
+            for m in text
+        )
+    except (TypeError, KeyError, ValueError):
+        short = repr(text)
+        raise UserError(
+            f"{short if len(short) <= 60 else short[:57] + '...'} as a {what}",
+            expected='a string or chat messages [{"role": ..., "content": ...}]',
+        ) from None
+
+
+def _key(prompt: Text, response: Text) -> bytes:
+    """A fingerprint, so that a cache holds no prompts of 100,000 characters."""
+    parts = [
+        text if isinstance(text, str) else [[m.role, m.content] for m in text]
+        for text in (prompt, response)
+    ]
+    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=20).digest()
+
+
+def _checked_risk(risk: float) -> float:
+    if not (math.isfinite(risk) and risk >= 0):
+        raise UserError(f"risk {risk}", expected="a number from 0 up")
+    return float(risk)
+
+
+__all__ = ["RewardScorer", "Score", "Words", "best_device", "token_batches"]

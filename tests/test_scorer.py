@@ -1,0 +1,241 @@
+"""RewardScorer on tiny real models: an encoder, and a decoder whose padding is its end token."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_models import save_decoder, save_encoder
+
+from reward_model import RewardScorer, Score, load_rubric
+from reward_model.records import Message, UserError
+from reward_model.scorer import token_batches
+
+TEXTS = [
+    "毛利率提升",
+    "ok",
+    "Margins rose on mix. " * 9,
+    "x" * 700,
+    "净利润 12.5 亿元，同比增长 8%。" * 3,
+]
+
+
+@pytest.fixture(scope="session", params=[save_encoder, save_decoder], ids=["encoder", "decoder"])
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    save: Callable[[Path], Path] = request.param
+    return save(tmp_path_factory.mktemp("scorer") / "model")
+
+
+@pytest.fixture(scope="session")
+def scorer(folder: Path) -> RewardScorer:
+    return RewardScorer.from_pretrained(folder, device="cpu")
+
+
+def flat(scores: list[Score]) -> np.ndarray:
+    return np.array([list(s.probabilities.values()) for s in scores])
+
+
+def test_a_score_says_level_distribution_uncertainty_and_reward(scorer: RewardScorer) -> None:
+    p = scorer.score("分析报告", "毛利率提升主要由产品结构驱动。")
+    weights = load_rubric("financial_report").weights
+    for name in ("depth", "professionalism", "accuracy"):
+        chances = np.array(p.probabilities[name])
+        assert len(chances) == 5
+        assert chances.sum() == pytest.approx(1)
+        assert p.levels[name] == pytest.approx(chances @ np.arange(5))
+        assert p.predicted[name] == chances.argmax()
+        spread = (chances @ (np.arange(5) - p.levels[name]) ** 2) ** 0.5
+        assert p.uncertainty[name] == pytest.approx(spread)
+    assert p.reward == pytest.approx(sum(weights[n] * p.levels[n] for n in weights) / 4)
+    assert (p.prompt_truncated, p.response_truncated, p.reason) == (False, False, None)
+
+
+def test_scores_do_not_depend_on_company_order_or_padding(folder: Path) -> None:
+    """Alone, in any order, in any batch size: the same numbers."""
+    rng = random.Random(0)
+    prompts = [rng.choice(["", "Q?", "数据表" * 40]) for _ in range(24)]
+    responses = [rng.choice(TEXTS)[: rng.randint(1, 400)] for _ in range(24)]
+    wide = RewardScorer.from_pretrained(folder, batch_tokens=100_000)
+    narrow = RewardScorer.from_pretrained(folder, batch_tokens=300)
+    together = flat(wide.score_batch(prompts, responses))
+    alone = flat([wide.score(p, r) for p, r in zip(prompts, responses, strict=True)])
+    assert together == pytest.approx(alone, abs=1e-5)
+    assert flat(narrow.score_batch(prompts, responses)) == pytest.approx(together, abs=1e-5)
+    order = list(range(24))
+    rng.shuffle(order)
+    mixed = wide.score_batch([prompts[i] for i in order], [responses[i] for i in order])
+    assert flat(mixed) == pytest.approx(together[order], abs=1e-5)
+    assert np.ptp(together.reshape(24, -1), axis=0).max() > 0.05  # and they do differ by text
+
+
+def test_identical_texts_go_through_the_model_once(scorer: RewardScorer) -> None:
+    seen: list[int] = []
+    handle = scorer.model.register_forward_pre_hook(
+        lambda module, args, kwargs: seen.append(len(kwargs["input_ids"])), with_kwargs=True
+    )
+    try:
+        scores = scorer.score_batch(["p"] * 40, ["same", "other"] * 20)
+    finally:
+        handle.remove()
+    assert sum(seen) == 2
+    assert scores[0] == scores[38]
+    assert scores[0] != scores[1]
+
+
+def test_the_cache_remembers_and_forgets_the_oldest(folder: Path) -> None:
+    scorer = RewardScorer.from_pretrained(folder, cache_size=2)
+    calls: list[int] = []
+    scorer.model.register_forward_pre_hook(
+        lambda module, args, kwargs: calls.append(len(kwargs["input_ids"])), with_kwargs=True
+    )
+    first = scorer.score("", "a")
+    scorer.score("", "b")
+    assert scorer.score("", "a") == first
+    assert len(calls) == 2
+    scorer.score("", "c")  # "b" has been asked for least recently
+    scorer.score("", "a")
+    assert len(calls) == 3
+    scorer.score("", "b")
+    assert len(calls) == 4
+    # Weights and risk are applied after the cache, and a caller cannot spoil what is in it.
+    first.probabilities["depth"][0] = 9.0
+    assert scorer.score("", "b", weights={"depth": 1}).reward == pytest.approx(
+        scorer.score("", "b").levels["depth"] / 4
+    )
+    assert len(calls) == 4
+
+
+@pytest.mark.parametrize("empty", ["", "  \n\t", [{"role": "assistant", "content": " "}]])
+def test_an_empty_response_gets_no_opinion(scorer: RewardScorer, empty: str) -> None:
+    p, other = scorer.score_batch(["q", "q"], [empty, "text"])
+    assert p.reward is None
+    assert p.levels == {}
+    assert p.reason == "the response is empty"
+    assert p.to_json()["reason"] == "the response is empty"
+    assert other.reward is not None
+    assert "reason" not in other.to_json()
+
+
+def test_truncation_is_flagged_and_the_response_is_kept_first(scorer: RewardScorer) -> None:
+    long_prompt = scorer.score("数" * 5000, "short answer")
+    assert (long_prompt.prompt_truncated, long_prompt.response_truncated) == (True, False)
+    long_response = scorer.score("", "y" * 5000)
+    assert (long_response.prompt_truncated, long_response.response_truncated) == (False, True)
+    one, two = scorer.score_batch(["数" * 5000] * 2, ["good", "evil"])
+    assert one.probabilities != two.probabilities
+
+
+def test_weights_and_risk_for_a_scorer_or_for_a_call(folder: Path, scorer: RewardScorer) -> None:
+    p = scorer.score("q", "text")
+    only = scorer.score("q", "text", weights={"accuracy": 3})
+    assert only.reward == pytest.approx(p.levels["accuracy"] / 4)
+    mixed = scorer.score("q", "text", weights={"accuracy": 3, "depth": 1})
+    assert mixed.reward == pytest.approx((3 * p.levels["accuracy"] + p.levels["depth"]) / 16)
+    careful = scorer.score("q", "text", risk=0.5)
+    expected = np.mean([max(0, p.levels[n] - 0.5 * p.uncertainty[n]) for n in p.levels]) / 4
+    assert careful.reward == pytest.approx(expected)
+    assert careful.levels == p.levels
+    assert scorer.score("q", "text", risk=1e9).reward == 0.0
+    always = RewardScorer.from_pretrained(folder, weights={"accuracy": 3}, risk=0.5)
+    assert always.weights == {"depth": 0.0, "professionalism": 0.0, "accuracy": 1.0}
+    low = max(0, p.levels["accuracy"] - 0.5 * p.uncertainty["accuracy"]) / 4
+    assert always.score("q", "text").reward == pytest.approx(low)
+
+
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [
+        ({"clarity": 1.0}, "dimensions of this model: depth, professionalism, accuracy"),
+        ({"depth": -1.0}, "numbers from 0 up"),
+        ({"depth": 0.0}, "at least one of them above 0"),
+        ({"depth": float("nan")}, "numbers from 0 up"),
+    ],
+)
+def test_weights_that_make_no_sense_are_refused(
+    scorer: RewardScorer, weights: dict[str, float], words: str
+) -> None:
+    with pytest.raises(UserError, match=words):
+        scorer.score("q", "text", weights=weights)
+
+
+def test_strings_and_chat_messages_of_any_kind(scorer: RewardScorer) -> None:
+    plain = scorer.score("q", "text")
+    dicts = scorer.score(
+        [{"role": "user", "content": "q"}], [{"role": "assistant", "content": "text"}]
+    )
+    records = scorer.score((Message(role="user", content="q"),), "text")
+    assert plain.probabilities == dicts.probabilities == records.probabilities
+
+
+@pytest.mark.parametrize("wrong", [None, 3, [{"text": "x"}], ["x"]])
+def test_what_is_no_text_is_refused_in_words(scorer: RewardScorer, wrong: object) -> None:
+    with pytest.raises(UserError, match="expected a string or chat messages"):
+        scorer.score("q", wrong)  # type: ignore[arg-type]
+
+
+def test_lists_that_do_not_fit_are_refused(scorer: RewardScorer) -> None:
+    with pytest.raises(UserError, match="2 prompts and 1 responses"):
+        scorer.score_batch(["a", "b"], ["c"])
+    with pytest.raises(UserError, match="use score"):
+        scorer.score_batch("ab", "cd")
+    assert scorer.score_batch([], []) == []
+    with pytest.raises(UserError, match="risk -1"):
+        scorer.score("q", "text", risk=-1)
+
+
+def test_threads_share_one_scorer(folder: Path) -> None:
+    scorer = RewardScorer.from_pretrained(folder, cache_size=8)
+    texts = [f"report {i} " * (i % 7 + 1) for i in range(64)]
+    alone = [scorer.score("q", text).reward for text in texts]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda text: scorer.score("q", text).reward, texts * 2))
+    assert together == pytest.approx(alone * 2, abs=1e-5)
+
+
+def test_loading_and_scoring_leave_the_process_as_it_was(folder: Path) -> None:
+    threads, grad = torch.get_num_threads(), torch.is_grad_enabled()
+    random_state = torch.random.get_rng_state()
+    scorer = RewardScorer.from_pretrained(folder)
+    scorer.score("q", "text")
+    assert (torch.get_num_threads(), torch.is_grad_enabled()) == (threads, grad)
+    assert not scorer.model.training
+    assert torch.equal(torch.random.get_rng_state(), random_state)
+
+
+def test_a_missing_folder_a_file_and_a_folder_that_is_no_model(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such folder"):
+        RewardScorer.from_pretrained(tmp_path / "gone")
+    file = tmp_path / "file"
+    file.write_text("x")
+    with pytest.raises(UserError, match="a file"):
+        RewardScorer.from_pretrained(file)
+    with pytest.raises(UserError, match=r"no config\.json"):
+        RewardScorer.from_pretrained(tmp_path)
+
+
+def test_weights_that_are_not_numbers_give_no_reward(tmp_path: Path) -> None:
+    scorer = RewardScorer.from_pretrained(save_encoder(tmp_path / "model"))
+    with torch.no_grad():
+        scorer.model.heads[1].out.bias.fill_(float("nan"))
+    p = scorer.score("q", "text")
+    assert (p.reward, p.reason) == (None, "the model's output is not a number")
+
+
+@given(
+    st.dictionaries(st.integers(0, 500), st.integers(1, 3000), max_size=80), st.integers(1, 4000)
+)
+def test_batches_hold_every_row_once_within_the_budget(
+    lengths: dict[int, int], budget: int
+) -> None:
+    batches = list(token_batches(lengths, budget))
+    assert sorted(i for batch in batches for i in batch) == sorted(lengths)
+    for batch in batches:
+        width = max(lengths[i] for i in batch)
+        assert len(batch) == 1 or width * len(batch) <= budget
