@@ -62,7 +62,7 @@ def score(
         bool, typer.Option("--overwrite-scores", help="Score pairs that have scores anew.")
     ] = False,
     ledger: Annotated[
-        Path | None, typer.Option(help="File of all calls. [default: OUT.calls.jsonl]")
+        str | None, typer.Option(help="File of all calls. [default: OUT.calls.jsonl]")
     ] = None,
     max_concurrency: Annotated[int, typer.Option(help="Calls under way at once.")] = 8,
     base_url: Annotated[
@@ -77,13 +77,12 @@ def score(
     from judge.settings import resolve
 
     given = {
-        name: context.params[name]
-        for name in context.params
-        if context.get_parameter_source(name).name == "COMMANDLINE"  # type: ignore[union-attr]
-        and name not in {"pairs", "out", "config", "ledger", "max_concurrency"}
+        name: value
+        for name, value in context.params.items()
+        if name not in {"pairs", "out", "config"}
+        and getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
     }
-    run_options = {"ledger": ledger, "max_concurrency": max_concurrency}
-    score_file(pairs, out, resolve(given, config), **run_options)  # type: ignore[arg-type]
+    score_file(pairs, out, resolve(given, config))
 
 
 @app.command()

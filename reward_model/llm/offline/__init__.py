@@ -18,14 +18,16 @@ class OfflineLLM:
 
     async def complete(self, request: Request) -> Reply:
         """Answer by the task named in the prompt's `<task-...>` section."""
-        from reward_model.llm.offline import judge, writer
-
         prompt = "\n\n".join(message.content for message in request.messages)
         parts = sections(prompt)
         task = parts.get("task", "")
         if task == "judge":
+            from reward_model.llm.offline import judge
+
             text = judge.answer(parts, request)
         elif task in {"write", "degrade", "rewrite"}:
+            from reward_model.llm.offline import writer
+
             text = writer.answer(task, parts, request)
         else:
             raise RefusedError("the embedded model answers only the prompts of this package")

@@ -1,0 +1,136 @@
+"""From a judge's reply to levels, strictly: what is not certain is not a level.
+
+`parse_reply(text, ["depth"], scale=4)` gives levels, reasons, and for each level it does not give
+the cause, one of `CAUSES`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, NamedTuple
+
+Cause = Literal[
+    "parse", "refused", "truncated", "failed", "out_of_range", "not_integer", "missing", "extra"
+]
+CAUSES: tuple[Cause, ...] = (
+    "parse",
+    "refused",
+    "truncated",
+    "failed",
+    "out_of_range",
+    "not_integer",
+    "missing",
+    "extra",
+)
+"""Why a level is missing. `failed`: the provider gave no reply, and the call is owed.
+`refused`: it will not answer. `truncated`: the reply was cut. `parse`: no single JSON object.
+`out_of_range`, `not_integer` (2.5, "3", true): a value that is no level. `missing`: the dimension
+was left out or null. `extra`: dimensions nobody asked for, so the question was not understood."""
+
+_THINKING = re.compile(r"\A\s*<think(?:ing)?>.*</think(?:ing)?>", re.S)
+_REFUSAL = re.compile(
+    r"\b(?:I(?:'m| am) sorry|I (?:can(?:no|')t|am (?:not able|unable))|I won't|as an AI)\b"
+    r"|抱歉|对不起|无法(?:提供|协助|完成|回答|评)|不能(?:提供|协助|回答)",
+    re.I,
+)
+
+
+class Verdicts(NamedTuple):
+    """What a reply says of each dimension asked for."""
+
+    levels: dict[str, int | None]
+    reasons: dict[str, str | None]
+    problems: dict[str, Cause]
+    """Cause of every level that is None."""
+
+    @property
+    def whole(self) -> bool:
+        """Every level asked for is there."""
+        return not self.problems
+
+
+def unanswered(dimensions: Sequence[str], cause: Cause) -> Verdicts:
+    """No level at all, for one cause."""
+    return Verdicts(
+        dict.fromkeys(dimensions), dict.fromkeys(dimensions), dict.fromkeys(dimensions, cause)
+    )
+
+
+def parse_reply(
+    text: str, dimensions: Sequence[str], *, scale: int, finish_reason: str = "stop"
+) -> Verdicts:
+    """Levels of a reply that holds exactly one JSON object, fenced or chatty or not.
+
+    >>> parse_reply('Sure!\\n```json\\n{"levels": {"depth": 3}}\\n```', ["depth"], scale=4).levels
+    {'depth': 3}
+    >>> parse_reply('{"levels": {"depth": 2.5}}', ["depth"], scale=4).problems
+    {'depth': 'not_integer'}
+    """
+    try:
+        found = list(_objects(_THINKING.sub("", text)))
+    except (ValueError, RecursionError):
+        found = []
+    levels = found[0].get("levels") if len(found) == 1 else None
+    if not isinstance(levels, dict):
+        return unanswered(dimensions, _why(text, finish_reason))
+    if set(levels) - set(dimensions):
+        return unanswered(dimensions, "extra")
+    reasons = found[0].get("reasoning")
+    verdicts = Verdicts({}, _reasons(reasons, dimensions), {})
+    for name in dimensions:
+        value = levels.get(name)
+        problem = _problem(value, scale)
+        verdicts.levels[name] = None if problem else value
+        if problem:
+            verdicts.problems[name] = problem
+    return verdicts
+
+
+def _problem(value: object, scale: int) -> Cause | None:
+    if value is None:
+        return "missing"
+    if not isinstance(value, int) or isinstance(value, bool):
+        return "not_integer"
+    return None if 0 <= value <= scale else "out_of_range"
+
+
+def _reasons(value: object, dimensions: Sequence[str]) -> dict[str, str | None]:
+    if isinstance(value, str) and len(dimensions) == 1:
+        return {dimensions[0]: value}
+    own = value if isinstance(value, dict) else {}
+    texts = {name: own.get(name) for name in dimensions}
+    return {name: text if isinstance(text, str) else None for name, text in texts.items()}
+
+
+def _why(text: str, finish_reason: str) -> Cause:
+    if finish_reason == "content_filter":
+        return "refused"
+    if finish_reason == "length":
+        return "truncated"
+    return "refused" if "{" not in text and _REFUSAL.search(text) else "parse"
+
+
+def _objects(text: str) -> Iterator[dict[str, Any]]:
+    """The outermost JSON objects of a text; none when a brace opens anything else.
+
+    An object inside a broken one may be anything, so it is not looked for.
+    """
+    decoder = json.JSONDecoder(object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+    at = text.find("{")
+    while at >= 0:
+        value, end = decoder.raw_decode(text, at)
+        yield value
+        at = text.find("{", end)
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise ValueError("a key stands twice")
+    return made
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a JSON number")

@@ -1,0 +1,85 @@
+"""Settings of `judge score`: flags over a TOML file over defaults, all mistakes in one message."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from reward_model.records import UserError, explain_os_error
+
+WITHOUT_EFFECT = frozenset({"ledger", "max_concurrency", "overwrite_scores"})
+"""Settings that change how the work is done, not what comes out."""
+
+
+class ScoreSettings(BaseModel):
+    """What decides the levels, and how the calls are made."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    llm: tuple[str, ...] = Field(default=("offline",), min_length=1)
+    """`provider:model`; several are a panel."""
+    rubric: str = "financial_report"
+    """Name of a rubric that ships, or path of a TOML file."""
+    mode: Literal["per-dimension", "all"] = "per-dimension"
+    """One call a dimension keeps one impression from colouring the others."""
+    samples: int = Field(default=1, ge=1, le=100)
+    """Draws a level; the level is their rounded mean."""
+    reasoning: Literal["first", "none"] = "first"
+    evidence: Literal["checks", "none"] = "none"
+    """`checks`: the judge of accuracy sees which figures agree with the tables."""
+    language: Literal["auto", "zh", "en"] = "auto"
+    """Of the judge's prompt; auto follows the text that is judged."""
+    temperature: float = Field(default=0.0, ge=0, le=2)
+    max_tokens: int = Field(default=4096, ge=1)
+    """Room for models that think before they answer."""
+    max_prompt_chars: int = Field(default=0, ge=0)
+    """0 shows a prompt whole."""
+    retries: int = Field(default=2, ge=0, le=20)
+    """Times a reply that cannot be read is asked for again."""
+    seed: int = 0
+    base_url: str | None = None
+    overwrite_scores: bool = False
+    ledger: str | None = None
+    """File of all calls; None is OUT.calls.jsonl."""
+    max_concurrency: int = Field(default=8, ge=1, le=1024)
+
+
+def resolve(given: Mapping[str, Any], config: Path | None = None) -> ScoreSettings:
+    """Settings of a run: `given` flags win over the file.
+
+    >>> resolve({"samples": 3}).samples
+    3
+
+    Raises:
+        UserError: unreadable file, or unknown or wrong settings.
+    """
+    values: dict[str, Any] = {}
+    if config is not None:
+        try:
+            values = tomllib.loads(config.read_text("utf-8"))
+        except OSError as error:
+            raise explain_os_error(error, config) from None
+        except UnicodeDecodeError:
+            raise UserError("bytes that are not UTF-8", expected="UTF-8", path=config) from None
+        except tomllib.TOMLDecodeError as error:
+            raise UserError(f"broken TOML ({error})", expected="TOML 1.0", path=config) from None
+        if isinstance(values.get("llm"), str):
+            values["llm"] = [values["llm"]]
+    try:
+        return ScoreSettings.model_validate({**values, **given})
+    except ValidationError as error:
+        mistakes = []
+        for item in error.errors(include_url=False):
+            name = ".".join(map(str, item["loc"]))
+            if item["type"] == "extra_forbidden":
+                known = ", ".join(ScoreSettings.model_fields)
+                mistakes.append(f"unknown setting {name}; known are {known}")
+            else:
+                said = item["msg"].removeprefix("Input should be ")
+                mistakes.append(f"{item['input']!r} for {name.replace('_', '-')}; expected {said}")
+        # The file is named only when it can be the one at fault.
+        raise UserError("; also ".join(mistakes), path=config) from None
