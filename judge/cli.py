@@ -107,13 +107,60 @@ def agree(
 def validate(
     scored: Annotated[Path, typer.Argument(help="Scored pairs, JSON Lines.")],
     filtered: Annotated[
-        Path | None, typer.Argument(help="Where the pairs worth keeping go.")
+        Path | None, typer.Argument(help="Where the pairs that pass the filters go.")
     ] = None,
+    json_: Annotated[
+        Path | None, typer.Option("--json", help="Also write the report here; - for stdout.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="Also write the page here.")] = None,
+    rubric: Annotated[
+        str, typer.Option(help="Rubric that ships, by name, or a TOML file.")
+    ] = "financial_report",
+    min_gap: Annotated[float | None, typer.Option(help="Keep pairs of this mean gap up.")] = None,
+    require_target: Annotated[
+        bool, typer.Option("--require-target", help="Keep pairs whose targets all drop.")
+    ] = False,
+    drop_incomplete: Annotated[
+        bool, typer.Option("--drop-incomplete", help="Drop pairs that miss a level.")
+    ] = False,
+    drop_neutral: Annotated[bool, typer.Option("--drop-neutral", help="Drop controls.")] = False,
+    drop_duplicates: Annotated[
+        bool, typer.Option("--drop-duplicates", help="Drop repeated pairs and equal sides.")
+    ] = False,
+    max_length_ratio: Annotated[
+        float | None, typer.Option(help="Keep pairs whose longer side is at most so many times.")
+    ] = None,
+    max_per_prompt: Annotated[
+        int | None, typer.Option(help="Keep so many pairs of one prompt or company.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of intervals, samples and folds.")] = 0,
+    no_ngrams: Annotated[
+        bool, typer.Option("--no-ngrams", help="Do not look for phrases that give a side away.")
+    ] = False,
+    max_audit: Annotated[
+        int, typer.Option(min=2, help="Pairs in the shortcut audit, sampled by prompt.")
+    ] = 1000,
 ) -> None:
-    """Whether a scored data set can teach a reward model, and what is wrong with it."""
-    from judge.validate.run import validate_file
+    """Whether a scored data set can teach a reward model, and what is wrong with it.
 
-    validate_file(scored, filtered)
+    Exit code 1: the verdict is poor or a finding is an error. Without a filter FILTERED is a copy.
+    """
+    from judge.validate.filters import Filters
+    from judge.validate.run import Settings, validate_file
+
+    filters = Filters(
+        min_gap=min_gap,
+        require_target=require_target,
+        drop_incomplete=drop_incomplete,
+        drop_neutral=drop_neutral,
+        drop_duplicates=drop_duplicates,
+        max_length_ratio=max_length_ratio,
+        max_per_prompt=max_per_prompt,
+    )
+    settings = Settings(rubric, seed, not no_ngrams, max_audit, filters)
+    raise typer.Exit(
+        validate_file(scored, filtered, settings=settings, json_out=json_, html_out=html)
+    )
 
 
 def main() -> None:

@@ -1,0 +1,140 @@
+"""The report for people, in the terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from judge.validate.report import Cell, Gap, Report
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+_COLOURS = {"excellent": "green", "good": "green", "fair": "yellow", "poor": "red"}
+_MARKS = {"error": "[bold red]error[/]", "warning": "[yellow]warning[/]", "note": "[dim]note[/]"}
+
+
+def show(report: Report, console: Console) -> None:
+    """Print the verdict first, then the tables, then what to do."""
+    from rich.markup import escape
+
+    source, grade = report.source, report.verdict.grade
+    colour = _COLOURS.get(grade or "", "red")
+    console.print(
+        f"[bold]{escape(source.path)}[/]: {source.pairs} pairs, {source.groups} prompts or "
+        f"companies, {source.neutral} neutral, rubric {escape(source.rubric)}"
+    )
+    console.print(
+        f"verdict [bold {colour}]{grade or 'none'}[/]: mean gap {_n(report.gap.mean)}, "
+        f"{_p(report.gap.positive_share)} positive "
+        f"({report.gap.negative} negative, {report.gap.zero} zero)"
+    )
+    console.print(_gaps(report))
+    console.print(_labels(report))
+    if report.specificity:
+        console.print(_matrix(report))
+    if report.shortcuts:
+        console.print(_shortcuts(report))
+    console.print(
+        f"{report.problems.pairs} problem pairs"
+        + (": " if report.problems.by_reason else "")
+        + ", ".join(f"{k} {v}" for k, v in report.problems.by_reason.items())
+    )
+    for finding in report.findings:
+        console.print(f"{_MARKS[finding.level]} {escape(finding.message)}")
+        console.print(f"    [dim]→ {escape(finding.advice)}[/]")
+    if report.filtered.path or report.filtered.dropped:
+        gone = ", ".join(f"{k} {v}" for k, v in report.filtered.dropped.items()) or "none"
+        to = f" to {escape(report.filtered.path)}" if report.filtered.path else ""
+        console.print(f"kept {report.filtered.kept} of {source.pairs} pairs{to}; dropped: {gone}")
+
+
+def _table(title: str, *columns: str) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="left" if i == 0 else "right")
+    return table
+
+
+def _gaps(report: Report) -> Table:
+    table = _table(
+        "Gap, chosen minus rejected", "", "pairs", "mean", "median", "min", "max", "sd", "+", "0",
+        "-", "positive",
+    )  # fmt: skip
+    rows: list[tuple[str, Gap]] = [("all", report.gap), *report.dimensions.items()]
+    if report.noise_floor.pairs:
+        rows += [(f"neutral {n}", g) for n, g in report.noise_floor.dimensions.items()]
+    for name, g in rows:
+        table.add_row(
+            name, str(g.pairs), _n(g.mean), _n(g.median), _n(g.min), _n(g.max), _n(g.sd),
+            str(g.positive), str(g.zero), str(g.negative), _p(g.positive_share),
+        )  # fmt: skip
+    return table
+
+
+def _labels(report: Report) -> Table:
+    levels = range(report.source.scale + 1)
+    table = _table("Levels given", "", "side", *map(str, levels), "missing")
+    for name, part in report.labels.items():
+        for side, counts, gone in (
+            ("chosen", part.chosen, part.chosen_missing),
+            ("rejected", part.rejected, part.rejected_missing),
+        ):
+            table.add_row(name, side, *map(str, counts), str(gone))
+    return table
+
+
+def _matrix(report: Report) -> Table:
+    table = _table(
+        "Mean gap by degradation (targets in brackets; 95% interval)",
+        "degradation",
+        "pairs",
+        *report.source.dimensions,
+    )
+    for row in report.specificity:
+        table.add_row(
+            row.name, str(row.pairs), *(_cell(row.cells[d]) for d in report.source.dimensions)
+        )
+        for severity, cells in row.severities.items():
+            table.add_row(
+                f"  severity {severity}",
+                str(max(c.pairs for c in cells.values())),
+                *(_cell(cells[d]) for d in report.source.dimensions),
+                style="dim",
+            )
+    return table
+
+
+def _cell(cell: Cell) -> str:
+    from rich.markup import escape
+
+    mean = f"[{cell.mean:.2f}]" if cell.targeted and cell.mean is not None else _n(cell.mean)
+    span = "" if cell.low is None else f" ({cell.low:.2f}..{cell.high:.2f})"
+    return escape(mean + span)
+
+
+def _shortcuts(report: Report) -> Table:
+    from rich.markup import escape
+
+    table = _table("Shortcuts: sides told apart without reading", "by", "AUC", "result", "what")
+    colours = {"clean": "green", "leak": "yellow", "cannot tell": "dim"}
+    for part in report.shortcuts:
+        names = ", ".join(f.name for f in part.features[:4])
+        table.add_row(
+            part.name,
+            _n(part.auc),
+            f"[{colours[part.result]}]{part.result}[/]",
+            escape(names if part.result == "leak" else part.reason),
+        )
+    return table
+
+
+def _n(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
+def _p(value: float | None) -> str:
+    return "–" if value is None else f"{value:.0%}"
