@@ -1,0 +1,221 @@
+"""`judge agree`: how far scorings of the same pairs agree, dimension by dimension.
+
+Files are matched by pair; both sides of a pair are units. One file alone is compared with itself
+where it keeps several draws or several judges.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from judge.agreement import (
+    MISSING,
+    Estimate,
+    alpha,
+    bias,
+    coincidences,
+    confusions,
+    estimates,
+    kappa,
+    within,
+)
+from reward_model.records import SIDES, Pair, UserError, dump_json, read_jsonl, write_json
+from reward_model.records.schema import parse_record
+from reward_model.records.terminal import console
+from reward_model.rubric import Rubric, load_rubric
+
+Unit = tuple[str, int, str]
+"""Key of a pair, which of the pairs of that key, side."""
+
+
+class Rater:
+    """One scoring: levels by unit and dimension."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.levels: dict[Unit, dict[str, int | None]] = {}
+
+
+def agree_files(
+    files: Sequence[Path],
+    rubric_name: str,
+    *,
+    json_out: Path | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> None:
+    """Compare scorings; a table for people, and the numbers for programs.
+
+    Raises:
+        UserError: files that cannot be read or have nothing in common.
+    """
+    rubric = load_rubric(rubric_name)
+    groups: dict[Unit, str] = {}
+    raters = [rater for path in files for rater in _read(path, rubric, groups, len(files) == 1)]
+    if len(raters) < 2:
+        raise UserError(
+            "one scoring only",
+            expected="two files, or one scored with several --samples or --llm",
+            path=files[0],
+        )
+    for rater in raters:
+        others = {u for r in raters if r is not rater for u in r.levels}
+        if others.isdisjoint(rater.levels):
+            raise UserError(
+                "no pair that another file has",
+                expected="scorings of the same pairs",
+                mend="pairs are matched by id, or by their texts where they have none",
+                path=Path(rater.name),
+            )
+    report = compare(raters, groups, rubric, resamples=resamples, seed=seed)
+    if json_out is not None and str(json_out) == "-":
+        sys.stdout.write(dump_json(report) + "\n")
+    elif json_out is not None:
+        write_json(json_out, report)
+    _show(report, rubric)
+
+
+def _read(path: Path, rubric: Rubric, groups: dict[Unit, str], inside: bool) -> list[Rater]:
+    raters: dict[str, Rater] = {} if inside else {str(path): Rater(str(path))}
+    seen: Counter[str] = Counter()
+    scored = False
+    for line in read_jsonl(path):
+        pair: Pair = parse_record(Pair, line.value, path=path, line=line.number)
+        scores, key = pair.scores, pair.key
+        number = seen[key]
+        seen[key] += 1
+        if scores is None:
+            continue
+        scored = True
+        for side in SIDES:
+            unit = (key, number, side)
+            groups[unit] = pair.group
+            where = f"scores.{side}"
+            if not inside:
+                rubric.check_levels(scores.side(side), where=where, path=path, line=line.number)
+                raters[str(path)].levels[unit] = dict(scores.side(side))
+                continue
+            kept = (scores.judge.model_extra or {}).get("levels", {}) if scores.judge else {}
+            for judge, sides in kept.items():
+                for name, draws in sides.get(side, {}).items():
+                    for draw, level in enumerate(draws, 1):
+                        rubric.check_levels({name: level}, where=where, path=path, line=line.number)
+                        rater = raters.setdefault(
+                            f"{judge} #{draw}" if len(draws) > 1 else judge,
+                            Rater(f"{judge} #{draw}" if len(draws) > 1 else judge),
+                        )
+                        rater.levels.setdefault(unit, {})[name] = level
+    if not scored:
+        raise UserError("no scores", expected="scored pairs", mend="run judge score", path=path)
+    return list(raters.values())
+
+
+def compare(
+    raters: Sequence[Rater], groups: dict[Unit, str], rubric: Rubric, *, resamples: int, seed: int
+) -> dict[str, Any]:
+    """Agreement of raters as plain data: alpha of all, kappa and confusion of each two."""
+    units = list(groups)
+    numbers = {name: i for i, name in enumerate(dict.fromkeys(groups.values()))}
+    group = np.array([numbers[groups[unit]] for unit in units], dtype=np.int64)
+    dimensions: dict[str, Any] = {}
+    for name in rubric.names:
+        ratings = np.array([_ratings(rater, units, name) for rater in raters], dtype=np.int64)
+        together = coincidences(ratings, rubric.classes)
+        options: dict[str, Any] = {"resamples": resamples, "seed": seed}
+        found = estimates(together, group, {"alpha": alpha}, **options)
+        pairs = []
+        for (i, first), (j, second) in combinations(enumerate(raters), 2):
+            tables = confusions(ratings[i], ratings[j], rubric.classes)
+            statistics = {
+                "kappa": kappa,
+                "exact": lambda table: within(table, 0),
+                "within_one": lambda table: within(table, 1),
+                "bias": bias,
+            }
+            pairs.append(
+                {
+                    "a": first.name,
+                    "b": second.name,
+                    "units": int(tables.sum()),
+                    **_plain(estimates(tables, group, statistics, **options)),
+                    "confusion": tables.sum(0).astype(int).tolist(),
+                }
+            )
+        dimensions[name] = {
+            "units": int((together.sum((1, 2)) > 0).sum()),
+            "missing": {r.name: int((ratings[i] == MISSING).sum()) for i, r in enumerate(raters)},
+            **_plain(found),
+            "pairs": pairs,
+        }
+    return {
+        "version": 1,
+        "rubric": rubric.id,
+        "raters": [rater.name for rater in raters],
+        "units": len(units),
+        "groups": len(numbers),
+        "resamples": resamples,
+        "seed": seed,
+        "dimensions": dimensions,
+    }
+
+
+def _ratings(rater: Rater, units: Sequence[Unit], dimension: str) -> list[int]:
+    found = (rater.levels.get(unit, {}).get(dimension) for unit in units)
+    return [MISSING if level is None else level for level in found]
+
+
+def _plain(found: dict[str, Estimate]) -> dict[str, Any]:
+    return {
+        name: {"value": e.value, "interval": None if e.low is None else [e.low, e.high]}
+        for name, e in found.items()
+    }
+
+
+def _show(report: dict[str, Any], rubric: Rubric) -> None:
+    from rich.table import Table
+
+    out = console()
+    names = {
+        name: chr(ord("A") + i) if i < 26 else f"R{i}" for i, name in enumerate(report["raters"])
+    }
+    for name, letter in names.items():
+        out.print(f"{letter} = {name}", markup=False)
+    out.print(
+        f"{report['units']} units (sides of pairs) in {report['groups']} groups; intervals of 95% "
+        f"from {report['resamples']} resamples of groups",
+        markup=False,
+    )
+    table = Table(
+        "dimension", "raters", "units", "alpha (ordinal)", "kappa (quadratic)", "exact",
+        "within one", "bias",
+    )  # fmt: skip
+    for name, found in report["dimensions"].items():
+        table.add_row(name, "all", str(found["units"]), _cell(found["alpha"]))
+        for pair in found["pairs"]:
+            cells = [_cell(pair[key]) for key in ("kappa", "exact", "within_one", "bias")]
+            who = f"{names[pair['a']]} {names[pair['b']]}"
+            table.add_row("", who, str(pair["units"]), "", *cells)
+    out.print(table)
+    if len(names) == 2:
+        for name, found in report["dimensions"].items():
+            levels = [str(level) for level in range(rubric.classes)]
+            grid = Table("A \\ B", *levels, title=f"{name}: units by level")
+            for level, row in zip(levels, found["pairs"][0]["confusion"], strict=True):
+                grid.add_row(level, *(str(count) if count else "·" for count in row))
+            out.print(grid)
+
+
+def _cell(estimate: dict[str, Any]) -> str:
+    if estimate["value"] is None:
+        return "undefined"
+    if estimate["interval"] is None:
+        return f"{estimate['value']:.3f}"
+    low, high = estimate["interval"]
+    return f"{estimate['value']:.3f} ({low:.2f} to {high:.2f})"

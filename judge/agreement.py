@@ -1,0 +1,144 @@
+"""Agreement of raters on an ordered scale: Krippendorff's alpha, weighted kappa, exact agreement.
+
+All statistics are functions of small tables of counts that add up over units, so one
+matrix product gives them for a thousand bootstrap resamples of groups at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+MISSING = -1
+"""A rating that was not given."""
+
+
+class Estimate(NamedTuple):
+    """A number with its 95% bootstrap interval; None where the data do not define it."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+def coincidences(ratings: Ints, classes: int) -> Floats:
+    """Krippendorff's coincidence table of each unit, [units, K, K].
+
+    Args:
+        ratings: [raters, units] levels 0..K-1, `MISSING` where there is none. Units with fewer
+            than two ratings get zeros.
+    """
+    counts = (ratings[:, :, None] == np.arange(classes)).sum(0).astype(float)  # [units, K]
+    given = counts.sum(1)
+    pairs = counts[:, :, None] * counts[:, None, :]
+    pairs -= counts[:, :, None] * np.eye(classes)
+    table: Floats = pairs / np.maximum(given - 1, 1)[:, None, None] * (given > 1)[:, None, None]
+    return table
+
+
+def confusions(first: Ints, second: Ints, classes: int) -> Floats:
+    """Confusion table of each unit, [units, K, K]: one cell is 1 where both raters gave a level."""
+    levels = np.arange(classes)
+    one = (first[:, None] == levels)[:, :, None] & (second[:, None] == levels)[:, None, :]
+    table: Floats = one.astype(float)
+    return table
+
+
+def alpha(coincidence: Floats) -> Floats:
+    """Krippendorff's alpha with the ordinal distance, of [..., K, K] coincidence tables.
+
+    nan where every rating is the same: agreement by chance would be perfect too.
+
+    >>> ratings = np.array([[0, 1, 2, 3], [0, 1, 2, 3]])
+    >>> float(alpha(coincidences(ratings, 4).sum(0)))
+    1.0
+    """
+    totals = coincidence.sum(-1)  # [..., K]
+    total = totals.sum(-1)
+    upto = totals.cumsum(-1)
+    # Ratings from level c to level k, the two ends counted half.
+    middle = upto - totals / 2
+    distance = (middle[..., :, None] - middle[..., None, :]) ** 2
+    observed = (coincidence * distance).sum((-1, -2))
+    expected = (totals[..., :, None] * totals[..., None, :] * distance).sum((-1, -2))
+    return _ratio(expected - (total - 1) * observed, expected)
+
+
+def kappa(confusion: Floats) -> Floats:
+    """Cohen's kappa with quadratic weights, of [..., K, K] confusion tables; nan if undefined."""
+    levels = np.arange(confusion.shape[-1])
+    weights = (levels[:, None] - levels[None, :]) ** 2.0
+    total = confusion.sum((-1, -2))
+    rows, columns = confusion.sum(-1), confusion.sum(-2)
+    observed = (confusion * weights).sum((-1, -2)) * total
+    expected = (rows[..., :, None] * columns[..., None, :] * weights).sum((-1, -2))
+    return _ratio(expected - observed, expected)
+
+
+def within(confusion: Floats, distance: int) -> Floats:
+    """Share of units on which two raters differ by at most `distance` levels."""
+    levels = np.arange(confusion.shape[-1])
+    near = np.abs(levels[:, None] - levels[None, :]) <= distance
+    return _ratio((confusion * near).sum((-1, -2)), confusion.sum((-1, -2)))
+
+
+def bias(confusion: Floats) -> Floats:
+    """Mean level of the first rater minus that of the second."""
+    levels = np.arange(confusion.shape[-1])
+    difference = levels[:, None] - levels[None, :]
+    return _ratio((confusion * difference).sum((-1, -2)), confusion.sum((-1, -2)))
+
+
+def _ratio(above: Floats, below: Floats) -> Floats:
+    return np.divide(above, below, out=np.full_like(below, np.nan), where=below > 0)
+
+
+def estimates(
+    tables: Floats,
+    groups: Ints,
+    statistics: dict[str, Callable[[Floats], Floats]],
+    *,
+    resamples: int,
+    seed: int,
+) -> dict[str, Estimate]:
+    """Statistics of all units together, with intervals from resampling whole groups.
+
+    Args:
+        tables: [units, K, K] tables that add up.
+        groups: [units] number of the group a unit belongs to, from 0.
+    """
+    classes = tables.shape[-1]
+    count = int(groups.max()) + 1 if len(groups) else 0
+    by_group = np.zeros((count, classes * classes))
+    np.add.at(by_group, groups, tables.reshape(len(tables), -1))
+    by_group = by_group[by_group.any(1)]  # groups without a comparable unit say nothing
+    whole = by_group.sum(0).reshape(classes, classes)
+    drawn = _resampled(by_group, resamples, seed).reshape(-1, classes, classes)
+    found = {}
+    for name, statistic in statistics.items():
+        value = float(statistic(whole[None])[0])
+        values = statistic(drawn) if len(drawn) else np.empty(0)
+        values = values[~np.isnan(values)]
+        low, high = np.quantile(values, [0.025, 0.975]) if len(values) else (np.nan, np.nan)
+        found[name] = Estimate(*(None if np.isnan(x) else float(x) for x in (value, low, high)))
+    return found
+
+
+def _resampled(by_group: Floats, resamples: int, seed: int) -> Floats:
+    count = len(by_group)
+    if count < 2 or not resamples:
+        return np.empty((0, by_group.shape[1]))
+    rng = np.random.default_rng(seed)
+    at_once = max(1, 4_000_000 // count)  # 32 MB of weights
+    parts = []
+    for start in range(0, resamples, at_once):
+        size = min(at_once, resamples - start)
+        weights = rng.multinomial(count, np.full(count, 1 / count), size=size)
+        parts.append(weights @ by_group)
+    return np.concatenate(parts)
