@@ -1,23 +1,34 @@
 """The one way to call a model: ledger first, then the provider, with retries and rate control.
 
-async with Caller(ledger=Path("calls.jsonl")) as caller:
+async with Caller(ledger=Path("calls.jsonl"), budget_usd=20) as caller:
     answer = await caller.complete(llm, request)
 """
 
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple, Self, TypeVar
+from typing import Any, NamedTuple, Self
 
-from reward_model.llm.base import LLM, RefusedError, Reply, Request, RetryableError
+from reward_model.llm.base import LLM, FatalError, RefusedError, Reply, Request, RetryableError
+from reward_model.llm.bounded import bounded
+from reward_model.llm.budget import Budget
+from reward_model.llm.capabilities import PROBE, capabilities, observe
+from reward_model.llm.lane import Lane
 from reward_model.llm.ledger import Ledger
+from reward_model.llm.prices import Prices
+from reward_model.llm.rate import MOST, Gate, Ticket, Window
+from reward_model.records import Stopped
 
-T = TypeVar("T")
-R = TypeVar("R")
+__all__ = ["Answer", "Caller", "UnansweredError", "bounded"]
+
+LONGEST_BACKOFF_S = 8.0
+SILENT = 20
+"""Requests given up one after another, with no answer between, before the run stops."""
 
 
 class Answer(NamedTuple):
@@ -42,78 +53,294 @@ class Caller:
 
     Args:
         ledger: file that keeps every reply; None keeps them in memory.
-        attempts: tries before a call is given up and owed to the next run.
+        attempts: tries before a call is given up and owed to the next run. Rate limits do not
+            count as tries: a call waits for its turn as long as the model answers others.
+        timeout_s: longest wait for one reply. Once a model has answered some calls the wait is
+            three times its slowest answer (at least 30 s), doubled for each try.
+        max_concurrency: never more calls to one model out at once.
+        requests_per_minute: hard limit for each model.
+        tokens_per_minute: hard limit for each model.
+        budget_usd: stop before the ledger's total, earlier runs included, passes this.
+        prices: price table; None loads the one that ships.
+        keep_prompts: write the requests into the ledger too (large).
+        backoff_s: first wait after a failure; doubled each time, with jitter.
+        patience_s: longest time to go on against rate limits without one answer.
     """
 
-    def __init__(self, *, ledger: Path | None = None, attempts: int = 6) -> None:
+    def __init__(
+        self,
+        *,
+        ledger: Path | None = None,
+        attempts: int = 8,
+        timeout_s: float = 600.0,
+        max_concurrency: int = MOST,
+        requests_per_minute: float | None = None,
+        tokens_per_minute: float | None = None,
+        budget_usd: float | None = None,
+        prices: Prices | None = None,
+        keep_prompts: bool = False,
+        backoff_s: float = 0.5,
+        patience_s: float = 600.0,
+    ) -> None:
         self.ledger = Ledger(ledger)
+        self.prices = prices if prices is not None else Prices.load()
         self.attempts = attempts
+        self.timeout_s = timeout_s
+        self.max_concurrency = max_concurrency
         self.counts: Counter[str] = Counter()
-        """`calls`, `cached`, and failures by reason."""
-        self.cost_usd = 0.0
+        """`calls`, `cached`, `retries`, `rate_limited`, `lost`, and `refused` and `failed`."""
+        self._limits = (requests_per_minute, tokens_per_minute)
+        self._keep_prompts = keep_prompts
+        self._backoff_s = backoff_s
+        self._patience_s = patience_s
+        self._budget = Budget(budget_usd, self.prices, self.ledger)
+        self._lanes: dict[tuple[str, str], Lane] = {}
+        self._flights: dict[str, asyncio.Future[UnansweredError | None]] = {}
+        self._stopped: str | None = None
+        self._random = random.Random()  # only spreads waiting times
 
     async def complete(self, llm: LLM, request: Request) -> Answer:
         """Answer a request, from the ledger if it was answered before.
 
+        The same request asked twice at once is sent once.
+
         Raises:
             UnansweredError: no answer for this request.
             FatalError: no call to this model can work.
-            Stopped: the budget is used up.
+            Stopped: the budget is used up, or the provider is down.
         """
         key = request.key(llm.name, llm.base_url)
-        known = self.ledger.get(key)
-        if known is not None:
-            self.counts["cached"] += 1
-            return Answer(known, key, True)
-        problem = ""
-        for attempt in range(self.attempts):
+        while True:
+            known = self._known(key)
+            if known is not None:
+                return known
+            flight = self._flights.get(key)
+            if flight is None:
+                break
+            await asyncio.wait((flight,))
+            problem = flight.result()
+            if problem is not None:
+                raise UnansweredError(problem.reason, problem.detail)
+        flight = asyncio.get_running_loop().create_future()
+        self._flights[key] = flight
+        problem = None
+        try:
+            return Answer(await self._ask(llm, request, key), key, False)
+        except UnansweredError as error:
+            problem = error
+            raise
+        finally:
+            del self._flights[key]
+            flight.set_result(problem)
+
+    def _known(self, key: str) -> Answer | None:
+        entry = self.ledger.get(key)
+        if entry is None:
+            return None
+        self.counts["cached"] += 1
+        if entry.reply is None:
+            raise UnansweredError("refused", entry.refused)
+        return Answer(entry.reply, key, True)
+
+    async def _ask(self, llm: LLM, request: Request, key: str) -> Reply:
+        lane = self._lane(llm)
+        about = self._about(llm, request)
+        tries = 0
+        while True:
+            self._check(lane)
+            ticket, reserved = await self._turn(lane, llm, request)
+            started = time.perf_counter()
+            limit = lane.timeout_s(self.timeout_s, tries)
+            open_ticket: Ticket | None = ticket
             try:
-                started = time.perf_counter()
-                reply = await llm.complete(request)
+                try:
+                    async with asyncio.timeout(limit):
+                        reply = await llm.complete(request)
+                except TimeoutError:
+                    raise RetryableError(f"no answer in {limit:.0f} s", billed=True) from None
+                latency = time.perf_counter() - started
+                reply = reply.model_copy(update={"latency_s": latency})
+                open_ticket = None
+                lane.answered(ticket, reply)
+                cost = self._budget.cost(llm, reply)
+                self.ledger.add(key, reply, cost, about)
+                self.counts["calls"] += 1
+                lane.charge(cost)
+                return reply
             except RefusedError as error:
+                open_ticket = None
+                lane.gate.answered(ticket)
                 self.counts["refused"] += 1
+                if error.content:
+                    self.ledger.refuse(key, str(error), about)
                 raise UnansweredError("refused", str(error)) from None
+            except FatalError as error:
+                lane.fatal = error
+                raise
             except RetryableError as error:
-                problem = str(error)
-                await asyncio.sleep(error.retry_after_s or min(8.0, 0.5 * 2**attempt))
-                continue
-            reply = reply.model_copy(update={"latency_s": time.perf_counter() - started})
-            self.ledger.add(key, reply)
-            self.counts["calls"] += 1
-            return Answer(reply, key, False)
-        self.counts["failed"] += 1
-        raise UnansweredError("failed", problem)
+                open_ticket = None
+                wait_s = self._failed(lane, ticket, error, tries, key, about, reserved)
+                tries += not error.rate
+            finally:
+                if open_ticket is not None:
+                    lane.gate.failed(open_ticket)
+                self._budget.settle(reserved)
+            self._check(lane)
+            await asyncio.sleep(wait_s)
+
+    async def _turn(self, lane: Lane, llm: LLM, request: Request) -> tuple[Ticket, float]:
+        """Wait until the rate allows one more call and the budget holds its worst case."""
+        while True:
+            ticket = await lane.gate.enter(lane.expected_tokens(request))
+            try:
+                self._check(lane)
+                reserved = self._budget.reserve(llm, request)
+                if reserved is not None:
+                    return ticket, reserved
+                if not self._budget.open:
+                    self._stop(self._budget.words())
+                self._check(lane)
+            except BaseException:
+                lane.gate.failed(ticket)
+                raise
+            lane.gate.failed(ticket)
+            await self._budget.settled()
+
+    def _failed(
+        self,
+        lane: Lane,
+        ticket: Ticket,
+        error: RetryableError,
+        tries: int,
+        key: str,
+        about: dict[str, Any],
+        reserved: float,
+    ) -> float:
+        """Count a failure that may pass; returns how long to wait, or gives up."""
+        if error.rate:
+            self.counts["rate_limited"] += 1
+            lane.gate.refused(ticket, error.retry_after_s)
+            hopeless = lane.silent_s() > self._patience_s
+        else:
+            self.counts["retries"] += 1
+            lane.gate.failed(ticket)
+            hopeless = tries + 1 >= self.attempts
+        if error.billed:
+            self.counts["lost"] += 1
+            likely = lane.mean_cost(reserved)
+            if likely:
+                self.ledger.lose(key, str(error), likely, about)
+                lane.charge(likely)
+        if (error.retry_after_s or 0.0) > self._patience_s:
+            self._stop(f"{lane.name} asks to wait {error.retry_after_s:.0f} s; run it again then")
+        if hopeless:
+            self.counts["failed"] += 1
+            lane.given_up += 1
+            if lane.given_up >= SILENT:
+                self._stop(
+                    f"{lane.name} at {lane.base_url or 'this machine'} answered none of the last "
+                    f"{SILENT} requests (the last one: {error}); run it again later"
+                )
+            raise UnansweredError("failed", str(error))
+        longest = min(LONGEST_BACKOFF_S, self._backoff_s * 2.0 ** min(tries, 10))
+        wait_s = longest * self._random.uniform(0.5, 1.0)
+        return max(wait_s, (error.retry_after_s or 0.0) * self._random.uniform(1.0, 1.1))
+
+    def _lane(self, llm: LLM) -> Lane:
+        where = (llm.name, llm.base_url)
+        if where not in self._lanes:
+            window = Window(
+                most=self.max_concurrency,
+                requests_per_minute=self._limits[0],
+                tokens_per_minute=self._limits[1],
+            )
+            self._lanes[where] = Lane(llm, Gate(window))
+        return self._lanes[where]
+
+    def _check(self, lane: Lane) -> None:
+        if lane.fatal is not None:
+            raise lane.fatal
+        if self._stopped is not None:
+            raise Stopped(self._stopped)
+
+    def _stop(self, why: str) -> None:
+        self._stopped = self._stopped or why
+        raise Stopped(self._stopped)
+
+    def _about(self, llm: LLM, request: Request) -> dict[str, Any]:
+        about: dict[str, Any] = {
+            "model": llm.name,
+            "base_url": llm.base_url,
+            "sample": request.sample,
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        if self._keep_prompts:
+            about["request"] = request.model_dump(mode="json")
+        return about
+
+    async def probe(self, llm: LLM) -> dict[str, Any]:
+        """Ask one small question with every parameter and report what the model made of it.
+
+        The parameters that the server refuses are learned on the way. The question is asked anew
+        each time, and stands in the ledger like any call.
+
+        Raises:
+            FatalError: no call to this model can work.
+            Stopped: the budget is used up, or the provider is down.
+        """
+        observed: dict[str, Any]
+        try:
+            observed = observe(await self._ask(llm, PROBE, PROBE.key(llm.name, llm.base_url)))
+        except UnansweredError as error:
+            observed = {"problem": str(error)}
+        return {**capabilities(llm), "observed": observed}
+
+    @property
+    def cost_usd(self) -> float:
+        """Known cost of this run."""
+        return sum(lane.cost_usd for lane in self._lanes.values())
+
+    @property
+    def spent_usd(self) -> float:
+        """Known cost of everything in the ledger, earlier runs included."""
+        return self.ledger.cost_usd
+
+    @property
+    def unpriced(self) -> list[str]:
+        """Models that were called and have no price in the table."""
+        return sorted({lane.name for lane in self._lanes.values() if lane.unpriced})
+
+    @property
+    def in_flight(self) -> int:
+        """Calls out now."""
+        return sum(lane.gate.window.in_flight for lane in self._lanes.values())
+
+    def note(self) -> str:
+        """One phrase for a progress bar: failures, refusals and cost so far."""
+        parts = [f"{self.in_flight} out"]
+        parts += [
+            f"{self.counts[name]} {name}" for name in ("failed", "refused") if self.counts[name]
+        ]
+        cost = f"${self.cost_usd:,.2f}"
+        if self.unpriced:
+            cost += " + unknown price" if self.cost_usd else ", unknown price"
+        return ", ".join([*parts, cost])
+
+    def report(self) -> dict[str, Any]:
+        """For a manifest: counts, and for each model its tokens, cost and what it accepts."""
+        return {
+            "counts": dict(sorted(self.counts.items())),
+            "cost_usd": None if self.unpriced else round(self.cost_usd, 6),
+            "ledger_cost_usd": round(self.spent_usd, 6),
+            "prices_as_of": self.prices.as_of,
+            "models": [
+                {**lane.as_dict(), "capabilities": capabilities(lane.llm)}
+                for lane in self._lanes.values()
+            ],
+        }
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         self.ledger.close()
-
-
-async def bounded(
-    work: Callable[[T], Awaitable[R]], items: Iterable[T], limit: int
-) -> AsyncIterator[tuple[T, R]]:
-    """Run `work` over `items`, at most `limit` at once, yielding results as they finish.
-
-    Items are taken from the iterable only when there is room, so it may be endless.
-    """
-    source = iter(items)
-    running: dict[asyncio.Future[R], T] = {}
-    try:
-        while True:
-            while len(running) < limit:
-                try:
-                    item = next(source)
-                except StopIteration:
-                    break
-                running[asyncio.ensure_future(work(item))] = item
-            if not running:
-                return
-            done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                yield running.pop(task), task.result()
-    finally:
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from reward_model.llm.base import LLM, split_model
-from reward_model.records import UserError
 
 
 def open_llm(name: str, *, base_url: str | None = None) -> LLM:
@@ -21,4 +20,16 @@ def open_llm(name: str, *, base_url: str | None = None) -> LLM:
         from reward_model.llm.offline import OfflineLLM
 
         return OfflineLLM()
-    raise UserError(f"provider {provider} of {model} is not available yet", expected="offline")
+    if provider == "scripted":
+        from pathlib import Path
+
+        from reward_model.llm.scripted import ScriptedLLM
+
+        return ScriptedLLM.load(Path(model))
+    if provider == "dashscope":
+        from reward_model.llm.dashscope import DashScopeLLM
+
+        return DashScopeLLM(model, base_url=base_url)
+    from reward_model.llm.openai import OpenAILLM
+
+    return OpenAILLM(model, base_url=base_url)

@@ -1,0 +1,183 @@
+"""`dashscope:MODEL`: Alibaba's models through the native text generation of its SDK.
+
+`AioGeneration` is in both generations of the SDK (1.24 to 2.x) and answers alike: a failure is no
+exception but a status, a code and a message. A 200 with an error in its body is a TypeError there.
+The newest models speak only the compatible mode: `openai:MODEL` with that base URL.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from typing import Any
+
+from reward_model.llm.base import RefusedError, Reply, Request, RetryableError
+from reward_model.llm.capabilities import Capabilities, Learning
+from reward_model.llm.failures import Where, check_url, clean_url, failure, retry_after
+from reward_model.llm.replies import read_tokens, read_usage
+from reward_model.records import UserError
+
+KEY = "DASHSCOPE_API_KEY"
+BACKSTOP_S = 1800
+"""The SDK's own time-out; callers set a shorter one around each call."""
+_MOST_CHANGES = 8
+
+
+class DashScopeLLM(Learning):
+    """A model of Alibaba's native API.
+
+    Args:
+        model: its name.
+        base_url: None takes DASHSCOPE_HTTP_BASE_URL, else the SDK's own address.
+
+    Raises:
+        UserError: the server is Alibaba's and no key is in the environment.
+    """
+
+    def __init__(self, model: str, *, base_url: str | None = None) -> None:
+        import dashscope
+        from dashscope.api_entities.aiohttp_request import AioHttpRequest
+
+        _quiet()
+        url = base_url or os.environ.get("DASHSCOPE_HTTP_BASE_URL") or dashscope.base_http_api_url
+        check_url(url)
+        key = os.environ.get(KEY, "").strip()
+        if not key and "aliyuncs.com" in url:
+            raise UserError(
+                f"no key for {clean_url(url)}", expected=f"the environment variable {KEY}"
+            )
+        self.model = model
+        self._address = url
+        self._url = clean_url(url)
+        self._key = key or "none"
+        self._where = Where(model, self._url, KEY, True)
+        self.accepts = Capabilities(json="json_object", thinking="switch")
+        # The first generation opens a connection a call; later ones take a session of ours, which
+        # unlike theirs does not queue calls beyond a hundred.
+        self._sessions = "session" in AioHttpRequest.__init__.__code__.co_varnames
+        self._session: Any = None
+
+    @property
+    def name(self) -> str:
+        """As given on the command line."""
+        return f"dashscope:{self.model}"
+
+    @property
+    def base_url(self) -> str:
+        """Address without user, password or query."""
+        return self._url
+
+    def body(self, request: Request) -> dict[str, Any]:
+        """The request as this server takes it."""
+        accepts = self.accepts
+        response_format, messages = accepts.ask_json(request)
+        body: dict[str, Any] = {
+            "messages": [{"role": m.role, "content": m.content} for m in messages],
+            "result_format": "message",
+        }
+        if request.temperature is not None and accepts.temperature:
+            body["temperature"] = request.temperature
+        if request.max_tokens is not None:
+            body["max_tokens"] = request.max_tokens
+        if request.seed is not None and accepts.seed:
+            body["seed"] = request.seed
+        if request.top_logprobs is not None and accepts.logprobs:
+            body |= {"logprobs": True, "top_logprobs": request.top_logprobs}
+        if response_format is not None:
+            body["response_format"] = response_format
+        if accepts.thinking != "none":
+            body["enable_thinking"] = request.thinking or accepts.thinking == "always"
+        return body
+
+    async def complete(self, request: Request) -> Reply:
+        """Answer once; a parameter that the server refuses is left out or changed, and sent again.
+
+        Raises:
+            RetryableError, RefusedError, FatalError: as they say.
+        """
+        for _ in range(_MOST_CHANGES):
+            body = self.body(request)
+            answer = await self._send(body)
+            status = int(answer.get("status_code") or 0)
+            if status == 200:
+                return self._read(answer)
+            code, message = str(answer.get("code") or ""), str(answer.get("message") or "")
+            if status == 400 and code.startswith("InvalidParameter"):
+                self.accepts.learn(body, "", message)
+                if self.body(request) != body:
+                    continue
+            wait = retry_after(answer.get("headers"))
+            raise failure(status, code, message, self._where, request, retry_after_s=wait)
+        raise RefusedError("request not accepted, whatever was left out", content=False)
+
+    async def _send(self, body: dict[str, Any]) -> dict[str, Any]:
+        import aiohttp
+        from dashscope import AioGeneration
+
+        options: dict[str, Any] = {"session": await self._open()} if self._sessions else {}
+        try:
+            answer: Any = await AioGeneration.call(
+                model=self.model,
+                api_key=self._key,
+                base_address=self._address,
+                request_timeout=BACKSTOP_S,
+                **options,
+                **body,
+            )
+        except asyncio.CancelledError:
+            raise
+        except aiohttp.ClientConnectorError as error:
+            raise RetryableError(f"no connection ({type(error).__name__})") from None
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise RetryableError(f"connection lost ({type(error).__name__})", billed=True) from None
+        except (TypeError, KeyError, ValueError, AttributeError, StopAsyncIteration) as error:
+            # What the SDK raises where a body is no JSON, or a 200 holds no output.
+            raise RetryableError(f"broken reply ({type(error).__name__})", billed=True) from None
+        return dict(answer)
+
+    async def _open(self) -> Any:
+        if self._session is None:
+            import aiohttp
+
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0), trust_env=True
+            )
+        return self._session
+
+    def _read(self, answer: dict[str, Any]) -> Reply:
+        output = answer.get("output")
+        choices = output.get("choices") if isinstance(output, dict) else None
+        if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+            raise RetryableError("a reply without choices", billed=True)
+        choice = choices[0]
+        message = choice.get("message")
+        text = message.get("content") if isinstance(message, dict) else None
+        text = text if isinstance(text, str) else ""
+        reason = str(choice.get("finish_reason") or "stop")
+        if not text and reason != "length":
+            raise RetryableError("an empty reply", billed=True)
+        usage = answer.get("usage")
+        return Reply(
+            text=text,
+            model=self.model,
+            finish_reason=reason,
+            usage=read_usage(dict(usage) if isinstance(usage, dict) else None),
+            tokens=read_tokens(choice.get("logprobs")),
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+
+def _quiet() -> None:
+    """Keep the SDK from printing servers' messages, which may quote a prompt.
+
+    Its first generation logs every failure as an error to a logger without a handler, which
+    Python prints. Who asks for its log by DASHSCOPE_LOGGING_LEVEL gets it.
+    """
+    if not os.environ.get("DASHSCOPE_LOGGING_LEVEL"):
+        logging.getLogger("dashscope").setLevel(logging.CRITICAL + 1)

@@ -1,0 +1,173 @@
+"""What a provider's error answer means: retry, slow down, refused, or stop at once.
+
+`failure(status, code, message, ...)` classifies OpenAI-compatible and DashScope errors alike; a
+sentence of the server is passed on only when it quotes neither a key nor the prompt.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import NamedTuple
+from urllib.parse import urlsplit, urlunsplit
+
+from reward_model.llm.base import FatalError, LLMError, RefusedError, Request, RetryableError
+from reward_model.records import UserError
+
+_REFUSED = ("contentfilter", "contentpolicy", "datainspection", "moderation", "responsibleai")
+_MONEY = ("arrear", "billing", "overdue", "unpurchased", "notpurchased", "freetier", "balance")
+_KEY = ("apikey", "invalidauthentication", "accountdeactivated")
+_MODEL = ("modelnotfound", "modelnotexist", "modelaccessdenied")
+_RATE = ("throttl", "ratelimit", "limitrequests", "limittokens", "limitburst", "toomanyrequests")
+_PER_TIME = re.compile(r"per[ -]?(second|minute|min\b)|/min|\b[rt]pm\b|rate", re.I)
+_SECRET = re.compile(r"\b(sk|ak)-[\w*.\-]{3,}\w|bearer \S+|(?=[a-z*_-]*\d)[\w*-]{20,}", re.I)
+_WINDOW = 16
+
+
+class Where(NamedTuple):
+    """What an error message may name."""
+
+    model: str
+    base_url: str
+    key_variable: str
+    """Environment variable that holds the key."""
+    aliyun: bool = False
+    """Alibaba's meaning of codes: there `insufficient_quota` is tokens per minute."""
+
+
+def failure(
+    status: int,
+    code: str,
+    message: str,
+    where: Where,
+    request: Request | None = None,
+    *,
+    retry_after_s: float | None = None,
+) -> LLMError:
+    """The exception that an error answer means; the caller raises it.
+
+    >>> where = Where("qwen-plus", "https://dashscope.aliyuncs.com", "DASHSCOPE_API_KEY", True)
+    >>> type(failure(429, "Throttling.RateQuota", "slow down", where)).__name__
+    'RetryableError'
+    >>> print(failure(401, "InvalidApiKey", "", where))
+    found a key that dashscope.aliyuncs.com refuses (401, InvalidApiKey); expected a valid key in \
+the environment variable DASHSCOPE_API_KEY
+    """
+    flat = re.sub(r"[^a-z]", "", code.lower())
+    label = f"{status}, {code}" if code else str(status)
+    host = urlsplit(where.base_url).netloc or where.base_url
+    said = quote(message, request)
+    tail = f": {said}" if said else ""
+
+    def has(names: tuple[str, ...]) -> bool:
+        return any(name in flat for name in names)
+
+    if has(_REFUSED):
+        return RefusedError(f"content refused by the provider ({label})")
+    quota = "insufficientquota" in flat
+    if quota and (where.aliyun or _PER_TIME.search(message)):
+        return _slow_down(label, retry_after_s)
+    if status == 402 or quota or has(_MONEY):
+        return FatalError(
+            f"an account at {host} without money or quota for {where.model} ({label}){tail}",
+            expected=f"credit on the account of the key in {where.key_variable}",
+        )
+    if status == 401 or has(_KEY):
+        return FatalError(
+            f"a key that {host} refuses ({label})",
+            expected=f"a valid key in the environment variable {where.key_variable}",
+        )
+    if status == 404 or has(_MODEL):
+        return FatalError(
+            f"no model {where.model!r} at {where.base_url} ({label}){tail}",
+            expected="a model that this server has",
+            mend="check its name and the base URL",
+        )
+    if status == 429 or has(_RATE):
+        return _slow_down(label, retry_after_s)
+    if status == 403:
+        return FatalError(
+            f"no right to use {where.model} at {host} ({label}){tail}",
+            expected=f"a key in {where.key_variable} that may use it",
+        )
+    if status in {503, 529}:
+        return RetryableError(f"overloaded ({label})", retry_after_s=retry_after_s, rate=True)
+    if status in {400, 413, 422}:
+        return RefusedError(f"request not accepted ({label}){tail}", content=False)
+    return RetryableError(f"server error ({label})", retry_after_s=retry_after_s)
+
+
+def _slow_down(label: str, retry_after_s: float | None) -> RetryableError:
+    return RetryableError(f"rate limit ({label})", retry_after_s=retry_after_s, rate=True)
+
+
+def quote(message: str, request: Request | None = None) -> str:
+    """A server's sentence made safe to show: shortened, without keys, empty if it quotes a prompt.
+
+    >>> quote("Incorrect API key provided: sk-abc123.")
+    'Incorrect API key provided: [...].'
+    """
+    text = " ".join(message.split())[:200]
+    text = _SECRET.sub("[...]", text)
+    if request is not None:
+        prompts = [" ".join(m.content.split()) for m in request.messages]
+        pieces = {text[i : i + _WINDOW] for i in range(max(1, len(text) - _WINDOW + 1))}
+        if any(piece in prompt for prompt in prompts for piece in pieces):
+            return ""
+        if any(prompt and prompt in text for prompt in prompts):
+            return ""
+    return text
+
+
+def retry_after(headers: Mapping[str, str] | None) -> float | None:
+    """Seconds a server asks to wait, from `retry-after-ms` or `retry-after` (seconds or a date).
+
+    >>> retry_after({"retry-after": "3"}), retry_after({"retry-after-ms": "250"}), retry_after({})
+    (3.0, 0.25, None)
+    """
+    if not headers:
+        return None
+    low = {str(name).lower(): str(value) for name, value in headers.items()}
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        try:
+            seconds = float(low[name]) * unit
+        except (KeyError, ValueError):
+            continue
+        if 0 <= seconds < float("inf"):
+            return seconds
+    try:
+        when = parsedate_to_datetime(low["retry-after"]).timestamp()
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+    return max(0.0, when - time.time())
+
+
+def clean_url(url: str) -> str:
+    """An address without what may hold a secret: user, password, query.
+
+    >>> clean_url("https://me:secret@api.example.com/v1/?key=1")
+    'https://api.example.com/v1'
+    """
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))
+
+
+def check_url(url: str) -> None:
+    """Refuse what cannot be an address.
+
+    Raises:
+        UserError: it is not http or https with a host.
+    """
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise UserError(
+            f"base URL {clean_url(url) if '://' in url else url!r}",
+            expected="an address such as http://localhost:8000/v1",
+        )

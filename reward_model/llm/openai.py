@@ -1,0 +1,177 @@
+"""`openai:MODEL`: OpenAI and every server that speaks its chat completions.
+
+vLLM, Ollama, DashScope's compatible mode: by base URL, as an argument or in OPENAI_BASE_URL. The
+SDK sends and waits; retries, limits and the reading of replies are ours, because servers answer
+200 with an error in the body, without choices, or with half a JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+from urllib.parse import urlsplit
+
+from reward_model.llm.base import (
+    LLMError,
+    RefusedError,
+    Reply,
+    Request,
+    RetryableError,
+)
+from reward_model.llm.capabilities import Capabilities, Learning
+from reward_model.llm.failures import Where, check_url, clean_url, failure, retry_after
+from reward_model.llm.replies import error_fields, read_reply
+from reward_model.records import UserError
+
+OFFICIAL = "https://api.openai.com/v1"
+KEY, ALIYUN_KEY = "OPENAI_API_KEY", "DASHSCOPE_API_KEY"
+BACKSTOP_S = 1800.0
+"""The SDK's own time-out; callers set a shorter one around each call."""
+_MOST_CHANGES = 8
+
+
+class OpenAILLM(Learning):
+    """A model behind an OpenAI-compatible server.
+
+    Args:
+        model: its name at the server.
+        base_url: None takes OPENAI_BASE_URL, else OpenAI itself.
+
+    Raises:
+        UserError: the server is OpenAI's or Alibaba's and no key is in the environment.
+    """
+
+    def __init__(self, model: str, *, base_url: str | None = None) -> None:
+        from openai import AsyncOpenAI
+
+        url = base_url or os.environ.get("OPENAI_BASE_URL") or OFFICIAL
+        check_url(url)
+        host = urlsplit(url).hostname or ""
+        aliyun = host.endswith("aliyuncs.com")
+        variable = ALIYUN_KEY if aliyun and os.environ.get(ALIYUN_KEY) else KEY
+        key = os.environ.get(variable, "").strip()
+        if not key and (aliyun or host == "api.openai.com"):
+            raise UserError(
+                f"no key for {host}",
+                expected=f"the environment variable {ALIYUN_KEY if aliyun else KEY}",
+            )
+        qwen = "qwen" in model.lower() or "qwq" in model.lower()
+        self.model = model
+        self._url = clean_url(url)
+        self._where = Where(model, self._url, variable, aliyun or qwen)
+        self.accepts = Capabilities(
+            token_limit="max_completion_tokens" if url == OFFICIAL else "max_tokens",
+            json="json_object" if qwen and aliyun else "json_schema",
+            thinking="switch" if qwen else "none",
+        )
+        self.client = AsyncOpenAI(
+            api_key=key or "none", base_url=url, max_retries=0, timeout=BACKSTOP_S
+        )
+
+    @property
+    def name(self) -> str:
+        """As given on the command line."""
+        return f"openai:{self.model}"
+
+    @property
+    def base_url(self) -> str:
+        """Address without user, password or query."""
+        return self._url
+
+    def body(self, request: Request) -> dict[str, Any]:
+        """The request as this server takes it."""
+        accepts = self.accepts
+        response_format, messages = accepts.ask_json(request)
+        body: dict[str, Any] = {
+            "model": self.model,
+            "messages": [{"role": m.role, "content": m.content} for m in messages],
+        }
+        if request.temperature is not None and accepts.temperature:
+            body["temperature"] = request.temperature
+        if request.max_tokens is not None:
+            body[accepts.token_limit] = request.max_tokens
+        if request.seed is not None and accepts.seed:
+            body["seed"] = request.seed
+        if request.top_logprobs is not None and accepts.logprobs:
+            body |= {"logprobs": True, "top_logprobs": request.top_logprobs}
+        if response_format is not None:
+            body["response_format"] = response_format
+        if accepts.thinking != "none":
+            thinking = request.thinking or accepts.thinking == "always"
+            body["enable_thinking"] = thinking
+            if not urlsplit(self._url).netloc.endswith("aliyuncs.com"):
+                # vLLM and SGLang hand the switch to the chat template.
+                body["chat_template_kwargs"] = {"enable_thinking": thinking}
+        return body
+
+    async def complete(self, request: Request) -> Reply:
+        """Answer once; a parameter that the server refuses is left out or changed, and sent again.
+
+        Raises:
+            RetryableError, RefusedError, FatalError: as they say.
+        """
+        for _ in range(_MOST_CHANGES):
+            body = self.body(request)
+            try:
+                return await self._send(body, request)
+            except _BadRequestError as error:
+                self.accepts.learn(body, error.param, error.message)
+                if self.body(request) == body:
+                    raise error.meaning from None
+        raise RefusedError("request not accepted, whatever was left out", content=False)
+
+    async def _send(self, body: dict[str, Any], request: Request) -> Reply:
+        from openai import APIConnectionError, APIStatusError, APITimeoutError, OpenAIError
+
+        known = {k: v for k, v in body.items() if k not in _EXTRA}
+        extra = {k: v for k, v in body.items() if k in _EXTRA}
+        try:
+            raw = await self.client.chat.completions.with_raw_response.create(
+                **known, extra_body=extra or None
+            )
+        except APITimeoutError:
+            raise RetryableError("time-out", billed=True) from None
+        except APIStatusError as error:
+            raise self._status_error(error.status_code, error.response, request) from None
+        except APIConnectionError as error:
+            raise RetryableError(
+                f"connection lost ({_root(error)})", billed=_root(error) != "ConnectError"
+            ) from None
+        except OpenAIError as error:
+            raise RetryableError(f"broken reply ({type(error).__name__})", billed=True) from None
+        return read_reply(raw.content, self._where, request)
+
+    def _status_error(self, status: int, response: Any, request: Request) -> Exception:
+        try:
+            body = json.loads(response.content)
+        except ValueError:
+            body = None
+        code, message, param = error_fields(body)
+        wait = retry_after(response.headers)
+        meaning = failure(status, code, message, self._where, request, retry_after_s=wait)
+        if status in {400, 422} and isinstance(meaning, RefusedError) and not meaning.content:
+            return _BadRequestError(param, message, meaning)
+        return meaning
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.client.close()
+
+
+_EXTRA = {"enable_thinking", "chat_template_kwargs"}
+
+
+class _BadRequestError(Exception):
+    """A 400 that may be about one parameter."""
+
+    def __init__(self, param: str, message: str, meaning: LLMError) -> None:
+        super().__init__(str(meaning))
+        self.param, self.message, self.meaning = param, message, meaning
+
+
+def _root(error: BaseException) -> str:
+    """Name of the first cause: `ConnectError`, `RemoteProtocolError`."""
+    while error.__cause__ is not None and type(error.__cause__).__module__.startswith("http"):
+        error = error.__cause__
+    return type(error).__name__

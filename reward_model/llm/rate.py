@@ -1,0 +1,182 @@
+"""Rate control: how many calls to one model may be out at once, found by trying.
+
+`Window` is the arithmetic with a clock passed in; `Gate` lets coroutines through it in order.
+The window doubles until the first 429, then grows by one a round trip and shrinks to what the
+server was holding when it refused, by half at most at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+START = 4
+MOST = 256
+LONGEST_PAUSE_S = 60.0
+
+
+class Ticket(NamedTuple):
+    """One call let through."""
+
+    number: int
+    tokens: float
+    """Tokens it was expected to use."""
+
+
+class Window:
+    """Limits for the calls to one model; every method takes the time in seconds.
+
+    Args:
+        most: never more calls out at once.
+        requests_per_minute: hard limit; calls are spaced evenly, so no minute exceeds it.
+        tokens_per_minute: the same for tokens, by estimate and corrected by what was used.
+
+    >>> window = Window()
+    >>> tickets = [window.send(0.0) for _ in range(4)]
+    >>> window.wait_s(0.0)  # full: wait for an answer
+    inf
+    >>> for ticket in tickets: window.answered(ticket, 2.0)
+    >>> window.limit
+    8.0
+    """
+
+    def __init__(
+        self,
+        *,
+        start: int = START,
+        most: int = MOST,
+        requests_per_minute: float | None = None,
+        tokens_per_minute: float | None = None,
+    ) -> None:
+        self.most = most
+        self.limit = float(min(start, most))
+        """Calls that may be out at once, found so far."""
+        self.in_flight = 0
+        self._per_request = 60.0 / requests_per_minute if requests_per_minute else 0.0
+        self._per_token = 60.0 / tokens_per_minute if tokens_per_minute else 0.0
+        self._next_at = -math.inf
+        self._resume_at = -math.inf
+        self._threshold = math.inf
+        self._before = self.limit
+        self._floor = 1.0
+        self._sent = 0
+        self._full = 0
+        self._epoch = 0
+        self._streak = 0
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether there is a limit of tokens."""
+        return self._per_token > 0
+
+    def wait_s(self, now: float) -> float:
+        """Seconds until a call may go out; 0 now, infinite until an answer comes back."""
+        if self.in_flight >= int(self.limit):
+            return math.inf
+        return max(0.0, self._next_at - now, self._resume_at - now)
+
+    def send(self, now: float, tokens: float = 0.0) -> Ticket:
+        """Count a call that goes out now."""
+        self.in_flight += 1
+        self._sent += 1
+        if self.in_flight >= int(self.limit):
+            self._full = self._sent
+        space = max(self._per_request, tokens * self._per_token)
+        if space:
+            self._next_at = max(now, self._next_at) + space
+        return Ticket(self._sent, tokens)
+
+    def answered(self, ticket: Ticket, now: float, tokens: float | None = None) -> None:
+        """A call was answered: grow, if the window was in full use."""
+        self.in_flight -= 1
+        if tokens is not None and self._per_token:
+            self._next_at += (tokens - ticket.tokens) * self._per_token
+        if ticket.number <= self._epoch:
+            return  # sent before the last refusal: says nothing about the window since
+        self._streak = 0
+        if ticket.number <= self._full:
+            step = 1.0 if self.limit < self._threshold else 1.0 / self.limit
+            self.limit = min(float(self.most), self.limit + step)
+
+    def failed(self, ticket: Ticket) -> None:
+        """A call ended without saying anything about the rate."""
+        self.in_flight -= 1
+
+    def refused(self, ticket: Ticket, now: float, retry_after_s: float | None = None) -> None:
+        """A call met the rate limit: shrink, and cool down when it is not a single slip."""
+        if ticket.number > self._epoch:  # the first refusal among the calls sent since the last
+            self._epoch = self._sent
+            self._streak += 1
+            used = min(self.limit, float(self.in_flight))
+            if self._streak == 1:
+                self._before = used
+            self._floor = max(1.0, used / 2)
+        self.in_flight -= 1
+        self.limit = max(self._floor, min(self.limit, float(self.in_flight)))
+        # After repeated refusals the way back to half of where it began is quick.
+        self._threshold = self.limit if self._streak == 1 else max(self.limit, self._before / 2)
+        if self._streak > 1 or self.limit <= self._floor:
+            pause = min(LONGEST_PAUSE_S, 0.5 * 2 ** (self._streak - 1))
+            self._resume_at = max(self._resume_at, now + max(pause, retry_after_s or 0.0))
+
+
+class Gate:
+    """Lets coroutines through a `Window`, first come, first served."""
+
+    def __init__(self, window: Window, clock: Callable[[], float] | None = None) -> None:
+        self.window = window
+        self._clock = clock
+        self._waiting: deque[tuple[asyncio.Future[Ticket], float]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def _now(self) -> float:
+        return self._clock() if self._clock else asyncio.get_running_loop().time()
+
+    async def enter(self, tokens: float = 0.0) -> Ticket:
+        """Wait for a turn. Every ticket must be given back by one of the methods below."""
+        turn: asyncio.Future[Ticket] = asyncio.get_running_loop().create_future()
+        self._waiting.append((turn, tokens))
+        self._pump()
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.failed(turn.result())
+            raise
+
+    def answered(self, ticket: Ticket, tokens: float | None = None) -> None:
+        """The call was answered, with this many tokens used."""
+        self.window.answered(ticket, self._now(), tokens)
+        self._pump()
+
+    def failed(self, ticket: Ticket) -> None:
+        """The call ended without saying anything about the rate."""
+        self.window.failed(ticket)
+        self._pump()
+
+    def refused(self, ticket: Ticket, retry_after_s: float | None = None) -> None:
+        """The call met the rate limit."""
+        self.window.refused(ticket, self._now(), retry_after_s)
+        self._pump()
+
+    def _pump(self) -> None:
+        while self._waiting:
+            turn, tokens = self._waiting[0]
+            if turn.cancelled():
+                self._waiting.popleft()
+                continue
+            now = self._now()
+            wait = self.window.wait_s(now)
+            if wait == 0.0:
+                self._waiting.popleft()
+                turn.set_result(self.window.send(now, tokens))
+                continue
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            if math.isfinite(wait):
+                self._timer = asyncio.get_running_loop().call_later(wait + 1e-4, self._pump)
+            return
