@@ -1,0 +1,431 @@
+"""Editing a report that is given as text: five degradations and four neutral rewrites.
+
+Sentences are recognised, not made anew: what an edit is not after stays, in the same or other words.
+Every edit also says some untouched sentences in another way, so that having been edited is no tell.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable
+
+from reward_model.checks import find_item
+from reward_model.llm.base import RefusedError
+from reward_model.llm.offline.analysis import Analysis
+from reward_model.llm.offline.blur import blur_number, perturb, vague_slot
+from reward_model.llm.offline.layout import Line, parse, render
+from reward_model.llm.offline.phrases import Found, Phrases
+
+SHARE = {1: 0.2, 2: 0.4, 3: 0.75, 4: 1.0}
+"""Share of figures that a severity of `vague_precision` blurs."""
+WRONG = {2: 0.2, 3: 0.4, 4: 0.85}
+"""Share of figures that a severity of `simplified_calculation` makes wrong."""
+FIGURE = re.compile(r"(?<![\d.,A-Za-z])\d[\d,]*(?:\.\d+)?(?![\d年]|\.\d|-)")
+REWORD = 0.45
+"""Share of untouched sentences said in another way."""
+
+
+class Editor:
+    """Edits the reports of one company."""
+
+    def __init__(self, phrases: Phrases, analysis: Analysis, rng: random.Random) -> None:
+        self.said, self.analysis, self.rng = phrases, analysis, rng
+        self.language = phrases.language
+        self.fillers: set[str] = set()
+
+    def degrade(self, text: str, kind: str, severity: int) -> str:
+        """The text with one degradation."""
+        edits: dict[str, Callable[[list[Line], int], list[Line]]] = {
+            "shallow_depth": self.shallow,
+            "simplified_calculation": self.miscalculate,
+            "generic_wording": self.generic,
+            "vague_precision": self.blur,
+            "one_sided_coverage": self.one_sided,
+        }
+        if kind not in edits:
+            raise RefusedError(f"the embedded writer knows no degradation {kind!r}")
+        lines = parse(text, self.language, self.said.areas)
+        return render(edits[kind](lines, min(max(severity, 1), 4)), self.language)
+
+    def rewrite(self, text: str, kind: str) -> str:
+        """The text with one neutral rewrite."""
+        edits = {
+            "paraphrase": self.paraphrase,
+            "reformat": self.reformat,
+            "lengthen": self.lengthen,
+            "shorten": self.shorten,
+        }
+        if kind not in edits:
+            raise RefusedError(f"the embedded writer knows no rewrite {kind!r}")
+        return render(edits[kind](parse(text, self.language, self.said.areas)), self.language)
+
+    # ---- parts that several edits share
+
+    def each(
+        self, lines: list[Line], change: Callable[[str, Found | None, Line], list[str] | None]
+    ) -> list[Line]:
+        """Give each sentence to `change`; None leaves it, now and then in other words."""
+        out = []
+        for line in lines:
+            if line.kind != "text":
+                out.append(line)
+                continue
+            said: list[str] = []
+            for sentence in line.sentences:
+                found = self.said.recognise(sentence)
+                new = change(sentence, found, line)
+                said += [self.reword(sentence, found)] if new is None else new
+            out.append(line.with_sentences(said))
+        return out
+
+    def reword(self, sentence: str, found: Found | None, share: float = REWORD) -> str:
+        """A recognised sentence in other words, sometimes."""
+        if found is None or self.rng.random() >= share:
+            return sentence
+        return self.rebold(sentence, self.said.again(found, self.rng))
+
+    def rebold(self, old: str, new: str) -> str:
+        """Keep a bold figure bold."""
+        if "**" not in old:
+            return new
+        from reward_model.llm.offline.compose import embolden
+
+        return embolden(new)
+
+    def flat(self, found: Found | None, line: Line) -> str:
+        """A sentence that takes the place of an explanation and explains nothing."""
+        # Explanations carry some figures: so do as many of the sentences that replace them.
+        share = 0.75 if found is not None and found.slot in _WITH_FIGURES else 0.12
+        if self.rng.random() < share:
+            restated = self.analysis.restate(line.area or self.rng.choice(_AREAS), self.rng)
+            if restated:
+                return restated
+        item = (found.values.get("item") if found else "") or self.item_of(line)
+        slot = "flat.cause" if item else "flat.view"
+        return self.said.say(slot, self.rng, item=item)
+
+    def item_of(self, line: Line) -> str:
+        """The item a line is about."""
+        for sentence in line.sentences:
+            found = self.said.recognise(sentence)
+            if found is not None and found.values.get("item"):
+                return found.values["item"]
+        return ""
+
+    # ---- degradations
+
+    def shallow(self, lines: list[Line], severity: int) -> list[Line]:
+        """Fewer and fewer causes; what happened is stated instead."""
+        gone = set(_SHALLOW[severity])
+        halves = [True, False] * 200
+        self.rng.shuffle(halves)
+
+        def change(sentence: str, found: Found | None, line: Line) -> list[str] | None:
+            role = found.role if found else self.guess(sentence)
+            if severity == 2 and role in {"cause1", "cause2"} and halves.pop():
+                return [self.flat(found, line)]
+            if role in gone:
+                return [self.flat(found, line)]
+            if severity == 4 and found is not None and role in {"figure", "trend"}:
+                return [self.listing(found, line)]
+            return None
+
+        return self.each(lines, change)
+
+    def guess(self, sentence: str) -> str:
+        """The role of a sentence from elsewhere, by the words that give causes away."""
+        folded = sentence.casefold()
+        return "cause1" if any(w in folded for w in self.said.words["cause_markers"]) else ""
+
+    def listing(self, found: Found, line: Line) -> str:
+        """A figure without its direction."""
+        values = found.values
+        if found.slot == "trend.words":
+            return self.flat(found, line)
+        if "v3" in values:
+            return self.said.say("figure.list", self.rng, **values)
+        item = find_item(values.get("item", ""))
+        if item is not None and self.analysis.known(item.key):
+            said = self.analysis.pair(item.key, self.rng)
+            return said or self.said.say("figure.plain", self.rng, **values)
+        return self.said.say("figure.plain", self.rng, **values)
+
+    def miscalculate(self, lines: list[Line], severity: int) -> list[Line]:
+        """Wrong figures in place, the words around them unchanged."""
+        lines = self.each(lines, lambda *_: None)
+        spots = [
+            (n, k, m.span())
+            for n, line in enumerate(lines)
+            for k, sentence in enumerate(line.sentences)
+            if line.kind == "text" and self.checkable(sentence)
+            for m in FIGURE.finditer(sentence)
+            if len(m.group()) > 1 and not _is_year(m.group())
+        ]
+        count = 1 if severity == 1 else max(2, round(len(spots) * WRONG[severity]))
+        chosen = self.rng.sample(spots, min(count, len(spots)))
+        for n, k, (start, end) in sorted(chosen, reverse=True):
+            said = list(lines[n].sentences)
+            wrong = perturb(said[k][start:end], self.rng)
+            said[k] = said[k][:start] + wrong + said[k][end:]
+            lines[n] = lines[n].with_sentences(said)
+        if severity >= 3:
+            lines = self.cells(lines, WRONG[severity], lambda cell: FIGURE.sub(
+                lambda m: perturb(m.group(), self.rng), cell))  # fmt: skip
+        return lines
+
+    def checkable(self, sentence: str) -> bool:
+        """Whether the figures of a sentence follow from the statements."""
+        found = self.said.recognise(sentence)
+        return found is None or found.role not in {"benchmark", "definition", "sensitivity"}
+
+    def cells(self, lines: list[Line], share: float, change: Callable[[str], str]) -> list[Line]:
+        """Change some of the figures in the tables of a report."""
+        out = []
+        for line in lines:
+            cells = line.raw.split("|")
+            if line.kind == "table" and any(ch.isdigit() for c in cells[2:3] for ch in c):
+                head = any(_is_year(d) for d in re.findall(r"\d+", cells[2]))
+                if not head:
+                    cells[2:-1] = [
+                        change(c) if self.rng.random() < share else c for c in cells[2:-1]
+                    ]
+                line = Line("table", raw="|".join(cells), area=line.area)
+            out.append(line)
+        return out
+
+    def generic(self, lines: list[Line], severity: int) -> list[Line]:
+        """Benchmarks, definitions and terms of the trade give way to words for any company."""
+        gone = _GENERIC[severity]
+        lay = severity == 4
+
+        def change(sentence: str, found: Found | None, line: Line) -> list[str] | None:
+            if found is None:
+                return None
+            if found.role in gone:
+                name = f"layman.{found.role}" if lay else f"generic.{found.role}"
+                pos = found.values.get("pos", "")
+                return [self.said.say(name, self.rng, pos=pos)]
+            plain = {"driver", "root", "cond"} & set(found.values)
+            if severity >= 3 and plain:
+                values = dict(found.values)
+                for name in plain:
+                    values[name] = self.rng.choice(self.said.slots[f"generic.{name}"])
+                again = self.said.say(found.slot, self.rng, **values)
+                return [self.rebold(sentence, self.said.join(found.lead, again))]
+            return None
+
+        lines = self.each(lines, change)
+        if severity < 2:
+            return lines
+        terms = list(self.said.fields["terms"].items())
+        if severity == 2:
+            terms = terms[:: 2] if self.rng.random() < 0.5 else terms[1::2]
+        swaps = {term: words[1 if lay else 0] for term, words in terms}
+        return [
+            line.with_sentences([self.swap(s, swaps) for s in line.sentences])
+            if line.kind == "text"
+            else line
+            for line in lines
+        ]
+
+    def swap(self, sentence: str, swaps: dict[str, str]) -> str:
+        """Replace terms, longest first."""
+        pattern = "|".join(re.escape(t) for t in sorted(swaps, key=len, reverse=True))
+        flags = re.I if self.language == "en" else 0
+        edge = r"\b" if self.language == "en" else ""
+        folded = {term.casefold(): plain for term, plain in swaps.items()}
+
+        def plain(match: re.Match[str]) -> str:
+            words = folded[match.group().casefold()]
+            return words[0].upper() + words[1:] if match.group()[0].isupper() else words
+
+        return re.sub(f"{edge}(?:{pattern}){edge}", plain, sentence, flags=flags)
+
+    def blur(self, lines: list[Line], severity: int) -> list[Line]:
+        """Figures give way to vague words."""
+        share = SHARE[severity]
+        spots = sum(
+            1 for line in lines for s in line.sentences if re.search(r"\d", s) and line.kind == "text"
+        )
+        hits = [True] * round(spots * share) + [False] * spots
+        hits = hits[:spots]
+        self.rng.shuffle(hits)
+
+        def change(sentence: str, found: Found | None, line: Line) -> list[str] | None:
+            if not re.search(r"\d", sentence) or not hits.pop():
+                return None
+            slot = vague_slot(found)
+            if found is not None and slot:
+                return [self.said.join(found.lead, self.said.say(slot, self.rng, **found.values))]
+            if found is not None and found.role in {"definition", "summary"} and severity < 4:
+                return None
+            return [blur_number(sentence, self.said.words, self.rng)]
+
+        lines = self.each(lines, change)
+        if severity >= 2:
+            lines = self.cells(lines, share, lambda cell: f" {self.rng.choice(self.said.words['vague_cell'])} ")
+        return lines
+
+    def one_sided(self, lines: list[Line], severity: int) -> list[Line]:
+        """Whole areas give way to more of what remains; contrary evidence goes."""
+        areas = list(dict.fromkeys(line.area for line in lines if line.area))
+        good = self.rng.random() < 0.5
+        if severity >= 2:
+            lines = self.without_contrary(lines, severity, good)
+        else:
+            lines = self.each(lines, lambda *_: None)
+        if len(areas) < 2:
+            return lines
+        drop = {1: 1, 2: 2, 3: (len(areas) + 1) // 2, 4: len(areas)}[severity]
+        drop = min(drop, len(areas) - 1)
+        gone = set(self.rng.sample(areas, drop))
+        kept = [area for area in areas if area not in gone]
+        stock = {area: self.material(lines, area) for area in kept}
+        used = {w for w in self.said.areas if any(w in (x.raw or x.mark).casefold() for x in lines)}
+        out: list[Line] = []
+        new_area = {area: kept[i % len(kept)] for i, area in enumerate(sorted(gone))}
+        for line in lines:
+            if line.area not in gone:
+                out.append(line)
+                continue
+            area = new_area[line.area]
+            if line.kind == "heading" or line.mark.strip(" -*：:"):
+                line = self.rehead(line, area, used)
+            if line.kind == "text":
+                line = line.with_sentences(self.pad(line, stock[area], area))
+            out.append(line)
+        return out
+
+    def without_contrary(self, lines: list[Line], severity: int, good: bool) -> list[Line]:
+        """One side only: no counter-evidence, no risks, a conclusion that leans."""
+        gone = {"counter"} if severity == 2 else {"counter", "risk", "sensitivity"}
+
+        def change(sentence: str, found: Found | None, line: Line) -> list[str] | None:
+            if found is None:
+                return None
+            if found.role in gone:
+                return [self.analysis.restate(line.area or self.rng.choice(_AREAS), self.rng) or self.flat(found, line)]
+            if found.slot == "summary.close" and severity >= 3:
+                slot = "summary.one_sided_good" if good else "summary.one_sided_bad"
+                return [self.said.say(slot, self.rng, **found.values)]
+            return None
+
+        return self.each(lines, change)
+
+    def material(self, lines: list[Line], area: str) -> list[str]:
+        """Sentences of an area that bear saying again."""
+        return [
+            s
+            for line in lines
+            if line.area == area and line.kind == "text"
+            for s in line.sentences
+            if (found := self.said.recognise(s)) and found.role in {"figure", "trend", "cause1"}
+        ]
+
+    def pad(self, line: Line, stock: list[str], area: str) -> list[str]:
+        """As many sentences as a line had, on another area, saying nothing new."""
+        return [self.filler(stock, area) for _ in line.sentences]
+
+    def filler(self, stock: list[str], area: str) -> str:
+        """A sentence that says again what is there; each wording once, while there are any."""
+        said = ""
+        for _ in range(12):
+            draw = self.rng.random()
+            if draw < 0.5:
+                said = self.analysis.restate(area, self.rng) or said
+            elif draw < 0.8 and stock:
+                old = self.rng.choice(stock)
+                said = self.reword(old, self.said.recognise(old), 1.0)
+            if not said or draw >= 0.8:
+                known = [f for s in stock if (f := self.said.recognise(s))]
+                item = self.rng.choice(known).values.get("item", "") if known else ""
+                said = self.said.say("flat.cause" if item else "flat.view", self.rng, item=item)
+            if said not in self.fillers:
+                break
+        self.fillers.add(said)
+        return said
+
+    def rehead(self, line: Line, area: str, used: set[str]) -> Line:
+        """The heading of one area turned into one of another."""
+        choices = [w for w in self.said.heading[area] if w.casefold() not in used]
+        words = self.rng.choice(choices or self.said.heading[area])
+        used.add(words.casefold())
+        target = line.raw or line.mark
+        for old in sorted(self.said.heading[line.area], key=len, reverse=True):
+            if old.casefold() in target.casefold():
+                target = re.sub(re.escape(old), words, target, count=1, flags=re.I)
+                break
+        if line.kind == "heading":
+            return Line("heading", raw=target, area=area)
+        return Line("text", target, "", line.sentences, area)
+
+    # ---- neutral rewrites
+
+    def paraphrase(self, lines: list[Line]) -> list[Line]:
+        """Other words, nothing else."""
+        share = self.rng.choice([REWORD, REWORD, 0.9])
+        return self.each(lines, lambda s, f, _: [self.reword(s, f, share)])
+
+    def reformat(self, lines: list[Line]) -> list[Line]:
+        """Bullets to paragraphs or the other way, other heading marks; the words stay."""
+        bullets = any(line.mark.startswith("- ") for line in lines)
+        out: list[Line] = []
+        for line in lines:
+            if line.kind == "heading" and line.raw.startswith("## "):
+                line = Line("heading", raw=f"**{line.raw[3:].strip()}**", area=line.area)
+            elif line.kind == "heading" and line.raw.startswith("**"):
+                line = Line("heading", raw=f"## {line.raw.strip().strip('*')}", area=line.area)
+            elif line.kind == "text" and line.mark == "- ":
+                line = Line("text", "", "", line.sentences, line.area)
+                if out and out[-1].kind == "text" and not out[-1].mark:
+                    line = line.with_sentences([*out.pop().sentences, *line.sentences])
+            elif line.kind == "text" and not bullets and not line.mark and len(line.sentences) > 2:
+                out += [Line("text", "- ", "", (s,), line.area) for s in line.sentences]
+                continue
+            out.append(line)
+        return out
+
+    def lengthen(self, lines: list[Line]) -> list[Line]:
+        """More words, nothing more said."""
+        out = []
+        for line in self.each(lines, lambda *_: None):
+            if line.kind == "text" and line.sentences and self.rng.random() < 0.7:
+                extra = self.said.say("courtesy.text", self.rng)
+                out.append(line.with_sentences([*line.sentences, extra]))
+            else:
+                out.append(line)
+        return out
+
+    def shorten(self, lines: list[Line]) -> list[Line]:
+        """Fewer words: connecting words, courtesies and repeated courses go."""
+
+        def change(sentence: str, found: Found | None, _: Line) -> list[str] | None:
+            if found is None:
+                return None
+            if found.role in {"courtesy", "flat"} or found.slot == "summary.open":
+                return []
+            ways = [w.format_map(found.values) for w in self.said.slots[found.slot]]
+            return [self.rebold(sentence, min(ways, key=len))]
+
+        return self.each(lines, change)
+
+
+_AREAS = ("profitability", "growth", "cash_flow")
+_WITH_FIGURES = {"cause1.pair", "counter.metric", "sensitivity.pp"}
+_SHALLOW = {
+    1: {"cause3", "forward"},
+    2: {"cause3", "forward", "counter", "sensitivity"},
+    3: {"cause1", "cause2", "cause3", "forward", "counter", "sensitivity"},
+    4: {"cause1", "cause2", "cause3", "forward", "counter", "sensitivity", "opinion"},
+}
+_GENERIC = {
+    1: {"benchmark"},
+    2: {"benchmark", "definition"},
+    3: {"benchmark", "definition", "insight", "opinion", "risk"},
+    4: {"benchmark", "definition", "insight", "opinion", "risk"},
+}
+
+
+def _is_year(digits: str) -> bool:
+    return len(digits) == 4 and digits.isdigit() and digits[:2] in {"19", "20"}
