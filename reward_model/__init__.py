@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from reward_model.model import MultiDimRewardConfig, MultiDimRewardModel
     from reward_model.rubric import Rubric, load_rubric
     from reward_model.scorer import RewardScorer, Score
-    from reward_model.train import MultiDimRewardTrainer
+    from reward_model.trainer import MultiDimRewardTrainer
 
 __version__ = "0.1.0"
 
@@ -23,7 +23,7 @@ _HOME = {
     "MultiDimRewardConfig": "reward_model.model",
     "MultiDimRewardDataset": "reward_model.data",
     "MultiDimRewardModel": "reward_model.model",
-    "MultiDimRewardTrainer": "reward_model.train",
+    "MultiDimRewardTrainer": "reward_model.trainer",
     "PairwiseMultiDimDataset": "reward_model.data",
     "RewardScorer": "reward_model.scorer",
     "Rubric": "reward_model.rubric",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +27,11 @@ class MultiDimRewardConfig(PreTrainedConfig):
     """Everything that scoring has to know, saved as `config.json` of the model folder."""
 
     model_type = "multidim_reward"
-    keys_to_ignore_at_inference = ("predicted_labels", "accuracy", "per_dim_accuracy")
+    keys_to_ignore_at_inference: ClassVar[list[str]] = [
+        "predicted_labels",
+        "accuracy",
+        "per_dim_accuracy",
+    ]
 
     def __init__(
         self,

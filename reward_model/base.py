@@ -1,0 +1,130 @@
+"""The base model of a run: a local folder, a hub id, or a tiny encoder built from the texts.
+
+`find_base(config, samples)` says in words what is wrong with a name before anything is written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_MASKED_LM_MAPPING,
+    AutoConfig,
+    AutoTokenizer,
+)
+
+from reward_model.bundle import quiet
+from reward_model.data import Sample
+from reward_model.model import MultiDimRewardConfig, MultiDimRewardModel, Pooling
+from reward_model.records import UserError, as_text
+from reward_model.tiny import build_tiny
+from reward_model.train_config import TINY, TrainConfig
+
+
+@dataclass(frozen=True)
+class Base:
+    """A backbone to start from."""
+
+    name_or_path: str
+    tokenizer: Any
+    pooling: Pooling
+    """What suits it."""
+
+    def model(self, config: MultiDimRewardConfig, attention: str | None) -> MultiDimRewardModel:
+        """The backbone with fresh heads, which draw from torch's global generator."""
+        kwargs = {} if attention is None else {"attn_implementation": attention}
+        try:
+            with quiet():
+                return MultiDimRewardModel.from_backbone(self.name_or_path, config, **kwargs)
+        except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
+            raise _unusable(self.name_or_path, error) from None
+
+
+@contextlib.contextmanager
+def find_base(config: TrainConfig, train: Iterable[Sample]) -> Iterator[Base]:
+    """The base model of a run, checked against its settings; a tiny one lives as long as the block.
+
+    Raises:
+        UserError: no such model, one that cannot be used here, or too few positions.
+    """
+    if config.base_model == TINY:
+        with tempfile.TemporaryDirectory(prefix="tiny-") as folder:
+            build_tiny(_texts(train, config), folder, positions=config.max_length)
+            yield _open(folder, config)
+    else:
+        yield _open(config.base_model, config)
+
+
+def _open(name: str, config: TrainConfig) -> Base:
+    path = Path(name)
+    if path.exists() and not path.is_dir():
+        raise UserError("a file", expected="the folder of a model", path=path)
+    if not path.exists() and (name.count("/") != 1 or name.startswith((".", "/", "~"))):
+        raise UserError(
+            f"no model folder {name!r}",
+            expected="a local folder, a hub id such as jhu-clsp/mmBERT-base, or 'tiny'",
+            mend="check --base-model",
+        )
+    try:
+        with quiet():
+            known = AutoConfig.from_pretrained(name)
+            tokenizer = AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise _unusable(name, error) from None
+    if known.model_type == MultiDimRewardConfig.model_type or known.is_encoder_decoder:
+        what = "encoder-decoder" if known.is_encoder_decoder else "trained reward"
+        raise UserError(
+            f"a {what} model in {name}", expected="a plain encoder or decoder as --base-model"
+        )
+    positions = _positions(known, tokenizer)
+    if positions is not None and config.max_length > positions:
+        raise UserError(
+            f"max_length {config.max_length} for {name}, which has {positions} positions",
+            expected=f"at most {positions}",
+            mend=f"pass --max-length {positions}, or a base model that reads longer texts",
+        )
+    # Only a decoder's last token has read the whole text.
+    decoder = type(known) in MODEL_FOR_CAUSAL_LM_MAPPING and type(known) not in (
+        MODEL_FOR_MASKED_LM_MAPPING
+    )
+    return Base(name, tokenizer, "last" if decoder else "mean")
+
+
+def _positions(known: Any, tokenizer: Any) -> int | None:
+    """Longest text the backbone can read; None where its positions are relative."""
+    if getattr(known, "relative_attention", False):
+        return None
+    limits = [getattr(known.get_text_config(), "max_position_embeddings", None)]
+    # RoBERTa's table has two rows more than it can read; its tokenizer knows.
+    limits.append(getattr(tokenizer, "model_max_length", None))
+    real = [limit for limit in limits if isinstance(limit, int) and 0 < limit < 10**9]
+    return min(real) if real else None
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def _unusable(name: str, error: Exception) -> UserError:
+    return UserError(
+        f"no usable model at {name!r} ({_first_line(error)})",
+        expected="the folder or hub id of an encoder or decoder that transformers can load",
+        mend="check --base-model, and the network if it is a hub id",
+    )
+
+
+def _texts(train: Iterable[Sample], config: TrainConfig) -> Iterator[str]:
+    """Training texts alone: what is held out must not shape the vocabulary either."""
+    prompts: set[str] = set()
+    for sample in train:
+        yield as_text(sample.response)
+        prompt = as_text(sample.prompt)
+        if config.max_prompt_length != 0 and prompt not in prompts:
+            prompts.add(prompt)
+            yield prompt[: 8 * config.max_length]

@@ -1,0 +1,87 @@
+"""The output folder of a training run: what is in it, and whether a stopped run can go on.
+
+`train_config.json`, `split.json`, `checkpoints/checkpoint-N`, `best/`, `metrics.json`; the last one
+is written when the run is over.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from reward_model.records import UserError, explain_os_error, write_json
+from reward_model.split import SPLIT, Split
+from reward_model.train_config import TrainConfig
+
+CONFIG = "train_config.json"
+METRICS = "metrics.json"
+CHECKPOINTS = "checkpoints"
+
+
+def prepare_folder(config: TrainConfig, split: Split, *, resume: bool) -> Path | None:
+    """Write settings and split; the checkpoint to go on from, or None to start at the beginning.
+
+    A run that did not finish goes on when settings and data are the same, with or without `resume`;
+    `resume` makes it an error when they are not. Otherwise checkpoints of an older run are removed.
+
+    Raises:
+        UserError: the folder cannot be written, or holds another run and `resume` is set.
+    """
+    folder = config.output_dir
+    settings = config.model_dump(mode="json")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        old, old_split = _read(folder / CONFIG), _read(folder / SPLIT)
+        differing = _differing(old, settings, old_split, split)
+        if resume and old and differing:
+            raise UserError(
+                f"a run with other {', '.join(differing)}",
+                expected="the settings and data it was started with",
+                mend="leave out --resume to start anew, or choose another --output-dir",
+                path=folder,
+            )
+        same = old is not None and not differing
+        unfinished = not (folder / METRICS).exists()
+        if same and (resume or unfinished):
+            return last_checkpoint(folder)
+        (folder / METRICS).unlink(missing_ok=True)
+        if (folder / CHECKPOINTS).exists():
+            shutil.rmtree(folder / CHECKPOINTS)
+    except OSError as error:
+        raise explain_os_error(error, folder) from None
+    write_json(folder / CONFIG, settings)
+    split.write(folder)
+    return None
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest whole checkpoint; one that was being written when the run was killed is not."""
+    found = sorted((folder / CHECKPOINTS).glob("checkpoint-*"), key=_step, reverse=True)
+    # The Trainer writes its state last, so what has a readable state has everything.
+    return next((path for path in found if _read(path / "trainer_state.json") is not None), None)
+
+
+def _step(path: Path) -> int:
+    number = re.search(r"\d+$", path.name)
+    return int(number.group()) if number else -1
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def _differing(old: Any, new: dict[str, Any], old_split: Any, split: Split) -> list[str]:
+    if not isinstance(old, dict):
+        return []
+    names = [name for name in new if old.get(name) != new[name]]
+    # The file may lie elsewhere today; what it holds is compared below.
+    names = [name for name in names if name not in {"scored", "output_dir", "report_to"}]
+    if not isinstance(old_split, dict) or old_split.get("data") != split.data:
+        names.append("data")
+    return names

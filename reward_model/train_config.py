@@ -1,0 +1,145 @@
+"""Settings of a training run: defaults, a TOML file over them, flags over both.
+
+`resolve(scored, output_dir, config_file, flags)` is what the command calls; the result is written
+to `train_config.json` of the output folder.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from reward_model.records import UserError, explain_os_error
+
+TINY = "tiny"
+"""Base model built in place: a small encoder with a tokenizer learned from the training texts."""
+
+_TINY_DEFAULTS: dict[str, Any] = {
+    "learning_rate": 1e-3,
+    "epochs": 8.0,
+    "batch_size": 16,
+    "max_length": 512,
+    "max_prompt_length": 64,
+}
+"""Random weights learn from larger steps and more passes than pretrained ones would stand."""
+
+
+class TrainConfig(BaseModel):
+    """A training run."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    scored: Path
+    """Scored pairs or single responses (JSONL)."""
+    output_dir: Path = Path("outputs/multidim")
+    """Folder for checkpoints, the best model, split and metrics."""
+    base_model: str = "jhu-clsp/mmBERT-base"
+    """Local folder or hub id of an encoder or decoder, or `tiny`. The default reads Chinese and
+    English, 8,192 tokens, under the MIT licence."""
+    rubric: str | None = None
+    """Shipped name or path; default: what the judge of the file names, else financial_report."""
+
+    eval_file: Path | None = None
+    """Validate on this file; then nothing of `scored` is held out for validation."""
+    eval_share: float = Field(default=0.15, ge=0, lt=1)
+    """Share of the texts, by whole groups, that picks the best checkpoint."""
+    test_share: float = Field(default=0.15, ge=0, lt=1)
+    """Share of the texts, by whole groups, that nothing here looks at; `evaluate` uses it."""
+
+    max_length: int = Field(default=1024, ge=8)
+    """Tokens of prompt and response together."""
+    max_prompt_length: int | None = Field(default=None, ge=0)
+    """Most tokens of the prompt; none: what the response leaves; 0: no prompt."""
+    evidence: Literal["none", "checks"] = "none"
+    """`checks`: what was verified in the response stands before it, at training and scoring."""
+    pooling: Literal["mean", "cls", "last"] | None = None
+    """None: `mean` for encoders, `last` for decoders, the only token that has read everything."""
+    head: Literal["multi", "shared"] = "multi"
+    """One head a dimension, or one for all."""
+    head_dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Dropout inside the heads."""
+
+    epochs: float = Field(default=3.0, gt=0)
+    """Passes over the training texts."""
+    max_steps: int | None = Field(default=None, ge=1)
+    """Stop after so many optimiser steps instead."""
+    learning_rate: float = Field(default=3e-5, gt=0, allow_inf_nan=False)
+    """Peak of the schedule; usual for fine-tuning encoders of this size."""
+    schedule: Literal["cosine", "linear", "constant_with_warmup"] = "cosine"
+    """How the rate falls after warm-up."""
+    warmup_share: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the steps in which the rate rises."""
+    weight_decay: float = Field(default=0.01, ge=0)
+    """AdamW's."""
+    max_grad_norm: float = Field(default=1.0, ge=0)
+    """Gradients are clipped to it; 0 does not clip."""
+    batch_size: int = Field(default=8, ge=1)
+    """Texts a step and device."""
+    accumulation: int = Field(default=1, ge=1)
+    """Batches whose gradients are added up before a step."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """`balanced`: rare levels count more, in inverse proportion to how often they occur."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the target given to the other levels, near ones first."""
+
+    best_metric: Literal["qwk", "loss", "accuracy", "pair_accuracy"] = "qwk"
+    """What picks the best checkpoint: quadratic weighted kappa, mean over the dimensions, counts a
+    miss by two levels four times a miss by one."""
+    eval_steps: int | None = Field(default=None, ge=1)
+    """Steps between evaluations and checkpoints; none: once an epoch."""
+    patience: int = Field(default=0, ge=0)
+    """Stop after this many evaluations without gain; 0 never stops early."""
+
+    seed: int = 0
+    """Of split, weights, dropout and order."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """`auto`: bf16 on a GPU that has it, else fp32 (bf16 crawls on a CPU without it)."""
+    gradient_checkpointing: bool = False
+    """Less memory for a third more time."""
+    attention: str | None = None
+    """`sdpa`, `flash_attention_2`, `eager`; none: transformers chooses what the machine has."""
+    report_to: str = "none"
+    """`tensorboard`, `wandb`, `trackio`, ... as transformers names them."""
+
+
+def resolve(
+    scored: Path, output_dir: Path | None, config: Path | None, flags: Mapping[str, Any]
+) -> TrainConfig:
+    """Defaults, then the file, then the flags that were given.
+
+    Raises:
+        UserError: every mistake in file and flags at once.
+    """
+    values = _read(config) if config else {}
+    given = {name: value for name, value in flags.items() if value is not None}
+    if output_dir is not None:
+        given["output_dir"] = output_dir
+    merged = {**values, **given, "scored": scored}
+    if merged.get("base_model") == TINY:
+        merged = {**_TINY_DEFAULTS, **merged}
+    try:
+        return TrainConfig.model_validate(merged)
+    except ValidationError as error:
+        mistakes = [
+            f"{'.'.join(map(str, e['loc']))}: {e['msg'][0].lower()}{e['msg'][1:]}"
+            + ("" if e["type"] == "extra_forbidden" else f", not {e['input']!r}")
+            for e in error.errors(include_url=False)
+        ]
+        raise UserError(
+            f"{len(mistakes)} mistake(s) in the settings: " + "; ".join(mistakes),
+            expected="the settings that docs/train.md lists",
+            path=config,
+        ) from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_bytes().decode())
+    except OSError as error:
+        raise explain_os_error(error, path) from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UserError(f"broken TOML ({error})", expected="TOML 1.0 in UTF-8", path=path) from None
