@@ -179,8 +179,11 @@ def _plain(found: dict[str, Estimate]) -> dict[str, Any]:
 
 
 def _show(report: dict[str, Any], rubric: Rubric) -> None:
+    from functools import partial
+
     from rich.table import Table
 
+    table = partial(Table, box=None, padding=(0, 2, 0, 0), title_justify="left")
     out = console()
     names = {
         name: chr(ord("A") + i) if i < 26 else f"R{i}" for i, name in enumerate(report["raters"])
@@ -192,23 +195,26 @@ def _show(report: dict[str, Any], rubric: Rubric) -> None:
         f"from {report['resamples']} resamples of groups",
         markup=False,
     )
-    table = Table(
-        "dimension", "raters", "units", "alpha (ordinal)", "kappa (quadratic)", "exact",
-        "within one", "bias",
-    )  # fmt: skip
+    together = table("dimension", "units", "alpha, ordinal")
+    heads = ("dimension", "raters", "units", "kappa, quadratic", "exact", "within 1", "bias")
+    pairs = table(*heads)
     for name, found in report["dimensions"].items():
-        table.add_row(name, "all", str(found["units"]), _cell(found["alpha"]))
+        together.add_row(name, str(found["units"]), _cell(found["alpha"]))
         for pair in found["pairs"]:
-            cells = [_cell(pair[key]) for key in ("kappa", "exact", "within_one", "bias")]
+            rest = [_cell({**pair[key], "interval": None}) for key in ("exact", "within_one")]
             who = f"{names[pair['a']]} {names[pair['b']]}"
-            table.add_row("", who, str(pair["units"]), "", *cells)
-    out.print(table)
+            bias_cell = _cell({**pair["bias"], "interval": None})
+            pairs.add_row(name, who, str(pair["units"]), _cell(pair["kappa"]), *rest, bias_cell)
+    for part in (together, pairs):
+        out.print()
+        out.print(part)
     if len(names) == 2:
         for name, found in report["dimensions"].items():
             levels = [str(level) for level in range(rubric.classes)]
-            grid = Table("A \\ B", *levels, title=f"{name}: units by level")
+            grid = table("A \\ B", *levels, title=f"{name}: units by level")
             for level, row in zip(levels, found["pairs"][0]["confusion"], strict=True):
                 grid.add_row(level, *(str(count) if count else "·" for count in row))
+            out.print()
             out.print(grid)
 
 
@@ -218,4 +224,4 @@ def _cell(estimate: dict[str, Any]) -> str:
     if estimate["interval"] is None:
         return f"{estimate['value']:.3f}"
     low, high = estimate["interval"]
-    return f"{estimate['value']:.3f} ({low:.2f} to {high:.2f})"
+    return f"{estimate['value']:.3f} ({low:.2f}..{high:.2f})"

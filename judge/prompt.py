@@ -40,8 +40,7 @@ def text_language(text: str) -> Language:
     """
     bare = _TAG.sub(" ", text)
     chinese = len(_CHINESE.findall(bare))
-    # A Chinese character carries about as much as half a Latin word.
-    return "zh" if chinese > 2 * len(_LATIN_WORD.findall(bare)) or not bare.strip() else "en"
+    return "zh" if chinese > len(_LATIN_WORD.findall(bare)) or not bare.strip() else "en"
 
 
 def neutralised(text: str) -> str:

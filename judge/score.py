@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -49,15 +49,20 @@ class Task(NamedTuple):
     sample: int
 
 
-def score_file(pairs: Path, out: Path, settings: ScoreSettings) -> None:
+def score_file(
+    pairs: Path, out: Path, settings: ScoreSettings, *, judges: Sequence[LLM] | None = None
+) -> None:
     """Score a file of pairs.
+
+    Args:
+        judges: models to ask; None opens those that `settings.llm` names.
 
     Raises:
         UserError: settings or files that cannot be used; nothing was called or written.
         Stopped: levels are owed because a provider failed; the rest is written.
     """
     rubric = load_rubric(settings.rubric)
-    llms = _open(settings, rubric)
+    llms = tuple(judges) if judges is not None else _open(settings, rubric)
     rows = PairFile(pairs)
     _check_rows(rows, settings)
     config = _config(rows, settings, rubric)
