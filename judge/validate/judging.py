@@ -132,10 +132,7 @@ def missing(table: Table) -> tuple[Missing, list[Finding]]:
     by_dimension = {n: int(gone[:, :, d].sum()) for d, n in enumerate(table.names)}
     total = int(gone.sum())
     unscored = int((~table.scored).sum())
-    causes: Counter[str] = Counter()
-    for (why, dimension), count in table.causes.items():
-        if dimension in by_dimension:
-            causes[why] += count
+    causes = Counter(table.causes)
     without_scores = unscored * 2 * len(table.names)
     if without_scores:
         causes["no scores"] = without_scores
@@ -148,6 +145,7 @@ def missing(table: Table) -> tuple[Missing, list[Finding]]:
         share=total / gone.size if gone.size else None,
         by_dimension=by_dimension,
         by_cause=dict(causes.most_common()),
+        failed_draws=dict(table.failed_draws.most_common()),
     )
     share = part.share or 0.0
     if share < MISSING_WARNING:

@@ -148,7 +148,9 @@ class Missing(_Part):
     """Share of all levels that is missing."""
     by_dimension: dict[str, int]
     by_cause: dict[str, int]
-    """Cause as the judge recorded it; `not recorded` for the rest."""
+    """Cause as the judge recorded it; `no scores`, `not recorded` for the rest."""
+    failed_draws: dict[str, int]
+    """Cause -> draws without a level, also where other draws gave one."""
 
 
 class Duplicates(_Part):

@@ -15,6 +15,7 @@ from judge.validate.filters import Filters, apply, write_kept
 from judge.validate.judging import clustering, halo, missing, relatives, swapped
 from judge.validate.problems import planted, problems
 from judge.validate.report import Filtered, Report, Source
+from judge.validate.shortcuts import audit
 from judge.validate.specificity import specificity
 from judge.validate.stats import gap, labels, noise_floor, verdict
 from judge.validate.table import Table, mean_gap, read_table
@@ -100,6 +101,9 @@ def compute(table: Table, settings: Settings, filtered: Path | None = None) -> R
     duplicate_part, about_duplicates = duplicates(table)
     planted_part = planted(table)
     problem_part = problems(table)
+    shortcuts, about_shortcuts = audit(
+        table, most=settings.max_audit, with_ngrams=settings.ngrams, seed=settings.seed
+    )
     keep, dropped = apply(table, settings.filters)
     findings = [
         *about_missing,
@@ -107,6 +111,7 @@ def compute(table: Table, settings: Settings, filtered: Path | None = None) -> R
         *about_matrix,
         *about_halo,
         *about_clusters,
+        *about_shortcuts,
         *about_duplicates,
         *relatives(table),
     ]
@@ -133,7 +138,7 @@ def compute(table: Table, settings: Settings, filtered: Path | None = None) -> R
         labels=labels(table),
         noise_floor=noise,
         specificity=matrix,
-        shortcuts=[],
+        shortcuts=shortcuts,
         halo=halo_part,
         clustering=clusters,
         missing=missing_part,

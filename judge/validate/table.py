@@ -95,8 +95,10 @@ class Table:
     """(N, 2) equal for equal texts answering equal prompts."""
     same_sides: NDArray[np.bool_]
     """(N,) both sides are the same text, white space aside."""
-    causes: Counter[tuple[str, str]]
-    """(cause, dimension) -> levels missing for it; only what the judge recorded."""
+    causes: Counter[str]
+    """Cause, as the judge recorded it -> levels missing for it."""
+    failed_draws: Counter[str]
+    """Cause -> draws of the judge that gave no level, whether or not others did."""
     planted: list[PlantedError]
     languages: Counter[str]
     prompts: Linker = field(repr=False)
@@ -201,7 +203,8 @@ class _Reader:
         self.text_key: list[tuple[int, int]] = []
         self.judges: Counter[str] = Counter()
         self.languages: Counter[str] = Counter()
-        self.causes: Counter[tuple[str, str]] = Counter()
+        self.causes: Counter[str] = Counter()
+        self.failed_draws: Counter[str] = Counter()
         self.planted: list[PlantedError] = []
         self.prompts, self.texts = Linker(figure_lines, 0.5), Linker(sentences, 0.8)
 
@@ -266,17 +269,20 @@ class _Reader:
 
     def _judge(self, pair: Pair) -> None:
         judge = pair.scores.judge if pair.scores else None
-        if judge is None:
+        if pair.scores is None or judge is None:
             return
         if judge.model:
             self.judges[judge.model] += 1
         failures = (judge.model_extra or {}).get("failures")
-        if isinstance(failures, dict):
-            for side in SIDES:
-                by_dimension = failures.get(side)
-                if isinstance(by_dimension, dict):
-                    for dimension, why in by_dimension.items():
-                        self.causes[str(why), str(dimension)] += 1
+        for side in SIDES:
+            by_dimension = failures.get(side) if isinstance(failures, dict) else None
+            for dimension, draws in (by_dimension or {}).items():
+                if not isinstance(draws, dict):
+                    continue
+                counts = Counter({why: n for why, n in draws.items() if isinstance(n, int)})
+                self.failed_draws.update(counts)
+                if counts and pair.scores.side(side).get(dimension) is None:
+                    self.causes[counts.most_common(1)[0][0]] += 1
 
     def table(self) -> Table:
         n, d = len(self.lines), len(self.place)
@@ -303,6 +309,7 @@ class _Reader:
             text_key=np.array(self.text_key, np.int64).reshape(n, 2),
             same_sides=flags[:, 2],
             causes=self.causes,
+            failed_draws=self.failed_draws,
             planted=self.planted,
             languages=self.languages,
             prompts=self.prompts,
