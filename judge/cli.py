@@ -64,7 +64,19 @@ def score(
     ledger: Annotated[
         str | None, typer.Option(help="File of all calls. [default: OUT.calls.jsonl]")
     ] = None,
-    max_concurrency: Annotated[int, typer.Option(help="Calls under way at once.")] = 8,
+    max_concurrency: Annotated[int, typer.Option(help="Calls under way at once, at most.")] = 32,
+    requests_per_minute: Annotated[
+        float | None, typer.Option(help="Never more, for each judge.")
+    ] = None,
+    tokens_per_minute: Annotated[
+        float | None, typer.Option(help="Never more, for each judge.")
+    ] = None,
+    budget: Annotated[
+        float | None, typer.Option(help="US dollars in all, earlier runs included.")
+    ] = None,
+    attempts: Annotated[
+        int, typer.Option(help="Tries of a call without an answer, before it is owed.")
+    ] = 8,
     base_url: Annotated[
         str | None, typer.Option(help="Address of an OpenAI-compatible server.")
     ] = None,

@@ -100,7 +100,15 @@ class Scoring:
 
     async def run(self) -> int:
         """Ask, write, report; the number of levels owed."""
-        async with Caller(ledger=self.ledger) as caller:
+        settings = self.settings
+        async with Caller(
+            ledger=self.ledger,
+            attempts=settings.attempts,
+            max_concurrency=settings.max_concurrency,
+            requests_per_minute=settings.requests_per_minute,
+            tokens_per_minute=settings.tokens_per_minute,
+            budget_usd=settings.budget,
+        ) as caller:
             asker = Asker(caller, self.settings, self.rubric)
             try:
                 await self._ask_all(caller, asker)

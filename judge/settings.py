@@ -11,7 +11,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from reward_model.records import UserError, explain_os_error
 
-WITHOUT_EFFECT = frozenset({"ledger", "max_concurrency", "overwrite_scores"})
+WITHOUT_EFFECT = frozenset(
+    {
+        "attempts",
+        "budget",
+        "ledger",
+        "max_concurrency",
+        "overwrite_scores",
+        "requests_per_minute",
+        "tokens_per_minute",
+    }
+)
 """Settings that change how the work is done, not what comes out."""
 
 
@@ -45,7 +55,14 @@ class ScoreSettings(BaseModel):
     overwrite_scores: bool = False
     ledger: str | None = None
     """File of all calls; None is OUT.calls.jsonl."""
-    max_concurrency: int = Field(default=8, ge=1, le=1024)
+    max_concurrency: int = Field(default=32, ge=1, le=1024)
+    """Calls under way at once, at most; fewer while the provider asks for patience."""
+    requests_per_minute: float | None = Field(default=None, gt=0)
+    tokens_per_minute: float | None = Field(default=None, gt=0)
+    budget: float | None = Field(default=None, gt=0)
+    """US dollars in all, earlier runs with the same ledger included."""
+    attempts: int = Field(default=8, ge=1, le=100)
+    """Tries of a call that gets no answer, before its levels are owed."""
 
 
 def resolve(given: Mapping[str, Any], config: Path | None = None) -> ScoreSettings:

@@ -325,7 +325,7 @@ def test_owed_levels_are_null_now_and_asked_for_by_the_next_run(tmp_path: Path) 
             return await super().complete(request)
 
     with pytest.raises(Stopped, match="2 level"):
-        score_file(pairs, out, ScoreSettings(), judges=[Down(_levels(3))])
+        score_file(pairs, out, ScoreSettings(attempts=2), judges=[Down(_levels(3))])
     scores = _rows(out)[0]["scores"]
     assert scores["chosen"] == {"depth": 3, "professionalism": 3, "accuracy": None}
     assert scores["judge"]["failures"] == {"chosen": {"accuracy": {"failed": 1}}}
