@@ -1,0 +1,141 @@
+"""`reward-model score MODEL --response TEXT`: one response, as a table a person reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reward_model.records import UserError, explain_os_error
+from reward_model.records.terminal import console
+from reward_model.rubric import Rubric, say
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from reward_model.scorer import Score
+
+
+def text_or_file(value: str) -> str:
+    """The text itself, or with a leading @ the content of the file it names.
+
+    Raises:
+        UserError: the file cannot be read, or is not UTF-8.
+
+    >>> text_or_file("Margins rose.")
+    'Margins rose.'
+    """
+    if not value.startswith("@"):
+        return value
+    path = Path(value[1:])
+    try:
+        return path.read_text("utf-8-sig")
+    except OSError as error:
+        raise explain_os_error(error, path) from None
+    except UnicodeDecodeError:
+        raise UserError(
+            "bytes that are not UTF-8",
+            expected="UTF-8 text",
+            mend="convert the file, for example with iconv -f GB18030 -t UTF-8",
+            path=path,
+        ) from None
+
+
+def parse_weights(words: list[str]) -> dict[str, float] | None:
+    """`["depth=2", "accuracy=1"]` as numbers; None where nothing is given.
+
+    Raises:
+        UserError: not a name and a number.
+
+    >>> parse_weights(["depth=2", "accuracy=0.5"])
+    {'depth': 2.0, 'accuracy': 0.5}
+    """
+    weights = {}
+    for word in words:
+        name, _, number = word.partition("=")
+        try:
+            weights[name.strip()] = float(number)
+        except ValueError:
+            raise UserError(f"--weight {word!r}", expected="DIMENSION=NUMBER: depth=2") from None
+    return weights or None
+
+
+def language_of(text: str) -> str:
+    """Chinese where there is any, for titles in a person's language.
+
+    >>> language_of("净利率 rose"), language_of("Margins rose")
+    ('zh', 'en')
+    """
+    return "zh" if any("\u4e00" <= character <= "\u9fff" for character in text) else "en"
+
+
+def score_one(
+    model: Path,
+    prompt: str,
+    response: str,
+    *,
+    weights: dict[str, float] | None = None,
+    risk: float = 0.0,
+    device: str | None = None,
+) -> dict[str, Any]:
+    """Score one response, show it as a table, and return it as JSON."""
+    from reward_model.bundle import read_rubric
+
+    asked, answer = text_or_file(prompt), text_or_file(response)
+    read_rubric(model)  # a wrong folder is said before anything slow happens
+    from reward_model.scorer import RewardScorer
+
+    scorer = RewardScorer.from_pretrained(model, device=device, weights=weights, risk=risk)
+    score = scorer.score(asked, answer)
+    screen = console()
+    screen.print(table(score, scorer.rubric, scorer.weights, language_of(answer)))
+    for words in truncation_words(score, scorer.builder.max_length):
+        screen.print(words, markup=False)
+    return score.to_json()
+
+
+def bars(probabilities: list[float]) -> str:
+    """A bar a level, as tall as its probability.
+
+    >>> bars([0.0, 0.12, 0.38, 0.5, 1.0])
+    '▁▂▄▅█'
+    """
+    return "".join("▁▂▃▄▅▆▇█"[min(7, int(p * 8 + 0.25))] for p in probabilities)
+
+
+def table(score: Score, rubric: Rubric, weights: dict[str, float], language: str) -> Table:
+    """Every dimension's level, distribution and uncertainty, and the scalar reward."""
+    from rich.box import SIMPLE
+    from rich.table import Table
+
+    if score.reward is None:
+        return Table(title=f"no reward: {score.reason}", title_justify="left")
+    out = Table(title=f"reward {score.reward:.3f} (0 to 1), levels 0 to {rubric.scale}", title_justify="left", box=SIMPLE)
+    out.add_column("dimension", no_wrap=True)
+    out.add_column("level", justify="right")
+    out.add_column("± sd", justify="right")
+    out.add_column("weight", justify="right")
+    out.add_column(f"0–{rubric.scale}")
+    for level in range(rubric.classes):
+        out.add_column(f"P{level}", justify="right")
+    for name in rubric.names:
+        chances = score.probabilities[name]
+        likely = score.predicted[name]
+        out.add_row(
+            say(rubric.dimension(name).title, language) or name,
+            f"[bold]{score.levels[name]:.2f}",
+            f"{score.uncertainty[name]:.2f}",
+            f"{weights[name]:.0%}",
+            bars(chances),
+            *(f"[bold]{p:.0%}" if i == likely else f"{p:.0%}" for i, p in enumerate(chances)),
+        )
+    return out
+
+
+def truncation_words(score: Score, max_length: int) -> list[str]:
+    """What of the texts the model did not see."""
+    words = []
+    if score.prompt_truncated:
+        words.append(f"the prompt did not fit {max_length} tokens: its middle was left out")
+    if score.response_truncated:
+        words.append(f"the response did not fit {max_length} tokens: its middle was not judged")
+    return words

@@ -1,0 +1,226 @@
+"""Scoring files and single texts: same rows plus scores, whatever stops the run."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tiny_models import save_encoder
+from typer.testing import CliRunner
+
+from reward_model import RewardScorer, load_rubric
+from reward_model.cli import app
+from reward_model.records import UserError, read_jsonl
+from reward_model.rubric import say
+from reward_model.score_file import score_file
+from reward_model.score_one import score_one, text_or_file
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_encoder(tmp_path_factory.mktemp("score") / "model")
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
+    return path
+
+
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    return [line.value for line in read_jsonl(path)]
+
+
+MIXED: list[dict[str, Any]] = [
+    {"id": "a", "prompt": "问", "chosen": "好的报告", "rejected": "差", "metadata": {"own": [1]}},
+    {"prompt": "q", "response": "text", "helpfulness": 3, "note": None},
+    {"prompt": "q", "completion": [{"role": "assistant", "content": "text"}]},
+    {"response": "  "},
+]
+
+
+def test_rows_come_back_as_they_were_with_their_scores(model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    summary = score_file(model, write(tmp_path / "in.jsonl", MIXED), out)
+    pair, single, completion, empty = rows_of(out)
+    for row, before in zip(rows_of(out), MIXED, strict=True):
+        assert {key: kept for key, kept in row.items() if key != "reward_model"} == before
+    scorer = RewardScorer.from_pretrained(model)
+    for side in ("chosen", "rejected"):
+        expected = scorer.score("问", MIXED[0][side])
+        assert pair["reward_model"][side]["reward"] == pytest.approx(expected.reward, abs=1e-5)
+        assert set(pair["reward_model"][side]["levels"]) == set(scorer.dimensions)
+    assert single["reward_model"]["reward"] == completion["reward_model"]["reward"]
+    assert empty["reward_model"]["reward"] is None
+    assert empty["reward_model"]["reason"] == "the response is empty"
+    assert summary.rows == 4
+    assert summary.responses == 5
+    assert summary.no_opinion == {"the response is empty": 1}
+    config = json.loads((tmp_path / "out.jsonl.config.json").read_text())
+    assert config["rubric"] == load_rubric("financial_report").id
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.integers(0, 100_000))
+def test_cut_anywhere_the_same_command_ends_in_the_same_bytes(
+    model: Path, tmp_path: Path, cut: int
+) -> None:
+    """A kill leaves the file cut at some byte; nothing is lost, nothing comes twice."""
+    texts = write(tmp_path / "in.jsonl", [{"prompt": "q", "response": f"t {i}"} for i in range(70)])
+    out, whole = tmp_path / "out.jsonl", tmp_path / "whole.jsonl"
+    if not whole.exists():
+        score_file(model, texts, whole)
+    complete = whole.read_bytes()
+    out.write_bytes(complete[: cut % (len(complete) + 1)])
+    (tmp_path / "out.jsonl.config.json").write_bytes(
+        (tmp_path / "whole.jsonl.config.json").read_bytes()
+    )
+    summary = score_file(model, texts, out)
+    assert out.read_bytes() == complete
+    assert summary.rows == 70
+
+
+@pytest.mark.slow
+def test_killed_for_real(model: Path, tmp_path: Path) -> None:
+    rows = [{"prompt": "问题" * 200, "response": f"{i} " + "利润 " * 150} for i in range(1500)]
+    texts, out = write(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl"
+    command = [sys.executable, "-m", "reward_model", "score", str(model), str(texts)]
+    run = subprocess.Popen([*command, "--out", str(out)], stderr=subprocess.DEVNULL)
+    limit = time.monotonic() + 240
+    while run.poll() is None and time.monotonic() < limit:
+        if out.exists() and out.stat().st_size > 20_000:
+            break
+        time.sleep(0.02)
+    os.kill(run.pid, signal.SIGKILL)
+    run.wait()
+    assert 0 < len(out.read_bytes().splitlines()) < 1500
+    score_file(model, texts, out)
+    assert [row["response"] for row in rows_of(out)] == [row["response"] for row in rows]
+
+
+def test_a_finished_file_is_left_alone(model: Path, tmp_path: Path) -> None:
+    texts, out = write(tmp_path / "in.jsonl", MIXED), tmp_path / "out.jsonl"
+    score_file(model, texts, out)
+    before = (out.read_bytes(), out.stat().st_mtime_ns)
+    assert score_file(model, texts, out).resumed == 4
+    assert (out.read_bytes(), out.stat().st_mtime_ns) == before
+
+
+def test_results_of_something_else_are_never_continued(model: Path, tmp_path: Path) -> None:
+    texts, out = write(tmp_path / "in.jsonl", MIXED), tmp_path / "out.jsonl"
+    score_file(model, texts, out)
+    before = out.read_bytes()
+    with pytest.raises(UserError, match="scores with another risk"):
+        score_file(model, texts, out, risk=1.0)
+    with pytest.raises(UserError, match="scores with another model"):
+        score_file(save_encoder(tmp_path / "other", seed=1), texts, out)
+    changed = write(tmp_path / "changed.jsonl", [*MIXED[:1], {"response": "new"}, *MIXED[2:]])
+    with pytest.raises(UserError, match=r"out\.jsonl, line 2: found a row that is not this row"):
+        score_file(model, changed, out)
+    with pytest.raises(UserError, match="the input itself"):
+        score_file(model, texts, texts)
+    (tmp_path / "mine.jsonl").write_text("{}\n")
+    with pytest.raises(UserError, match="a file that this command did not write"):
+        score_file(model, texts, tmp_path / "mine.jsonl")
+    assert out.read_bytes() == before
+
+
+GOOD = '{"prompt": "q", "response": "r"}\n'
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "an empty file"),
+        (GOOD.encode() * 6 + b"{broken\n", "line 7: found broken JSON"),
+        (GOOD.encode() + b'{"prompt": "q", "text": "r"}\n', "line 2: found keys prompt, text"),
+        (b'{"prompt": "q", "chosen": "a"}\n', "line 1: found no key rejected"),
+        (
+            b'{"prompt": "q", "chosen": "a", "rejected": 7}\n',
+            "line 1: found 7 in rejected; expected a text or",
+        ),
+        (b'{"prompt": "q", "chosen": "a", "rejected": "b", "extra": 1}\n', "unknown key extra"),
+        (b'{"response": null}\n', "line 1: found None in response; expected a text or"),
+        (
+            b'{"chosen": "a", "rejected": "b", '
+            b'"scores": {"chosen": {"depth": "high"}, "rejected": {}}}\n',
+            "'high' in scores.chosen.depth",
+        ),
+        ('{"response": "报告"}\n'.encode("gb18030"), "not UTF-8"),
+        (b"[1]\n", "a JSON array"),
+    ],
+)
+def test_wrong_input_is_said_before_anything_is_written(
+    model: Path, tmp_path: Path, content: bytes, words: str
+) -> None:
+    texts, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    texts.write_bytes(content)
+    with pytest.raises(UserError) as raised:
+        score_file(model, texts, out)
+    assert words in str(raised.value)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl"]
+
+
+def test_wrong_places(model: Path, tmp_path: Path) -> None:
+    texts = write(tmp_path / "in.jsonl", MIXED)
+    with pytest.raises(UserError, match="no such file"):
+        score_file(model, tmp_path / "gone.jsonl", tmp_path / "out.jsonl")
+    with pytest.raises(UserError, match="a folder"):
+        score_file(model, tmp_path, tmp_path / "out.jsonl")
+    with pytest.raises(UserError, match="no such folder"):
+        score_file(tmp_path / "no_model", texts, tmp_path / "out.jsonl")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError, match="a folder"):
+        score_file(model, texts, tmp_path / "folder")
+    with pytest.raises(UserError, match=r"a file where a folder is needed"):
+        score_file(model, texts, texts / "out.jsonl")
+
+
+def test_one_response_as_a_table_and_as_json(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = tmp_path / "report.md"
+    report.write_text("净利润上升。" * 200, "utf-8")
+    result = score_one(model, "问题", f"@{report}")
+    shown = capsys.readouterr().err
+    assert f"reward {result['reward']:.3f}" in shown
+    assert say(load_rubric("financial_report").dimension("depth").title, "zh") in shown
+    assert f"{result['levels']['depth']:.2f}" in shown
+    assert "the response did not fit 256 tokens" in shown
+    assert result["response_truncated"]
+    with pytest.raises(UserError, match="no such file"):
+        text_or_file("@gone.md")
+
+
+def test_flags_that_do_not_fit(model: Path, tmp_path: Path) -> None:
+    run = CliRunner().invoke
+    texts = str(write(tmp_path / "in.jsonl", MIXED))
+    for words, *flags in [
+        ("nothing to score",),
+        ("no --out", texts),
+        ("both a file and --response", texts, "--response", "x"),
+        ("--weight 'depth'", "--response", "x", "--weight", "depth"),
+        ("weight of unknown dimension 'tone'", "--response", "x", "--weight", "tone=1"),
+        ("--risk -1", "--response", "x", "--risk", "-1"),
+    ]:
+        result = run(app, ["score", str(model), *flags])
+        assert isinstance(result.exception, UserError), words
+        assert words in str(result.exception)
+
+
+def test_real_pairs_are_scored_as_they_are(model: Path, real_data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    summary = score_file(model, real_data / "finreport_pairs_0to4.jsonl", out)
+    assert summary.rows == 15
+    assert summary.prompts_truncated == 30
+    assert all(row["reward_model"]["chosen"]["reward"] is not None for row in rows_of(out))
