@@ -64,6 +64,15 @@ def items() -> dict[str, Item]:
     }
 
 
+CAN_BE_NEGATIVE = frozenset(
+    {
+        "net_profit", "operating_profit", "profit_before_tax", "parent_net_profit",
+        "operating_cash_flow", "investing_cash_flow", "financing_cash_flow",
+        "net_change_in_cash", "free_cash_flow",
+    }
+)  # fmt: skip
+"""Lines for which a loss or an outflow in words makes the amount negative."""
+
 _NUMBERING = re.compile(
     r"^(?:[（(]?[一二三四五六七八九十]{1,3}[)）]?[、.．]|[（(][一二三四五六七八九十\d]{1,2}[)）]|\d{1,2}[、.．](?!\d))\s*"
 )

@@ -28,15 +28,23 @@ _POINTS = {
     "basis point": 0.0001,
 }  # fmt: skip
 _TIMES = {"倍", "次", "x", "times", "次/年", "次/月"}
-_DAYS = {"天", "日", "days", "day"}
+_DAYS = {"天", "days", "day"}
 
 _WORDS = sorted(
-    (w for w in {*SCALES, *_PERCENT, *_POINTS, *_TIMES, *_DAYS} if w.isascii() and w[0].isalpha()),
+    (
+        w
+        for w in {*SCALES, *_PERCENT, *_POINTS, *_TIMES, *_DAYS}
+        if w.isascii() and w[0].isalpha() and len(w) > 1
+    ),
     key=len,
     reverse=True,
 )
 _SIGNS = sorted(
-    (w for w in {*SCALES, *_PERCENT, *_POINTS, *_TIMES, *_DAYS} if w not in _WORDS),
+    (
+        w
+        for w in {*SCALES, *_PERCENT, *_POINTS, *_TIMES, *_DAYS}
+        if w not in _WORDS and w not in {*"kmbx"}
+    ),
     key=len,
     reverse=True,
 )
@@ -48,7 +56,7 @@ _DIGITS = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?"
 
 NUMBER = re.compile(
     rf"(?P<open>\()?(?P<sign>[+-])?\s?(?P<cur>{_CURRENCY})?\s{{0,2}}(?P<sign2>[+-])?(?P<open2>\()?\s?"
-    rf"(?P<num>{_DIGITS})(?P<close2>\s?\))?(?:\s{{0,3}}(?P<unit>{_UNIT}))?(?P<close>\s?\))?",
+    rf"(?P<num>{_DIGITS})(?P<close2>\s?\))?(?:(?P<unit>(?<=[\d)])[kmbx](?![A-Za-z])|\s{{0,3}}{_UNIT}))?(?P<close>\s?\))?",
     re.IGNORECASE,
 )
 _FULL = re.compile(rf"\s*{NUMBER.pattern}\s*\**\s*", re.IGNORECASE)
@@ -112,7 +120,7 @@ def unit_of(word: str) -> tuple[NumberUnit, float] | None:
 
 def _number(match: re.Match[str]) -> Number:
     digits = match["num"]
-    word = (match["unit"] or "").lower()
+    word = (match["unit"] or "").strip().lower()
     unit, scale = unit_of(word) or ("plain", 1.0)
     if unit == "plain" and match["cur"]:
         unit = "money"
@@ -139,7 +147,7 @@ def _number(match: re.Match[str]) -> Number:
         decimals=decimals,
         unit=unit,
         scale=scale,
-        word=match["unit"] or "",
+        word=(match["unit"] or "").strip(),
         sign=sign,
         digits=digits,
     )  # fmt: skip
@@ -170,8 +178,9 @@ def find_numbers(text: str) -> list[Number]:
     found = []
     for match in NUMBER.finditer(folded):
         number = _number(match)
-        if number.sign == "(" and not _negative_bracket(match):
-            inner = NUMBER.match(folded, match.start() + 1)
+        if match["open"] and match["close"]:
+            # In prose a bracket is an aside, (14.7%) or (5,253万元); only $(5.2) is a negative.
+            inner = NUMBER.match(folded, match.start("open") + 1)
             if inner is not None:
                 number = _number(inner)
         elif number.sign and number.sign != "(" and match.start() and match["sign"]:
@@ -182,12 +191,6 @@ def find_numbers(text: str) -> list[Number]:
                 number = _number(inner) if inner else number
         found.append(number)
     return found
-
-
-def _negative_bracket(match: re.Match[str]) -> bool:
-    # (1,234) or ($5.2 million) is a negative; (14.7%) or (5) in prose is an aside.
-    digits = match["num"]
-    return bool(match["cur"]) or "," in digits or ("." in digits and not match["unit"])
 
 
 def format_digits(value: float, decimals: int, scale: float, grouped: bool) -> str:

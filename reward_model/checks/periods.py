@@ -9,7 +9,20 @@ from typing import Literal
 
 PeriodKind = Literal["year", "half", "quarter", "month", "ytd"]
 
-_MONTHS = ["january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december"]
+_MONTHS = [
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+]
 _SPAN = {"year": 12, "half": 6, "quarter": 3, "month": 1}
 
 

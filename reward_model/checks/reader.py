@@ -148,7 +148,7 @@ def _figure(
         item, source = header.item, row or header
     elif subject is not None and (row is None or not row.label):
         item, source = subject.item, subject
-    label = source.label if source else (header.label if header else "")
+    label = source.label if source else (header.label if header and not header.measured else "")
     if not label:
         return None
     if item is None and header and header.item is None and subject is None and row is None:

@@ -330,7 +330,7 @@ def _csv_at(lines: list[tuple[int, str]], i: int) -> tuple[int, list[list[Cell]]
     return (i + len(rows), rows) if len(rows) >= 2 else None
 
 
-def read_tables(text: str, *, flat: bool = False) -> Iterator[Table]:
+def read_tables(text: str, *, flat: bool = False, csv: bool = True) -> Iterator[Table]:
     """The tables of a text in order. `flat`: the text went through `flatten` already.
 
     >>> table = next(read_tables("单位：万元\\n| 项目 | 2021年 |\\n|---|---|\\n| 营业收入 | 1,200 |"))
@@ -368,7 +368,7 @@ def read_tables(text: str, *, flat: bool = False) -> Iterator[Table]:
             match = _HEADING.match(line) if "#" in line else None
             if match:
                 context.heading(len(match[1]), match[2].strip("* "))
-            elif ("," in stripped or "\t" in stripped) and (block_ := _csv_at(lines, i)):
+            elif csv and ("," in stripped or "\t" in stripped) and (block_ := _csv_at(lines, i)):
                 i, rows = block_
                 table = Table(rows, 1, tuple(h for _, h in context.stack), context.caption[-400:])
                 table.start, table.end = rows[0][0].start, rows[-1][-1].end

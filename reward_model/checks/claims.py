@@ -1,0 +1,120 @@
+"""Numeric claims of a report: which number is said of which item, period and comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+from reward_model.checks.columns import Scope
+from reward_model.checks.items import item_names
+from reward_model.checks.lexicon import Labels, aliases
+from reward_model.checks.periods import Period
+
+ClaimKind = Literal["value", "ratio", "change_pct", "change_pp", "change_abs"]
+Basis = Literal["", "yoy", "mom", "opening", "base", "budget"]
+Source = Literal["", "clause", "sentence", "heading", "report"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """One number of a report with what is said about it."""
+
+    start: int
+    """Offset of the number in the report, sign, bracket and currency included."""
+    end: int
+    """Offset after it, unit included."""
+    text: str
+    """`report[start:end]`."""
+    value: float
+    """In base units: yuan or dollars; percentages and points as fractions. Signed by the
+    direction word: `下降 14.7%` is -0.147."""
+    decimals: int
+    """Digits shown after the point."""
+    step: float
+    """One unit of the last decimal place shown, in base units."""
+    unit: str
+    """`money`, `percent`, `pp`, `times`, `days` or `plain` (none shown)."""
+    item: str | None
+    """Key of the statement line or ratio; None where the label is not a known one."""
+    label: str
+    """The label as found, empty where none was."""
+    period: Period | None
+    """The period it is about; None where the text names none."""
+    kind: ClaimKind
+    """What the number measures."""
+    direction: Literal["up", "down"] | None = None
+    """The direction the words around it give."""
+    basis: Basis = ""
+    """What a change is measured against; `budget` for degrees of attainment."""
+    base: Period | None = None
+    """The period compared with, where it is named."""
+    scope: Scope = ""
+    """The column it must come from, where the words say so."""
+    per: str | None = None
+    """Key of the denominator, for `R&D is 3.2% of revenue`."""
+    entity: str | None = None
+    """The customer, region or unknown row label it is about."""
+    source: Source = ""
+    """Where the period was found: the nearer, the surer."""
+    hedge: Literal["", "about", "over", "under"] = ""
+    """A word that makes the number approximate."""
+    doubt: str = ""
+    """Why the link is not certain; empty for a firm link. A doubtful claim is never `wrong`."""
+    cell: bool = False
+    """Whether it stands in a table."""
+    sign: str = ""
+    """`+`, `-`, `(` or empty, as shown."""
+
+    @property
+    def firm(self) -> bool:
+        """Whether item, kind and reading are certain."""
+        return not self.doubt
+
+
+# Names that are too common in prose to stand for a statement line on their own.
+_NOT_IN_PROSE = frozenset({"equity", "prepayments", "other income", "income tax", "income taxes", "receivables"})  # fmt: skip
+
+
+@lru_cache(maxsize=32)
+def vocabulary(entities: frozenset[str] = frozenset()) -> Labels:
+    """A finder of item names (key `item`) and of entity names (key `@label`)."""
+    names: dict[str, str] = {}
+    owners: dict[str, set[str]] = {}
+    for label in entities:
+        for alias in aliases(label):
+            owners.setdefault(alias.casefold(), set()).add(label)
+    for alias, labels in owners.items():
+        # A shortened name two entities share names neither; the full name still does.
+        exact = next((n for n in labels if n.casefold() == alias), None)
+        if exact is not None or len(labels) == 1:
+            names[alias] = "@" + (exact or next(iter(labels)))
+    for name, item in item_names().items():
+        if name not in _NOT_IN_PROSE:
+            names[name] = item.key
+    return Labels(names)
+
+
+def extract_claims(report: str, entities: Iterable[str] = ()) -> list[Claim]:
+    """All numeric claims in the order of the text; `entities` are further labels to know.
+
+    >>> c = extract_claims("2021年营业收入同比下降14.7%，至23.81亿元。")
+    >>> [(x.item, x.kind, x.value, x.period.label()) for x in c]
+    [('revenue', 'change_pct', -0.147, '2021年'), ('revenue', 'value', 2381000000.0, '2021年')]
+    >>> [c] = extract_claims("Net margin rose by 2.4 percentage points in FY2021.")
+    >>> c.item, c.kind, c.direction, round(c.value, 3)
+    ('net_margin', 'change_pp', 'up', 0.024)
+    """
+    from reward_model.checks.cells import cell_claims
+    from reward_model.checks.prose import prose_claims
+    from reward_model.checks.scene import Scene
+    from reward_model.checks.tables import flatten, read_tables
+
+    flat = flatten(report)
+    labels = vocabulary(frozenset(entities))
+    tables = list(read_tables(flat, flat=True, csv=False))
+    scene = Scene(report=report, flat=flat, labels=labels)
+    claims = [c for table in tables for c in cell_claims(table, scene)]
+    claims += prose_claims(scene, [(t.start, t.end) for t in tables])
+    return sorted(claims, key=lambda c: c.start)

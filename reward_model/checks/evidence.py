@@ -1,0 +1,103 @@
+"""What the checks found, in two or three plain sentences for a judge or a small model to read."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from reward_model.checks.facts import Facts
+from reward_model.checks.verify import Verdict, describe, show, verify
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Counts over the claims of one report."""
+
+    verified: int
+    """Claims the tables bear out."""
+    wrong: int
+    """Claims the tables contradict."""
+    unverifiable: int
+    """Claims the tables say nothing certain about; no error."""
+
+    @property
+    def checked(self) -> int:
+        """Claims with an answer."""
+        return self.verified + self.wrong
+
+    @property
+    def wrong_share(self) -> float | None:
+        """Wrong among those with an answer; None where there is none."""
+        return self.wrong / self.checked if self.checked else None
+
+
+def summarize(verdicts: list[Verdict]) -> Summary:
+    """Count verdicts by status.
+
+    >>> summarize([])
+    Summary(verified=0, wrong=0, unverifiable=0)
+    """
+    count = {s: sum(v.status == s for v in verdicts) for s in ("verified", "wrong", "unverifiable")}
+    return Summary(**count)
+
+
+_ZH = {"none": "无", "few": "少量", "some": "一些", "many": "大量"}
+
+
+def bucket(count: int) -> str:
+    """A coarse word for a count: none, few (1-2), some (3-7), many.
+
+    >>> [bucket(n) for n in (0, 2, 5, 40)]
+    ['none', 'few', 'some', 'many']
+    """
+    if count == 0:
+        return "none"
+    return "few" if count <= 2 else "some" if count <= 7 else "many"
+
+
+def evidence(
+    facts: Facts | str, report: str, language: str | None = None, *, examples: int = 3
+) -> str:
+    """A short, deterministic account of the checked figures, in `zh` or `en`.
+
+    The language is the report's own where none is given.
+
+    >>> prompt = "Unit: CNY million\\n| Item | FY2021 | FY2020 |\\n|---|---|---|\\n| Revenue | 120 | 100 |"
+    >>> print(evidence(prompt, "Revenue rose 25.0% to 120 million in FY2021."))
+    Checked figures: 1 verified, 1 wrong, 0 not verifiable. Wrong figures: few; verified figures: few. Wrong: Revenue FY2021, change says 25.0%, tables give 20.0%.
+    """
+    verdicts = verify(facts, report)
+    counts = summarize(verdicts)
+    if language is None:
+        chinese = len(re.findall(r"[\u4e00-\u9fff]", report))
+        language = "zh" if chinese * 5 > len(report) - chinese or chinese > 200 else "en"
+    wrong = [v for v in verdicts if v.status == "wrong"]
+    if language == "zh":
+        text = (
+            f"数字核对：{counts.verified}处属实，{counts.wrong}处错误，{counts.unverifiable}处无法核对。"
+            f"错误数字：{_ZH[bucket(counts.wrong)]}；属实数字：{_ZH[bucket(counts.verified)]}。"
+        )
+        if wrong:
+            shown = "；".join(_example(v, "zh") for v in wrong[:examples])
+            text += f"错误之处：{shown}{' 等' if len(wrong) > examples else ''}。"
+        return text
+    text = (
+        f"Checked figures: {counts.verified} verified, {counts.wrong} wrong, "
+        f"{counts.unverifiable} not verifiable. Wrong figures: {bucket(counts.wrong)}; "
+        f"verified figures: {bucket(counts.verified)}."
+    )
+    if wrong:
+        shown = "; ".join(_example(v, "en") for v in wrong[:examples])
+        text += f" Wrong: {shown}{' and others' if len(wrong) > examples else ''}."
+    return text
+
+
+def _example(verdict: Verdict, language: str) -> str:
+    said = " ".join(re.sub(r"[*_`<>|]", "", verdict.claim.text).split())
+    what = describe(verdict.claim)
+    if verdict.expected is None:
+        return f"{what} 写作 {said}" if language == "zh" else f"{what} says {said}"
+    given = show(verdict.claim, verdict.expected)
+    if language == "zh":
+        return f"{what} 写作{said}，表中为{given}"
+    return f"{what} says {said}, tables give {given}"

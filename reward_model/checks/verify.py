@@ -1,0 +1,154 @@
+"""Claims recomputed from the tables: verified, wrong, or not verifiable, with the reason."""
+
+from __future__ import annotations
+
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+from reward_model.checks.claims import Claim, extract_claims
+from reward_model.checks.columns import read_header
+from reward_model.checks.facts import Facts, read_facts
+from reward_model.checks.readings import Reading, readings
+
+Status = Literal["verified", "wrong", "unverifiable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of one claim."""
+
+    claim: Claim
+    """The claim."""
+    status: Status
+    """`wrong` only where item, period and kind are certain and no reasonable reading fits."""
+    expected: float | None
+    """What the tables give, in base units; None where they give nothing."""
+    reason: str
+    """One short line for people."""
+
+
+def tolerance(claim: Claim, reading: Reading) -> float:
+    """How far apart two numbers may be: one unit of the last decimal place shown, two where
+    the claim is worked out from rounded numbers, more where it says `about`.
+
+    >>> [c] = extract_claims("Revenue was 12.3 million in 2021.")
+    >>> round(tolerance(c, Reading(12.34e6, "")))
+    101000
+    """
+    steps = 1.01 if claim.kind == "value" else 2.01
+    allowed = steps * claim.step + reading.slack + 1e-9 * abs(reading.value)
+    if claim.hedge == "about":
+        allowed = max(allowed, 0.05 * abs(reading.value))
+    return allowed
+
+
+def fits(claim: Claim, reading: Reading) -> bool:
+    """Whether a claim says what a reading of the tables gives."""
+    gap = claim.value - reading.value
+    if claim.hedge == "over":
+        return -0.15 * abs(reading.value) <= gap <= tolerance(claim, reading)
+    if claim.hedge == "under":
+        return -tolerance(claim, reading) <= gap <= 0.15 * abs(reading.value)
+    return abs(gap) <= tolerance(claim, reading)
+
+
+def verify(facts: Facts | str, report: str) -> list[Verdict]:
+    """Every numeric claim of `report` against the tables of a prompt (or its facts).
+
+    >>> prompt = "单位：万元\\n| 项目 | 2021年 | 2020年 |\\n|---|---|---|\\n| 营业收入 | 1,200 | 1,000 |"
+    >>> for v in verify(prompt, "2021年营业收入为1,200万元，同比增长25.0%。"):
+    ...     print(v.status, v.claim.text, v.reason)
+    verified 1,200万元 matches the tables
+    wrong 25.0% 营业收入 2021年, change on year: tables give 20.0%
+    """
+    if isinstance(facts, str):
+        facts = read_facts(facts)
+    return [judge(facts, claim) for claim in extract_claims(report, entities(facts))]
+
+
+@lru_cache(maxsize=64)
+def entities(facts: Facts) -> frozenset[str]:
+    """Row labels of the prompt that are no known items: customers, regions, segments."""
+    names = {f.label for f in facts.figures if f.item is None and f.scope != "benchmark"}
+    return frozenset(name for name in names if _is_name(name))
+
+
+def _is_name(label: str) -> bool:
+    header = read_header(label)
+    plain = header.role != "period" and not header.measured and header.scope in {"", "benchmark"}
+    return (
+        plain
+        and 2 <= len(label) <= 40
+        and label.casefold() not in _TOO_COMMON
+        and not label[0].isdigit()
+    )
+
+
+_TOO_COMMON = frozenset(
+    "合计 总计 其他 小计 部门 客户 金额 total other others net current noncurrent basic diluted assets liabilities amount 增长率".split()
+) | {"total assets", "less", "thereof"}  # fmt: skip
+
+
+def judge(facts: Facts, claim: Claim) -> Verdict:
+    """The verdict on one claim."""
+    if claim.item is None and claim.entity is None:
+        return Verdict(claim, "unverifiable", None, claim.doubt or "no known label")
+    found = list(readings(facts, claim))
+    for reading in found:
+        if reading.right and fits(claim, reading):
+            return Verdict(claim, "verified", reading.value, "matches the tables")
+    settled = [r for r in found if r.right and r.sure]
+    nearest = min(settled, key=lambda r: abs(r.value - claim.value), default=None)
+    # The usual reading is the one to quote, unless another is clearly the one that was meant.
+    best = (
+        nearest
+        if nearest and abs(nearest.value - claim.value) < 0.05 * abs(nearest.value)
+        else next(iter(settled), None)
+    )
+    if best is None:
+        return Verdict(claim, "unverifiable", None, claim.doubt or "the tables do not give it")
+    if claim.doubt:
+        return Verdict(claim, "unverifiable", best.value, claim.doubt)
+    if claim.hedge and abs(claim.value - best.value) < 0.3 * abs(best.value):
+        return Verdict(claim, "unverifiable", best.value, "an approximate number, not far off")
+    for reading in found:
+        if not reading.right and fits(claim, reading) and reading.excuse(claim):
+            return Verdict(claim, "unverifiable", best.value, f"may be {reading.name}")
+    gap = abs(claim.value - best.value)
+    if claim.kind != "value" and gap <= 5.01 * claim.step and gap < 0.004 * abs(best.value):
+        return Verdict(
+            claim, "unverifiable", best.value, "off in the last digits, as from rounded inputs"
+        )
+    if best.value != best.value:
+        return Verdict(claim, "wrong", None, f"{describe(claim)}: {best.name}")
+    return Verdict(claim, "wrong", best.value, f"{describe(claim)}: tables give {show(claim, best.value)}")  # fmt: skip
+
+
+def describe(claim: Claim) -> str:
+    """What a claim is about, for people."""
+    period = claim.period.label("zh" if any("\u4e00" <= c <= "\u9fff" for c in claim.label) else "en") if claim.period else ""  # fmt: skip
+    what = {
+        "change_pct": "change", "change_pp": "change in points", "change_abs": "change in amount",
+        "ratio": "", "value": "",
+    }[claim.kind]  # fmt: skip
+    against = {"yoy": " on year", "mom": " on the period before", "opening": " since the opening", "budget": "degree of attainment", "base": ""}.get(claim.basis, "")  # fmt: skip
+    tail = f"{what}{against}".strip()
+    head = f"{claim.label} {period}".strip()
+    return f"{head}, {tail}" if tail else head
+
+
+def show(claim: Claim, value: float) -> str:
+    """A value the way the claim shows its own.
+
+    >>> [c] = extract_claims("2021年营业收入为12.3亿元。")
+    >>> show(c, 1.5e9)
+    '15.0亿元'
+    """
+    from reward_model.checks.numbers import find_numbers
+
+    numbers = find_numbers(claim.text)
+    word = numbers[0].word if numbers else ""
+    scale = claim.step * 10.0**claim.decimals
+    return f"{value / scale:,.{claim.decimals}f}{' ' if word.isalpha() and word.isascii() else ''}{word}"  # fmt: skip
