@@ -1,0 +1,144 @@
+"""The `datagen` command line: analysis frameworks, and pairs of a good and a worse report.
+
+Every command is thin: it reads its flags and hands over to the module that does the work.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from reward_model.records.terminal import run
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Golden financial reports and controlled degradations of them, written by a model.",
+)
+
+
+def _given(context: typer.Context, leave: set[str]) -> dict[str, object]:
+    """Options that stand on the command line, defaults left out."""
+    return {
+        name: value
+        for name, value in context.params.items()
+        if name not in leave
+        and getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+    }
+
+
+@app.command()
+def pairs(
+    context: typer.Context,
+    out: Annotated[Path, typer.Option(help="Where the pairs go, JSON Lines.")],
+    fields: Annotated[
+        str,
+        typer.Option(
+            help="Fields, with commas: manufacturing, services, finance, real_estate, technology, or their Chinese names."
+        ),
+    ] = "制造业,服务业,金融业,房地产,科技业",
+    n_pairs_per_field: Annotated[int, typer.Option(help="Pairs of each field.")] = 10,
+    pairs: Annotated[
+        int | None, typer.Option(help="Pairs over all fields, instead of a number for each.")
+    ] = None,
+    language: Annotated[str, typer.Option(help="zh, en or both.")] = "zh",
+    seed: Annotated[int, typer.Option(help="Decides the design; sent to the models.")] = 0,
+    llm: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="offline, openai:MODEL or dashscope:MODEL; several share the work. [default: offline]"
+        ),
+    ] = None,
+    base_url: Annotated[
+        str | None, typer.Option(help="Address of an OpenAI-compatible server.")
+    ] = None,
+    rubric: Annotated[
+        str, typer.Option(help="Rubric that ships, by name, or a TOML file.")
+    ] = "financial_report",
+    statements: Annotated[
+        str | None, typer.Option(help="Own companies: statements as .csv, .md or .jsonl.")
+    ] = None,
+    frameworks: Annotated[
+        str | None, typer.Option(help="Folder of own frameworks, LANGUAGE/FIELD.md.")
+    ] = None,
+    synthetic: Annotated[int, typer.Option(help="Invented companies beside the real ones.")] = 0,
+    pairs_per_company: Annotated[
+        int, typer.Option(help="Most pairs of one company before companies are invented.")
+    ] = 4,
+    neutral_share: Annotated[
+        float, typer.Option(help="Share of neutral rewrites, the controls.")
+    ] = 0.15,
+    planted_share: Annotated[
+        float, typer.Option(help="Share of wrong calculations that code plants.")
+    ] = 0.5,
+    edit_gold: Annotated[
+        bool, typer.Option(help="Send the gold through a neutral edit too.")
+    ] = True,
+    temperature_gold: Annotated[float, typer.Option(help="Of the good side.")] = 0.7,
+    temperature_degraded: Annotated[
+        float | None, typer.Option(help="Of the worse side. [default: that of the good side]")
+    ] = None,
+    max_tokens: Annotated[int, typer.Option(help="Longest reply, in tokens.")] = 8192,
+    retries: Annotated[
+        int, typer.Option(help="Times a reply that fails its checks is redone.")
+    ] = 2,
+    ledger: Annotated[
+        str | None, typer.Option(help="File of all calls. [default: OUT.calls.jsonl]")
+    ] = None,
+    max_concurrency: Annotated[int, typer.Option(help="Pairs under way at once.")] = 64,
+    requests_per_minute: Annotated[
+        float | None, typer.Option(help="Hard limit for each model.")
+    ] = None,
+    tokens_per_minute: Annotated[
+        float | None, typer.Option(help="Hard limit for each model.")
+    ] = None,
+    budget_usd: Annotated[
+        float | None, typer.Option(help="Stop before the calls cost more than this.")
+    ] = None,
+    prices: Annotated[str | None, typer.Option(help="Price table over the one that ships.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file with any of these options; flags win.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the design and an estimate; call nothing.")
+    ] = False,
+) -> None:
+    """Make pairs: a golden report, and an edit of it that is worse in known dimensions."""
+    from datagen.pairs import make_pairs
+    from datagen.settings import resolve
+
+    settings = resolve(_given(context, {"out", "config", "dry_run"}), config)
+    make_pairs(settings, out, dry_run=dry_run)
+
+
+@app.command()
+def frameworks(
+    out: Annotated[Path, typer.Option(help="Folder the frameworks go to, LANGUAGE/FIELD.md.")],
+    fields: Annotated[
+        str, typer.Option(help="Fields, with commas.")
+    ] = "制造业,服务业,金融业,房地产,科技业",
+    language: Annotated[str, typer.Option(help="zh, en or both.")] = "zh",
+    llm: Annotated[
+        str, typer.Option(help="offline copies those that ship; or openai:MODEL, dashscope:MODEL.")
+    ] = "offline",
+    base_url: Annotated[
+        str | None, typer.Option(help="Address of an OpenAI-compatible server.")
+    ] = None,
+    temperature: Annotated[float, typer.Option(help="Of the writer.")] = 0.7,
+    seed: Annotated[int, typer.Option(help="Sent to the model.")] = 0,
+) -> None:
+    """Have a model write the analysis framework of each field; those that exist are kept."""
+    from datagen.frameworks import make_frameworks
+    from datagen.settings import resolve
+
+    given = {"fields": fields, "language": language, "llm": [llm], "seed": seed,
+             "base_url": base_url, "temperature_gold": temperature}  # fmt: skip
+    make_frameworks(resolve(given, None), out)
+
+
+def main() -> None:
+    """Run the command line."""
+    run(app)

@@ -1,0 +1,246 @@
+"""`datagen pairs`: plan, make, check and write a data set that can be killed at any moment.
+
+Finished pairs are appended as they come; at the end the file is put in the order of the plan, so
+the same options give the same file whatever happened on the way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from datagen import own
+from datagen.companies import Company, shipped
+from datagen.design import Slot, plan
+from datagen.fields import framework
+from datagen.making import Maker, NotMade
+from datagen.requests import Prompts
+from datagen.settings import ONLY_SPEED, Settings
+from reward_model.llm import LLM, Caller, FatalError, bounded, open_llm
+from reward_model.records import (
+    Appender,
+    Stopped,
+    UserError,
+    digest,
+    parse_json,
+    read_jsonl,
+    repair_tail,
+    write_json,
+    writing,
+)
+from reward_model.records.terminal import console, progress
+from reward_model.rubric import Rubric, load_rubric
+
+
+def make_pairs(settings: Settings, out: Path, *, dry_run: bool = False) -> None:
+    """Make a data set, or go on with one.
+
+    Raises:
+        UserError: wrong input, or `out` was made with other options.
+        Stopped: pairs are owed to another run.
+    """
+    if out.is_dir():
+        raise UserError("a folder", expected="a file to write", mend="name a .jsonl", path=out)
+    job = _Job(settings, out)
+    from datagen.show import show_design
+
+    show_design(job.slots, settings, job.rubric)
+    if dry_run:
+        from datagen.show import show_estimate
+
+        show_estimate(job.slots, settings, job.prompts, out)
+        return
+    job.open()
+    asyncio.run(job.run())
+
+
+class _Job:
+    def __init__(self, settings: Settings, out: Path) -> None:
+        self.settings, self.out = settings, out
+        self.rubric = load_rubric(settings.rubric)
+        _check_rubric(self.rubric)
+        companies = _companies(settings)
+        folder = Path(settings.frameworks) if settings.frameworks else None
+        frameworks = {
+            (field, language): framework(field, language, folder)
+            for field in settings.fields
+            for language in settings.languages
+        }
+        self.prompts = Prompts(settings, self.rubric, frameworks)
+        self.slots = plan(settings, self.rubric, companies)
+        self.made_with: dict[str, Any] = {
+            "settings": settings.model_dump(mode="json"),
+            "rubric": self.rubric.id,
+            "companies": digest([[c.id, c.tables, c.prompt, c.statements] for c in companies]),
+            "frameworks": digest([[*key, text] for key, text in sorted(frameworks.items())]),
+        }
+        self.places: dict[str, tuple[int, int]] = {}
+        """Pair -> where its line is in the file; the texts are not kept in memory."""
+        self.failures: Counter[str] = Counter()
+        self.owed = 0
+        self.names: dict[str, list[str]] = {}
+
+    def open(self) -> None:
+        """Read what is there, refuse what was made otherwise, write the configuration."""
+        config = self.out.with_name(self.out.name + ".config.json")
+        if self.out.exists() and self.out.stat().st_size:
+            self._compare(config)
+            repair_tail(self.out)
+            wanted = {slot.id for slot in self.slots}
+            start = 0
+            for line in read_jsonl(self.out, allow_empty=True):
+                name = str(line.value.get("id", ""))
+                if name in wanted:
+                    self.places[name] = (start, len(line.raw))
+                start += len(line.raw)
+        write_json(config, self.made_with)
+
+    def _compare(self, config: Path) -> None:
+        if not config.exists():
+            raise UserError(
+                "a file without its configuration",
+                expected=f"{config.name} beside it",
+                mend="choose another --out",
+                path=self.out,
+            )
+        try:
+            before = parse_json(config.read_bytes())
+            settings = before["settings"]
+        except (ValueError, KeyError, TypeError):
+            raise UserError(
+                "a broken configuration", mend="choose another --out", path=config
+            ) from None
+        now = self.made_with["settings"]
+        wrong = [
+            f"{name} {settings.get(name)!r} (now {now[name]!r})"
+            for name in now
+            if name not in ONLY_SPEED and settings.get(name) != now[name]
+        ]
+        wrong += [
+            f"other {name}"
+            for name in ("rubric", "companies", "frameworks")
+            if before.get(name) != self.made_with[name]
+        ]
+        if wrong:
+            raise UserError(
+                f"pairs made with {', '.join(wrong)}",
+                expected="the same options, to go on with them",
+                mend="use those options, or choose another --out",
+                path=self.out,
+            )
+
+    async def run(self) -> None:
+        """Make what is missing, then put the file in order."""
+        llms = [open_llm(name, base_url=self.settings.base_url) for name in self.settings.llm]
+        try:
+            await self._make(llms)
+        finally:
+            for llm in llms:
+                await llm.close()
+        self._put_in_order()
+        self._report()
+
+    async def _make(self, llms: list[LLM]) -> None:
+        s = self.settings
+        missing = [slot for slot in self.slots if slot.id not in self.places]
+        if not missing:
+            return
+        path = Path(s.ledger) if s.ledger else self.out.with_name(self.out.name + ".calls.jsonl")
+        prices = None
+        if s.prices:
+            from reward_model.llm.prices import Prices
+
+            prices = Prices.load(Path(s.prices))
+        caller = Caller(
+            ledger=path, max_concurrency=s.max_concurrency, budget_usd=s.budget_usd, prices=prices,
+            requests_per_minute=s.requests_per_minute, tokens_per_minute=s.tokens_per_minute,
+        )  # fmt: skip
+        bar = progress()
+        async with caller:
+            maker = Maker(caller, llms, self.prompts, self.rubric)
+            with Appender(self.out) as file, bar:
+                task = bar.add_task(
+                    "pairs", total=len(self.slots), completed=len(self.places), note=""
+                )
+                try:
+                    async for slot, row in bounded(
+                        lambda slot: self._one(maker, slot), missing, s.max_concurrency
+                    ):
+                        if row is not None:
+                            start = file.append(row)
+                            self.places[slot.id] = (start, -1)
+                        lost = sum(self.failures.values())
+                        note = caller.note() + (f", {lost} not made" if lost else "")
+                        bar.update(task, advance=row is not None, note=note)
+                except FatalError as error:
+                    if self.places:
+                        raise Stopped(f"no further call can work: {error}") from None
+                    raise UserError(f"a model that cannot be called: {error}") from None
+        self.calls = caller.report()
+
+    async def _one(self, maker: Maker, slot: Slot) -> dict[str, Any] | None:
+        try:
+            return await maker.make(slot)
+        except NotMade as lost:
+            self.failures[lost.reason] += 1
+            self.owed += lost.owed
+            self.names.setdefault(lost.reason, []).append(slot.id)
+            return None
+
+    def _put_in_order(self) -> None:
+        """Rewrite the file in the order of the plan, whole or not at all."""
+        order = [self.places[slot.id] for slot in self.slots if slot.id in self.places]
+        if not order:
+            self.out.unlink(missing_ok=True)
+            return
+        with self.out.open("rb") as source, writing(self.out) as target:
+            for start, length in order:
+                source.seek(start)
+                target.write(source.readline() if length < 0 else source.read(length))
+
+    def _report(self) -> None:
+        made, wanted = len(self.places), len(self.slots)
+        out = console()
+        out.print(f"{made:,} of {wanted:,} pairs in {self.out}", markup=False)
+        if not self.failures:
+            return
+        reasons = ", ".join(f"{n} {reason}" for reason, n in self.failures.most_common())
+        write_json(self.out.with_name(self.out.name + ".failures.json"), self.names)
+        out.print(f"not made: {reasons}", markup=False)
+        if self.owed or not made:
+            raise Stopped(
+                f"{made:,} of {wanted:,} pairs made, {wanted - made:,} missing ({reasons}); "
+                "run the same command again to go on"
+            )
+
+
+def _companies(settings: Settings) -> list[Company]:
+    if settings.statements is None:
+        return [c for c in shipped() if c.field in settings.fields]
+    default = settings.fields[0] if len(settings.fields) == 1 else None
+    path = Path(settings.statements)
+    found = own.read_companies(path, default)
+    found = [c for c in found if c.field in settings.fields]
+    for field in settings.fields:
+        usable = [
+            c for c in found if c.field == field and c.language in {None, *settings.languages}
+        ]
+        if not usable:
+            raise UserError(
+                f"no company of {field} in {' or '.join(settings.languages)}",
+                expected="one at least for each field",
+                mend="name the fields of the file with --fields, its language with --language",
+                path=path,
+            )
+    return found
+
+
+def _check_rubric(rubric: Rubric) -> None:
+    lacking = [name for name in ("focuses", "degradations") if not getattr(rubric, name)]
+    if lacking:
+        raise UserError(
+            f"rubric {rubric.name} without {' and '.join(lacking)}",
+            expected="a rubric that says what to write and how to make it worse",
+        )

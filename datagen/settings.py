@@ -1,0 +1,130 @@
+"""Options of `datagen pairs`, from flags and a TOML file, and what a data set was made with."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from datagen.fields import FIELDS, field_name
+from reward_model.records import UserError, explain_os_error
+
+
+class Settings(BaseModel):
+    """Everything that decides a data set, and how fast it is made."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    fields: tuple[str, ...] = tuple(FIELDS)
+    """Fields to cover, evenly."""
+    n_pairs_per_field: int = Field(default=10, ge=1)
+    pairs: int | None = Field(default=None, ge=1)
+    """Number of pairs over all fields; takes the place of `n_pairs_per_field`."""
+    language: Literal["zh", "en", "both"] = "zh"
+    seed: int = 0
+    llm: tuple[str, ...] = ("offline",)
+    """Models that share the work; one writes and edits all of a pair."""
+    base_url: str | None = None
+    rubric: str = "financial_report"
+    statements: str | None = None
+    """File of companies of one's own, instead of those that ship."""
+    frameworks: str | None = None
+    """Folder of frameworks of one's own, instead of those that ship."""
+    synthetic: int = Field(default=0, ge=0)
+    """Invented companies beside the real ones; more are invented when the real ones run out."""
+    pairs_per_company: int = Field(default=4, ge=1)
+    """Most pairs of one company before companies are invented."""
+    neutral_share: float = Field(default=0.15, ge=0, le=1)
+    """Share of pairs that are neutral rewrites, the controls."""
+    planted_share: float = Field(default=0.5, ge=0, le=1)
+    """Share of pairs with wrong calculations whose errors code plants, place and kind recorded."""
+    edit_gold: bool = True
+    """Send the gold through a neutral edit too, so that being edited gives no side away."""
+    temperature_gold: float | None = Field(default=0.7, ge=0, le=2)
+    temperature_degraded: float | None = Field(default=None, ge=0, le=2)
+    """None takes that of the gold: two temperatures are a tell of their own."""
+    max_tokens: int | None = Field(default=8192, ge=1)
+    retries: int = Field(default=2, ge=0)
+    """Times a reply that fails its checks is asked for anew."""
+    ledger: str | None = None
+    max_concurrency: int = Field(default=64, ge=1)
+    requests_per_minute: float | None = Field(default=None, gt=0)
+    tokens_per_minute: float | None = Field(default=None, gt=0)
+    budget_usd: float | None = Field(default=None, ge=0)
+    prices: str | None = None
+    """Price table over the one that ships."""
+
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        if not self.fields:
+            raise ValueError("fields: at least one is needed")
+        if not self.llm:
+            raise ValueError("llm: at least one is needed")
+        return self
+
+    @property
+    def degraded_temperature(self) -> float | None:
+        """Temperature of the edit that makes the rejected side."""
+        same = self.temperature_degraded is None
+        return self.temperature_gold if same else self.temperature_degraded
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Languages to write in."""
+        return ("zh", "en") if self.language == "both" else (self.language,)
+
+    @property
+    def total(self) -> int:
+        """Number of pairs."""
+        return self.pairs if self.pairs is not None else self.n_pairs_per_field * len(self.fields)
+
+
+ONLY_SPEED = {
+    "ledger", "max_concurrency", "requests_per_minute", "tokens_per_minute", "budget_usd", "prices"
+}  # fmt: skip
+"""Options that change how a data set is made, not what it holds."""
+
+
+def resolve(given: dict[str, Any], config: Path | None) -> Settings:
+    """Options of the command line over those of a TOML file over the defaults.
+
+    Raises:
+        UserError: every mistake at once.
+    """
+    values: dict[str, Any] = _read(config) if config is not None else {}
+    values = {name.replace("-", "_"): value for name, value in values.items()}
+    values.update(given)
+    if "fields" in values:
+        names = values["fields"]
+        if not isinstance(names, (list, tuple)):
+            names = str(names).replace("，", ",").split(",")
+        values["fields"] = list(dict.fromkeys(field_name(str(name)) for name in names))
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        words = []
+        for item in error.errors(include_url=False):
+            where = ".".join(str(part) for part in item["loc"][:1])
+            if item["type"] == "extra_forbidden":
+                words.append(f"unknown option {where!r}")
+            else:
+                shown = f"{where}: {item['input']!r}; " if where else ""
+                words.append(shown + item["msg"].removeprefix("Value error, ").lower())
+        known = f"the options are {', '.join(Settings.model_fields)}"
+        unknown = any(w.startswith("unknown") for w in words)
+        raise UserError(
+            "; ".join(words), mend=known if unknown else "", path=config if config else None
+        ) from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise explain_os_error(error, path) from None
+    except UnicodeDecodeError:
+        raise UserError("bytes that are not UTF-8", expected="a TOML file", path=path) from None
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"broken TOML ({error})", expected="a TOML file", path=path) from None

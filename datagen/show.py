@@ -1,0 +1,95 @@
+"""What `datagen pairs` prints before it starts: the design as tables, and an estimate of the cost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from datagen.design import Slot
+from datagen.requests import Prompts
+from datagen.settings import Settings
+from reward_model.records.terminal import console
+from reward_model.rubric import Rubric, say
+
+REPLY_TOKENS = 2200
+"""A report of some fifteen hundred Chinese characters or a thousand English words."""
+
+
+def show_design(slots: Sequence[Slot], settings: Settings, rubric: Rubric) -> None:
+    """The design: edits against severities, and the margins of the other factors."""
+    from rich.table import Table
+
+    out = console()
+    language = settings.languages[0]
+    deepest = max(len(d.severities) for d in rubric.degradations)
+    table = Table(title=f"{len(slots):,} pairs, seed {settings.seed}", title_justify="left")
+    table.add_column("edit")
+    for severity in range(1, deepest + 1):
+        table.add_column(f"severity {severity}", justify="right")
+    table.add_column("all", justify="right")
+    cells = Counter((slot.edit, slot.severity) for slot in slots)
+    for entry in rubric.degradations:
+        row = [cells[entry.name, s] for s in range(1, deepest + 1)]
+        shown = f"{entry.name} {say(entry.title, language)}" if language == "zh" else entry.name
+        table.add_row(shown, *map(str, row), str(sum(row)))
+    for rewrite in rubric.rewrites:
+        count = cells[rewrite.name, 0]
+        if count:
+            table.add_row(f"neutral: {rewrite.name}", *[""] * deepest, str(count))
+    out.print(table)
+    for title, counts in {
+        "fields": Counter(slot.company.field for slot in slots),
+        "focuses": Counter(slot.focus for slot in slots),
+        "models": Counter(settings.llm[slot.model] for slot in slots),
+        "languages": Counter(slot.language for slot in slots),
+    }.items():
+        listed = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+        out.print(f"{title}: {listed}", markup=False)
+    groups = {slot.company.id for slot in slots}
+    invented = len({slot.company.id for slot in slots if slot.company.synthetic})
+    planted = sum(slot.planted for slot in slots)
+    out.print(f"companies: {len(groups):,}, {invented:,} of them invented; pairs with errors "
+              f"planted by code: {planted:,}")  # fmt: skip
+
+
+def show_estimate(slots: Sequence[Slot], settings: Settings, prompts: Prompts, out: Path) -> None:
+    """Calls, tokens and money that the whole data set takes, before anything is called."""
+    from reward_model.llm import Usage
+    from reward_model.llm.prices import Prices, likely_tokens
+
+    prices = Prices.load(Path(settings.prices) if settings.prices else None)
+    sample = slots[:: max(1, len(slots) // 20)]
+    calls = Counter[int]()
+    for slot in slots:
+        calls[slot.model] += 2 + settings.edit_gold
+    asked = [
+        sum(likely_tokens(m.content) for m in prompts.write(slot, 0).messages) for slot in sample
+    ]
+    edits = [
+        likely_tokens(prompts.rewrite(slot, "", prompts.rubric.rewrites[0].name, "chosen", 0).messages[0].content)
+        for slot in sample
+    ] if prompts.rubric.rewrites else asked  # fmt: skip
+    write, edit = sum(asked) / len(asked), sum(edits) / len(edits) + REPLY_TOKENS
+    terminal = console()
+    for index, name in enumerate(settings.llm):
+        share = calls[index]
+        per_pair = 2 + settings.edit_gold
+        tokens_in = share / per_pair * (write + edit * (per_pair - 1))
+        tokens_out = share * REPLY_TOKENS
+        price = prices.find(name, name.partition(":")[2])
+        if name == "offline":
+            cost = "no cost"
+        elif price is None:
+            cost = "price unknown: give a table with --prices"
+        else:
+            each = Usage(
+                prompt_tokens=int(tokens_in / max(1, share)), completion_tokens=REPLY_TOKENS
+            )
+            cost = f"about ${price.cost(each) * share:,.2f}"
+        terminal.print(
+            f"{name}: {share:,} calls, about {tokens_in / 1e6:,.2f} M tokens in and "
+            f"{tokens_out / 1e6:,.2f} M out, {cost}",
+            markup=False,
+        )
+    terminal.print(f"dry run: nothing was called, nothing written to {out}", markup=False)
