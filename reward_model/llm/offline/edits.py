@@ -220,7 +220,7 @@ class Editor:
             return lines
         terms = list(self.said.fields["terms"].items())
         if severity == 2:
-            terms = terms[:: 2] if self.rng.random() < 0.5 else terms[1::2]
+            terms = terms[::2] if self.rng.random() < 0.5 else terms[1::2]
         swaps = {term: words[1 if lay else 0] for term, words in terms}
         return [
             line.with_sentences([self.swap(s, swaps) for s in line.sentences])
@@ -246,7 +246,10 @@ class Editor:
         """Figures give way to vague words."""
         share = SHARE[severity]
         spots = sum(
-            1 for line in lines for s in line.sentences if re.search(r"\d", s) and line.kind == "text"
+            1
+            for line in lines
+            for s in line.sentences
+            if re.search(r"\d", s) and line.kind == "text"
         )
         hits = [True] * round(spots * share) + [False] * spots
         hits = hits[:spots]
@@ -264,7 +267,9 @@ class Editor:
 
         lines = self.each(lines, change)
         if severity >= 2:
-            lines = self.cells(lines, share, lambda cell: f" {self.rng.choice(self.said.words['vague_cell'])} ")
+            lines = self.cells(
+                lines, share, lambda cell: f" {self.rng.choice(self.said.words['vague_cell'])} "
+            )
         return lines
 
     def one_sided(self, lines: list[Line], severity: int) -> list[Line]:
@@ -305,7 +310,10 @@ class Editor:
             if found is None:
                 return None
             if found.role in gone:
-                return [self.analysis.restate(line.area or self.rng.choice(_AREAS), self.rng) or self.flat(found, line)]
+                return [
+                    self.analysis.restate(line.area or self.rng.choice(_AREAS), self.rng)
+                    or self.flat(found, line)
+                ]
             if found.slot == "summary.close" and severity >= 3:
                 slot = "summary.one_sided_good" if good else "summary.one_sided_bad"
                 return [self.said.say(slot, self.rng, **found.values)]
@@ -405,8 +413,8 @@ class Editor:
                 return None
             if found.role in {"courtesy", "flat"} or found.slot == "summary.open":
                 return []
-            ways = [w.format_map(found.values) for w in self.said.slots[found.slot]]
-            return [self.rebold(sentence, min(ways, key=len))]
+            ways = [self.said.again(found, self.rng) for _ in range(4)]
+            return [self.rebold(sentence, min([sentence, *ways], key=len))]
 
         return self.each(lines, change)
 

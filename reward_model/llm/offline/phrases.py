@@ -12,7 +12,6 @@ from functools import cache, cached_property
 from importlib.resources import files
 from typing import Any, NamedTuple
 
-
 _PLAIN = {"words", "heading", "areas"}
 
 
@@ -59,13 +58,18 @@ class Phrases:
             for name, lines in slots.items()
         }
         self._patterns = [
-            _pattern(slot, line, language, self.words) for slot, lines in self.slots.items() for line in lines
+            _pattern(slot, line, language, self.words)
+            for slot, lines in self.slots.items()
+            for line in lines
         ]
         self._known: dict[str, Found | None] = {}
 
     def say(self, slot: str, rng: random.Random, **values: str) -> str:
-        """One of the ways to say a slot."""
-        text = rng.choice(self.slots[slot]).format_map(values)
+        """One of the ways to say a slot, among those that need no more than `values`."""
+        ways = [line for line in self.slots[slot] if _needs(line) <= values.keys()]
+        if not ways:
+            raise KeyError(slot)
+        text = rng.choice(ways).format_map(values)
         return text[0].upper() + text[1:] if self.language == "en" else text
 
     def recognise(self, sentence: str) -> Found | None:
@@ -108,6 +112,11 @@ class Phrases:
 def phrases(language: str) -> Phrases:
     """The sentences of a language, read once."""
     return Phrases(language)
+
+
+@cache
+def _needs(line: str) -> frozenset[str]:
+    return frozenset(re.findall(r"\{(\w+)\}", line))
 
 
 _VALUE = re.compile(r"\\\{(\w+)\\\}")
