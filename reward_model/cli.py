@@ -17,6 +17,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: loading rich would take longer than all the rest
     help="Train, measure and use multi-dimensional reward models.",
 )
 
@@ -107,24 +108,90 @@ def train(
 def evaluate(
     model: Annotated[Path, typer.Argument(help="Folder of a trained model.")],
     scored: Scored,
+    split: Annotated[
+        str,
+        typer.Option(
+            help="Held-out groups to measure on: auto (test, else validation), test, validation, "
+            "or all of the file."
+        ),
+    ] = "auto",
+    train_data: Annotated[
+        Path | None,
+        typer.Option(help="File the baselines learn from, where SCORED has no training texts."),
+    ] = None,
     json: JsonOption = None,
     html: Annotated[Path | None, typer.Option(help="Write a page with plots.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the intervals.")] = 0,
+    resamples: Annotated[int, typer.Option(min=100, help="Bootstrap draws by group.")] = 1000,
+    device: Annotated[str | None, typer.Option(help="cuda, mps or cpu.")] = None,
+    batch_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Most tokens of a batch, padding included.")
+    ] = None,
 ) -> None:
-    """Measure MODEL on SCORED beside simple baselines."""
-    raise NotImplementedError
+    """Measure MODEL on the held-out groups of SCORED, beside simple baselines."""
+    from reward_model.evaluate_command import run_evaluate
+
+    run_evaluate(
+        model,
+        scored,
+        part=split,
+        train_data=train_data,
+        json_to=json,
+        html_to=html,
+        seed=seed,
+        resamples=resamples,
+        device=device,
+        batch_tokens=batch_tokens,
+    )
 
 
 @app.command()
 def score(
     model: Annotated[Path, typer.Argument(help="Folder of a trained model.")],
-    texts: Annotated[Path | None, typer.Argument(metavar="[IN.jsonl]")] = None,
+    texts: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[IN.jsonl]",
+            help="Pairs, or rows with prompt and response (or completion), JSON Lines.",
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Where to write the scores (JSONL).")] = None,
-    prompt: Annotated[str, typer.Option(help="Prompt of one response.")] = "",
-    response: Annotated[str | None, typer.Option(help="One response to score.")] = None,
+    prompt: Annotated[str, typer.Option(help="Prompt of one response; @FILE reads one.")] = "",
+    response: Annotated[
+        str | None, typer.Option(help="One response to score; @FILE reads one.")
+    ] = None,
+    weight: Annotated[
+        list[str] | None,
+        typer.Option(help="DIMENSION=NUMBER instead of the rubric's weights; repeatable."),
+    ] = None,
+    risk: Annotated[
+        float, typer.Option(help="Lambda of the reward's mean - lambda x sd; 0 is the mean.")
+    ] = 0.0,
+    device: Annotated[str | None, typer.Option(help="cuda, mps or cpu.")] = None,
+    batch_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Most tokens of a batch, padding included.")
+    ] = None,
     json: JsonOption = None,
 ) -> None:
-    """Score responses: expected level, probabilities and uncertainty a dimension, one reward."""
-    raise NotImplementedError
+    """Score responses: expected level, probabilities and uncertainty a dimension, one reward.
+
+    A file: score MODEL IN.jsonl --out OUT.jsonl; run it again to go on where it was stopped.
+    One response: score MODEL --prompt @prompt.md --response @report.md
+    """
+    from reward_model.score_command import run_score
+
+    run_score(
+        model,
+        texts,
+        out,
+        prompt=prompt,
+        response=response,
+        weight=weight or [],
+        risk=risk,
+        device=device,
+        batch_tokens=batch_tokens,
+        json_to=json,
+    )
 
 
 @app.command()

@@ -1,4 +1,9 @@
-"""What is read and written: records, JSONL and whole files, and errors in words for people."""
+"""What is read and written: records, JSONL and whole files, and errors in words for people.
+
+The records load on first use: they need pydantic, which `--help` does not.
+"""
+
+from typing import TYPE_CHECKING, Any
 
 from reward_model.records.errors import Stopped, UserError, explain_os_error
 from reward_model.records.files import (
@@ -14,23 +19,25 @@ from reward_model.records.files import (
     write_text,
     writing,
 )
-from reward_model.records.schema import (
-    SIDES,
-    DefectMetadata,
-    GoldMetadata,
-    JudgeMetadata,
-    Levels,
-    Message,
-    Metadata,
-    Pair,
-    Planted,
-    Scores,
-    Side,
-    Text,
-    as_text,
-    parse_record,
-    read_pairs,
-)
+
+if TYPE_CHECKING:
+    from reward_model.records.schema import (
+        SIDES,
+        DefectMetadata,
+        GoldMetadata,
+        JudgeMetadata,
+        Levels,
+        Message,
+        Metadata,
+        Pair,
+        Planted,
+        Scores,
+        Side,
+        Text,
+        as_text,
+        parse_record,
+        read_pairs,
+    )
 
 __all__ = [
     "SIDES",
@@ -63,3 +70,11 @@ __all__ = [
     "write_text",
     "writing",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:  # what is not imported above is a record
+        from reward_model.records import schema
+
+        return getattr(schema, name)
+    raise AttributeError(f"module 'reward_model.records' has no attribute {name!r}")

@@ -15,6 +15,8 @@ from reward_model.records.files import Pathish, digest, read_jsonl
 
 Side = Literal["chosen", "rejected"]
 SIDES: tuple[Side, Side] = ("chosen", "rejected")
+TEXT_KEYS = frozenset({"prompt", *SIDES, "response", "completion"})
+"""Keys that hold a text or chat messages, in any record."""
 Levels = dict[str, StrictInt | None]
 """Dimension -> level; None is "the judge gave none", never a number."""
 
@@ -192,7 +194,7 @@ def parse_record(
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        raise UserError(*_words(error), path=path, line=line) from None  # type: ignore[misc]
+        raise UserError(*_words(error), path=path, line=line) from None
 
 
 def _words(error: ValidationError) -> tuple[str]:
@@ -211,7 +213,7 @@ def _words(error: ValidationError) -> tuple[str]:
             words = f"unknown key {where}; expected only the keys of the record format"
         elif kind in {"int_type", "int_from_float", "int_parsing"} and "." in where:
             words = f"{value} in {where}; expected an integer level or null"
-        elif kind in {"string_type", "tuple_type"} and where in {"prompt", "chosen", "rejected"}:
+        elif kind in {"string_type", "tuple_type"} and where in TEXT_KEYS:
             words = f"{value} in {where}; expected a text or a list of chat messages"
         else:
             words = f"{value} in {where}; {item['msg'][0].lower()}{item['msg'][1:]}"
