@@ -19,7 +19,7 @@ from judge.validate.shortcuts import audit
 from judge.validate.specificity import specificity
 from judge.validate.stats import gap, labels, noise_floor, verdict
 from judge.validate.table import Table, mean_gap, read_table
-from reward_model.records import dump_json, write_json
+from reward_model.records import dump_json, write_json, write_text
 from reward_model.records.terminal import console, progress
 from reward_model.rubric import load_rubric
 
@@ -57,6 +57,10 @@ def validate_file(
             sys.stdout.write(dump_json(value) + "\n")
         else:
             write_json(json_out, value)
+    if html_out is not None:
+        from judge.validate.page import page
+
+        write_text(html_out, page(table, report, settings.seed))
     from judge.validate.terminal import show
 
     show(report, console())
