@@ -1,0 +1,264 @@
+"""`reward-model evaluate MODEL SCORED`: a model on held-out groups, beside simple baselines.
+
+`evaluate(model, scored)` runs everything once and returns an `Evaluation`; `.result` is the JSON,
+and the page is drawn from the same object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reward_model.baselines import TITLES, Samples, predict_all
+from reward_model.bootstrap import RESAMPLES, Floats
+from reward_model.data import Sample, get_label_distribution, pair_indices, read_samples
+from reward_model.evaluate_words import comparisons, notes
+from reward_model.held_out import HeldOut, Wanted, choose, folds
+from reward_model.inputs import plain_ids
+from reward_model.metrics import Measured, Truth, collect
+from reward_model.records import as_text
+from reward_model.records.terminal import progress
+from reward_model.rubric import Rubric
+from reward_model.scorer import RewardScorer, Score
+from reward_model.slices import slices_of
+from reward_model.split import Split, read_split
+
+_CHUNK = 64
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Everything that was measured, and what it was measured on."""
+
+    rubric: Rubric
+    samples: list[Sample]
+    scores: list[Score]
+    probabilities: Floats
+    """[n, D, K]; NaN for texts without an opinion."""
+    truth: Truth
+    result: dict[str, Any]
+    """The JSON."""
+
+
+def evaluate(
+    model: Path,
+    scored: Path,
+    *,
+    part: Wanted = "auto",
+    train_data: Path | None = None,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+    device: str | None = None,
+    batch_tokens: int | None = None,
+) -> Evaluation:
+    """Measure `model` on the held-out texts of `scored`.
+
+    Args:
+        model: folder of a trained model.
+        scored: scored pairs or single responses.
+        part: which texts; see `reward_model.held_out`.
+        train_data: file the baselines learn from, where `scored` holds no training text.
+        seed: of the bootstrap and the folds.
+        resamples: bootstrap draws.
+        device: where the model runs.
+        batch_tokens: most tokens of a batch.
+
+    Raises:
+        UserError: the model does not load, or a file is wrong.
+    """
+    from reward_model.bundle import read_rubric
+
+    rubric = read_rubric(model)
+    samples, bare = read_samples(scored, rubric)
+    split = _split_of(model)
+    held = choose(samples, split, part)
+    train = _training(held, split, train_data, rubric)
+    scorer = RewardScorer.from_pretrained(model, device=device, batch_tokens=batch_tokens)
+    scores = _scores(scorer, held.test)
+    shape = (len(rubric.names), rubric.classes)
+    probabilities = np.array(
+        [
+            np.full(shape, np.nan)
+            if s.reward is None
+            else [s.probabilities[n] for n in rubric.names]
+            for s in scores
+        ]
+    )
+    truth = truth_of(held.test, rubric)
+    baselines, learned = _baselines(scorer, held.test, train, seed)
+
+    def measure(chances: Floats, keep: Any = None) -> Measured:
+        if keep is not None:
+            chances, rows = chances[keep], truth.only(keep)
+        else:
+            rows = truth
+        return collect(chances, rows, weights=rubric.weights, resamples=resamples, seed=seed)
+
+    # Where the model has no opinion the baselines are not asked either: the same rows for all.
+    silent = ~np.isfinite(probabilities).all(axis=(1, 2))
+    for chances in baselines.values():
+        chances[silent] = np.nan
+    measured = {
+        "model": measure(probabilities),
+        **{name: measure(chances) for name, chances in baselines.items()},
+    }
+    against = comparisons(measured, rubric.names)
+    result: dict[str, Any] = {
+        "model": str(model),
+        "file": scored.name,
+        "rubric": rubric.id,
+        "split": {
+            "part": held.part,
+            "texts": len(held.test),
+            "groups": len(set(truth.groups)),
+            "pairs": len(truth.pairs),
+            "neutral_pairs": len(truth.neutral),
+            "training_texts_for_baselines": len(train),
+            "records_without_scores": bare,
+        },
+        "settings": {"seed": seed, "resamples": resamples, "weights": dict(rubric.weights)},
+        "input": _input(scores, scorer),
+        "labels": get_label_distribution(held.test, rubric),
+        "baseline_text": learned,
+        "metrics": {name: one.to_json(rubric.names) for name, one in measured.items()},
+        "titles": {"model": "this model", **{name: TITLES[name] for name in baselines}},
+        "comparisons": against,
+        "slices": {
+            name: {
+                value: measure(probabilities, keep).to_json(rubric.names)
+                | {"texts": int(keep.sum())}
+                for value, keep in values.items()
+            }
+            for name, values in slices_of(held.test).items()
+        },
+    }
+    result["notes"] = held.words + notes(result, rubric, held)
+    return Evaluation(rubric, held.test, scores, probabilities, truth, result)
+
+
+def truth_of(samples: Sequence[Sample], rubric: Rubric) -> Truth:
+    """Labels, groups and pairs as arrays."""
+
+    def pairs(neutral: bool) -> Any:
+        found = pair_indices(samples, neutral=neutral)
+        return np.array(found, dtype=np.int64).reshape(-1, 2)
+
+    return Truth(
+        rubric.names,
+        np.array([sample.labels for sample in samples], dtype=np.int64),
+        tuple(sample.group for sample in samples),
+        pairs(neutral=False),
+        pairs(neutral=True),
+    )
+
+
+def _split_of(model: Path) -> Split | None:
+    from reward_model.split import SPLIT
+
+    there = any((folder / SPLIT).exists() for folder in (model, model.parent))
+    return read_split(model) if there else None
+
+
+def _training(
+    held: HeldOut, split: Split | None, train_data: Path | None, rubric: Rubric
+) -> list[Sample]:
+    """What the baselines learn from: nothing that is measured."""
+    if train_data is None:
+        return [] if held.part == "all" else held.train
+    known = set(split.groups["train"]) if split else None
+    measured = {sample.group for sample in held.test}
+    return [
+        sample
+        for sample in read_samples(train_data, rubric)[0]
+        if sample.group not in measured and (known is None or sample.group in known)
+    ]
+
+
+def _scores(scorer: RewardScorer, samples: Sequence[Sample]) -> list[Score]:
+    scores: list[Score] = []
+    # Sorted by length, a chunk holds texts alike, so little of a batch is padding.
+    order = sorted(range(len(samples)), key=lambda i: len(as_text(samples[i].response)))
+    with progress(transient=True) as bar:
+        task = bar.add_task("score held-out texts", total=len(samples), note="")
+        for start in range(0, len(order), _CHUNK):
+            rows = [samples[i] for i in order[start : start + _CHUNK]]
+            scores += scorer.score_batch([s.prompt for s in rows], [s.response for s in rows])
+            bar.update(task, advance=len(rows))
+    place = {row: i for i, row in enumerate(order)}
+    return [scores[place[i]] for i in range(len(samples))]
+
+
+def _baselines(
+    scorer: RewardScorer, test: Sequence[Sample], train: Sequence[Sample], seed: int
+) -> tuple[dict[str, Floats], str]:
+    """Probabilities of every baseline for `test`, and in words what they read and learned from."""
+    reads = "the tokens that the model reads: prompt, response, after truncation"
+    if scorer.builder.evidence == "checks":
+        reads = "the tokens that the model reads: prompt, evidence of checks, response, truncated"
+    classes = scorer.rubric.classes
+    if train:
+        known, asked = _texts(scorer, train), _texts(scorer, test)
+        words = f"fitted on the {len(train)} training texts; TF-IDF reads {reads}"
+        return predict_all(known, asked, classes=classes, seed=seed), words
+    parts = folds(test, seed)
+    if len(parts) < 2:
+        return {}, "no baselines: no training texts at hand and one group only"
+    whole = _texts(scorer, test)
+    out: dict[str, Floats] = {
+        name: np.full((len(test), len(scorer.dimensions), classes), np.nan) for name in TITLES
+    }
+    for rows in parts:
+        inside = set(rows)
+        others = [i for i in range(len(test)) if i not in inside]
+        fitted = predict_all(_take(whole, others), _take(whole, rows), classes=classes, seed=seed)
+        for name, chances in fitted.items():
+            out[name][rows] = chances
+    return out, (
+        f"fitted on the other {len(parts) - 1} of {len(parts)} parts of these very texts by group, "
+        f"for want of training texts (--train-data), which favours them; TF-IDF reads {reads}"
+    )
+
+
+def _texts(scorer: RewardScorer, samples: Sequence[Sample]) -> Samples:
+    with progress(transient=True) as bar:
+        task = bar.add_task("read texts for the baselines", total=len(samples), note="")
+        texts, tokens = [], []
+        for sample in samples:
+            ids = scorer.encode(sample.prompt, sample.response).input_ids
+            texts.append(scorer.tokenizer.decode(ids, skip_special_tokens=True))
+            tokens.append(len(plain_ids(scorer.tokenizer, as_text(sample.response))))
+            bar.update(task, advance=1)
+    return Samples(
+        texts,
+        [len(as_text(sample.response)) for sample in samples],
+        tokens,
+        np.array([sample.labels for sample in samples], dtype=np.int64),
+    )
+
+
+def _take(samples: Samples, rows: Sequence[int]) -> Samples:
+    return Samples(
+        [samples.texts[i] for i in rows],
+        [samples.characters[i] for i in rows],
+        [samples.tokens[i] for i in rows],
+        samples.labels[list(rows)],
+    )
+
+
+def _input(scores: Sequence[Score], scorer: RewardScorer) -> dict[str, Any]:
+    count = max(1, len(scores))
+    reasons: dict[str, int] = {}
+    for score in scores:
+        if score.reason is not None:
+            reasons[score.reason] = reasons.get(score.reason, 0) + 1
+    return {
+        "max_length": scorer.builder.max_length,
+        "evidence": scorer.builder.evidence,
+        "prompts_truncated": sum(s.prompt_truncated for s in scores) / count,
+        "responses_truncated": sum(s.response_truncated for s in scores) / count,
+        "no_opinion": reasons,
+    }

@@ -1,0 +1,58 @@
+"""What `reward-model evaluate` does with its flags: measure, show, write JSON and page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from reward_model.held_out import WANTED
+from reward_model.records import UserError, write_text
+from reward_model.records.terminal import console
+from reward_model.score_command import write_result
+
+
+def run_evaluate(
+    model: Path,
+    scored: Path,
+    *,
+    part: str,
+    train_data: Path | None,
+    json_to: str | None,
+    html_to: Path | None,
+    seed: int,
+    resamples: int,
+    device: str | None,
+    batch_tokens: int | None,
+) -> None:
+    """Measure and tell.
+
+    Raises:
+        UserError: a flag is wrong, the model does not load, or a file is wrong.
+    """
+    if part not in WANTED:
+        raise UserError(f"--split {part}", expected=f"one of {', '.join(WANTED)}")
+    for place in (html_to, None if json_to in (None, "-") else Path(str(json_to))):
+        if place is not None and place.is_dir():
+            raise UserError("a folder", expected="a file to write", path=place)
+    from reward_model.evaluate import evaluate
+    from reward_model.evaluate_words import metrics_table
+
+    found = evaluate(
+        model,
+        scored,
+        part=part,
+        train_data=train_data,
+        seed=seed,
+        resamples=resamples,
+        device=device,
+        batch_tokens=batch_tokens,
+    )
+    screen = console()
+    screen.print(metrics_table(found.result))
+    for sentence in found.result["notes"]:
+        screen.print(f"• {sentence}", markup=False)
+    if html_to is not None:
+        from reward_model.evaluate_page import page
+
+        write_text(html_to, page(found))
+        screen.print(f"page: {html_to}", markup=False)
+    write_result(found.result, json_to)

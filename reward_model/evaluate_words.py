@@ -1,0 +1,194 @@
+"""What an evaluation says in words and tables: no claim that its interval does not carry.
+
+`comparisons` sets the model beside its best baseline; `notes` are the sentences that stand in
+terminal, JSON and page alike; `metrics_table` is the table of all predictors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from reward_model.baselines import TITLES
+from reward_model.held_out import HeldOut
+from reward_model.labels import label_warnings
+from reward_model.metrics import Measured
+from reward_model.rubric import Rubric
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+METRICS: dict[str, tuple[str, bool]] = {
+    "accuracy": ("accuracy", True),
+    "macro_f1": ("macro-F1", True),
+    "kappa": ("quadratic weighted kappa", True),
+    "mae_expected": ("mean absolute error of the expected level", False),
+    "mae_argmax": ("mean absolute error of the most likely level", False),
+    "pair_accuracy": ("pair accuracy", True),
+    "pair_ties": ("pair ties", False),
+    "ece": ("expected calibration error", False),
+}
+"""Metric -> its name in words, and whether more is better."""
+COMPARED = ("kappa", "pair_accuracy")
+"""What a model has to beat its baselines on: the right level, and the right order."""
+
+
+def comparisons(measured: Mapping[str, Measured], names: Sequence[str]) -> list[dict[str, Any]]:
+    """The model minus its best baseline, a dimension and metric at a time.
+
+    `verdict`: `better` or `worse` where the interval of the difference excludes zero, `unclear`
+    where it does not, `unknown` where one of the two has no number.
+    """
+    out = []
+    keys = [(name, metric, f"{name}.{metric}") for name in names for metric in COMPARED]
+    for name, metric, key in [*keys, ("", "pair_accuracy", "pair_accuracy")]:
+        own = measured["model"].estimate(key)
+        others = {
+            other: estimate.value
+            for other in TITLES
+            if other in measured and (estimate := measured[other].estimate(key)).value is not None
+        }
+        entry: dict[str, Any] = {"dimension": name or None, "metric": metric, "model": own.value}
+        if own.value is None or not others:
+            reason = own.reason or "no baseline has a number to compare with"
+            out.append({**entry, "verdict": "unknown", "reason": reason})
+            continue
+        best = max(others, key=lambda other: others[other] or 0.0)
+        difference = measured["model"].difference(measured[best], key)
+        low, high = difference.low, difference.high
+        verdict = "unclear"
+        if low is not None and high is not None:
+            verdict = "better" if low > 0 else "worse" if high < 0 else "unclear"
+        out.append(
+            {
+                **entry,
+                "baseline": best,
+                "baseline_value": others[best],
+                "difference": difference.to_json(),
+                "verdict": verdict,
+            }
+        )
+    return out
+
+
+def notes(result: Mapping[str, Any], rubric: Rubric, held: HeldOut) -> list[str]:
+    """What a reader of the numbers has to know, each a sentence."""
+    words = [sentence for entry in result["comparisons"] if (sentence := verdict_words(entry))]
+    words += [f"held-out labels: {w}" for w in label_warnings(result["labels"], rubric)]
+    own = result["metrics"]["model"]
+    neutral = own["neutral_gap"]
+    if neutral["value"] is not None:
+        words.append(
+            f"neutral rewrites move the reward by {neutral['value']:.3f} on average: smaller "
+            "differences between two responses are noise"
+        )
+    groups = result["split"]["groups"]
+    if groups < 20:
+        words.append(
+            f"only {groups} group{'s' if groups > 1 else ''} to draw from: intervals of so few "
+            "are too narrow, so take them as a lower bound on the doubt"
+        )
+    given = result["input"]
+    if given["responses_truncated"]:
+        words.append(
+            f"{given['responses_truncated']:.0%} of the responses did not fit {given['max_length']}"
+            " tokens and lost their middle"
+        )
+    if given["prompts_truncated"]:
+        words.append(
+            f"{given['prompts_truncated']:.0%} of the prompts gave way and lost their middle"
+        )
+    for reason, count in given["no_opinion"].items():
+        words.append(f"{count} texts got no score ({reason}) and are in no number")
+    words.append(f"baselines: {result['baseline_text']}")
+    return words
+
+
+def verdict_words(entry: Mapping[str, Any]) -> str | None:
+    """One comparison as a sentence; None where the model is clearly better."""
+    where = entry["dimension"] or "reward"
+    metric = METRICS[entry["metric"]][0]
+    if entry["verdict"] == "better":
+        return None
+    if entry["verdict"] == "unknown":
+        return f"{where}: {metric} cannot be compared: {entry['reason']}"
+    numbers = f"{entry['model']:.3f} against {entry['baseline_value']:.3f}"
+    difference = entry["difference"]
+    if difference["low"] is not None:
+        numbers += (
+            f"; difference {difference['value']:+.3f}, "
+            f"95% interval {difference['low']:+.3f} to {difference['high']:+.3f}"
+        )
+    else:
+        numbers += f"; {difference['reason']}"
+    title = TITLES[entry["baseline"]]
+    if entry["model"] <= entry["baseline_value"]:
+        return f"{where}: does NOT beat the baseline {title} on {metric} ({numbers})"
+    return f"{where}: ahead of the baseline {title} on {metric}, but not beyond doubt ({numbers})"
+
+
+def figure(estimate: Mapping[str, Any], *, interval: bool = True) -> str:
+    """An estimate in a few characters.
+
+    >>> figure({"value": 0.8125, "low": 0.75, "high": 0.875, "n": 16})
+    '0.812 [0.75, 0.88]'
+    >>> figure({"value": None, "low": None, "high": None, "n": 0, "reason": "no pairs"})
+    '–'
+    """
+    if estimate["value"] is None:
+        return "–"
+    text = f"{estimate['value']:.3f}"
+    if interval and estimate["low"] is not None:
+        text += f" [{estimate['low']:.2f}, {estimate['high']:.2f}]"
+    return text
+
+
+SHORT = {
+    "accuracy": "accuracy",
+    "macro_f1": "macro-F1",
+    "kappa": "QWK",
+    "mae_expected": "MAE",
+    "pair_accuracy": "pairs right",
+    "pair_ties": "pair ties",
+    "ece": "ECE",
+}
+"""What fits a terminal; the rest is in the JSON and on the page."""
+
+
+def metrics_table(result: Mapping[str, Any]) -> Table:
+    """Every metric of the model with its interval, and of the baselines beside it."""
+    from rich.box import SIMPLE
+    from rich.table import Table
+
+    split = result["split"]
+    title = f"{split['texts']} texts, {split['pairs']} pairs, {split['groups']} groups"
+    table = Table(
+        title=f"{title} ({split['part']})", title_justify="left", box=SIMPLE, padding=(0, 1)
+    )
+    table.add_column("", no_wrap=True)
+    table.add_column("model [95%]", justify="right", no_wrap=True)
+    short = {"majority": "majority", "length": "length", "tfidf": "TF-IDF"}
+    others = [name for name in result["metrics"] if name != "model"]
+    for name in others:
+        table.add_column(short[name], justify="right", no_wrap=True)
+    all_metrics = result["metrics"]
+
+    def row(label: str, *path: str) -> None:
+        cells = []
+        for name in ("model", *others):
+            value: Any = all_metrics[name]
+            for key in path:
+                value = value[key]
+            cells.append(figure(value, interval=name == "model"))
+        table.add_row(f"  {label}", *cells)
+
+    for dimension in all_metrics["model"]["dimensions"]:
+        table.add_row(f"[bold]{dimension}")
+        for metric, label in SHORT.items():
+            row(label, "dimensions", dimension, metric)
+    table.add_row("[bold]all dimensions together")
+    row("pairs right", "pair_accuracy")
+    row("pair ties", "pair_ties")
+    row("levels right", "element_accuracy")
+    row("all of a text right", "all_dimensions_accuracy")
+    return table

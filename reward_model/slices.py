@@ -1,0 +1,71 @@
+"""Ways to cut held-out texts into parts that may go differently: what, how bad, where, how long.
+
+`slices_of(samples)` gives name -> value -> rows; a pair counts in a slice when both of its sides
+are in it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from reward_model.data import Sample, pair_indices
+from reward_model.metrics import Bools
+from reward_model.records import as_text
+
+MOST = 20
+"""Values of one slice that are shown; the rarest ones are left out."""
+
+
+def slices_of(samples: Sequence[Sample]) -> dict[str, dict[str, Bools]]:
+    """Slice -> value -> mask of rows; slices with fewer than two values say nothing."""
+    out: dict[str, dict[str, Bools]] = {}
+    for name, values in _values(samples).items():
+        counts = Counter(value for value in values if value is not None)
+        if len(counts) < 2:
+            continue
+        kept = sorted(value for value, _ in counts.most_common(MOST))
+        column = np.array(values, dtype=object)
+        out[name] = {value: np.asarray(column == value, dtype=np.bool_) for value in kept}
+    return out
+
+
+def _values(samples: Sequence[Sample]) -> dict[str, list[str | None]]:
+    read: dict[str, Callable[[Sample], str | None]] = {
+        "degradation": lambda s: "neutral rewrite" if s.neutral else s.degradation,
+        "severity": lambda s: None if s.neutral or s.severity is None else str(s.severity),
+        "field": lambda s: s.field,
+        "language": lambda s: s.language,
+        "generator": _generator,
+    }
+    out = {name: [value(sample) for sample in samples] for name, value in read.items()}
+    out["length"] = _lengths(samples)
+    out["longer side"] = _longer(samples)
+    return out
+
+
+def _generator(sample: Sample) -> str | None:
+    """Who wrote the pair: one model, or both if they differ."""
+    gold, defect = sample.metadata.gold_metadata, sample.metadata.defect_metadata
+    names = [part.model for part in (gold, defect) if part is not None and part.model]
+    return " / ".join(dict.fromkeys(names)) or None
+
+
+def _lengths(samples: Sequence[Sample]) -> list[str | None]:
+    """Thirds of the responses by characters."""
+    lengths = np.array([len(as_text(sample.response)) for sample in samples])
+    low, high = (int(x) for x in np.quantile(lengths, [1 / 3, 2 / 3], method="lower"))
+    names = (f"1: up to {low:,} characters", f"2: up to {high:,}", f"3: over {high:,}")
+    return [names[0 if n <= low else 1 if n <= high else 2] for n in lengths]
+
+
+def _longer(samples: Sequence[Sample]) -> list[str | None]:
+    """Which side of its preference pair is longer: a reward that follows length shows here."""
+    out: list[str | None] = [None] * len(samples)
+    for chosen, rejected in pair_indices(samples):
+        a, b = (len(as_text(samples[i].response)) for i in (chosen, rejected))
+        value = "chosen" if a > b else "rejected" if b > a else "equal"
+        out[chosen] = out[rejected] = value
+    return out
