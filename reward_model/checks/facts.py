@@ -104,6 +104,13 @@ class Facts:
     def _periods(self) -> tuple[Period, ...]:
         return tuple(sorted({period for _, period in self.by_item}))
 
+    @cached_property
+    def _by_year(self) -> dict[tuple[str, int], list[Period]]:
+        index: dict[tuple[str, int], list[Period]] = defaultdict(list)
+        for item, period in self.by_item:
+            index[item, period.year].append(period)
+        return dict(index)
+
     def periods(self) -> list[Period]:
         """Periods that have actual figures of known items, oldest first."""
         return list(self._periods)
@@ -129,18 +136,17 @@ class Facts:
         """
         found = list(self.by_item.get((item, period), ()))
         kind = items()[item].kind if item in items() else "flow"
-        same_year = [p for p in self._periods if p.year == period.year and p != period]
+        same_year = self._by_year.get((item, period.year), ())
         for other in same_year:
-            if other.end_month == period.end_month:
-                figures = self.by_item.get((item, other), ())
+            if other.end_month == period.end_month and other != period:
+                figures = self.by_item[item, other]
                 if kind == "stock":
                     found.extend(figures)
                 elif period.from_january:
                     found.extend(f for f in figures if f.scope == "ytd" or other.from_january)
         if not found and period.kind == "year":
-            only = [p for p in same_year if (item, p) in self.by_item]
-            if len(only) == 1 and only[0].kind != "month":
-                found.extend(self.by_item[item, only[0]])
+            if len(same_year) == 1 and same_year[0].kind != "month":
+                found.extend(self.by_item[item, same_year[0]])
         return found
 
     def value(self, item: str, period: Period, scope: Scope = "") -> float | None:

@@ -68,7 +68,7 @@ _FILLER_ZH = _any(
     "改善 恶化 好转 优化 转为 转 扭亏为盈 扭亏 由负转正 由正转负 由亏转盈 由盈转亏 亏损 盈利 转正 转负 实际 合计 总计 总额 总量 总 余额 金额 规模 水平 净额 数额 数 值 数据 指标 方面 情况 幅度 增幅 降幅 涨幅 跌幅 增速 增长率 变动率 变动 变化 波动 差异 变动幅度 率 速度 "
     "推动 带动 拉动 导致 致使 使得 使 令 来自 源于 主要 主要是 主要为 主要因 主要由于 由于 因 得益于 受益于 受 反映 显示 表明 表现为 表现 体现 说明 意味着 尤其 特别是 特别 例如 如 即 等 计算 公式 计算得 元 人民币 万元 亿元 百万元 千元 单位 口径 期间 发生 发生额 发生数 期末数 本期发生 本期发生数 期末余额 账面 账面价值 结果 核心 关键 财务 报表 披露 数字 "
     "支出 成本 控制 成效 得 回升 反弹 修复 扩张 收入端 利润端 每 股 同步 反而 却 竟 竟然 高 低 偏 较高 较低 高企 多 少 走 呈 了 上 下 当 期 该 此 这 一 "
-    "存货余额 突出 严重 隐忧 存在 承压 拖累 未达标 低于预期 流入 流出 净流入 净流出 同向 反向 双双 两者 相较 相较于 相对 对比 参考 报 报收 收于 约合 折合 首 次 首次 创 创下 历史新高 新高 攀至 攀升"
+    "存货余额 突出 严重 隐忧 存在 承压 拖累 未达标 低于预期 流入 流出 净流入 净流出 同向 反向 双双 两者 相较 相较于 相对 对比 参考 报 报收 收于 约合 折合 首 次 首次 创 创下 历史新高 新高 攀至 攀升 良好 持平 峰值 配置合理 合理 反常 现象 通过 以 确认 列示 基于 度 驱动 因素 远超 额 例 持有 同样 负向 极度 可观 亮眼 突增 骤增 集中"
 )
 _FILLER_EN = _any(
     "the a an its our their his this that these those company company's group group's total overall consolidated reported and but while with as of at in for on to by from was were is are has had been be being stood came come amounted reached reaching totaled totalled totaling recorded posted delivered generated achieved remained stayed "

@@ -37,7 +37,7 @@ _FROM_LEVEL = re.compile(
     r"(?:较|比|于|与|than|from|over)\s*(?P<what>上年同期|去年同期|上年末|去年末|上年|去年|年初|期初|上月末|上月|上期)(?:相比)?\s*(?:的|末|余额|数|为|[:：（(])*\s*$"
 )
 _NAME_WORDS = re.compile(
-    r"地区|区域|市场|客户|部门|事业部|团队|医药|药业|公司|有限公司|分公司|销售|负责|业务|分部|订单|贡献|\b(?:segment|region|division|business|customers?|market|sales|revenue)\b",
+    r"地区|区域|市场|场|客户|部门|事业部|团队|医药|药业|公司|有限公司|分公司|销售|负责|业务|分部|订单|贡献|\b(?:segment|region|division|business|customers?|market|sales|revenue)\b",
     re.I,
 )
 _RESPECTIVELY = re.compile(r"分别|respectively", re.I)
@@ -61,6 +61,22 @@ class _State:
     line_entity: str | None = None
     lead_doubt: str = ""
 
+
+_BY_SEGMENT = frozenset(
+    {
+        "revenue",
+        "cost_of_sales",
+        "gross_profit",
+        "gross_margin",
+        "net_profit",
+        "net_margin",
+        "operating_profit",
+    }
+)
+"""Lines that are also reported for a customer, product or region."""
+
+NOT_A_FACT = "not stated as a fact"
+"""The doubt of targets, forecasts and conditions: not checked at all."""
 
 _GENERIC_LEAD = re.compile(
     r"分析|洞察|结论|能力|风险|指标|概览|表现|情况|成效|质量|效率|结构|趋势|对比|摘要|亮点|问题|预警|提示|驱动|因素|健康|水平|变化|异常|核心|关键|管理|控制|评估|数据|依据|说明|业绩|盈利|偿债|营运|成长|现金流|利润|收入|费用|成本|资产|负债|周转|判断|总结|解读|特征|来源|投入|增长|预算|目标|行业|警示|归因|"
@@ -136,7 +152,7 @@ def prose_claims(scene: Scene, taken: Iterable[tuple[int, int]]) -> Iterator[Cla
         if re.search(r"[：:]\s*$", line) and not mark:
             # What introduces a list speaks for its items.
             intro_scope = "benchmark" if lx.BENCHMARK.search(line) else ""
-            intro_doubt = "not stated as a fact" if lx.HYPOTHETICAL.search(line) else ""
+            intro_doubt = NOT_A_FACT if lx.HYPOTHETICAL.search(line) else ""
         offset += len(line) + 1
 
 
@@ -216,8 +232,9 @@ def _sentence(scene: Scene, text: str, s: int, e: int, state: _State) -> Iterato
             continue
         before = number.end
         doubt = respectively
-        if not doubt and lx.HYPOTHETICAL.search(text, s, number.end) and claim.basis != "budget":
-            doubt = "not stated as a fact"
+        hypothetical = claim.basis != "budget" and lx.HYPOTHETICAL.search(text, s, number.end)
+        if hypothetical:
+            claim = replace(claim, doubt=NOT_A_FACT)
         if state.consumed > number.end:
             # "rose 14.7% to $10 million in 2019": the period at the end covers both.
             claims = [
@@ -226,7 +243,9 @@ def _sentence(scene: Scene, text: str, s: int, e: int, state: _State) -> Iterato
                 else c
                 for c in claims
             ]
-        if not doubt and (claim.entity is None or claim.entity == state.line_entity):
+        if not doubt and (
+            claim.item in _BY_SEGMENT or claim.entity == state.line_entity is not None
+        ):
             doubt = state.lead_doubt
         claims.append(replace(claim, doubt=claim.doubt or state.doubt or doubt))
     yield from claims

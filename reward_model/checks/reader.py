@@ -10,7 +10,7 @@ from reward_model.checks.facts import Figure
 from reward_model.checks.items import Item
 from reward_model.checks.numbers import Number, fold, parse_number
 from reward_model.checks.periods import Period, find_periods, parse_period
-from reward_model.checks.tables import Cell, Table, currency_in, flatten, is_data, read_tables
+from reward_model.checks.tables import Cell, Table, currency_in, flatten, read_blocks
 
 _CURRENT = re.compile(r"(?:当前期|报告期|本期)\s*[:：]\s*(\d{6}|(?:19|20)\d{2}年?(?:\d{1,2}月)?)")
 _RATIO_LABEL = re.compile(r"率|比例|占比|天数|次数|倍数|人数|\bratios?\b|\bmargin|percent|%|days|number of|\brates?\b|\byield|headcount|employees", re.I)  # fmt: skip
@@ -18,6 +18,10 @@ _PER_SHARE = re.compile(r"每股|per share|\beps\b|per diluted|per basic", re.I)
 _SAMPLE = re.compile(r"示例|样例|模板|\bexample|\btemplate|\bsample", re.I)
 _TOTAL = re.compile(r"^(?:合计|总计|全年|total|full year)$", re.I)
 _QUANTITY = re.compile(r"数量|quantity|shares|units", re.I)
+
+_BLOCKS: dict[tuple[object, Period | None], tuple[list[Figure], str]] = {}
+"""Figures of tables read before: prompts about one company repeat their tables."""
+_BLOCKS_KEPT = 4096
 
 cell_number = lru_cache(maxsize=1 << 16)(parse_number)
 
@@ -27,15 +31,23 @@ def read_figures(prompt: str) -> tuple[list[Figure], str, Period | None]:
     flat = flatten(prompt)
     match = _CURRENT.search(flat)
     current = parse_period(match[1]) if match else None
+    blocks = list(read_blocks(flat))
+    # A fenced table among others is a sample of the layout asked for.
+    if any(not b.fenced for b in blocks):
+        blocks = [b for b in blocks if not b.fenced]
     figures: list[Figure] = []
     currency = ""
-    tables = list(read_tables(flat, flat=True))
-    # A fenced table among others is a sample of the layout asked for.
-    if any(not t.fenced for t in tables):
-        tables = [t for t in tables if not t.fenced]
-    for table in tables:
-        figures.extend(_figures(table, current))
-        currency = currency or table.currency
+    for block in blocks:
+        key = (block.key, current)
+        known = _BLOCKS.get(key)
+        if known is None:
+            table = block.table()
+            known = (_figures(table, current), table.currency) if table else ([], "")
+            if len(_BLOCKS) >= _BLOCKS_KEPT:
+                _BLOCKS.clear()
+            _BLOCKS[key] = known
+        figures.extend(known[0])
+        currency = currency or known[1]
     if not currency:
         sample = flat[:20000]
         currency = currency_in(sample) or ("CNY" if re.search(r"[\u4e00-\u9fff]", sample) else "")
@@ -77,7 +89,7 @@ def _figures(table: Table, current: Period | None) -> list[Figure]:
     group = ""
     for row in body:
         label, row_period, year = _row_label(row, roles)
-        if label and not any(is_data(c.text) for c in row[1:]):
+        if label and not any(c.text for c in row[1:]):
             group = label
         row_header = read_header(label) if label else None
         if row_header and row_header.period and not row_header.item and row_period is None:

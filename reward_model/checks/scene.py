@@ -13,6 +13,9 @@ _COMPANY = re.compile(
     r"([\u4e00-\u9fff]{2,12}?)(?:医药|药业|科技|集团|控股)?(?:股份|集团)?有限(?:责任)?公司"
 )
 _COMPANY_EN = re.compile(r"\b((?:[A-Z][\w&.-]*\s){1,4})(?:Inc|Corp|Corporation|Ltd|Limited|Co|PLC|plc|Group|Holdings)\b")  # fmt: skip
+_SHORT_NAME = re.compile(
+    r"([\u4e00-\u9fff]{2,6}(?:药业|科技|集团|股份|银行|证券|控股|电子|化工|汽车|能源|置业|地产|食品|医药|生物|材料|重工|机械|通信|软件))(?=(?:19|20)\d{2}年)"
+)
 _TITLE_NAME = re.compile(
     r"^[#\s]*([\u4e00-\u9fff]{2,12}?)(?=[:：\s]|(?:19|20)\d{2}|股份|有限|集团|公司)"
 )
@@ -45,6 +48,7 @@ class Scene:
         names = {m[0] for m in _COMPANY.finditer(head)} | {m[1] for m in _COMPANY.finditer(head)}
         names |= {m[0].split("有限")[0] for m in _COMPANY.finditer(head)}
         names |= {m[1].strip() for m in _COMPANY_EN.finditer(head)} | {m[0] for m in _COMPANY_EN.finditer(head)}  # fmt: skip
+        names |= {m[1] for m in _SHORT_NAME.finditer(self.clean[:3000])}
         names |= {m[1] for m in [_TITLE_NAME.match(title)] if m}
         self.names = tuple(sorted((n for n in names if len(n) >= 2), key=len, reverse=True))
 

@@ -208,36 +208,63 @@ def _join_columns(rows: list[list[Cell]]) -> list[str]:
     return columns
 
 
-def _build(lines: list[tuple[int, str]], context: _Context) -> Table | None:
-    separator: int | None = None
-    rows: list[list[Cell]] = []
-    for offset, line in lines:
-        if separator is None and rows and _SEPARATOR.match(line):
-            separator = len(rows)
-        elif line.strip(" |\t\r"):
-            rows.append(_cells(line, offset))
-    if len(rows) < 2 and not (rows and any(is_data(c.text) for c in rows[0][1:])):
-        return None
-    if any(_ROW in line for _, line in lines):
-        _spread_rows(rows, lines)
-    header = _count_header(rows, separator)
-    table = Table(
-        rows,
-        header,
-        headings=tuple(h for _, h in context.stack),
-        caption=context.caption[-400:],
-        start=lines[0][0],
-        end=lines[-1][0] + len(lines[-1][1]),
-    )
-    table.fenced = context.fenced
-    table.columns = _join_columns(rows[:header])
-    if rows[0] and header:
-        corner = scale_in(rows[0][0].text)
-        table.scale = corner or context.scale
-    else:
-        table.scale = context.scale
-    table.currency = currency_in(context.caption) or context.currency
-    return table
+class Block(NamedTuple):
+    """The raw lines of one table with what stands around it; equal raw text, equal reading."""
+
+    lines: list[tuple[int, str]]
+    """Offset and text of each line."""
+    comma: bool
+    """Whether it is separated by commas or tabs instead of pipes."""
+    headings: tuple[str, ...]
+    """As in `Table`."""
+    caption: str
+    """As in `Table`."""
+    scale: float
+    """As in `Table`, from the lines around it alone."""
+    currency: str
+    """As in `Table`."""
+    fenced: bool
+    """As in `Table`."""
+
+    @property
+    def key(self) -> tuple[str, bool, tuple[str, ...], str, float, str]:
+        """What the reading depends on, offsets apart."""
+        raw = "\n".join(line for _, line in self.lines)
+        return (raw, self.comma, self.headings, self.caption, self.scale, self.currency)
+
+    def table(self) -> Table | None:
+        """The table, or None where the lines are none after all."""
+        separator: int | None = None
+        rows: list[list[Cell]] = []
+        if self.comma:
+            delimiter = "\t" if "\t" in self.lines[0][1].strip() else ","
+            rows = [_csv_cells(line, offset, delimiter) for offset, line in self.lines]
+            header = 1
+        else:
+            for offset, line in self.lines:
+                if separator is None and rows and _SEPARATOR.match(line):
+                    separator = len(rows)
+                elif line.strip(" |\t\r"):
+                    rows.append(_cells(line, offset))
+            if len(rows) < 2 and not (rows and any(is_data(c.text) for c in rows[0][1:])):
+                return None
+            if any(_ROW in line for _, line in self.lines):
+                _spread_rows(rows, self.lines)
+            header = _count_header(rows, separator)
+        columns = _join_columns(rows[:header])
+        corner = scale_in(rows[0][0].text) if rows[0] and header else None
+        return Table(
+            rows=rows,
+            header=header,
+            headings=self.headings,
+            caption=self.caption,
+            scale=corner or self.scale,
+            currency=currency_in(self.caption) or self.currency,
+            start=self.lines[0][0],
+            end=self.lines[-1][0] + len(self.lines[-1][1]),
+            fenced=self.fenced,
+            columns=columns,
+        )
 
 
 def _spread_rows(rows: list[list[Cell]], lines: list[tuple[int, str]]) -> None:
@@ -261,9 +288,12 @@ class _Context:
     currency: str = ""
     fenced: bool = False
 
-    @property
-    def scale(self) -> float:
-        return self.units[-1][1] if self.units else 1.0
+    def block(self, lines: list[tuple[int, str]], *, comma: bool = False) -> Block:
+        """A table found here; it uses up the caption."""
+        caption, self.caption = self.caption[-400:], ""
+        scale = self.units[-1][1] if self.units else 1.0
+        headings = tuple(h for _, h in self.stack)
+        return Block(lines, comma, headings, caption, scale, self.currency, self.fenced)
 
     def heading(self, level: int, text: str) -> None:
         while self.stack and self.stack[-1][0] >= level:
@@ -308,26 +338,24 @@ def _csv_cells(line: str, offset: int, delimiter: str) -> list[Cell]:
     return cells
 
 
-def _csv_at(lines: list[tuple[int, str]], i: int) -> tuple[int, list[list[Cell]]] | None:
-    """A comma- or tab-separated block starting at line `i`: its end and rows."""
+def _csv_end(lines: list[tuple[int, str]], i: int) -> int:
+    """Where a comma- or tab-separated block that starts at line `i` ends; `i` where none does."""
     first = lines[i][1]
     delimiter = "\t" if "\t" in first.strip() else ","
-    width = first.count(delimiter) + 1
-    if width < 2 or "。" in first or "，" in first or len(first) > 3000:
-        return None
-    rows: list[list[Cell]] = []
+    if "。" in first or "，" in first or len(first) > 3000:
+        return i
+    width, j = 0, i
     for offset, line in lines[i:]:
         if delimiter not in line or "|" in line:
             break
         cells = _csv_cells(line, offset, delimiter)
-        if len(cells) != len(rows[0]) if rows else len(cells) < 2:
+        if width and (len(cells) != width or not any(is_data(c.text) for c in cells[1:])):
             break
-        if rows and not any(is_data(c.text) for c in cells[1:]):
-            break
-        if not rows and any(len(c.text) > 60 for c in cells):
-            return None
-        rows.append(cells)
-    return (i + len(rows), rows) if len(rows) >= 2 else None
+        if not width and any(len(c.text) > 60 for c in cells):
+            return i
+        width = len(cells)
+        j += 1
+    return j if j - i >= 2 else i
 
 
 def read_tables(text: str, *, flat: bool = False, csv: bool = True) -> Iterator[Table]:
@@ -337,8 +365,14 @@ def read_tables(text: str, *, flat: bool = False, csv: bool = True) -> Iterator[
     >>> table.columns, table.rows[1][1].text, table.scale
     (['项目', '2021年'], '1,200', 10000.0)
     """
-    if not flat:
-        text = flatten(text)
+    for block in read_blocks(text if flat else flatten(text), csv=csv):
+        table = block.table()
+        if table is not None:
+            yield table
+
+
+def read_blocks(text: str, *, csv: bool = True) -> Iterator[Block]:
+    """The tables of a flattened text, not yet split into cells."""
     lines: list[tuple[int, str]] = []
     offset = 0
     for line in text.split("\n"):
@@ -350,17 +384,11 @@ def read_tables(text: str, *, flat: bool = False, csv: bool = True) -> Iterator[
         line = lines[i][1]
         if "|" in line and (line.lstrip().startswith("|") or _is_loose(lines, i)):
             j = i + 1
-            blank = 0
             while j < len(lines) and (
-                "|" in lines[j][1] or (not lines[j][1].strip() and _html(text, lines, j))
+                "|" in lines[j][1] or (not lines[j][1].strip() and _goes_on(lines, j))
             ):
-                blank += not lines[j][1].strip()
                 j += 1
-            block = [row for row in lines[i:j] if row[1].strip()]
-            table = _build(block, context)
-            if table is not None:
-                yield table
-                context.caption = ""
+            yield context.block([row for row in lines[i:j] if row[1].strip()])
             i = j
             continue
         stripped = line.strip(" \t\r\x03")
@@ -368,15 +396,9 @@ def read_tables(text: str, *, flat: bool = False, csv: bool = True) -> Iterator[
             match = _HEADING.match(line) if "#" in line else None
             if match:
                 context.heading(len(match[1]), match[2].strip("* "))
-            elif csv and ("," in stripped or "\t" in stripped) and (block_ := _csv_at(lines, i)):
-                i, rows = block_
-                table = Table(rows, 1, tuple(h for _, h in context.stack), context.caption[-400:])
-                table.start, table.end = rows[0][0].start, rows[-1][-1].end
-                table.columns = [c.text for c in rows[0]]
-                table.scale, table.currency = context.scale, context.currency
-                table.fenced = context.fenced
-                yield table
-                context.caption = ""
+            elif csv and ("," in stripped or "\t" in stripped) and (j := _csv_end(lines, i)) > i:
+                yield context.block(lines[i:j], comma=True)
+                i = j
                 continue
             else:
                 context.line(stripped)
@@ -388,7 +410,7 @@ def _is_loose(lines: list[tuple[int, str]], i: int) -> bool:
     return i + 1 < len(lines) and "|" in lines[i + 1][1] and bool(_SEPARATOR.match(lines[i + 1][1]))
 
 
-def _html(text: str, lines: list[tuple[int, str]], j: int) -> bool:
+def _goes_on(lines: list[tuple[int, str]], j: int) -> bool:
     """Blank lines between the rows of a rewritten HTML table do not end it."""
     k = j
     while k < len(lines) and not lines[k][1].strip():

@@ -10,6 +10,7 @@ from typing import Literal
 from reward_model.checks.claims import Claim, extract_claims
 from reward_model.checks.columns import read_header
 from reward_model.checks.facts import Facts, read_facts
+from reward_model.checks.prose import NOT_A_FACT
 from reward_model.checks.readings import Reading, readings
 
 Status = Literal["verified", "wrong", "unverifiable"]
@@ -95,6 +96,8 @@ def judge(facts: Facts, claim: Claim) -> Verdict:
     """The verdict on one claim."""
     if claim.item is None and claim.entity is None:
         return Verdict(claim, "unverifiable", None, claim.doubt or "no known label")
+    if claim.doubt == NOT_A_FACT:
+        return Verdict(claim, "unverifiable", None, claim.doubt)
     found = list(readings(facts, claim))
     for reading in found:
         if reading.right and fits(claim, reading):
