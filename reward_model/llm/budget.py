@@ -7,11 +7,28 @@ case fit the budget together, so the budget is not passed whatever the replies c
 from __future__ import annotations
 
 import asyncio
+import ipaddress
+from functools import lru_cache
+from urllib.parse import urlsplit
 
 from reward_model.llm.base import LLM, Reply, Request
 from reward_model.llm.ledger import Ledger
 from reward_model.llm.prices import Price, Prices
 from reward_model.records import UserError
+
+
+@lru_cache
+def private(base_url: str) -> bool:
+    """Whether an address is a machine of one's own, where a provider's prices mean nothing.
+
+    >>> private("http://localhost:8000/v1"), private("https://api.openai.com/v1")
+    (True, False)
+    """
+    host = urlsplit(base_url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_private
+    except ValueError:
+        return host == "localhost" or "." not in host or host.endswith((".local", ".internal"))
 
 
 class Budget:
@@ -27,7 +44,8 @@ class Budget:
         self._waiting: list[asyncio.Future[None]] = []
 
     def _price(self, llm: LLM, *returned: str) -> Price | None:
-        return self._prices.find(*returned, llm.name.partition(":")[2], llm.name)
+        names = (*returned, llm.name.partition(":")[2], llm.name)
+        return self._prices.find(*names, own=private(llm.base_url))
 
     def cost(self, llm: LLM, reply: Reply) -> float | None:
         """Dollars for a reply; None where the price is unknown, 0 for models without a network."""

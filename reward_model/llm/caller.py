@@ -253,6 +253,7 @@ class Caller:
                 most=self.max_concurrency,
                 requests_per_minute=self._limits[0],
                 tokens_per_minute=self._limits[1],
+                pause_s=self._backoff_s,
             )
             self._lanes[where] = Lane(llm, Gate(window))
         return self._lanes[where]

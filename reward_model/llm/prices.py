@@ -83,6 +83,8 @@ class Prices:
     def __init__(self, models: dict[str, Price], as_of: str) -> None:
         self.models = models
         self.as_of = as_of
+        self.own: set[str] = set()
+        """Models of a person's own file: these prices hold for servers of their own, too."""
 
     @classmethod
     def load(cls, path: Path | None = None) -> Prices:
@@ -100,6 +102,7 @@ class Prices:
             except UnicodeDecodeError:
                 raise UserError("text that is not UTF-8", expected="TOML", path=path) from None
             table.models.update(own.models)
+            table.own = {name.lower() for name in own.models}
             table.as_of = own.as_of or table.as_of
         return table
 
@@ -107,8 +110,11 @@ class Prices:
     def _lower(self) -> dict[str, Price]:
         return {name.lower(): price for name, price in self.models.items()}
 
-    def find(self, *names: str) -> Price | None:
+    def find(self, *names: str, own: bool = False) -> Price | None:
         """Price under the first of these names that is known, with or without a date at its end.
+
+        Args:
+            own: look only at the person's own file.
 
         >>> prices = Prices.load()
         >>> prices.find("gpt-4o-mini-2024-07-18") is prices.find("gpt-4o-mini")
@@ -118,9 +124,10 @@ class Prices:
         """
         for name in names:
             low = name.lower()
-            found = self._lower.get(low) or self._lower.get(_DATE.sub("", low))
-            if found is not None:
-                return found
+            for form in (low, _DATE.sub("", low)):
+                found = self._lower.get(form)
+                if found is not None and (not own or form in self.own):
+                    return found
         return None
 
 

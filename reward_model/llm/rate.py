@@ -1,8 +1,8 @@
 """Rate control: how many calls to one model may be out at once, found by trying.
 
 `Window` is the arithmetic with a clock passed in; `Gate` lets coroutines through it in order.
-The window doubles until the first 429, then grows by one a round trip and shrinks to what the
-server was holding when it refused, by half at most at a time.
+The window grows exponentially until the first 429, then by about one a round trip, and shrinks to
+what the server was holding when it refused, by half at most at a time.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from typing import NamedTuple
 START = 4
 MOST = 256
 LONGEST_PAUSE_S = 60.0
+RAMP_S = 5.0
+"""Until the first refusal the window grows by as much as itself in this time, answers or not."""
 
 
 class Ticket(NamedTuple):
@@ -33,11 +35,12 @@ class Window:
         most: never more calls out at once.
         requests_per_minute: hard limit; calls are spaced evenly, so no minute exceeds it.
         tokens_per_minute: the same for tokens, by estimate and corrected by what was used.
+        pause_s: first cool-down, doubled each time everything is refused.
 
     >>> window = Window()
     >>> tickets = [window.send(0.0) for _ in range(4)]
-    >>> window.wait_s(0.0)  # full: wait for an answer
-    inf
+    >>> window.wait_s(0.0)  # full: wait for an answer, or grow a little later
+    1.25
     >>> for ticket in tickets: window.answered(ticket, 2.0)
     >>> window.limit
     8.0
@@ -50,7 +53,9 @@ class Window:
         most: int = MOST,
         requests_per_minute: float | None = None,
         tokens_per_minute: float | None = None,
+        pause_s: float = 0.5,
     ) -> None:
+        self._pause_s = pause_s
         self.most = most
         self.limit = float(min(start, most))
         """Calls that may be out at once, found so far."""
@@ -64,7 +69,13 @@ class Window:
         self._floor = 1.0
         self._sent = 0
         self._full = 0
+        self._grow_at = -math.inf
+        self._rounds = 0.0
+        # Calls sent since the last decrease tell how the window since then does: `fresh` of
+        # them are out, and `proven` says that one was answered.
         self._epoch = 0
+        self._fresh = 0
+        self._proven = True
         self._streak = 0
 
     @property
@@ -75,15 +86,21 @@ class Window:
     def wait_s(self, now: float) -> float:
         """Seconds until a call may go out; 0 now, infinite until an answer comes back."""
         if self.in_flight >= int(self.limit):
-            return math.inf
+            if self.limit >= min(self._threshold, self.most):
+                return math.inf
+            if now < self._grow_at:
+                return self._grow_at - now
+            self.limit += 1.0
         return max(0.0, self._next_at - now, self._resume_at - now)
 
     def send(self, now: float, tokens: float = 0.0) -> Ticket:
         """Count a call that goes out now."""
         self.in_flight += 1
+        self._fresh += 1
         self._sent += 1
         if self.in_flight >= int(self.limit):
             self._full = self._sent
+            self._grow_at = now + RAMP_S / self.limit
         space = max(self._per_request, tokens * self._per_token)
         if space:
             self._next_at = max(now, self._next_at) + space
@@ -91,36 +108,45 @@ class Window:
 
     def answered(self, ticket: Ticket, now: float, tokens: float | None = None) -> None:
         """A call was answered: grow, if the window was in full use."""
-        self.in_flight -= 1
         if tokens is not None and self._per_token:
             self._next_at += (tokens - ticket.tokens) * self._per_token
-        if ticket.number <= self._epoch:
-            return  # sent before the last refusal: says nothing about the window since
-        self._streak = 0
+        if not self._over(ticket):
+            return
+        self._proven = True
         if ticket.number <= self._full:
-            step = 1.0 if self.limit < self._threshold else 1.0 / self.limit
+            self._rounds += 1.0 / self.limit
+            # One more a round trip; faster when nothing was refused for several of them.
+            pace = max(1.0, min(self.limit / 4, 2.0 ** (self._rounds - 2)))
+            step = 1.0 if self.limit < self._threshold else pace / (self.limit + 2.0)
             self.limit = min(float(self.most), self.limit + step)
 
     def failed(self, ticket: Ticket) -> None:
         """A call ended without saying anything about the rate."""
-        self.in_flight -= 1
+        self._over(ticket)
 
     def refused(self, ticket: Ticket, now: float, retry_after_s: float | None = None) -> None:
         """A call met the rate limit: shrink, and cool down when it is not a single slip."""
-        if ticket.number > self._epoch:  # the first refusal among the calls sent since the last
-            self._epoch = self._sent
-            self._streak += 1
-            used = min(self.limit, float(self.in_flight))
-            if self._streak == 1:
+        used = min(self.limit, float(self.in_flight))
+        if self._over(ticket) and (self._proven or not self._fresh):
+            self._streak = 1 if self._proven else self._streak + 1
+            if self._proven:
                 self._before = used
+            self._epoch, self._fresh, self._proven = self._sent, 0, False
             self._floor = max(1.0, used / 2)
-        self.in_flight -= 1
+            self._rounds = 0.0
         self.limit = max(self._floor, min(self.limit, float(self.in_flight)))
         # After repeated refusals the way back to half of where it began is quick.
         self._threshold = self.limit if self._streak == 1 else max(self.limit, self._before / 2)
         if self._streak > 1 or self.limit <= self._floor:
-            pause = min(LONGEST_PAUSE_S, 0.5 * 2 ** (self._streak - 1))
+            pause = min(LONGEST_PAUSE_S, self._pause_s * 2 ** (self._streak - 1))
             self._resume_at = max(self._resume_at, now + max(pause, retry_after_s or 0.0))
+
+    def _over(self, ticket: Ticket) -> bool:
+        """Count a call as ended; True when it was sent since the last decrease."""
+        self.in_flight -= 1
+        fresh = ticket.number > self._epoch
+        self._fresh -= fresh
+        return fresh
 
 
 class Gate:
