@@ -168,6 +168,6 @@ def check_url(url: str) -> None:
         good = False
     if not good:
         raise UserError(
-            f"base URL {clean_url(url) if '://' in url else url!r}",
+            f"base URL {url.rpartition('@')[2].partition('?')[0]!r}",
             expected="an address such as http://localhost:8000/v1",
         )
