@@ -28,6 +28,7 @@ _AFTER_PERIOD = re.compile(r"^\s*(?:in|for|during|at|as of|by|at the end of)\s+(
 _AFTER_LABEL_ZH = re.compile(r"^\s*的\s*")
 _AFTER_LABEL_EN = re.compile(r"^\s*(?:year-on-year\s+|yoy\s+)?(?P<dir>increase|decrease|growth|decline|drop|rise|fall|gain|reduction|jump)\s+in\s+(?:the\s+|its\s+|our\s+)?|^\s*(?:in|of)\s+(?:the\s+|its\s+|our\s+)?", re.I)  # fmt: skip
 _AFTER_BASIS = re.compile(r"^\s*[(（]?\s*(?P<b>同比|环比|yoy|mom|qoq|year[- ]on[- ]year|year[- ]over[- ]year|quarter[- ]on[- ]quarter|month[- ]on[- ]month)(?=\s*(?:[)）,，。;；、.|]|$|and\b|to\b|in\b|,))", re.I)  # fmt: skip
+_FROM_NUMBER = re.compile(r"(?:由|从|自|\bfrom)\s*(?:人民币|RMB\s*)?$", re.I)
 _SIZE_WORD = re.compile(r"[降增涨跌]幅")
 _SHARE_OF = re.compile(
     r"占(?!比|有|据)[^，。；：,]{0,4}$|(?:share of|account(?:ed|s|ing) for|represent(?:ed|s|ing)?)\s+\S*\s*$",
@@ -495,6 +496,8 @@ def _kind(
             return "change_pct", direction, "a level in percent of an amount"
         bare = not (last or compared or number.sign)
         return "change_pct", direction, "a bare percentage of an amount" if bare else ""
+    if number.unit == "money" and _FROM_NUMBER.search(tail):
+        return "value", None, ""
     if number.unit == "money":
         doubt = (
             "an amount for a ratio" if known and known.unit in {"percent", "times", "days"} else ""
@@ -573,6 +576,13 @@ def _period(
                 state.consumed = b
             elif re.fullmatch(r"(?:[\s,(]|in|for|(?:19|20)\d\d)*(?:compared (?:with|to)|from|versus|vs\.?|over|against)\s+(?:the\s+)?(?:fiscal\s+|year\s+)?", between, re.I):  # fmt: skip
                 base = period
+    if (
+        subject is None
+        and kind in {"value", "ratio"}
+        and _FROM_NUMBER.search(text[before : number.start])
+    ):
+        # "rose from 10 to 12 million": where the first number stood before.
+        return (state.period.year_ago() if state.period else None), "", base
     if subject is not None:
         return subject, "clause", base
     return state.period, state.source, base

@@ -98,8 +98,9 @@ def judge(facts: Facts, claim: Claim) -> Verdict:
         return Verdict(claim, "unverifiable", None, claim.doubt or "no known label")
     if claim.doubt == NOT_A_FACT:
         return Verdict(claim, "unverifiable", None, claim.doubt)
-    found = list(readings(facts, claim))
-    for reading in found:
+    found = []
+    for reading in readings(facts, claim):
+        found.append(reading)
         if reading.right and fits(claim, reading):
             return Verdict(claim, "verified", reading.value, "matches the tables")
     settled = [r for r in found if r.right and r.sure]
