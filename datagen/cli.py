@@ -16,6 +16,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: loading rich would take longer than all the rest
     help="Golden financial reports and controlled degradations of them, written by a model.",
 )
 
@@ -64,10 +65,19 @@ def pairs(
     frameworks: Annotated[
         str | None, typer.Option(help="Folder of own frameworks, LANGUAGE/FIELD.md.")
     ] = None,
+    real: Annotated[
+        bool, typer.Option(help="Use the companies that ship; without, all are invented.")
+    ] = True,
     synthetic: Annotated[int, typer.Option(help="Invented companies beside the real ones.")] = 0,
     pairs_per_company: Annotated[
         int, typer.Option(help="Most pairs of one company before companies are invented.")
     ] = 4,
+    degradations: Annotated[
+        str | None, typer.Option(help="Draw from these only, with commas. [default: all]")
+    ] = None,
+    severities: Annotated[
+        str | None, typer.Option(help="Draw from these only, with commas. [default: all]")
+    ] = None,
     neutral_share: Annotated[
         float, typer.Option(help="Share of neutral rewrites, the controls.")
     ] = 0.15,

@@ -13,7 +13,8 @@ from typing import NamedTuple, TypeVar
 from datagen import synthetic
 from datagen.companies import Company
 from datagen.settings import Settings
-from reward_model.rubric import Rubric
+from reward_model.records import UserError
+from reward_model.rubric import Degradation, Rubric
 
 T = TypeVar("T", bound=Hashable)
 
@@ -80,10 +81,11 @@ def plan(settings: Settings, rubric: Rubric, companies: Sequence[Company]) -> li
         for field in settings.fields
         for language in settings.languages
     }
-    degradations = [d.name for d in rubric.degradations]
+    degradations = [rubric.degradation(name).name for name in settings.degradations]
+    degradations = degradations or [d.name for d in rubric.degradations]
     rewrites = [r.name for r in rubric.rewrites]
     focuses = [f.name for f in rubric.focuses]
-    deepest = {d.name: len(d.severities) for d in rubric.degradations}
+    depths = {d.name: _severities(d, settings.severities) for d in rubric.degradations}
     slots = []
     for number in range(settings.total):
         field = settings.fields[number % len(settings.fields)]
@@ -101,7 +103,7 @@ def plan(settings: Settings, rubric: Rubric, companies: Sequence[Company]) -> li
         before += (("edit", edit),)
         severity = 0
         if not neutral:
-            severity = balance.draw("severity", range(1, deepest[edit] + 1), before)
+            severity = balance.draw("severity", depths[edit], before)
             before += (("severity", severity),)
         focus = balance.draw("focus", focuses, before)
         before += (("focus", focus),)
@@ -117,6 +119,17 @@ def plan(settings: Settings, rubric: Rubric, companies: Sequence[Company]) -> li
         company = sources[field, language].next()
         slots.append(Slot(number, company, language, focus, kind, edit, severity, model, planted))
     return slots
+
+
+def _severities(degradation: Degradation, wanted: Sequence[int]) -> list[int]:
+    known = range(1, len(degradation.severities) + 1)
+    unknown = [severity for severity in wanted if severity not in known]
+    if unknown:
+        raise UserError(
+            f"severity {unknown[0]}",
+            expected=f"1 to {known[-1]}, as degradation {degradation.name} has",
+        )
+    return sorted(set(wanted)) or list(known)
 
 
 class _Source:

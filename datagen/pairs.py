@@ -218,7 +218,7 @@ class _Job:
 
 def _companies(settings: Settings) -> list[Company]:
     if settings.statements is None:
-        return [c for c in shipped() if c.field in settings.fields]
+        return [c for c in shipped() if c.field in settings.fields] if settings.real else []
     default = settings.fields[0] if len(settings.fields) == 1 else None
     path = Path(settings.statements)
     found = own.read_companies(path, default)

@@ -32,10 +32,16 @@ class Settings(BaseModel):
     """File of companies of one's own, instead of those that ship."""
     frameworks: str | None = None
     """Folder of frameworks of one's own, instead of those that ship."""
+    real: bool = True
+    """Use the companies that ship; without them and without `statements` all are invented."""
     synthetic: int = Field(default=0, ge=0)
     """Invented companies beside the real ones; more are invented when the real ones run out."""
     pairs_per_company: int = Field(default=4, ge=1)
     """Most pairs of one company before companies are invented."""
+    degradations: tuple[str, ...] = ()
+    """Degradations of the rubric to draw from; none named means all."""
+    severities: tuple[int, ...] = ()
+    """Severities to draw from; none named means all that a degradation has."""
     neutral_share: float = Field(default=0.15, ge=0, le=1)
     """Share of pairs that are neutral rewrites, the controls."""
     planted_share: float = Field(default=0.5, ge=0, le=1)
@@ -99,8 +105,11 @@ def resolve(given: dict[str, Any], config: Path | None) -> Settings:
     if "fields" in values:
         names = values["fields"]
         if not isinstance(names, (list, tuple)):
-            names = str(names).replace("，", ",").split(",")
+            names = _words(str(names))
         values["fields"] = list(dict.fromkeys(field_name(str(name)) for name in names))
+    for several in ("degradations", "severities"):
+        if isinstance(values.get(several), str):
+            values[several] = [name.strip() for name in _words(values[several])]
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
@@ -117,6 +126,10 @@ def resolve(given: dict[str, Any], config: Path | None) -> Settings:
         raise UserError(
             "; ".join(words), mend=known if unknown else "", path=config if config else None
         ) from None
+
+
+def _words(text: str) -> list[str]:
+    return text.replace("，", ",").split(",")
 
 
 def _read(path: Path) -> dict[str, Any]:
