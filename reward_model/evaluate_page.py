@@ -1,0 +1,112 @@
+"""The page of an evaluation: one HTML file, nothing loaded from anywhere, every text escaped.
+
+`page(evaluate(model, scored))` is the whole file.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from reward_model.evaluate import Evaluation
+from reward_model.evaluate_figures import confusion, level_gaps, reliability, reward_gaps
+from reward_model.evaluate_words import METRICS, figure
+from reward_model.metrics import MASKED
+from reward_model.mistakes import worst_pairs, worst_texts
+from reward_model.records.page import render
+
+
+def page(evaluation: Evaluation) -> str:
+    """The evaluation as a self-contained page."""
+    return render(
+        "reward_model",
+        "evaluate",
+        result=evaluation.result,
+        rubric=evaluation.rubric,
+        metrics={name: words for name, (words, _) in METRICS.items()},
+        figure=figure,
+        tiles=_tiles(evaluation),
+        verdicts=_verdicts(evaluation.result),
+        tone=_tone,
+        reliability=reliability(evaluation),
+        reward_gaps=reward_gaps(evaluation),
+        level_gaps=level_gaps(evaluation),
+        matrices=_matrices(evaluation),
+        worst_pairs=worst_pairs(evaluation),
+        worst_texts=worst_texts(evaluation),
+    )
+
+
+def _tiles(evaluation: Evaluation) -> list[tuple[str, str]]:
+    """(number, what it is) for the head of the page."""
+    own = evaluation.result["metrics"]["model"]
+    kappas = [d["kappa"]["value"] for d in own["dimensions"].values()]
+    known = [kappa for kappa in kappas if kappa is not None]
+    split = evaluation.result["split"]
+    mean = f"{np.mean(known):.3f}" if known else "–"
+    short = "" if len(known) == len(kappas) else f" ({len(known)} of {len(kappas)} dimensions)"
+    return [
+        (_value(own["pair_accuracy"]), "pair accuracy by reward"),
+        (mean, f"mean quadratic weighted kappa{short}"),
+        (_value(own["element_accuracy"]), "levels right"),
+        (_value(own["all_dimensions_accuracy"]), "texts with every level right"),
+        (f"{split['texts']:,}", "held-out texts"),
+        (f"{split['pairs']:,}", "preference pairs"),
+        (f"{split['groups']:,}", "prompts or companies"),
+    ]
+
+
+def _value(estimate: dict[str, Any]) -> str:
+    return "–" if estimate["value"] is None else f"{estimate['value']:.3f}"
+
+
+def _verdicts(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """The comparisons with a badge each."""
+    badges = {
+        "better": ("good", "better"),
+        "worse": ("bad", "worse"),
+        "unclear": ("fair", "not beyond doubt"),
+        "unknown": ("", "cannot be told"),
+    }
+    out = []
+    for entry in result["comparisons"]:
+        tone, words = badges[entry["verdict"]]
+        behind = entry.get("baseline_value") is not None and (
+            entry["model"] <= entry["baseline_value"]
+        )
+        if behind and entry["verdict"] == "unclear":
+            tone, words = "bad", "does not beat it"
+        out.append({**entry, "tone": tone, "words": words})
+    return out
+
+
+def _tone(sentence: str) -> str:
+    """Colour of a note: what fails is red, what limits a claim is amber."""
+    return "bad" if "does NOT beat" in sentence else "fair" if "held-out labels" in sentence else ""
+
+
+def _matrices(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """Confusion matrices as rows of cells, shaded by their share of the true level."""
+    out = []
+    for j, name in enumerate(evaluation.rubric.names):
+        counts = confusion(evaluation, j)
+        totals = counts.sum(axis=1)
+        rows = [
+            {
+                "level": level,
+                "total": int(totals[level]),
+                "cells": [
+                    {
+                        "count": int(count),
+                        "shade": 0 if not count else 1 + round(7 * int(count) / int(totals[level])),
+                        "hit": level == guess,
+                    }
+                    for guess, count in enumerate(counts[level])
+                ],
+            }
+            for level in range(evaluation.rubric.classes)
+        ]
+        labels = evaluation.truth.labels[:, j]
+        out.append({"name": name, "rows": rows, "labelled": int((labels != MASKED).sum())})
+    return out
