@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Literal
 
 from reward_model.checks import lexicon as lx
-from reward_model.checks.claims import Basis, Claim, ClaimKind, Source
+from reward_model.checks.claims import Claim
 from reward_model.checks.columns import Header, Measure, Scope, read_header
 from reward_model.checks.items import Item, items
+from reward_model.checks.kinds import Basis, ClaimKind, Direction, Source
 from reward_model.checks.numbers import Number, find_numbers, parse_number
 from reward_model.checks.periods import Period, find_periods, parse_period
-from reward_model.checks.prose import _State, line_claims
+from reward_model.checks.prose import line_claims
 from reward_model.checks.scene import Scene, is_counted, is_operand
+from reward_model.checks.subject import State
 from reward_model.checks.tables import Cell, Table, is_data
 
 _VALUE_COLUMN = re.compile(r"^(?:实际|金额|数值|本期|本月|本年|当前|当期|公司|现值|指标值|值|实际值|单月|发生|期末|余额|累计|value|actual|amount|current|company|result|level)", re.I)  # fmt: skip
@@ -53,7 +54,7 @@ def cell_claims(table: Table, scene: Scene) -> Iterator[Claim]:
                 )
             known = items().get(item) if item else column_item
             if len(numbers) > 1 or len(lx.leftover(cell.text)) > 12:
-                state = _State(
+                state = State(
                     item=known.key if known and entity is None else None, label=label, entity=entity,
                     period=row_period or (header.period if header else None) or latest or around,
                     source="sentence", scope=soft, doubt=doubt, here=True,
@@ -139,7 +140,7 @@ def _cell(
 ) -> Claim | None:  # fmt: skip
     text = header.text if header else ""
     start, end = cell.start + number.start, cell.start + number.end
-    direction: Literal["up", "down"] | None = None
+    direction: Direction = None
     if lx.UP.search(cell.text):
         direction = "up"
     elif lx.DOWN.search(cell.text):

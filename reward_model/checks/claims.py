@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
 
 from reward_model.checks.columns import Scope
 from reward_model.checks.items import item_names
+from reward_model.checks.kinds import Basis, ClaimKind, Direction, Hedge, Source
 from reward_model.checks.lexicon import Labels, aliases
 from reward_model.checks.periods import Period
-
-ClaimKind = Literal["value", "ratio", "change_pct", "change_pp", "change_abs"]
-Basis = Literal["", "yoy", "mom", "opening", "base", "budget"]
-Source = Literal["", "clause", "sentence", "heading", "report"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +40,7 @@ class Claim:
     """The period it is about; None where the text names none."""
     kind: ClaimKind
     """What the number measures."""
-    direction: Literal["up", "down"] | None = None
+    direction: Direction = None
     """The direction the words around it give."""
     basis: Basis = ""
     """What a change is measured against; `budget` for degrees of attainment."""
@@ -58,7 +54,7 @@ class Claim:
     """The customer, region or unknown row label it is about."""
     source: Source = ""
     """Where the period was found: the nearer, the surer."""
-    hedge: Literal["", "about", "over", "under"] = ""
+    hedge: Hedge = ""
     """A word that makes the number approximate."""
     doubt: str = ""
     """Why the link is not certain; empty for a firm link. A doubtful claim is never `wrong`."""
@@ -107,9 +103,10 @@ def extract_claims(report: str, entities: Iterable[str] = ()) -> list[Claim]:
     ('net_margin', 'change_pp', 'up', 0.024)
     """
     from reward_model.checks.cells import cell_claims
+    from reward_model.checks.flatten import flatten
     from reward_model.checks.prose import prose_claims
     from reward_model.checks.scene import Scene
-    from reward_model.checks.tables import flatten, read_tables
+    from reward_model.checks.tables import read_tables
 
     flat = flatten(report)
     labels = vocabulary(frozenset(entities))

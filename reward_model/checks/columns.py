@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from reward_model.checks.items import Item, clean_label, find_item
 from reward_model.checks.periods import Period, find_periods
-from reward_model.checks.tables import scale_in
+from reward_model.checks.units import scale_in
 
 Measure = Literal["value", "yoy", "mom", "change", "yoy_abs", "mom_abs", "change_abs", "share"]
 Scope = Literal["", "period", "ytd", "closing", "opening", "budget", "benchmark"]

@@ -7,10 +7,12 @@ from functools import lru_cache
 
 from reward_model.checks.columns import Header, Measure, Scope, read_header, scope_of
 from reward_model.checks.facts import Figure
+from reward_model.checks.flatten import flatten
 from reward_model.checks.items import Item
 from reward_model.checks.numbers import Number, fold, parse_number
 from reward_model.checks.periods import Period, find_periods, parse_period
-from reward_model.checks.tables import Cell, Table, currency_in, flatten, read_blocks
+from reward_model.checks.tables import Cell, Table, read_blocks
+from reward_model.checks.units import currency_in
 
 _CURRENT = re.compile(r"(?:当前期|报告期|本期)\s*[:：]\s*(\d{6}|(?:19|20)\d{2}年?(?:\d{1,2}月)?)")
 _RATIO_LABEL = re.compile(r"率|比例|占比|天数|次数|倍数|人数|\bratios?\b|\bmargin|percent|%|days|number of|\brates?\b|\byield|headcount|employees", re.I)  # fmt: skip

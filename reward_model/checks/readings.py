@@ -2,42 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from reward_model.checks.claims import Claim
 from reward_model.checks.columns import Scope
-from reward_model.checks.facts import Facts, Figure
+from reward_model.checks.facts import Facts
 from reward_model.checks.items import CAN_BE_NEGATIVE, Item, items
 from reward_model.checks.periods import Period
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """One value the tables give, and how it relates to the claim."""
-
-    value: float
-    """In base units."""
-    name: str
-    """What it is, for people."""
-    right: bool = True
-    """Whether a claim that equals it is right; otherwise it only explains a mismatch."""
-    sure: bool = False
-    """Whether it settles the matter: a claim that equals no reading is wrong."""
-    slack: float = 0.0
-    """What rounding in the tables adds to the tolerance."""
-    near_only: bool = False
-    """Whether it excuses a claim only where the claim names no period of its own."""
-
-    cells_only: bool = False
-    """Whether it excuses a claim in a table alone."""
-
-    def excuse(self, claim: Claim) -> bool:
-        """Whether equality with this reading makes the claim doubtful rather than wrong."""
-        if self.cells_only and not claim.cell:
-            return False
-        return not (self.near_only and claim.source)
+from reward_model.checks.reading import Reading, bases_of, periods_of
+from reward_model.checks.rows import row_readings
 
 
 class Point(NamedTuple):
@@ -76,29 +50,28 @@ def _annualised(facts: Facts, item: Item, period: Period, points: list[Point]) -
 
 
 _OVER_BALANCE = frozenset(
-    "roe roa asset_turnover inventory_turnover receivables_turnover payables_turnover dio dso dpo asset_days operating_cycle ccc ocf_to_current_liabilities".split()
+    [
+        "roe",
+        "roa",
+        "asset_turnover",
+        "inventory_turnover",
+        "receivables_turnover",
+        "payables_turnover",
+        "dio",
+        "dso",
+        "dpo",
+        "asset_days",
+        "operating_cycle",
+        "ccc",
+        "ocf_to_current_liabilities",
+    ]
 )
-
-
-def periods_of(facts: Facts, claim: Claim) -> list[Period]:
-    """The periods a claim may be about: its own, or the main one of the prompt."""
-    period = claim.period
-    if period is None:
-        return [facts.main_period] if facts.main_period else []
-    known = facts.periods()
-    if period in known:
-        return [period]
-    same = [p for p in known if p.year == period.year]
-    if period.kind == "year" and same and all(p.kind != "year" for p in same):
-        # "2025 to date" in a prompt of months: the latest month of that year.
-        return [same[-1], period]
-    return [period]
 
 
 def readings(facts: Facts, claim: Claim) -> Iterator[Reading]:
     """Readings in the order of likelihood."""
     if claim.entity is not None:
-        yield from _labelled(facts, claim)
+        yield from row_readings(facts, claim)
         return
     if claim.item is None:
         return
@@ -157,28 +130,6 @@ def _levels(facts: Facts, claim: Claim, item: Item, period: Period) -> Iterator[
             yield Reading(-p.value, "the amount without its sign", right=False, slack=p.step / 2)
 
 
-def _bases(facts: Facts, claim: Claim, period: Period) -> list[tuple[Period, bool]]:
-    """Periods a change may be measured from; whether each is what the words say."""
-    if claim.basis == "yoy":
-        return [(period.year_ago(), True)]
-    if claim.basis == "mom":
-        return [(period.previous(), True)]
-    if claim.basis == "base" and claim.base is not None:
-        return [(claim.base, True)]
-    if claim.basis == "opening":
-        return [
-            (Period.of_year(period.year - 1), True),
-            (Period.of_month(period.year - 1, 12), True),
-        ]
-    if period.kind == "year":
-        return [(period.previous(), True)]
-    return [
-        (period.year_ago(), True),
-        (period.previous(), True),
-        (Period.of_month(period.year - 1, 12), True),
-    ]
-
-
 def _pairs(facts: Facts, item: Item, period: Period, base: Period) -> Iterator[tuple[Point, Point]]:
     for now in _points(facts, item.key, period):
         for then in _points(facts, item.key, base):
@@ -203,7 +154,7 @@ def _changes(facts: Facts, claim: Claim, item: Item, period: Period) -> Iterator
                 )
     pairs = [
         pair
-        for base, _ in _bases(facts, claim, period)
+        for base, _ in bases_of(facts, claim, period)
         for pair in _pairs(facts, item, period, base)
     ]
     if claim.basis in {"opening", ""} and period.kind != "year":
@@ -394,64 +345,4 @@ def _excuses(facts: Facts, claim: Claim, item: Item) -> Iterator[Reading]:
                 if figure.measure != other:
                     yield Reading(
                         figure.value, "another change of the line", right=False, slack=figure.step
-                    )
-
-
-_UNITS: dict[str, Callable[[Claim], bool]] = {
-    "money": lambda c: c.kind in {"value", "change_abs"} and c.unit in {"money", "plain"},
-    "percent": lambda c: c.unit in {"percent", "pp"},
-}
-
-
-def _labelled(facts: Facts, claim: Claim) -> Iterator[Reading]:
-    """Figures of a row that is no known item; they settle a mismatch where the measure is sure."""
-    figures: list[Figure] = facts.labelled(claim.entity or "")
-    periods = periods_of(facts, claim)
-    for f in figures:
-        if (
-            f.period is not None
-            and claim.source == "clause"
-            and f.period not in periods
-            and claim.period not in {f.period}
-        ):
-            continue
-        fits = _UNITS.get(f.unit, lambda c: c.unit == f.unit or c.unit == "plain")
-        if not fits(claim):
-            continue
-        change = f.measure != "value"
-        same_kind = change == claim.kind.startswith("change")
-        if claim.kind == "change_pp" and change:
-            yield Reading(float("nan"), "no points of an amount", sure=True)
-            continue
-        named = claim.basis in {"", f.measure}
-        sure = (
-            same_kind
-            and f.scope in {"", "period", "ytd"}
-            and (named if change else f.period in periods)
-        )
-        yield Reading(f.value, "the row of that name", sure=sure, slack=f.step / 2)
-        if f.unit == "money" and f.value < 0:
-            yield Reading(
-                -f.value,
-                "the row without its sign",
-                right=claim.direction is not None,
-                slack=f.step / 2,
-            )
-    values = {f.period: f for f in figures if f.measure == "value" and f.scope != "opening"}
-    if claim.kind in {"change_pct", "change_abs"}:
-        for period in periods:
-            now = values.get(period)
-            for base, _ in _bases(facts, claim, period):
-                then = values.get(base)
-                if now is None or then is None or not then.value:
-                    continue
-                gap = now.value - then.value
-                if claim.kind == "change_abs":
-                    yield Reading(gap, "the difference", sure=True, slack=now.step)
-                else:
-                    yield Reading(
-                        gap / abs(then.value),
-                        "the change",
-                        sure=then.value > 0,
-                        slack=now.step / abs(then.value),
                     )

@@ -1,7 +1,7 @@
 """Tables in a text (Markdown, HTML, CSV) with the headings, captions and units around them.
 
-Every cell keeps its offsets in the original text. HTML is first rewritten, character for
-character, into the shape of a Markdown table, so one reader serves both.
+Every cell keeps its offsets in the original text. HTML is flattened first, so that one reader
+serves both.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from reward_model.checks.numbers import SCALES, fold, parse_number
+from reward_model.checks.flatten import COL, ROW, TABLE_END, flatten
+from reward_model.checks.numbers import parse_number
+from reward_model.checks.units import currency_in, scale_in
 
 
 class Cell(NamedTuple):
@@ -48,102 +50,8 @@ class Table:
     """One joined header text a column."""
 
 
-_TAG = re.compile(r"<!--.*?-->|<(style|script)\b.*?</\1\s*>|</?([A-Za-z][A-Za-z0-9]*)\b[^<>]*>|</(?=[<\s])", re.S | re.I)  # fmt: skip
-_TABLE_SPAN = re.compile(r"<table\b.*?(?:</table\s*>|(?=\n\s*#)|\Z)", re.S | re.I)
-_BLOCK = frozenset(["p", "div", "li", "ul", "ol", "br", "section", "article", "tr", "table", "thead", "tbody", "tfoot", "hr", "pre", "blockquote", "dd", "dt", "dl", "header", "footer", "figure"])  # fmt: skip
-_SPAN_ATTR = re.compile(r"(col|row)span\s*=\s*[\"']?(\d+)", re.I)
-_COL, _ROW = "\x01", "\x02"
-_ENTITY = re.compile(r"&(?:nbsp|amp|lt|gt|quot|#\d+|#x[0-9a-f]+);", re.I)
-
-
-def _same_length(text: str, width: int) -> str:
-    return text[:width].ljust(width)
-
-
-def _retag(match: re.Match[str]) -> str:
-    name = (match[2] or "").lower()
-    width = len(match[0])
-    closing = match[0].startswith("</")
-    if name in {"td", "th"}:
-        if closing:
-            return " " * width
-        spans = {k.lower(): int(v) for k, v in _SPAN_ATTR.findall(match[0])}
-        extra = _COL * min(spans.get("col", 1) - 1, 8) + _ROW * min(spans.get("row", 1) - 1, 30)
-        return _same_length("|" + extra, width)
-    if name == "table" and closing:
-        return _same_length("\n\x03", width)
-    if name == "tr":
-        return _same_length("|\n" if closing else "\n", width)
-    if len(name) == 2 and name[0] == "h" and name[1].isdigit():
-        return _same_length("\n", width) if closing else _same_length("\n" + "#" * min(int(name[1]), 2) + " ", width)  # fmt: skip
-    return _same_length("\n", width) if name in _BLOCK else " " * width
-
-
-def flatten(text: str) -> str:
-    """The text with HTML gone and full-width digits folded, every character still in its place.
-
-    >>> flatten("<p>营收<b>５</b>亿</p>").strip().replace(" ", "")
-    '营收5亿'
-    """
-    if "<" in text:
-        pieces, last = [], 0
-        for span in _TABLE_SPAN.finditer(text):
-            pieces.append(text[last : span.start()])
-            # Line breaks inside a row are layout; only </tr> ends a row.
-            body = re.sub(r"[\r\n|]", " ", span[0])
-            pieces.append(body)
-            last = span.end()
-        pieces.append(text[last:])
-        text = _TAG.sub(_retag, "".join(pieces))
-    if "&" in text:
-        text = _ENTITY.sub(lambda m: _same_length("&" if m[0].lower() == "&amp;" else " ", len(m[0])), text)  # fmt: skip
-    return fold(text)
-
-
 _HEADING = re.compile(r"^ {0,6}(#{1,6})\s*(.+?)\s*#*\s*$")
 _SEPARATOR = re.compile(r"^\s*\|?[\s:|-]*-[\s:|-]*$")
-_UNIT_WORD = (
-    r"(?:人民币|RMB|CNY|US\$|USD|HK\$|HKD|EUR|GBP|JPY|[$¥￥€£])?\s*(?:in\s+)?"
-    r"(?P<scale>百万元|千万元|万亿元|十亿元|亿元|万元|千元|百万|亿|万|元|thousands?|millions?|billions?|mn|bn|m|k|yuan|dollars)?"
-)
-_UNIT_LINE = re.compile(
-    rf"(?:金额单位|货币单位|单位|units?|amounts?|currency)\s*[:：]?\s*(?:is|are|in)?\s*[:：]?\s*{_UNIT_WORD}(?![A-Za-z])", re.I
-)  # fmt: skip
-_UNIT_BRACKET = re.compile(
-    r"\(\s*(?:all\s+)?(?:amounts?\s+|figures?\s+)?(?:expressed\s+)?(?:(?:stated\s+)?in\s+)?(?:人民币|RMB|CNY|US\$|USD|HKD|EUR|GBP|[$¥￥€£])?\s*(?:in\s+)?"
-    r"(?P<scale>百万元|千万元|亿元|万元|千元|元|亿|万|thousands?|millions?|billions?|mn|bn|m|k)"
-    r"(?:\s+of\s+[A-Za-z. ]+|\s+(?:RMB|CNY|USD|U\.?S\.? dollars|dollars|yuan))?\s*(?:[,;，；][^()]*|[^()\d]{0,40})?\)", re.I,
-)  # fmt: skip
-_UNIT_SUFFIX = re.compile(r"[$€£¥]\s?(?P<scale>m|mn|million|bn|billion|k|000)\b|[$€£¥]?\s?'?(?P<zeros>000)s?\b", re.I)  # fmt: skip
-_IN_SCALE = re.compile(r"\bin\s+(?:[A-Z]{3}\s+)?(?P<scale>thousands|millions|billions)\b", re.I)
-_CURRENCIES = (("CNY", ("人民币", "CNY", "RMB", "¥", "￥")), ("USD", ("US$", "USD", "美元", "$")), ("EUR", ("EUR", "€", "欧元")), ("GBP", ("GBP", "£")), ("HKD", ("HKD", "HK$", "港元")))  # fmt: skip
-
-
-def currency_in(text: str) -> str:
-    """The ISO code of a currency named in a short text, or an empty string."""
-    return next((code for code, marks in _CURRENCIES if any(m in text for m in marks)), "")
-
-
-def scale_in(text: str) -> float | None:
-    """The scale a header, caption or unit line states; None when it states none.
-
-    >>> scale_in("单位：万元"), scale_in("Unit: CNY million"), scale_in("营业收入（亿元）")
-    (10000.0, 1000000.0, 100000000.0)
-    >>> scale_in("(in thousands, except per share data)"), scale_in("2019 €m"), scale_in("毛利率")
-    (1000.0, 1000000.0, None)
-    """
-    text = fold(text)
-    for pattern in (_UNIT_LINE, _UNIT_BRACKET, _UNIT_SUFFIX, _IN_SCALE):
-        match = pattern.search(text)
-        if match:
-            groups = match.groupdict()
-            if groups.get("zeros") or groups.get("scale") == "000":
-                return 1e3
-            if groups.get("scale"):
-                return SCALES[groups["scale"].lower()]
-            if pattern is _UNIT_LINE and currency_in(match[0]):
-                return 1.0
-    return None
 
 
 def _cells(line: str, offset: int) -> list[Cell]:
@@ -155,11 +63,11 @@ def _cells(line: str, offset: int) -> list[Cell]:
     last = len(parts) - 1 if len(parts) > 1 and not parts[-1].strip() else len(parts)
     for i, part in enumerate(parts):
         if first <= i < last:
-            text = part.strip(" \t*`\r\x01\x02")
+            text = part.strip(" \t*`\r" + COL + ROW)
             lead = part.find(text) if text else 0
             cells.append(Cell(text, place + lead, place + lead + len(text)))
-            if _COL in part:
-                cells.extend(Cell("", place, place) for _ in range(part.count(_COL)))
+            if COL in part:
+                cells.extend(Cell("", place, place) for _ in range(part.count(COL)))
         place += len(part) + 1
     return cells
 
@@ -248,7 +156,7 @@ class Block(NamedTuple):
                     rows.append(_cells(line, offset))
             if len(rows) < 2 and not (rows and any(is_data(c.text) for c in rows[0][1:])):
                 return None
-            if any(_ROW in line for _, line in self.lines):
+            if any(ROW in line for _, line in self.lines):
                 _spread_rows(rows, self.lines)
             header = _count_header(rows, separator)
         columns = _join_columns(rows[:header])
@@ -273,7 +181,7 @@ def _spread_rows(rows: list[list[Cell]], lines: list[tuple[int, str]]) -> None:
     for i, line in enumerate(kept[: len(rows)]):
         parts = [p for p in line.split("|")][1:]
         for j, part in enumerate(parts):
-            for k in range(part.count(_ROW)):
+            for k in range(part.count(ROW)):
                 if i + 1 + k < len(rows) and j < len(rows[i]):
                     rows[i + 1 + k].insert(j, rows[i][j])
 
@@ -391,7 +299,7 @@ def read_blocks(text: str, *, csv: bool = True) -> Iterator[Block]:
             yield context.block([row for row in lines[i:j] if row[1].strip()])
             i = j
             continue
-        stripped = line.strip(" \t\r\x03")
+        stripped = line.strip(" \t\r" + TABLE_END)
         if stripped:
             match = _HEADING.match(line) if "#" in line else None
             if match:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -10,8 +9,9 @@ from typing import Literal
 from reward_model.checks.claims import Claim, extract_claims
 from reward_model.checks.columns import read_header
 from reward_model.checks.facts import Facts, read_facts
-from reward_model.checks.prose import NOT_A_FACT
-from reward_model.checks.readings import Reading, readings
+from reward_model.checks.kinds import NOT_A_FACT
+from reward_model.checks.reading import Reading
+from reward_model.checks.readings import readings
 
 Status = Literal["verified", "wrong", "unverifiable"]
 
@@ -88,7 +88,7 @@ def _is_name(label: str) -> bool:
 
 
 _TOO_COMMON = frozenset(
-    "合计 总计 其他 小计 部门 客户 金额 total other others net current noncurrent basic diluted assets liabilities amount 增长率".split()
+    ["合计", "总计", "其他", "小计", "部门", "客户", "金额", "total", "other", "others", "net", "current", "noncurrent", "basic", "diluted", "assets", "liabilities", "amount", "增长率"]
 ) | {"total assets", "less", "thereof"}  # fmt: skip
 
 

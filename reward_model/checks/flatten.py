@@ -1,0 +1,62 @@
+"""HTML out of the way: rewritten, character for character, into the shape of Markdown.
+
+Every character keeps its place, so offsets in the flat text are offsets in the original.
+"""
+
+from __future__ import annotations
+
+import re
+
+from reward_model.checks.numbers import fold
+
+_TAG = re.compile(r"<!--.*?-->|<(style|script)\b.*?</\1\s*>|</?([A-Za-z][A-Za-z0-9]*)\b[^<>]*>|</(?=[<\s])", re.S | re.I)  # fmt: skip
+_TABLE_SPAN = re.compile(r"<table\b.*?(?:</table\s*>|(?=\n\s*#)|\Z)", re.S | re.I)
+_BLOCK = frozenset(["p", "div", "li", "ul", "ol", "br", "section", "article", "tr", "table", "thead", "tbody", "tfoot", "hr", "pre", "blockquote", "dd", "dt", "dl", "header", "footer", "figure"])  # fmt: skip
+_SPAN_ATTR = re.compile(r"(col|row)span\s*=\s*[\"']?(\d+)", re.I)
+COL, ROW, TABLE_END = "\x01", "\x02", "\x03"
+"""Marks left where a cell spans columns or rows, and where a table ends."""
+_ENTITY = re.compile(r"&(?:nbsp|amp|lt|gt|quot|#\d+|#x[0-9a-f]+);", re.I)
+
+
+def _same_length(text: str, width: int) -> str:
+    return text[:width].ljust(width)
+
+
+def _retag(match: re.Match[str]) -> str:
+    name = (match[2] or "").lower()
+    width = len(match[0])
+    closing = match[0].startswith("</")
+    if name in {"td", "th"}:
+        if closing:
+            return " " * width
+        spans = {k.lower(): int(v) for k, v in _SPAN_ATTR.findall(match[0])}
+        extra = COL * min(spans.get("col", 1) - 1, 8) + ROW * min(spans.get("row", 1) - 1, 30)
+        return _same_length("|" + extra, width)
+    if name == "table" and closing:
+        return _same_length("\n" + TABLE_END, width)
+    if name == "tr":
+        return _same_length("|\n" if closing else "\n", width)
+    if len(name) == 2 and name[0] == "h" and name[1].isdigit():
+        return _same_length("\n", width) if closing else _same_length("\n" + "#" * min(int(name[1]), 2) + " ", width)  # fmt: skip
+    return _same_length("\n", width) if name in _BLOCK else " " * width
+
+
+def flatten(text: str) -> str:
+    """The text with HTML gone and full-width digits folded, every character still in its place.
+
+    >>> flatten("<p>营收<b>５</b>亿</p>").strip().replace(" ", "")
+    '营收5亿'
+    """
+    if "<" in text:
+        pieces, last = [], 0
+        for span in _TABLE_SPAN.finditer(text):
+            pieces.append(text[last : span.start()])
+            # Line breaks inside a row are layout; only </tr> ends a row.
+            body = re.sub(r"[\r\n|]", " ", span[0])
+            pieces.append(body)
+            last = span.end()
+        pieces.append(text[last:])
+        text = _TAG.sub(_retag, "".join(pieces))
+    if "&" in text:
+        text = _ENTITY.sub(lambda m: _same_length("&" if m[0].lower() == "&amp;" else " ", len(m[0])), text)  # fmt: skip
+    return fold(text)

@@ -1,0 +1,12 @@
+"""The small vocabularies that claims, readings and verdicts share."""
+
+from typing import Literal
+
+ClaimKind = Literal["value", "ratio", "change_pct", "change_pp", "change_abs"]
+Basis = Literal["", "yoy", "mom", "opening", "base", "budget"]
+Source = Literal["", "clause", "sentence", "heading", "report"]
+Direction = Literal["up", "down"] | None
+Hedge = Literal["", "about", "over", "under"]
+
+NOT_A_FACT = "not stated as a fact"
+"""The doubt of targets, forecasts and conditions: these are not checked at all."""

@@ -1,0 +1,73 @@
+"""One value the tables give for a claim, and the periods a claim may be about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reward_model.checks.claims import Claim
+from reward_model.checks.facts import Facts
+from reward_model.checks.periods import Period
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One value the tables give, and how it relates to the claim."""
+
+    value: float
+    """In base units."""
+    name: str
+    """What it is, for people."""
+    right: bool = True
+    """Whether a claim that equals it is right; otherwise it only explains a mismatch."""
+    sure: bool = False
+    """Whether it settles the matter: a claim that equals no reading is wrong."""
+    slack: float = 0.0
+    """What rounding in the tables adds to the tolerance."""
+    near_only: bool = False
+    """Whether it excuses a claim only where the claim names no period of its own."""
+
+    cells_only: bool = False
+    """Whether it excuses a claim in a table alone."""
+
+    def excuse(self, claim: Claim) -> bool:
+        """Whether equality with this reading makes the claim doubtful rather than wrong."""
+        if self.cells_only and not claim.cell:
+            return False
+        return not (self.near_only and claim.source)
+
+
+def periods_of(facts: Facts, claim: Claim) -> list[Period]:
+    """The periods a claim may be about: its own, or the main one of the prompt."""
+    period = claim.period
+    if period is None:
+        return [facts.main_period] if facts.main_period else []
+    known = facts.periods()
+    if period in known:
+        return [period]
+    same = [p for p in known if p.year == period.year]
+    if period.kind == "year" and same and all(p.kind != "year" for p in same):
+        # "2025 to date" in a prompt of months: the latest month of that year.
+        return [same[-1], period]
+    return [period]
+
+
+def bases_of(facts: Facts, claim: Claim, period: Period) -> list[tuple[Period, bool]]:
+    """Periods a change may be measured from; whether each is what the words say."""
+    if claim.basis == "yoy":
+        return [(period.year_ago(), True)]
+    if claim.basis == "mom":
+        return [(period.previous(), True)]
+    if claim.basis == "base" and claim.base is not None:
+        return [(claim.base, True)]
+    if claim.basis == "opening":
+        return [
+            (Period.of_year(period.year - 1), True),
+            (Period.of_month(period.year - 1, 12), True),
+        ]
+    if period.kind == "year":
+        return [(period.previous(), True)]
+    return [
+        (period.year_ago(), True),
+        (period.previous(), True),
+        (Period.of_month(period.year - 1, 12), True),
+    ]
