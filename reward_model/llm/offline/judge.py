@@ -15,7 +15,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
-from reward_model.checks import Facts, read_facts
+from reward_model.checks import Facts, read_facts, verify
 from reward_model.llm.base import RefusedError, Request
 from reward_model.llm.offline.reading import Report, areas, lexicon, read_report
 
@@ -23,7 +23,6 @@ _TOP = 4.0
 """The measures below speak in levels 0-4; another scale is stretched from it."""
 _NAME = re.compile(r"^(\w+):", re.M)
 _LAST_NUMBER = re.compile(r"(\d+)\s*$")
-_DIGIT = re.compile(r"\d")
 
 
 class Grade(NamedTuple):
@@ -80,21 +79,23 @@ def depth(_prompt: str, _report: str, read: Report) -> Grade:
     layers = sum(s in lexicon("deeper") or lexicon("cause").count(s) > 1 for s in read.statements)
     counter, what_if = read.hits("counter"), read.hits("sensitivity")
     forward, absolute = read.hits("forward"), read.hits("absolute")
-    covered = [name for name in areas() if read.hits(f"areas.{name}")]
+    # One sentence in passing does not cover an area of a long report.
+    covered = [name for name, said in read.areas().items() if said >= min(2, count / 8)]
     good, bad = read.hits("positive"), read.hits("negative")
     value = (
-        0.6
-        + 1.2 * _upto(trends, 0.3)
-        + 1.2 * _upto(causes, 0.15)
-        + 0.5 * _upto(layers / count, 0.05)
-        + 0.3 * _upto(counter, 2)
-        + 0.3 * _upto(what_if, 1)
-        + 0.3 * _upto(forward, 2)
-        - 0.5 * (len(areas()) - len(covered))
-        - 0.4 * _upto(absolute, 2)
+        0.7
+        + 1.0 * _upto(trends, 0.4)
+        + 0.9 * _upto(causes, 0.2)
+        + 0.7 * _upto(layers / count, 0.1)
+        + 0.3 * _upto(counter / count, 0.05)
+        + 0.3 * _upto(what_if / count, 0.03)
+        + 0.5 * _upto(forward / count, 0.03)
+        - 0.5 * max(0, len(areas()) - 1 - len(covered))
+        - 0.6 * max(0.0, 3.5 - read.spread())
+        - 0.5 * _upto(absolute, 1)
     )
-    if good + bad >= 3 and min(good, bad) == 0:
-        value -= 0.4
+    if good + bad >= 4 and min(good, bad) == 0:
+        value -= 0.3
     counted = (
         f"{count}|{trends:.0%}|{causes:.0%}|{layers}|{counter}|{what_if}|{forward}|"
         f"{len(covered)}|{absolute}"
@@ -115,39 +116,47 @@ def professionalism(_prompt: str, _report: str, read: Report) -> Grade:
     count = len(read.statements)
     if not count:
         return Grade(0.0, "没有对公司的陈述", "no statement about the company")
-    terms, breadth = read.share("term"), len(lexicon("term").distinct(read.text))
-    lay, vague = read.share("lay"), read.share("vague")
+    terms, breadth = read.analysed("term"), len(lexicon("term").distinct(read.text))
+    lay, generic = read.share("lay"), read.share("generic")
     misuse = lexicon("misuse").count(read.text)
     scopes, benchmarks = read.hits("definition"), read.hits("benchmark")
     opinions, risks = read.hits("opinion"), read.hits("risk")
-    periods = read.share("period")
+    periods, vague = read.share("period"), _vague(read)
+    told = len(read.told())
     value = (
-        0.5
-        + 1.2 * _upto(terms, 0.5)
-        + 0.6 * _upto(breadth, 12)
-        + 0.4 * _upto(scopes, 2)
-        + 0.4 * _upto(benchmarks, 2)
-        + 0.4 * _upto(opinions, 2)
-        + 0.4 * _upto(risks, 2)
-        + 0.3 * _upto(periods, 0.1)
+        1.1
+        + 1.0 * _upto(terms, 0.45)
+        + 0.6 * _upto(breadth / read.spread(), 3.2)
+        + 0.3 * _upto(scopes / told, 0.03)
+        + 0.5 * _upto(benchmarks / told, 0.02)
+        + 0.25 * _upto(opinions / told, 0.03)
+        + 0.2 * _upto(risks / told, 0.03)
+        + 0.2 * _upto(periods, 0.1)
         - 1.5 * _upto(lay, 0.2)
-        - 1.0 * _upto(max(0.0, vague - 0.15), 0.4)
+        - 0.5 * _upto(generic, 0.2)
+        - 2.2 * _upto(max(0.0, vague - 0.08), 0.6)
         - 0.7 * _upto(misuse, 2)
     )
     counted = (
-        f"{terms:.0%}|{breadth}|{scopes}|{benchmarks}|{opinions}|{risks}|{lay:.0%}|{vague:.0%}|"
+        f"{terms:.0%}|{breadth}|{scopes}|{benchmarks}|{opinions}|{risks}|{lay:.0%}|{generic:.0%}|{vague:.0%}|"
         f"{misuse}"
     ).split("|")
     zh = (
-        "{} 的陈述使用专业术语（{} 种），交代口径 {} 处，对标 {} 处，区分事实与判断 {} 处，"
-        "风险 {} 处；外行说法占 {}，含糊说法占 {}，术语误用 {} 处"
+        "{} 的分析句使用专业术语（{} 种），交代口径 {} 处，对标 {} 处，区分事实与判断 {} 处，"
+        "风险 {} 处；外行说法占 {}，空泛说法占 {}，含糊说法占 {}，术语误用 {} 处"
     ).format(*counted)
     en = (
-        "{} of statements use terms of the trade ({} of them); scopes stated {}, benchmarks {}, "
-        "fact kept apart from opinion {}, risks {}; lay wording in {}, vague wording in {}, "
-        "misused terms {}"
+        "{} of analytical statements use terms of the trade ({} of them); scopes stated {}, "
+        "benchmarks {}, fact kept apart from opinion {}, risks {}; lay wording in {}, "
+        "boilerplate in {}, vague wording in {}, misused terms {}"
     ).format(*counted)
     return Grade(value, zh, en)
+
+
+def _vague(read: Report) -> float:
+    """Share of quantities that are put in words instead of figures."""
+    vague, sharp = len(read.blurred()), len(read.figures())
+    return vague / (vague + sharp) if vague + sharp else 1.0
 
 
 @lru_cache(maxsize=4)
@@ -157,17 +166,13 @@ def _facts(prompt: str) -> Facts:
 
 def accuracy(prompt: str, report: str, read: Report) -> Grade:
     """Figures that agree with the tables, figures that do not, and places without a figure."""
-    from reward_model.checks import verify
-
     verdicts = verify(_facts(prompt), report)
     right = sum(v.status == "verified" for v in verdicts)
     wrong = [v for v in verdicts if v.status == "wrong"]
     checked = right + len(wrong)
     share = len(wrong) / checked if checked else 0.0
-    blurred = sum(s in lexicon("vague") and not _DIGIT.search(s) for s in read.statements)
-    figures = sum(bool(_DIGIT.search(s)) for s in read.statements)
-    vague = blurred / (blurred + figures) if blurred + figures else 1.0
-    value = _TOP - _errors(share, len(wrong)) - 3.5 * max(0.0, vague - 0.1)
+    vague = _vague(read)
+    value = _TOP - _errors(share, len(wrong)) - 4.0 * max(0.0, vague - 0.08)
     value = min(value, 0.4 + 0.6 * checked)
     example_zh = f"，例如“{wrong[0].claim.text}”（{wrong[0].reason}）" if wrong else ""
     example_en = f', such as "{wrong[0].claim.text}" ({wrong[0].reason})' if wrong else ""

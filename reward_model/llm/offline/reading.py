@@ -6,6 +6,7 @@ which of them make a statement about the company.
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
 from collections.abc import Mapping
@@ -31,6 +32,7 @@ _HEADING = re.compile(
 )
 _END = re.compile(r"[。！？；!?;\n]+|\.(?=\s|$)")
 _DIGIT = re.compile(r"\d")
+_DATE = re.compile(r"(?:FY ?)?(?:19|20)\d{2}(?:[-/.]\d{1,2})?|[QH][1-4]|\d{1,2}(?=月|日|个月)")
 _WORDS = re.compile(r"[\u3400-\u9fff]|[A-Za-z]+")
 
 
@@ -47,6 +49,11 @@ class Lexicon(NamedTuple):
         """Which words of the list occur, in lower case."""
         return {match.group().lower() for match in self.pattern.finditer(text)}
 
+    def first(self, text: str) -> int | None:
+        """Where the first of them stands."""
+        match = self.pattern.search(text)
+        return match.start() if match else None
+
     def __contains__(self, text: object) -> bool:
         return isinstance(text, str) and self.pattern.search(text) is not None
 
@@ -58,6 +65,41 @@ class Report(NamedTuple):
     """Without markup."""
     statements: tuple[str, ...]
     """Sentences that say something of the company: a figure, a movement, an item."""
+
+    def figures(self) -> tuple[str, ...]:
+        """Statements that give a figure; the number of a year or a quarter is none."""
+        return tuple(s for s in self.statements if _DIGIT.search(_DATE.sub("", s)))
+
+    def blurred(self) -> tuple[str, ...]:
+        """Statements with a vague word where a figure could stand."""
+        sharp = set(self.figures())
+        return tuple(s for s in self.statements if s not in sharp and s in lexicon("vague"))
+
+    def areas(self) -> dict[str, int]:
+        """Statements by the area each speaks of first."""
+        found: dict[str, int] = {}
+        for sentence in self.statements:
+            places = [(lexicon(f"areas.{name}").first(sentence), name) for name in areas()]
+            known = [(at, name) for at, name in places if at is not None]
+            if known:
+                name = min(known)[1]
+                found[name] = found.get(name, 0) + 1
+        return found
+
+    def spread(self) -> float:
+        """How many areas the text is spread over: 4.0 is four areas in equal parts."""
+        counts = self.areas().values()
+        return math.exp(-sum(n / sum(counts) * math.log(n / sum(counts)) for n in counts))
+
+    def told(self) -> tuple[str, ...]:
+        """Statements that describe a movement or a cause; all of them where none does."""
+        told = (s for s in self.statements if s in lexicon("trend") or s in lexicon("cause"))
+        return tuple(told) or self.statements
+
+    def analysed(self, name: str) -> float:
+        """Share of those with a word of a list."""
+        told = self.told()
+        return sum(s in lexicon(name) for s in told) / len(told) if told else 0.0
 
     def share(self, *lexicons: str) -> float:
         """Share of statements with a word of any of these lists."""
