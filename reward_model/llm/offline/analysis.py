@@ -243,6 +243,10 @@ class Analysis:
         assert base is not None
         return (now > base) == (good >= 0)
 
+    def trend_of(self, item: str) -> str:
+        """`up` or `down`: where an item moved, good or bad."""
+        return "up" if self.better(item, 1) else "down"
+
     def outgrows(self, first: str, second: str) -> bool:
         """Whether one line grew faster than another."""
         return (self.growth(first) or 0.0) > (self.growth(second) or 0.0)

@@ -54,6 +54,7 @@ class _Report:
             **self.data["focus"].get(parts.get("focus", ""), {}),
         }
         self.defined: set[str] = set()
+        self.used: set[str] = set()
         self.tone: dict[str, bool] = {}
         self.layout = _draw_layout(rng)
 
@@ -94,7 +95,13 @@ class _Report:
         found: dict[str, list[str]] = {}
         taken: set[str] = set()
         for area, metrics in self.data["areas"].items():
-            known = [m for m in metrics if m not in taken and self.a.known(m) and self.fits(m)]
+            known = [
+                m
+                for m in metrics
+                if m not in taken and self.a.known(m) and self.fits(m)
+                # Only where there is no split of the balance sheet does cash stand for solvency.
+                and (area, m) != ("solvency", "closing_cash" if not self.is_finance else "")
+            ]
             count = min(len(known), self.rng.choice([1, 2, 2]))
             chosen = [m for m in known if m in set(self.rng.sample(known, count))]
             if chosen:
@@ -112,13 +119,21 @@ class _Report:
     def fits(self, metric: str) -> bool:
         if not self.is_finance:
             return metric != "operating_margin" or not self.a.known("gross_margin")
-        unfit = {"gross_margin", "dio", "dso", "cash_collection_ratio", "ocf_to_revenue", "free_cash_flow"}
+        unfit = {
+            "gross_margin",
+            "dio",
+            "dso",
+            "cash_collection_ratio",
+            "ocf_to_revenue",
+            "free_cash_flow",
+        }
         return metric not in unfit
 
     def area(self, area: str, metrics: list[str]) -> Iterator[list[str]]:
         """Groups of sentences, one a metric."""
         specs = self.data["areas"][area]
-        lead = self.rng.choice(metrics[:2])
+        plain = [m for m in metrics[:2] if m not in self.said.fields["expense"]]
+        lead = self.rng.choice(plain or metrics)
         self.tone[area] = self.a.better(metrics[0], specs[metrics[0]]["good"])
         for metric in metrics:
             yield list(self.metric(area, metric, specs[metric], full=metric == lead))
@@ -131,12 +146,20 @@ class _Report:
         yield a.figure(item, rng)
         if self.chance("trend") and (trend := a.trend(item, rng)):
             yield trend
+        # Good reports repeat themselves a little, too: a plain restatement is not a flaw by itself.
+        if self.chance("restate") and (again := a.restate(area, rng)):
+            yield again
+        if self.chance("flat"):
+            yield self.say(rng.choice(["flat.cause", "flat.cause", "flat.view"]), item=name)
         if self.chance("formula"):
             yield from self.formula(item, spec)
+        direction = a.direction(item)
+        if direction == a.words["flat_level"]:
+            return  # What did not move needs no reason.
         better = a.better(item, spec["good"])
         tone = "up" if better else "down"
-        direction = a.direction(item)
-        drivers = list(self.field["driver"][area][tone])
+        own = self.said.fields["expense"].get(item)
+        drivers = list(own[a.trend_of(item)] if own else self.field["driver"][area][tone])
         rng.shuffle(drivers)
         explained = self.parts(item, spec, direction)
         if self.chance("cause1") or full:
@@ -145,8 +168,8 @@ class _Report:
             )
         if full and self.chance("cause2") and drivers:
             yield self.say("cause2.driver", driver=drivers.pop())
-            if self.chance("cause3"):
-                yield self.say("cause3.root", root=rng.choice(self.field["root"][tone]))
+            if self.chance("cause3") and own is None:
+                yield self.say("cause3.root", root=self.fresh(self.field["root"][tone]))
         if full and self.chance("counter"):
             yield from self.counter(item, better)
         if "pp" in spec and self.chance("sensitivity"):
@@ -156,7 +179,7 @@ class _Report:
         if full and self.chance("insight"):
             yield self.say(
                 "insight.text",
-                insight=rng.choice(self.field["insight"]),
+                insight=self.fresh(self.field["insight"]),
                 industry=self.field["industry"],
             )
         if full and self.chance("opinion"):
@@ -168,6 +191,12 @@ class _Report:
                 item=name,
                 cond=rng.choice(self.field["cond"]),
             )
+
+    def fresh(self, choices: list[str]) -> str:
+        """One of the choices, those not used yet first."""
+        said = self.rng.choice([c for c in choices if c not in self.used] or choices)
+        self.used.add(said)
+        return said
 
     def define(self, item: str) -> Iterator[str]:
         meaning = self.said.fields["meaning"].get(item)
@@ -184,7 +213,7 @@ class _Report:
         up, down, value = a.value(top), a.value(bottom), a.value(item)
         if up is not None and down is not None and value is not None:
             yield self.say(
-                "formula.ratio", item=a.name(item), a=a.name(top), b=a.name(bottom),
+                "formula.ratio", y=a.label(a.now), item=a.name(item), a=a.name(top), b=a.name(bottom),
                 va=a.show(top, up), vb=a.show(bottom, down), v=a.show(item, value),
             )  # fmt: skip
 
@@ -200,7 +229,7 @@ class _Report:
         if faster == (up if spec.get("inverse") else not up):
             return None  # Opening balances or sign decide here; these two lines do not explain it.
         return self.say(
-            "cause1.pair", item=self.a.name(item), dir=direction,
+            "cause1.pair", y=self.a.label(self.a.now), item=self.a.name(item), dir=direction,
             a=self.a.name(first), adir=one[0], ag=one[1],
             b=self.a.name(second), bdir=two[0], bg=two[1],
         )  # fmt: skip
@@ -219,7 +248,7 @@ class _Report:
             metric = self.rng.choice(found)
             change = self.a.change(metric)
             assert change is not None
-            yield self.say("counter.metric", item=self.a.name(metric), dir=change[0], g=change[1])
+            yield self.say("counter.metric", y=self.a.label(self.a.now), item=self.a.name(metric), dir=change[0], g=change[1])
 
     def sensitivity(self, item: str, base: str, effect: str) -> Iterator[str]:
         amount = self.a.value(base)
@@ -242,7 +271,11 @@ class _Report:
         pos = "above" if shown > high else "below" if shown < low else "inside"
         unit = "%" if percent else self.a.words["times"]
         gap = "" if percent or self.said.language == "zh" else " "
-        joint = f"{low}%—{high}%" if percent and self.said.language == "zh" else f"{low}-{high}{gap}{unit}"
+        joint = (
+            f"{low}%—{high}%"
+            if percent and self.said.language == "zh"
+            else f"{low}-{high}{gap}{unit}"
+        )
         return self.say(
             "benchmark.range", industry=self.field["industry"], range=joint,
             item=self.a.name(item), pos=str(self.a.words[pos]),
@@ -255,16 +288,19 @@ class _Report:
             missing = [
                 ("cost", "cost_of_sales"), ("balance", "current_assets"), ("stock", "inventory")
             ]  # fmt: skip
+            missing = missing[:2] if self.is_finance else missing
             gaps = [key for key, item in missing if a.value(item) is None]
             for key in gaps[:2]:
                 yield self.say(
-                    "disclosure.missing", what=words[f"missing_{key}"], effect=words[f"effect_{key}"]
+                    "disclosure.missing",
+                    what=words[f"missing_{key}"],
+                    effect=words[f"effect_{key}"],
                 )
             for item in ("net_profit", "operating_cash_flow", "revenue"):
                 growth = a.growth(item)
                 if growth is not None and abs(growth) > 0.6:
                     what = words["unusual_growth"].format(
-                        item=a.name(item), g=a.percent(abs(growth))
+                        y=a.label(a.now), item=a.name(item), dir=a.direction(item), g=a.percent(abs(growth))
                     )
                     yield self.say("disclosure.unusual", what=what)
                     break
@@ -328,10 +364,17 @@ class _Report:
     def lay_out(self, sections: list[tuple[str, list[list[str]]]]) -> list[Line]:
         lines: list[Line] = []
         layout, rng = self.layout, self.rng
-        said = {"company": self.company, "p1": self.a.label(self.a.periods[0]), "p3": self.a.label(self.a.now)}
+        said = {
+            "company": self.company,
+            "p1": self.a.label(self.a.periods[0]),
+            "p3": self.a.label(self.a.now),
+        }
         if layout.title:
             title = rng.choice(self.said.heading["title"]).format_map(said)
-            lines += [Line("heading", raw=f"# {title}" if layout.heading != "number" else title), Line("blank")]
+            lines += [
+                Line("heading", raw=f"# {title}" if layout.heading != "number" else title),
+                Line("blank"),
+            ]
         for number, (key, groups) in enumerate(sections):
             words = rng.choice(self.said.heading[key])
             lead = ""
@@ -351,7 +394,9 @@ class _Report:
         return lines
 
     def body(self, groups: list[list[str]], lead: str) -> Iterator[Line]:
-        bullets = self.layout.body == "bullets" or (self.layout.body == "mixed" and self.rng.random() < 0.5)
+        bullets = self.layout.body == "bullets" or (
+            self.layout.body == "mixed" and self.rng.random() < 0.5
+        )
         for i, group in enumerate(groups):
             said = [self.dress(s, first=n == 0) for n, s in enumerate(group)]
             mark = lead if i == 0 else ""
@@ -378,16 +423,28 @@ class _Report:
 
     def table(self) -> Iterator[Line]:
         """A few key figures as a table."""
-        wanted = ["revenue", "net_profit", "gross_margin", "net_margin", "debt_ratio", "operating_cash_flow"]
+        wanted = [
+            "revenue",
+            "net_profit",
+            "gross_margin",
+            "net_margin",
+            "debt_ratio",
+            "operating_cash_flow",
+        ]
         known = [i for i in wanted if self.a.known(i) and self.fits(i)]
         periods = list(reversed(self.a.periods))
         head = self.rng.choice(self.said.heading["table"])
-        yield Line("table", raw=f"| {head} | " + " | ".join(self.a.label(p) for p in periods) + " |")
+        yield Line(
+            "table", raw=f"| {head} | " + " | ".join(self.a.label(p) for p in periods) + " |"
+        )
         yield Line("table", raw="|---" * (len(periods) + 1) + "|")
         for item in known:
             values = [self.a.value(item, p) for p in periods]
             cells = ["-" if v is None else self.a.show(item, v) for v in values]
-            yield Line("table", raw=f"| {items()[item].name(self.said.language)} | " + " | ".join(cells) + " |")
+            yield Line(
+                "table",
+                raw=f"| {items()[item].name(self.said.language)} | " + " | ".join(cells) + " |",
+            )
 
 
 def embolden(sentence: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from reward_model.checks import find_item
 from reward_model.llm.base import RefusedError
@@ -22,6 +22,8 @@ SHARE = {1: 0.2, 2: 0.4, 3: 0.75, 4: 1.0}
 WRONG = {2: 0.2, 3: 0.4, 4: 0.85}
 """Share of figures that a severity of `simplified_calculation` makes wrong."""
 FIGURE = re.compile(r"(?<![\d.,A-Za-z])\d[\d,]*(?:\.\d+)?(?![\d年]|\.\d|-)")
+SPREAD = 0.02
+"""Standard deviation of the length that an edit aims at, relative to the length it was given."""
 REWORD = 0.45
 """Share of untouched sentences said in another way."""
 
@@ -46,7 +48,8 @@ class Editor:
         if kind not in edits:
             raise RefusedError(f"the embedded writer knows no degradation {kind!r}")
         lines = parse(text, self.language, self.said.areas)
-        return render(edits[kind](lines, min(max(severity, 1), 4)), self.language)
+        lines = edits[kind](lines, min(max(severity, 1), 4))
+        return render(self.fit(lines, len(text)), self.language)
 
     def rewrite(self, text: str, kind: str) -> str:
         """The text with one neutral rewrite."""
@@ -58,7 +61,10 @@ class Editor:
         }
         if kind not in edits:
             raise RefusedError(f"the embedded writer knows no rewrite {kind!r}")
-        return render(edits[kind](parse(text, self.language, self.said.areas)), self.language)
+        lines = edits[kind](parse(text, self.language, self.said.areas))
+        if kind == "paraphrase":
+            lines = self.fit(lines, len(text))
+        return render(lines, self.language)
 
     # ---- parts that several edits share
 
@@ -93,17 +99,56 @@ class Editor:
 
         return embolden(new)
 
-    def flat(self, found: Found | None, line: Line) -> str:
+    def flat(self, sentence: str, found: Found | None, line: Line) -> str:
         """A sentence that takes the place of an explanation and explains nothing."""
-        # Explanations carry some figures: so do as many of the sentences that replace them.
-        share = 0.75 if found is not None and found.slot in _WITH_FIGURES else 0.12
-        if self.rng.random() < share:
-            restated = self.analysis.restate(line.area or self.rng.choice(_AREAS), self.rng)
-            if restated:
-                return restated
         item = (found.values.get("item") if found else "") or self.item_of(line)
-        slot = "flat.cause" if item else "flat.view"
-        return self.said.say(slot, self.rng, item=item)
+        area = line.area or self.rng.choice(_AREAS)
+        return self.fitting(sentence, [*self.empty(item, 4), *self.restated(area, 4)])
+
+    def empty(self, item: str, number: int) -> list[str]:
+        """Sentences that say nothing, about an item if there is one."""
+        slots = ["flat.cause", "flat.cause", "flat.view"] if item else ["flat.view"]
+        return [self.said.say(self.rng.choice(slots), self.rng, item=item) for _ in range(number)]
+
+    def restated(self, area: str, number: int) -> list[str | None]:
+        """Sentences that repeat lines of the statements."""
+        return [self.analysis.restate(area, self.rng) for _ in range(number)]
+
+    def fit(self, lines: list[Line], size: int) -> list[Line]:
+        """Reword sentences, with or without a connecting word, until the text is about as long.
+
+        Every edit aims at the length it was given, give or take the same small chance amount.
+        """
+        gap = round(size * self.rng.gauss(1, SPREAD)) - len(render(lines, self.language))
+        spots = [(n, k) for n, line in enumerate(lines) for k in range(len(line.sentences))]
+        self.rng.shuffle(spots)
+        for n, k in spots:
+            if abs(gap) < 3:
+                break
+            old = lines[n].sentences[k]
+            found = self.said.recognise(old)
+            if found is None or found.role in _STANDING:
+                continue
+            leads = ["", found.lead, *self.rng.sample(self.said.words["connectors"], 2 * (gap > 0))]
+            ways = [
+                self.rebold(old, self.said.again(found._replace(lead=lead), self.rng))
+                for lead in leads
+                for _ in range(2)
+            ]
+            new = min([old, *ways], key=lambda way: abs(gap - len(way) + len(old)))
+            gap -= len(new) - len(old)
+            said = list(lines[n].sentences)
+            said[k] = new
+            lines[n] = lines[n].with_sentences(said)
+        return lines
+
+    def fitting(self, old: str, choices: Iterable[str | None]) -> str:
+        """The choice most like a sentence in length and figures, not used before where possible."""
+        known = [c for c in choices if c]
+        fresh = [c for c in known if c not in self.fillers] or known
+        best = min(fresh, key=lambda c: abs(len(c) - len(old)) + 3 * abs(_figures(c) - _figures(old)))
+        self.fillers.add(best)
+        return best
 
     def item_of(self, line: Line) -> str:
         """The item a line is about."""
@@ -124,11 +169,11 @@ class Editor:
         def change(sentence: str, found: Found | None, line: Line) -> list[str] | None:
             role = found.role if found else self.guess(sentence)
             if severity == 2 and role in {"cause1", "cause2"} and halves.pop():
-                return [self.flat(found, line)]
+                return [self.flat(sentence, found, line)]
             if role in gone:
-                return [self.flat(found, line)]
+                return [self.flat(sentence, found, line)]
             if severity == 4 and found is not None and role in {"figure", "trend"}:
-                return [self.listing(found, line)]
+                return [self.listing(sentence, found, line)]
             return None
 
         return self.each(lines, change)
@@ -138,18 +183,20 @@ class Editor:
         folded = sentence.casefold()
         return "cause1" if any(w in folded for w in self.said.words["cause_markers"]) else ""
 
-    def listing(self, found: Found, line: Line) -> str:
+    def listing(self, sentence: str, found: Found, line: Line) -> str:
         """A figure without its direction."""
         values = found.values
         if found.slot == "trend.words":
-            return self.flat(found, line)
+            return self.flat(sentence, found, line)
         if "v3" in values:
             return self.said.say("figure.list", self.rng, **values)
         item = find_item(values.get("item", ""))
+        ways: list[str | None] = []
         if item is not None and self.analysis.known(item.key):
-            said = self.analysis.pair(item.key, self.rng)
-            return said or self.said.say("figure.plain", self.rng, **values)
-        return self.said.say("figure.plain", self.rng, **values)
+            ways = [self.analysis.pair(item.key, self.rng) for _ in range(3)]
+        if "y" in values and "v" in values:
+            ways.append(self.said.say("figure.plain", self.rng, **values))
+        return self.fitting(sentence, ways) if any(ways) else sentence
 
     def miscalculate(self, lines: list[Line], severity: int) -> list[Line]:
         """Wrong figures in place, the words around them unchanged."""
@@ -205,7 +252,8 @@ class Editor:
             if found.role in gone:
                 name = f"layman.{found.role}" if lay else f"generic.{found.role}"
                 pos = found.values.get("pos", "")
-                return [self.said.say(name, self.rng, pos=pos)]
+                ways = [self.said.say(name, self.rng, pos=pos) for _ in range(4)]
+                return [self.fitting(sentence, ways)]
             plain = {"driver", "root", "cond"} & set(found.values)
             if severity >= 3 and plain:
                 values = dict(found.values)
@@ -260,7 +308,8 @@ class Editor:
                 return None
             slot = vague_slot(found)
             if found is not None and slot:
-                return [self.said.join(found.lead, self.said.say(slot, self.rng, **found.values))]
+                ways = [self.said.say(slot, self.rng, **found.values) for _ in range(3)]
+                return [self.said.join(found.lead, self.fitting(sentence, ways))]
             if found is not None and found.role in {"definition", "summary"} and severity < 4:
                 return None
             return [blur_number(sentence, self.said.words, self.rng)]
@@ -310,10 +359,7 @@ class Editor:
             if found is None:
                 return None
             if found.role in gone:
-                return [
-                    self.analysis.restate(line.area or self.rng.choice(_AREAS), self.rng)
-                    or self.flat(found, line)
-                ]
+                return [self.flat(sentence, found, line)]
             if found.slot == "summary.close" and severity >= 3:
                 slot = "summary.one_sided_good" if good else "summary.one_sided_bad"
                 return [self.said.say(slot, self.rng, **found.values)]
@@ -328,31 +374,23 @@ class Editor:
             for line in lines
             if line.area == area and line.kind == "text"
             for s in line.sentences
-            if (found := self.said.recognise(s)) and found.role in {"figure", "trend", "cause1"}
+            if (found := self.said.recognise(s)) and found.role in _AGAIN
         ]
 
     def pad(self, line: Line, stock: list[str], area: str) -> list[str]:
         """As many sentences as a line had, on another area, saying nothing new."""
-        return [self.filler(stock, area) for _ in line.sentences]
+        return [self.filler(sentence, stock, area) for sentence in line.sentences]
 
-    def filler(self, stock: list[str], area: str) -> str:
-        """A sentence that says again what is there; each wording once, while there are any."""
-        said = ""
-        for _ in range(12):
-            draw = self.rng.random()
-            if draw < 0.5:
-                said = self.analysis.restate(area, self.rng) or said
-            elif draw < 0.8 and stock:
-                old = self.rng.choice(stock)
-                said = self.reword(old, self.said.recognise(old), 1.0)
-            if not said or draw >= 0.8:
-                known = [f for s in stock if (f := self.said.recognise(s))]
-                item = self.rng.choice(known).values.get("item", "") if known else ""
-                said = self.said.say("flat.cause" if item else "flat.view", self.rng, item=item)
-            if said not in self.fillers:
-                break
-        self.fillers.add(said)
-        return said
+    def filler(self, sentence: str, stock: list[str], area: str) -> str:
+        """A sentence of about this size that says again what is there."""
+        again = [self.rng.choice(stock) for _ in range(3)] if stock else []
+        found = [self.said.recognise(old) for old in again]
+        items = [f.values["item"] for f in found if f is not None and "item" in f.values]
+        return self.fitting(sentence, [
+            *self.restated(area, 3),
+            *(self.reword(old, f, 1.0) for old, f in zip(again, found, strict=True)),
+            *self.empty(items[0] if items else "", 3),
+        ])  # fmt: skip
 
     def rehead(self, line: Line, area: str, used: set[str]) -> Line:
         """The heading of one area turned into one of another."""
@@ -420,7 +458,8 @@ class Editor:
 
 
 _AREAS = ("profitability", "growth", "cash_flow")
-_WITH_FIGURES = {"cause1.pair", "counter.metric", "sensitivity.pp"}
+_STANDING = {"summary", "risk", "definition", "courtesy", "disclosure", "crosscheck"}
+_AGAIN = {"figure", "trend", "cause1", "definition", "formula", "insight"}
 _SHALLOW = {
     1: {"cause3", "forward"},
     2: {"cause3", "forward", "counter", "sensitivity"},
@@ -433,6 +472,10 @@ _GENERIC = {
     3: {"benchmark", "definition", "insight", "opinion", "risk"},
     4: {"benchmark", "definition", "insight", "opinion", "risk"},
 }
+
+
+def _figures(sentence: str) -> int:
+    return sum(ch.isdigit() for ch in sentence)
 
 
 def _is_year(digits: str) -> bool:

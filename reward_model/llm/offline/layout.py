@@ -9,8 +9,12 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-_MARK = re.compile(r"(?:\s*(?:[-*•]|\d+[.)、]|>)\s+)?(?:\*\*[^*\n]{1,40}\*\*\s*[：:]\s*|\*\*[^*\n]{1,40}[：:.]\*\*\s*)?")
-_HEADING = re.compile(r"\s*(?:#{1,6}\s|[一二三四五六七八九十]+、|（[一二三四五六七八九十]+）|\*\*[^*]+\*\*\s*$)")
+_MARK = re.compile(
+    r"(?:\s*(?:[-*•]|\d+[.)、]|>)\s+)?(?:\*\*[^*\n]{1,40}\*\*\s*[：:]\s*|\*\*[^*\n]{1,40}[：:.]\*\*\s*)?"
+)
+_HEADING = re.compile(
+    r"\s*(?:#{1,6}\s|[一二三四五六七八九十]+、|（[一二三四五六七八九十]+）|\*\*[^*]+\*\*\s*$)"
+)
 _SPLIT = {"zh": re.compile(r"(?<=[。！？])"), "en": re.compile(r"(?<=[.!?])\s+(?=[A-Z])")}
 
 

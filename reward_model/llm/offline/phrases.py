@@ -57,8 +57,9 @@ class Phrases:
             if role not in _PLAIN
             for name, lines in slots.items()
         }
+        known = [f for f in self.fields.values() if "industry" in f]
         self._patterns = [
-            _pattern(slot, line, language, self.words)
+            _pattern(slot, line, language, self.words, known)
             for slot, lines in self.slots.items()
             for line in lines
         ]
@@ -87,8 +88,17 @@ class Phrases:
         folded = body.casefold()
         for slot, literal, regex in self._patterns:
             if literal in folded and (match := regex.fullmatch(body)):
-                return Found(slot, match.groupdict(), lead)
+                return Found(slot, self._inside(match.groupdict()), lead)
         return None
+
+    def _inside(self, values: dict[str, str]) -> dict[str, str]:
+        """Values as they read inside a sentence: a capital that began one goes, an acronym stays."""
+        if self.language == "zh":
+            return values
+        return {
+            key: v[0].lower() + v[1:] if key in _NAMES and v[1:2].islower() else v
+            for key, v in values.items()
+        }
 
     def again(self, found: Found, rng: random.Random) -> str:
         """The same thing in one of its other wordings."""
@@ -140,7 +150,9 @@ _CHOICES |= {"adir": _CHOICES["dir"], "bdir": _CHOICES["dir"]}
 _NAMES = {"item", "a", "b", "base", "effect", "term"}
 
 
-def _pattern(slot: str, line: str, language: str, words: dict[str, Any]) -> _Pattern:
+def _pattern(
+    slot: str, line: str, language: str, words: dict[str, Any], fields: list[dict[str, Any]]
+) -> _Pattern:
     """What a sentence of a slot looks like: figures, periods and directions have known forms."""
     literal = max(re.split(r"\{\w+\}", line.casefold()), key=len)
     seen: set[str] = set()
@@ -156,6 +168,10 @@ def _pattern(slot: str, line: str, language: str, words: dict[str, Any]) -> _Pat
             inner = _FIGURE
         elif name in _CHOICES:
             inner = "|".join(re.escape(words[key]) for key in _CHOICES[name].split())
+        elif name == "range":
+            inner = r"[\d.]+%?\s?[-—]\s?[\d.]+\s?(?:%|倍|times)?"
+        elif name == "industry":
+            inner = "|".join(re.escape(field["industry"]) for field in fields)
         elif name in _NAMES:
             inner = "[^，。；：,;:÷＝]{2,40}?" if language == "en" else "[^，。；：÷＝]{2,24}?"
         else:

@@ -41,4 +41,3 @@ def answer(task: str, parts: dict[str, str], request: Request) -> str:
         raise RefusedError(f"the embedded writer misses {missing} in this prompt") from None
     except FileNotFoundError:
         raise RefusedError("the embedded writer writes Chinese (zh) and English (en)") from None
-
