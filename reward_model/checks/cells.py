@@ -18,15 +18,28 @@ from reward_model.checks.scene import Scene, is_counted, is_operand
 from reward_model.checks.subject import State
 from reward_model.checks.tables import Cell, Table, is_data
 
-_VALUE_COLUMN = re.compile(r"^(?:实际|金额|数值|本期|本月|本年|当前|当期|公司|现值|指标值|值|实际值|单月|发生|期末|余额|累计|value|actual|amount|current|company|result|level)", re.I)  # fmt: skip
-_OTHER_COLUMN = re.compile(r"差异|偏差|差距|影响|贡献|评价|评级|状态|等级|得分|权重|概率|分位|排名|占比|比重|占|变动原因|说明|备注|优先|风险|目标|gap|diff|impact|contribution|score|weight|rating|rank|comment|note|share|% of", re.I)  # fmt: skip
+_VALUE_COLUMN = re.compile(
+    r"^(?:实际|金额|数值|本期|本月|本年|当前|当期|公司|现值|指标值|值|实际值|单月|"
+    r"发生|期末|余额|累计|value|actual|amount|current|company|result|level)",
+    re.I,
+)
+_OTHER_COLUMN = re.compile(
+    r"差异|偏差|差距|影响|贡献|评价|评级|状态|等级|得分|权重|概率|分位|排名|占比|"
+    r"比重|占|变动原因|说明|备注|优先|风险|目标|gap|diff|impact|contribution|score|"
+    r"weight|rating|rank|comment|note|share|% of",
+    re.I,
+)
 
 
 def cell_claims(table: Table, scene: Scene) -> Iterator[Claim]:
     """The claims of one table, row by row."""
     headers = [read_header(c) for c in table.columns]
     title = table.headings[-1] if table.headings else ""
-    doubt = "under a heading about the future" if any(lx.HYPOTHETICAL_HEADING.search(h) for h in table.headings) else ""  # fmt: skip
+    doubt = (
+        "under a heading about the future"
+        if any(lx.HYPOTHETICAL_HEADING.search(h) for h in table.headings)
+        else ""
+    )
     around, source = _around(table, scene, headers)
     latest = max((h.period for h in headers if h.period), default=None)
     soft: Scope = "ytd" if lx.YTD.search(f"{title} {table.caption[-40:]}") else ""
@@ -41,7 +54,15 @@ def cell_claims(table: Table, scene: Scene) -> Iterator[Claim]:
                 continue
             header = headers[j] if j < len(headers) else None
             whole = parse_number(cell.text)
-            numbers = [whole] if whole else [n for n in find_numbers(cell.text) if not is_counted(cell.text, n) and not is_operand(cell.text, n)]  # fmt: skip
+            numbers = (
+                [whole]
+                if whole
+                else [
+                    n
+                    for n in find_numbers(cell.text)
+                    if not is_counted(cell.text, n) and not is_operand(cell.text, n)
+                ]
+            )
             if not numbers or (header and header.role in {"period", "code"}):
                 continue
             column_item = header.item if header and header.item and item is None else None
@@ -55,10 +76,15 @@ def cell_claims(table: Table, scene: Scene) -> Iterator[Claim]:
             known = items().get(item) if item else column_item
             if len(numbers) > 1 or len(lx.leftover(cell.text)) > 12:
                 state = State(
-                    item=known.key if known and entity is None else None, label=label, entity=entity,
+                    item=known.key if known and entity is None else None,
+                    label=label,
+                    entity=entity,
                     period=row_period or (header.period if header else None) or latest or around,
-                    source="sentence", scope=soft, doubt=doubt, here=True,
-                )  # fmt: skip
+                    source="sentence",
+                    scope=soft,
+                    doubt=doubt,
+                    here=True,
+                )
                 for said in line_claims(scene, scene.clean, cell.start, cell.end, state):
                     yield replace(said, cell=True)
                 continue
@@ -110,9 +136,13 @@ def _subject(
 
 
 def _cell_period(
-    header: Header | None, row_period: Period | None, latest: Period | None, around: Period | None,
-    source: Source, kind: ClaimKind,
-) -> tuple[Period | None, Source]:  # fmt: skip
+    header: Header | None,
+    row_period: Period | None,
+    latest: Period | None,
+    around: Period | None,
+    source: Source,
+    kind: ClaimKind,
+) -> tuple[Period | None, Source]:
     if row_period is not None:
         return row_period, "clause"
     if header is not None and header.period is not None:
@@ -135,9 +165,18 @@ def _cell_period(
 
 
 def _cell(
-    scene: Scene, cell: Cell, number: Number, header: Header | None, row: Header | None, table: Table,
-    known: Item | None, label: str, entity: str | None, doubt: str, soft: Scope,
-) -> Claim | None:  # fmt: skip
+    scene: Scene,
+    cell: Cell,
+    number: Number,
+    header: Header | None,
+    row: Header | None,
+    table: Table,
+    known: Item | None,
+    label: str,
+    entity: str | None,
+    doubt: str,
+    soft: Scope,
+) -> Claim | None:
     text = header.text if header else ""
     start, end = cell.start + number.start, cell.start + number.end
     direction: Direction = None
@@ -184,14 +223,24 @@ def _cell(
         stated = (row.scale if row else None) or (header.scale if header else None)
         if known.unit == "money" and (stated or table.scale != 1.0):
             unit, scale = "money", stated or table.scale
-        elif known.unit == "percent" and ((header and header.percent) or (row and row.percent) or abs(number.value) > 1.5):  # fmt: skip
+        elif known.unit == "percent" and (
+            (header and header.percent) or (row and row.percent) or abs(number.value) > 1.5
+        ):
             unit, scale = "percent", 0.01
         elif known.unit == "money" and not (
             number.decimals or "," in number.digits or len(number.digits) > 3
         ):
             return None
     if not doubt and kind in {"value", "ratio"} and basis != "budget" and header is not None:
-        fits = header.period or header.scope or header.item or _VALUE_COLUMN.match(header.label) or lx.PAST.search(text) or lx.PAST_MONTH.search(text) or any(n in text for n in scene.names)  # fmt: skip
+        fits = (
+            header.period
+            or header.scope
+            or header.item
+            or _VALUE_COLUMN.match(header.label)
+            or lx.PAST.search(text)
+            or lx.PAST_MONTH.search(text)
+            or any(n in text for n in scene.names)
+        )
         if _OTHER_COLUMN.search(text) or header.measure == "share":
             doubt = f"column {text[:20]!r} is not the item itself"
         elif not fits:

@@ -70,7 +70,9 @@ class Claim:
 
 
 # Names that are too common in prose to stand for a statement line on their own.
-_NOT_IN_PROSE = frozenset({"equity", "prepayments", "other income", "income tax", "income taxes", "receivables"})  # fmt: skip
+_NOT_IN_PROSE = frozenset(
+    {"equity", "prepayments", "other income", "income tax", "income taxes", "receivables"}
+)
 
 
 @lru_cache(maxsize=32)

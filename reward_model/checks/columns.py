@@ -14,28 +14,59 @@ Measure = Literal["value", "yoy", "mom", "change", "yoy_abs", "mom_abs", "change
 Scope = Literal["", "period", "ytd", "closing", "opening", "budget", "benchmark"]
 
 _SCOPES: tuple[tuple[Scope, re.Pattern[str]], ...] = (
-    ("benchmark", re.compile(r"行业|均值|基准|同业|优秀值|良好值|平均值|较差值|阈值|警戒|标杆|安全|industry|benchmark|peer|threshold", re.I)),
+    (
+        "benchmark",
+        re.compile(
+            r"行业|均值|基准|同业|优秀值|良好值|平均值|较差值|阈值|警戒|标杆|安全|industry|"
+            r"benchmark|peer|threshold",
+            re.I,
+        ),
+    ),
     ("budget", re.compile(r"预算|目标|计划|budget|target|\bplan", re.I)),
     ("ytd", re.compile(r"累计|year[- ]to[- ]date|\bytd\b", re.I)),
     ("opening", re.compile(r"年初|期初|opening|beginning", re.I)),
     ("closing", re.compile(r"期末|年末|closing|\bend of", re.I)),
     ("period", re.compile(r"本期|本月|当月|单月|本位币|this month|current month", re.I)),
-)  # fmt: skip
+)
 _MEASURES: tuple[tuple[Measure, re.Pattern[str]], ...] = (
     ("yoy_abs", re.compile(r"同比(?:变动|增减|增长)额|同比增减\(?[万亿元]")),
     ("mom_abs", re.compile(r"环比(?:变动|增减|增长)额")),
     ("yoy", re.compile(r"同比|\byoy\b|year[- ](?:on|over)[- ]year|y/y", re.I)),
     ("mom", re.compile(r"环比|\b[mq]o[mq]\b|(?:month|quarter)[- ](?:on|over)[- ]", re.I)),
     ("share", re.compile(r"占比|比重|占.{0,6}比例|结构|% of|share of|as a percent", re.I)),
-    ("change_abs", re.compile(r"变动额|增减额|变化额|change \(?[$€£¥]|[$€£¥] change|increase \(decrease\) \$", re.I)),
-    ("change", re.compile(r"变动|增减|变化|增长率|增幅|增速|growth|change|variance|increase|decrease|\bvar\b", re.I)),
-)  # fmt: skip
-_PERIOD_COLUMN = re.compile(r"^(?:期间编码|期间|会计期间|报告期|报告年份|年份|年度|月份|时间|period|year|fiscal year|date|month|quarter)$", re.I)  # fmt: skip
-_CODE_COLUMN = re.compile(r"^(?:编码|代码|股票代码|编制组织|组织|序号|附注|note|notes|no\.?|code|ticker|id)$", re.I)  # fmt: skip
+    (
+        "change_abs",
+        re.compile(
+            r"变动额|增减额|变化额|change \(?[$€£¥]|[$€£¥] change|increase \(decrease\) \$", re.I
+        ),
+    ),
+    (
+        "change",
+        re.compile(
+            r"变动|增减|变化|增长率|增幅|增速|growth|change|variance|increase|decrease|"
+            r"\bvar\b",
+            re.I,
+        ),
+    ),
+)
+_PERIOD_COLUMN = re.compile(
+    r"^(?:期间编码|期间|会计期间|报告期|报告年份|年份|年度|月份|时间|period|year|"
+    r"fiscal year|date|month|quarter)$",
+    re.I,
+)
+_CODE_COLUMN = re.compile(
+    r"^(?:编码|代码|股票代码|编制组织|组织|序号|附注|note|notes|no\.?|code|ticker|"
+    r"id)$",
+    re.I,
+)
 _LABEL_COLUMN = re.compile(
-    r"项目|指标|科目|名称|产品|客户|部门|区域|地区|行业|item|metric|indicator|line|account|name|segment|比率|ratio", re.I
-)  # fmt: skip
-_ENDED = re.compile(r"\b(three|six|nine|twelve|3|6|9|12) months? ended|years? ended|fiscal|\bannual", re.I)  # fmt: skip
+    r"项目|指标|科目|名称|产品|客户|部门|区域|地区|行业|item|metric|indicator|line|"
+    r"account|name|segment|比率|ratio",
+    re.I,
+)
+_ENDED = re.compile(
+    r"\b(three|six|nine|twelve|3|6|9|12) months? ended|years? ended|fiscal|\bannual", re.I
+)
 _DAY = re.compile(r"[A-Za-z]{3,9}\.?\s*\d{1,2},?\s*\d{4}|\d{1,2}\s+[A-Za-z]{3,9}\.?,?\s*\d{4}")
 
 
@@ -100,7 +131,9 @@ def read_header(text: str) -> Header:
     dated = bool(period and period.kind == "month" and _DAY.search(text))
     ended = _ENDED.search(text) if period else None
     if period and ended and period.kind == "month":
-        count = {"three": 3, "six": 6, "nine": 9, "3": 3, "6": 6, "9": 9}.get((ended[1] or "").lower(), 12)  # fmt: skip
+        count = {"three": 3, "six": 6, "nine": 9, "3": 3, "6": 6, "9": 9}.get(
+            (ended[1] or "").lower(), 12
+        )
         if count == 12:
             period, dated = Period.of_year(period.year), False
         elif count == 3 and period.end_month % 3 == 0:

@@ -15,7 +15,8 @@ _BARE_MONTH = re.compile(r"(?<![\d年.\-/—~至])(?P<m>1[0-2]|0?[1-9])\s*月(?!
 _BARE_SPAN = re.compile(r"(?<![\d年.\-/])0?1\s*[-—~至]\s*(?P<m>1[0-2]|0?[1-9])\s*月")
 _BARE_QUARTER = re.compile(r"(?:第?(?P<q>[一二三四])季度|(?<![A-Za-z\d])Q(?P<n>[1-4])(?!\s*\d))")
 _BASE_BEFORE = re.compile(
-    r"(?:较|比|相比|相较|相较于|对比|与|同|高于|低于|than|from|with|to|vs\.?|versus|against|over|since)"
+    r"(?:较|比|相比|相较|相较于|对比|与|同|高于|低于|than|from|with|to|vs\.?|versus|"
+    r"against|over|since)"
     r"\s*(?:the\s+)?(?:于)?$",
     re.I,
 )

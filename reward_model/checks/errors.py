@@ -83,7 +83,10 @@ def _swap(
             continue
         theirs, _ = _number(other)
         same = (mine.word, mine.sign, bool(claim.kind.startswith("change"))) == (
-            theirs.word, theirs.sign, bool(other.kind.startswith("change")))  # fmt: skip
+            theirs.word,
+            theirs.sign,
+            bool(other.kind.startswith("change")),
+        )
         if not same or mine.digits == theirs.digits:
             continue
         middle = report[claim.end : other.start]
@@ -94,15 +97,50 @@ def _swap(
 
 
 _TURN = [
-    ("下降", "上升"), ("下滑", "增长"), ("增长", "下降"), ("增加", "减少"), ("减少", "增加"), ("上升", "下降"),
-    ("提升", "下降"), ("提高", "降低"), ("降低", "提高"), ("激增", "骤降"), ("暴增", "骤降"), ("锐减", "激增"),
-    ("骤降", "激增"), ("飙升", "骤降"), ("上涨", "下跌"), ("下跌", "上涨"), ("大增", "大降"), ("回升", "回落"),
-    ("回落", "回升"), ("↑", "↓"), ("↓", "↑"), ("▲", "▼"), ("▼", "▲"), ("增幅", "降幅"), ("降幅", "增幅"),
-    ("increased", "decreased"), ("decreased", "increased"), ("rose", "fell"), ("fell", "rose"), ("grew", "declined"),
-    ("declined", "grew"), ("increase", "decrease"), ("decrease", "increase"), ("growth", "decline"),
-    ("decline", "growth"), ("dropped", "climbed"), ("climbed", "dropped"), ("up", "down"), ("down", "up"),
-    ("improved", "deteriorated"), ("gained", "lost"), ("higher", "lower"), ("lower", "higher"),
-]  # fmt: skip
+    ("下降", "上升"),
+    ("下滑", "增长"),
+    ("增长", "下降"),
+    ("增加", "减少"),
+    ("减少", "增加"),
+    ("上升", "下降"),
+    ("提升", "下降"),
+    ("提高", "降低"),
+    ("降低", "提高"),
+    ("激增", "骤降"),
+    ("暴增", "骤降"),
+    ("锐减", "激增"),
+    ("骤降", "激增"),
+    ("飙升", "骤降"),
+    ("上涨", "下跌"),
+    ("下跌", "上涨"),
+    ("大增", "大降"),
+    ("回升", "回落"),
+    ("回落", "回升"),
+    ("↑", "↓"),
+    ("↓", "↑"),
+    ("▲", "▼"),
+    ("▼", "▲"),
+    ("增幅", "降幅"),
+    ("降幅", "增幅"),
+    ("increased", "decreased"),
+    ("decreased", "increased"),
+    ("rose", "fell"),
+    ("fell", "rose"),
+    ("grew", "declined"),
+    ("declined", "grew"),
+    ("increase", "decrease"),
+    ("decrease", "increase"),
+    ("growth", "decline"),
+    ("decline", "growth"),
+    ("dropped", "climbed"),
+    ("climbed", "dropped"),
+    ("up", "down"),
+    ("down", "up"),
+    ("improved", "deteriorated"),
+    ("gained", "lost"),
+    ("higher", "lower"),
+    ("lower", "higher"),
+]
 
 
 def _sign(
@@ -140,10 +178,22 @@ def _word_at(text: str, word: str) -> bool:
 
 
 _UNITS = {
-    "万元": "亿元", "亿元": "万元", "万": "亿", "亿": "万", "千元": "万元", "百万元": "亿元", "元": "万元",
-    "million": "billion", "billion": "million", "thousand": "million", "mn": "bn", "bn": "mn", "m": "bn",
-    "k": "m", "b": "m",
-}  # fmt: skip
+    "万元": "亿元",
+    "亿元": "万元",
+    "万": "亿",
+    "亿": "万",
+    "千元": "万元",
+    "百万元": "亿元",
+    "元": "万元",
+    "million": "billion",
+    "billion": "million",
+    "thousand": "million",
+    "mn": "bn",
+    "bn": "mn",
+    "m": "bn",
+    "k": "m",
+    "b": "m",
+}
 
 
 def _unit(

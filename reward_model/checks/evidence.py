@@ -62,9 +62,12 @@ def evidence(
 
     The language is the report's own where none is given.
 
-    >>> prompt = "Unit: CNY million\\n| Item | FY2021 | FY2020 |\\n|---|---|---|\\n| Revenue | 120 | 100 |"
-    >>> print(evidence(prompt, "Revenue rose 25.0% to 120 million in FY2021."))
-    Checked figures: 1 verified, 1 wrong, 0 not verifiable. Wrong figures: few; verified figures: few. Wrong: Revenue FY2021, change says 25.0%, tables give 20.0%.
+    >>> table = "| Item | FY2021 | FY2020 |\\n|---|---|---|\\n| Revenue | 120 | 100 |"
+    >>> report = "Revenue rose 25.0% to 120 million in FY2021."
+    >>> print(evidence("Unit: CNY million\\n" + table, report).replace(". ", ".\\n"))
+    Checked figures: 1 verified, 1 wrong, 0 not verifiable.
+    Wrong figures: few; verified figures: few.
+    Wrong: Revenue FY2021, change says 25.0%, tables give 20.0%.
     """
     verdicts = verify(facts, report)
     counts = summarize(verdicts)

@@ -136,7 +136,7 @@ class Facts:
         """
         found = list(self.by_item.get((item, period), ()))
         kind = items()[item].kind if item in items() else "flow"
-        same_year = self._by_year.get((item, period.year), ())
+        same_year = self._by_year.get((item, period.year), [])
         for other in same_year:
             if other.end_month == period.end_month and other != period:
                 figures = self.by_item[item, other]
@@ -144,9 +144,9 @@ class Facts:
                     found.extend(figures)
                 elif period.from_january:
                     found.extend(f for f in figures if f.scope == "ytd" or other.from_january)
-        if not found and period.kind == "year":
-            if len(same_year) == 1 and same_year[0].kind != "month":
-                found.extend(self.by_item[item, same_year[0]])
+        alone = len(same_year) == 1 and same_year[0].kind != "month"
+        if not found and period.kind == "year" and alone:
+            found.extend(self.by_item[item, same_year[0]])
         return found
 
     def value(self, item: str, period: Period, scope: Scope = "") -> float | None:

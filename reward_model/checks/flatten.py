@@ -9,9 +9,38 @@ import re
 
 from reward_model.checks.numbers import fold
 
-_TAG = re.compile(r"<!--.*?-->|<(style|script)\b.*?</\1\s*>|</?([A-Za-z][A-Za-z0-9]*)\b[^<>]*>|</(?=[<\s])", re.S | re.I)  # fmt: skip
+_TAG = re.compile(
+    r"<!--.*?-->|<(style|script)\b.*?</\1\s*>|</?([A-Za-z][A-Za-z0-9]*)\b[^<>]*>|"
+    r"</(?=[<\s])",
+    re.S | re.I,
+)
 _TABLE_SPAN = re.compile(r"<table\b.*?(?:</table\s*>|(?=\n\s*#)|\Z)", re.S | re.I)
-_BLOCK = frozenset(["p", "div", "li", "ul", "ol", "br", "section", "article", "tr", "table", "thead", "tbody", "tfoot", "hr", "pre", "blockquote", "dd", "dt", "dl", "header", "footer", "figure"])  # fmt: skip
+_BLOCK = frozenset(
+    [
+        "p",
+        "div",
+        "li",
+        "ul",
+        "ol",
+        "br",
+        "section",
+        "article",
+        "tr",
+        "table",
+        "thead",
+        "tbody",
+        "tfoot",
+        "hr",
+        "pre",
+        "blockquote",
+        "dd",
+        "dt",
+        "dl",
+        "header",
+        "footer",
+        "figure",
+    ]
+)
 _SPAN_ATTR = re.compile(r"(col|row)span\s*=\s*[\"']?(\d+)", re.I)
 COL, ROW, TABLE_END = "\x01", "\x02", "\x03"
 """Marks left where a cell spans columns or rows, and where a table ends."""
@@ -37,7 +66,11 @@ def _retag(match: re.Match[str]) -> str:
     if name == "tr":
         return _same_length("|\n" if closing else "\n", width)
     if len(name) == 2 and name[0] == "h" and name[1].isdigit():
-        return _same_length("\n", width) if closing else _same_length("\n" + "#" * min(int(name[1]), 2) + " ", width)  # fmt: skip
+        return (
+            _same_length("\n", width)
+            if closing
+            else _same_length("\n" + "#" * min(int(name[1]), 2) + " ", width)
+        )
     return _same_length("\n", width) if name in _BLOCK else " " * width
 
 
@@ -58,5 +91,7 @@ def flatten(text: str) -> str:
         pieces.append(text[last:])
         text = _TAG.sub(_retag, "".join(pieces))
     if "&" in text:
-        text = _ENTITY.sub(lambda m: _same_length("&" if m[0].lower() == "&amp;" else " ", len(m[0])), text)  # fmt: skip
+        text = _ENTITY.sub(
+            lambda m: _same_length("&" if m[0].lower() == "&amp;" else " ", len(m[0])), text
+        )
     return fold(text)

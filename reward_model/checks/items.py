@@ -66,15 +66,22 @@ def items() -> dict[str, Item]:
 
 CAN_BE_NEGATIVE = frozenset(
     {
-        "net_profit", "operating_profit", "profit_before_tax", "parent_net_profit",
-        "operating_cash_flow", "investing_cash_flow", "financing_cash_flow",
-        "net_change_in_cash", "free_cash_flow",
+        "net_profit",
+        "operating_profit",
+        "profit_before_tax",
+        "parent_net_profit",
+        "operating_cash_flow",
+        "investing_cash_flow",
+        "financing_cash_flow",
+        "net_change_in_cash",
+        "free_cash_flow",
     }
-)  # fmt: skip
+)
 """Lines for which a loss or an outflow in words makes the amount negative."""
 
 _NUMBERING = re.compile(
-    r"^(?:[（(]?[一二三四五六七八九十]{1,3}[)）]?[、.．]|[（(][一二三四五六七八九十\d]{1,2}[)）]|\d{1,2}[、.．](?!\d))\s*"
+    r"^(?:[（(]?[一二三四五六七八九十]{1,3}[)）]?[、.．]|"
+    r"[（(][一二三四五六七八九十\d]{1,2}[)）]|\d{1,2}[、.．](?!\d))\s*"
 )
 _PREFIX = re.compile(r"^(?:加|减|其中|Add|Less|Including|Of which)\s*[:：]\s*", re.I)
 _FOOTNOTE = re.compile(r"\s*(?:\(\d{1,2}\)|\[\d{1,2}\]|[*†‡]+)\s*$")

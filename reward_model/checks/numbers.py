@@ -12,21 +12,60 @@ NumberUnit = Literal["money", "percent", "pp", "times", "days", "plain"]
 _FOLD = str.maketrans("０１２３４５６７８９．％（）＋－−–﹣＝／：", "0123456789.%()+----=/:")
 
 SCALES: dict[str, float] = {
-    "元": 1.0, "千": 1e3, "千元": 1e3, "万": 1e4, "万元": 1e4, "百万": 1e6, "百万元": 1e6,
-    "千万": 1e7, "千万元": 1e7, "亿": 1e8, "亿元": 1e8, "十亿": 1e9, "十亿元": 1e9, "万亿": 1e12,
-    "万亿元": 1e12, "thousand": 1e3, "thousands": 1e3, "k": 1e3, "million": 1e6,
-    "millions": 1e6, "mn": 1e6, "mm": 1e6, "m": 1e6, "billion": 1e9, "billions": 1e9, "bn": 1e9,
-    "b": 1e9, "trillion": 1e12, "tn": 1e12, "yuan": 1.0, "dollars": 1.0,
-}  # fmt: skip
+    "元": 1.0,
+    "千": 1e3,
+    "千元": 1e3,
+    "万": 1e4,
+    "万元": 1e4,
+    "百万": 1e6,
+    "百万元": 1e6,
+    "千万": 1e7,
+    "千万元": 1e7,
+    "亿": 1e8,
+    "亿元": 1e8,
+    "十亿": 1e9,
+    "十亿元": 1e9,
+    "万亿": 1e12,
+    "万亿元": 1e12,
+    "thousand": 1e3,
+    "thousands": 1e3,
+    "k": 1e3,
+    "million": 1e6,
+    "millions": 1e6,
+    "mn": 1e6,
+    "mm": 1e6,
+    "m": 1e6,
+    "billion": 1e9,
+    "billions": 1e9,
+    "bn": 1e9,
+    "b": 1e9,
+    "trillion": 1e12,
+    "tn": 1e12,
+    "yuan": 1.0,
+    "dollars": 1.0,
+}
 """How many base units of money one shown unit is."""
 
 _PERCENT = {"%": 0.01, "percent": 0.01, "per cent": 0.01, "‰": 0.001}
 _POINTS = {
-    "个百分点": 0.01, "百分点": 0.01, "percentage points": 0.01, "percentage point": 0.01,
-    "pct": 0.01, "ppt": 0.01, "ppts": 0.01, "pcts": 0.01, "pp": 0.01, "pps": 0.01, "p.p.": 0.01,
-    "个基点": 0.0001, "基点": 0.0001, "bps": 0.0001, "bp": 0.0001, "basis points": 0.0001,
+    "个百分点": 0.01,
+    "百分点": 0.01,
+    "percentage points": 0.01,
+    "percentage point": 0.01,
+    "pct": 0.01,
+    "ppt": 0.01,
+    "ppts": 0.01,
+    "pcts": 0.01,
+    "pp": 0.01,
+    "pps": 0.01,
+    "p.p.": 0.01,
+    "个基点": 0.0001,
+    "基点": 0.0001,
+    "bps": 0.0001,
+    "bp": 0.0001,
+    "basis points": 0.0001,
     "basis point": 0.0001,
-}  # fmt: skip
+}
 _TIMES = {"倍", "次", "x", "times", "次/年", "次/月"}
 _DAYS = {"天", "days", "day"}
 
@@ -49,14 +88,19 @@ _SIGNS = sorted(
     reverse=True,
 )
 _UNIT = (
-    "(?:" + "|".join(map(re.escape, _SIGNS)) + r"|(?:" + "|".join(map(re.escape, _WORDS)) + r")(?![A-Za-z]))"
-)  # fmt: skip
+    "(?:"
+    + "|".join(map(re.escape, _SIGNS))
+    + r"|(?:"
+    + "|".join(map(re.escape, _WORDS))
+    + r")(?![A-Za-z]))"
+)
 _CURRENCY = r"(?:US\$|HK\$|C\$|A\$|RMB|CNY|USD|EUR|GBP|[$¥￥€£])"
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?"
 
 NUMBER = re.compile(
     rf"(?P<open>\()?(?P<sign>[+-])?\s?(?P<cur>{_CURRENCY})?\s{{0,2}}(?P<sign2>[+-])?(?P<open2>\()?\s?"
-    rf"(?P<num>{_DIGITS})(?P<close2>\s?\))?(?:(?P<unit>(?<=[\d)])[kmbx](?![A-Za-z])|\s{{0,3}}{_UNIT}))?(?P<close>\s?\))?",
+    rf"(?P<num>{_DIGITS})(?P<close2>\s?\))?(?:(?P<unit>(?<=[\d)])[kmbx](?![A-Za-z])|"
+    rf"\s{{0,3}}{_UNIT}))?(?P<close>\s?\))?",
     re.IGNORECASE,
 )
 _FULL = re.compile(rf"\s*{NUMBER.pattern}\s*\**\s*", re.IGNORECASE)
@@ -141,7 +185,8 @@ def _number(match: re.Match[str]) -> Number:
     decimals = 0 if point < 0 else len(digits) - point - 1
     value = round(float(digits.replace(",", "")) * scale, 12)
     return Number(
-        start=start + (len(match.group()) - len(match.group().lstrip()) if start == match.start() else 0),
+        start=start
+        + (len(match.group()) - len(match.group().lstrip()) if start == match.start() else 0),
         end=end - (len(match.group()) - len(match.group().rstrip()) if end == match.end() else 0),
         value=-value if sign in {"-", "("} else value,
         decimals=decimals,
@@ -150,7 +195,7 @@ def _number(match: re.Match[str]) -> Number:
         word=(match["unit"] or "").strip(),
         sign=sign,
         digits=digits,
-    )  # fmt: skip
+    )
 
 
 def parse_number(text: str) -> Number | None:

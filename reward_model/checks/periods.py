@@ -162,12 +162,20 @@ _PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("ytd", rf"{_D}{_Y}\s*年\s*前\s*(?P<m>\d{{1,2}})\s*个?月"),
         ("quarter", rf"{_D}{_Y}\s*年?\s*第?\s*(?P<q>[一二三四1-4])\s*季度?"),
         ("quarter", rf"{_D}{_Y}\s*年?\s*[-_ ]?Q(?P<q>[1-4])(?![\da-z])"),
-        ("quarter", rf"(?<![a-z\d])(?:Q(?P<q>[1-4])|(?P<qe>first|second|third|fourth) quarter(?: of)?)"
-                    rf"[ -]?(?:FY|fiscal )?\s*{_Y}{_E}"),
+        (
+            "quarter",
+            rf"(?<![a-z\d])(?:Q(?P<q>[1-4])|(?P<qe>first|second|third|fourth) quarter(?: "
+            rf"of)?)"
+            rf"[ -]?(?:FY|fiscal )?\s*{_Y}{_E}",
+        ),
         ("ytd9", rf"{_D}{_Y}\s*年\s*前三季度"),
         ("half", rf"{_D}{_Y}\s*年\s*(?P<h>上|下)半年"),
         ("half", rf"{_D}{_Y}\s*年?\s*[-_ ]?H(?P<h>[12])(?![\da-z])"),
-        ("half", rf"(?<![a-z\d])(?:H(?P<h>[12])|(?P<he>first|second) half(?: of)?)[ -]?(?:FY|fiscal )?\s*{_Y}{_E}"),
+        (
+            "half",
+            rf"(?<![a-z\d])(?:H(?P<h>[12])|(?P<he>first|second) half(?: of)?)[ -]?(?:FY|"
+            rf"fiscal )?\s*{_Y}{_E}",
+        ),
         ("day", rf"{_D}{_Y}\s*年\s*(?P<m>\d{{1,2}})\s*月\s*(?P<d>\d{{1,2}})\s*日"),
         ("day", rf"{_D}{_Y}[-/.](?P<m>0?[1-9]|1[0-2])[-/.](?P<d>[0-3]?\d){_E}"),
         ("day", rf"(?<![a-z]){_EN_MONTH}\s*(?P<d>[0-3]?\d),?\s*{_Y}{_E}"),
@@ -179,9 +187,13 @@ _PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("year", rf"{_D}{_Y}\s*(?:财年|年度|会计年度|年(?!\s*期))末?"),
         ("year", rf"(?<![a-z])(?:FY|fiscal year|fiscal|year)\s*'?{_Y}{_E}"),
         ("year2", r"(?<![a-z])FY\s*'?(?P<y2>\d{2})(?!\d)"),
-        ("year", rf"(?<![\d.,$¥€£+-]){_Y}[AE]?(?![\d,年]|[./-]?\d|\.\d|\s*(?:万|亿|元|[%％]|million|billion|thousand|次|天|倍|个|家))"),
+        (
+            "year",
+            rf"(?<![\d.,$¥€£+-]){_Y}[AE]?(?![\d,年]|[./-]?\d|\.\d|\s*(?:万|亿|元|[%％]|"
+            rf"million|billion|thousand|次|天|倍|个|家))",
+        ),
     )
-)  # fmt: skip
+)
 _HAS_YEAR = re.compile(r"(?:19|20)\d{2}|FY", re.I)
 
 

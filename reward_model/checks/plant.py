@@ -58,8 +58,9 @@ def plant(
     claim's verdict changes. Without it any verified claim may be hit and nothing is checked
     but the record itself.
 
-    >>> prompt = "单位：万元\\n| 项目 | 2021年 | 2020年 |\\n|---|---|---|\\n| 营业收入 | 1,200 | 1,000 |"
-    >>> text, error = plant(prompt, "2021年营业收入同比增长20.0%。", "percent_point", random.Random(0))
+    >>> table = "| 项目 | 2021年 | 2020年 |\\n|---|---|---|\\n| 营业收入 | 1,200 | 1,000 |"
+    >>> report, rng = "2021年营业收入同比增长20.0%。", random.Random(0)
+    >>> text, error = plant("单位：万元\\n" + table, report, "percent_point", rng)
     >>> text, error.was, error.now
     ('2021年营业收入同比增长20.0个百分点。', '20.0%', '20.0个百分点')
     """

@@ -53,10 +53,13 @@ _BY_SEGMENT = frozenset(
 )
 """Lines that are also reported for a customer, product or region."""
 _GENERIC_LEAD = re.compile(
-    r"分析|洞察|结论|能力|风险|指标|概览|表现|情况|成效|质量|效率|结构|趋势|对比|摘要|亮点|问题|预警|提示|驱动"
-    r"|因素|健康|水平|变化|异常|核心|关键|管理|控制|评估|数据|依据|说明|业绩|盈利|偿债|营运|成长|现金流|利润"
+    r"分析|洞察|结论|能力|风险|指标|概览|表现|情况|成效|质量|效率|结构|趋势|对比|"
+    r"摘要|亮点|问题|预警|提示|驱动"
+    r"|因素|健康|水平|变化|异常|核心|关键|管理|控制|评估|数据|依据|说明|业绩|盈利|"
+    r"偿债|营运|成长|现金流|利润"
     r"|收入|费用|成本|资产|负债|周转|判断|总结|解读|特征|来源|投入|增长|预算|目标|行业|警示|归因"
-    r"|summary|overview|performance|profitab|liquidity|solvency|leverage|efficien|growth|cash|margin"
+    r"|summary|overview|performance|profitab|liquidity|solvency|leverage|efficien|"
+    r"growth|cash|margin"
     r"|cost|expense|income|revenue|highlights?|key|risk|insight|conclusion|trend|findings?|returns?"
     r"|results?|balance",
     re.I,
@@ -65,7 +68,7 @@ _LEAD = re.compile(r"^[\s\-*•·>\d.、)(✅]*(?P<lead>[^：:，,。；;|]{2,24
 
 
 def _lead(scene: Scene, line: str) -> tuple[str | None, str]:
-    """Whom a list line is about (客户甲：收入 447 万元): an entity, or an unknown name as a doubt."""
+    """Whom a list line is about (客户甲：...): an entity, or an unknown name as a doubt."""
     match = _LEAD.match(line)
     if not match:
         return None, ""
@@ -192,9 +195,15 @@ def _dated_like(claim: Claim, later: Claim) -> Claim:
 
 
 def _read(
-    scene: Scene, text: str, number: Number, before: int, follow: int,
-    labels: Found, dated: Dated, state: State,
-) -> Claim | None:  # fmt: skip
+    scene: Scene,
+    text: str,
+    number: Number,
+    before: int,
+    follow: int,
+    labels: Found,
+    dated: Dated,
+    state: State,
+) -> Claim | None:
     """One number with the words before it from `before` on, and after it up to `follow`."""
     subject = find_subject(scene, text, number, before, labels, dated, state)
     known = items().get(subject.item) if subject.item else None
@@ -246,9 +255,15 @@ def _read(
 
 
 def _claim(
-    scene: Scene, text: str, number: Number, subject: Subject,
-    kind: ClaimKind, direction: Direction, basis: Basis, doubt: str,
-) -> Claim:  # fmt: skip
+    scene: Scene,
+    text: str,
+    number: Number,
+    subject: Subject,
+    kind: ClaimKind,
+    direction: Direction,
+    basis: Basis,
+    doubt: str,
+) -> Claim:
     nothing = "" if subject.item or subject.entity else "no known label"
     return Claim(
         start=number.start,

@@ -15,7 +15,11 @@ from reward_model.checks.tables import Cell, Table, read_blocks
 from reward_model.checks.units import currency_in
 
 _CURRENT = re.compile(r"(?:当前期|报告期|本期)\s*[:：]\s*(\d{6}|(?:19|20)\d{2}年?(?:\d{1,2}月)?)")
-_RATIO_LABEL = re.compile(r"率|比例|占比|天数|次数|倍数|人数|\bratios?\b|\bmargin|percent|%|days|number of|\brates?\b|\byield|headcount|employees", re.I)  # fmt: skip
+_RATIO_LABEL = re.compile(
+    r"率|比例|占比|天数|次数|倍数|人数|\bratios?\b|\bmargin|percent|%|days|number "
+    r"of|\brates?\b|\byield|headcount|employees",
+    re.I,
+)
 _PER_SHARE = re.compile(r"每股|per share|\beps\b|per diluted|per basic", re.I)
 _SAMPLE = re.compile(r"示例|样例|模板|\bexample|\btemplate|\bsample", re.I)
 _TOTAL = re.compile(r"^(?:合计|总计|全年|total|full year)$", re.I)
@@ -59,7 +63,9 @@ def read_figures(prompt: str) -> tuple[list[Figure], str, Period | None]:
 def _fix_dates(headers: list[Header]) -> list[Period | None]:
     """Column periods; days that differ by the year alone (balance sheets) stand for years."""
     dated = [h.period for h in headers if h.dated and h.period]
-    same = len({p.end_month for p in dated}) == 1 and len(dated) == sum(h.period is not None for h in headers)  # fmt: skip
+    same = len({p.end_month for p in dated}) == 1 and len(dated) == sum(
+        h.period is not None for h in headers
+    )
     if dated and same and len(set(dated)) > 1:
         return [Period.of_year(h.period.year) if h.period else None for h in headers]
     return [h.period for h in headers]
@@ -108,11 +114,22 @@ def _figures(table: Table, current: Period | None) -> list[Figure]:
                 continue
             period = row_period or (periods[j] if j < len(periods) else None)
             if period is None and header is not None and year:
-                period = Period.of_year(year) if _TOTAL.match(header.label) else parse_period(header.text, year)  # fmt: skip
+                period = (
+                    Period.of_year(year)
+                    if _TOTAL.match(header.label)
+                    else parse_period(header.text, year)
+                )
             figure = _figure(
-                number, table, header, row_header, subject, period or around, background or scope_left,
-                f"{where} / {group + ': ' if group and group != label else ''}{label or ''} / {header.text if header else ''}",
-            )  # fmt: skip
+                number,
+                table,
+                header,
+                row_header,
+                subject,
+                period or around,
+                background or scope_left,
+                f"{where} / {group + ': ' if group and group != label else ''}{label or ''} / "
+                f"{header.text if header else ''}",
+            )
             if figure is not None:
                 figures.append(figure)
     return figures
@@ -127,7 +144,13 @@ def _role(header: Header, j: int, body: list[list[Cell]]) -> str:
         return "label" if numeric * 2 <= len(cells) or j == 0 else "data"
     if j == 0 and not header.period and not header.item:
         return "label" if numeric < len(cells) or not cells else "data"
-    if cells and not numeric and not header.period and any(parse_period(c) for c in cells) and "期" in header.text:  # fmt: skip
+    if (
+        cells
+        and not numeric
+        and not header.period
+        and any(parse_period(c) for c in cells)
+        and "期" in header.text
+    ):
         return "label"
     return "data"
 
@@ -141,7 +164,14 @@ def _row_label(row: list[Cell], roles: list[str]) -> tuple[str, Period | None, i
             period = parse_period(cell.text) or period
         elif roles[j] == "label":
             found = parse_period(cell.text)
-            if found and "期" not in label and any(ch in cell.text for ch in "年0123456789") and len(cell.text) < 16 and not read_header(cell.text).item and label == "":  # fmt: skip
+            if (
+                found
+                and "期" not in label
+                and any(ch in cell.text for ch in "年0123456789")
+                and len(cell.text) < 16
+                and not read_header(cell.text).item
+                and label == ""
+            ):
                 year = found.year
                 if len(find_periods(cell.text)) == 1 and "-" not in fold(cell.text):
                     period = period or found
@@ -151,9 +181,15 @@ def _row_label(row: list[Cell], roles: list[str]) -> tuple[str, Period | None, i
 
 
 def _figure(
-    number: Number, table: Table, header: Header | None, row: Header | None, subject: Header | None,
-    period: Period | None, background: Scope, where: str,
-) -> Figure | None:  # fmt: skip
+    number: Number,
+    table: Table,
+    header: Header | None,
+    row: Header | None,
+    subject: Header | None,
+    period: Period | None,
+    background: Scope,
+    where: str,
+) -> Figure | None:
     item: Item | None = None
     source = row
     if row and row.item:

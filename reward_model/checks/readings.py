@@ -302,12 +302,18 @@ def _share(facts: Facts, claim: Claim) -> Iterator[Reading]:
 
 
 _SIBLINGS = {
-    "cash": ("closing_cash",), "closing_cash": ("cash",), "cost_of_sales": ("total_operating_cost",),
-    "net_profit": ("parent_net_profit", "comprehensive_income"), "interest_expense": ("finance_cost",),
-    "parent_net_profit": ("net_profit",), "operating_profit": ("profit_before_tax",),
-    "profit_before_tax": ("operating_profit",), "equity": ("liabilities_and_equity",),
-    "total_assets": ("liabilities_and_equity",), "finance_cost": ("interest_expense",),
-}  # fmt: skip
+    "cash": ("closing_cash",),
+    "closing_cash": ("cash",),
+    "cost_of_sales": ("total_operating_cost",),
+    "net_profit": ("parent_net_profit", "comprehensive_income"),
+    "interest_expense": ("finance_cost",),
+    "parent_net_profit": ("net_profit",),
+    "operating_profit": ("profit_before_tax",),
+    "profit_before_tax": ("operating_profit",),
+    "equity": ("liabilities_and_equity",),
+    "total_assets": ("liabilities_and_equity",),
+    "finance_cost": ("interest_expense",),
+}
 """Lines that reports often mean by one another's names."""
 
 

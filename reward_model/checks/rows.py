@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from reward_model.checks.claims import Claim
 from reward_model.checks.facts import Facts, Figure
 from reward_model.checks.reading import Reading, bases_of, periods_of
 
-_UNITS: dict[str, Callable[[Claim], bool]] = {
-    "money": lambda c: c.kind in {"value", "change_abs"} and c.unit in {"money", "plain"},
-    "percent": lambda c: c.unit in {"percent", "pp"},
-}
+
+def _comparable(claim: Claim, figure: Figure) -> bool:
+    """Whether a claim and a figure are in the same kind of unit."""
+    if figure.unit == "money":
+        return claim.kind in {"value", "change_abs"} and claim.unit in {"money", "plain"}
+    if figure.unit == "percent":
+        return claim.unit in {"percent", "pp"}
+    return claim.unit in {figure.unit, "plain"}
 
 
 def row_readings(facts: Facts, claim: Claim) -> Iterator[Reading]:
@@ -26,8 +30,7 @@ def row_readings(facts: Facts, claim: Claim) -> Iterator[Reading]:
             and claim.period not in {f.period}
         ):
             continue
-        fits = _UNITS.get(f.unit, lambda c: c.unit == f.unit or c.unit == "plain")
-        if not fits(claim):
+        if not _comparable(claim, f):
             continue
         change = f.measure != "value"
         same_kind = change == claim.kind.startswith("change")

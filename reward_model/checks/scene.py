@@ -12,9 +12,13 @@ from reward_model.checks.periods import Period, find_periods
 _COMPANY = re.compile(
     r"([\u4e00-\u9fff]{2,12}?)(?:医药|药业|科技|集团|控股)?(?:股份|集团)?有限(?:责任)?公司"
 )
-_COMPANY_EN = re.compile(r"\b((?:[A-Z][\w&.-]*\s){1,4})(?:Inc|Corp|Corporation|Ltd|Limited|Co|PLC|plc|Group|Holdings)\b")  # fmt: skip
+_COMPANY_EN = re.compile(
+    r"\b((?:[A-Z][\w&.-]*\s){1,4})(?:Inc|Corp|Corporation|Ltd|Limited|Co|PLC|plc|"
+    r"Group|Holdings)\b"
+)
 _SHORT_NAME = re.compile(
-    r"([\u4e00-\u9fff]{2,6}(?:药业|科技|集团|股份|银行|证券|控股|电子|化工|汽车|能源|置业|地产|食品|医药|生物|材料|重工|机械|通信|软件))(?=(?:19|20)\d{2}年)"
+    r"([\u4e00-\u9fff]{2,6}(?:药业|科技|集团|股份|银行|证券|控股|电子|化工|汽车|"
+    r"能源|置业|地产|食品|医药|生物|材料|重工|机械|通信|软件))(?=(?:19|20)\d{2}年)"
 )
 _TITLE_NAME = re.compile(
     r"^[#\s]*([\u4e00-\u9fff]{2,12}?)(?=[:：\s]|(?:19|20)\d{2}|股份|有限|集团|公司)"
@@ -47,7 +51,9 @@ class Scene:
         self.period = next(iter(found)) if len(found) == 1 else None
         names = {m[0] for m in _COMPANY.finditer(head)} | {m[1] for m in _COMPANY.finditer(head)}
         names |= {m[0].split("有限")[0] for m in _COMPANY.finditer(head)}
-        names |= {m[1].strip() for m in _COMPANY_EN.finditer(head)} | {m[0] for m in _COMPANY_EN.finditer(head)}  # fmt: skip
+        names |= {m[1].strip() for m in _COMPANY_EN.finditer(head)} | {
+            m[0] for m in _COMPANY_EN.finditer(head)
+        }
         names |= {m[1] for m in _SHORT_NAME.finditer(self.clean[:3000])}
         names |= {m[1] for m in [_TITLE_NAME.match(title)] if m}
         self.names = tuple(sorted((n for n in names if len(n) >= 2), key=len, reverse=True))
@@ -60,7 +66,13 @@ class Scene:
         return text
 
 
-_COUNTED = re.compile(r"^\s*(?:个(?!百分点|基点)|家|名|项|年|月|日|级|分(?!别)|条|款|大|类|位|人|季|周|轮|期|小时|号|只|座|种|步|层|份|岁|股|平|吨|kg|pieces|people|employees|years?|months?|quarters?|weeks?|hours?|segments?|customers?|stores?|countries|regions?)", re.I)  # fmt: skip
+_COUNTED = re.compile(
+    r"^\s*(?:个(?!百分点|基点)|家|名|项|年|月|日|级|分(?!别)|条|款|大|类|位|人|季|"
+    r"周|轮|期|小时|号|只|座|种|步|层|份|岁|股|平|吨|kg|pieces|people|employees|"
+    r"years?|months?|quarters?|weeks?|hours?|segments?|customers?|stores?|countries|"
+    r"regions?)",
+    re.I,
+)
 _ORDINAL = re.compile(r"(?:top|第|前|近|no\.?|note|item|page|step|phase|level|[#qh§])\s*$", re.I)
 _BOUND = re.compile(r"(?:[≥≤<>±~〜]|>=|<=|\d\s*[-~至—]|\d\s*[%万亿]?元?\s*[-~至—])\s*$")
 _RANGE_AFTER = re.compile(r"^\s*[-~至—]\s*[-+]?\d")

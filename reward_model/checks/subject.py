@@ -92,7 +92,8 @@ _SHARE_OF = re.compile(
     re.I,
 )
 _NAME_WORDS = re.compile(
-    r"地区|区域|市场|场|客户|部门|事业部|团队|医药|药业|公司|有限公司|分公司|销售|负责|业务|分部|订单|贡献"
+    r"地区|区域|市场|场|客户|部门|事业部|团队|医药|药业|公司|有限公司|分公司|销售|"
+    r"负责|业务|分部|订单|贡献"
     r"|\b(?:segment|region|division|business|customers?|market|sales|revenue)\b",
     re.I,
 )
@@ -160,7 +161,7 @@ def _from_gap(found: Subject, text: str, before: int, gap: Found, state: State) 
     if key.startswith("@"):
         entity = key[1:]
     elif beside and found.per is None:
-        # 上药嘉定收入 447 万元: the customer's revenue, not the company's.
+        # 华禾嘉泰收入 447 万元: the customer's revenue, not the company's.
         entity, found.prefix = beside[-1][2][1:], ""
     elif state.line_entity is not None and found.per is None:
         entity = state.line_entity

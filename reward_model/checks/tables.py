@@ -179,7 +179,7 @@ def _spread_rows(rows: list[list[Cell]], lines: list[tuple[int, str]]) -> None:
     """Repeat cells that span several rows."""
     kept = [line for _, line in lines if line.strip(" |\t\r") and not _SEPARATOR.match(line)]
     for i, line in enumerate(kept[: len(rows)]):
-        parts = [p for p in line.split("|")][1:]
+        parts = line.split("|")[1:]
         for j, part in enumerate(parts):
             for k in range(part.count(ROW)):
                 if i + 1 + k < len(rows) and j < len(rows[i]):
@@ -269,7 +269,8 @@ def _csv_end(lines: list[tuple[int, str]], i: int) -> int:
 def read_tables(text: str, *, flat: bool = False, csv: bool = True) -> Iterator[Table]:
     """The tables of a text in order. `flat`: the text went through `flatten` already.
 
-    >>> table = next(read_tables("单位：万元\\n| 项目 | 2021年 |\\n|---|---|\\n| 营业收入 | 1,200 |"))
+    >>> text = "单位：万元\\n| 项目 | 2021年 |\\n|---|---|\\n| 营业收入 | 1,200 |"
+    >>> table = next(read_tables(text))
     >>> table.columns, table.rows[1][1].text, table.scale
     (['项目', '2021年'], '1,200', 10000.0)
     """

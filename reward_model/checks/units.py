@@ -8,19 +8,36 @@ from reward_model.checks.numbers import SCALES, fold
 
 _UNIT_WORD = (
     r"(?:人民币|RMB|CNY|US\$|USD|HK\$|HKD|EUR|GBP|JPY|[$¥￥€£])?\s*(?:in\s+)?"
-    r"(?P<scale>百万元|千万元|万亿元|十亿元|亿元|万元|千元|百万|亿|万|元|thousands?|millions?|billions?|mn|bn|m|k|yuan|dollars)?"
+    r"(?P<scale>百万元|千万元|万亿元|十亿元|亿元|万元|千元|百万|亿|万|元|thousands?|"
+    r"millions?|billions?|mn|bn|m|k|yuan|dollars)?"
 )
 _UNIT_LINE = re.compile(
-    rf"(?:金额单位|货币单位|单位|units?|amounts?|currency)\s*[:：]?\s*(?:is|are|in)?\s*[:：]?\s*{_UNIT_WORD}(?![A-Za-z])", re.I
-)  # fmt: skip
+    rf"(?:金额单位|货币单位|单位|units?|amounts?|currency)\s*[:：]?\s*(?:is|are|"
+    rf"in)?\s*[:：]?\s*{_UNIT_WORD}(?![A-Za-z])",
+    re.I,
+)
 _UNIT_BRACKET = re.compile(
-    r"\(\s*(?:all\s+)?(?:amounts?\s+|figures?\s+)?(?:expressed\s+)?(?:(?:stated\s+)?in\s+)?(?:人民币|RMB|CNY|US\$|USD|HKD|EUR|GBP|[$¥￥€£])?\s*(?:in\s+)?"
+    r"\(\s*(?:all\s+)?(?:amounts?\s+|"
+    r"figures?\s+)?(?:expressed\s+)?(?:(?:stated\s+)?in\s+)?(?:人民币|RMB|CNY|US\$|"
+    r"USD|HKD|EUR|GBP|[$¥￥€£])?\s*(?:in\s+)?"
     r"(?P<scale>百万元|千万元|亿元|万元|千元|元|亿|万|thousands?|millions?|billions?|mn|bn|m|k)"
-    r"(?:\s+of\s+[A-Za-z. ]+|\s+(?:RMB|CNY|USD|U\.?S\.? dollars|dollars|yuan))?\s*(?:[,;，；][^()]*|[^()\d]{0,40})?\)", re.I,
-)  # fmt: skip
-_UNIT_SUFFIX = re.compile(r"[$€£¥]\s?(?P<scale>m|mn|million|bn|billion|k|000)\b|[$€£¥]?\s?'?(?P<zeros>000)s?\b", re.I)  # fmt: skip
+    r"(?:\s+of\s+[A-Za-z. ]+|\s+(?:RMB|CNY|USD|U\.?S\.? dollars|dollars|"
+    r"yuan))?\s*(?:[,;，；][^()]*|[^()\d]{0,40})?\)",
+    re.I,
+)
+_UNIT_SUFFIX = re.compile(
+    r"[$€£¥]\s?(?P<scale>m|mn|million|bn|billion|k|000)\b|"
+    r"[$€£¥]?\s?'?(?P<zeros>000)s?\b",
+    re.I,
+)
 _IN_SCALE = re.compile(r"\bin\s+(?:[A-Z]{3}\s+)?(?P<scale>thousands|millions|billions)\b", re.I)
-_CURRENCIES = (("CNY", ("人民币", "CNY", "RMB", "¥", "￥")), ("USD", ("US$", "USD", "美元", "$")), ("EUR", ("EUR", "€", "欧元")), ("GBP", ("GBP", "£")), ("HKD", ("HKD", "HK$", "港元")))  # fmt: skip
+_CURRENCIES = (
+    ("CNY", ("人民币", "CNY", "RMB", "¥", "￥")),
+    ("USD", ("US$", "USD", "美元", "$")),
+    ("EUR", ("EUR", "€", "欧元")),
+    ("GBP", ("GBP", "£")),
+    ("HKD", ("HKD", "HK$", "港元")),
+)
 
 
 def currency_in(text: str) -> str:

@@ -10,6 +10,7 @@ from reward_model.checks.claims import Claim, extract_claims
 from reward_model.checks.columns import read_header
 from reward_model.checks.facts import Facts, read_facts
 from reward_model.checks.kinds import NOT_A_FACT
+from reward_model.checks.numbers import find_numbers
 from reward_model.checks.reading import Reading
 from reward_model.checks.readings import readings
 
@@ -58,7 +59,8 @@ def fits(claim: Claim, reading: Reading) -> bool:
 def verify(facts: Facts | str, report: str) -> list[Verdict]:
     """Every numeric claim of `report` against the tables of a prompt (or its facts).
 
-    >>> prompt = "单位：万元\\n| 项目 | 2021年 | 2020年 |\\n|---|---|---|\\n| 营业收入 | 1,200 | 1,000 |"
+    >>> table = "| 项目 | 2021年 | 2020年 |\\n|---|---|---|\\n| 营业收入 | 1,200 | 1,000 |"
+    >>> prompt = "单位：万元\\n" + table
     >>> for v in verify(prompt, "2021年营业收入为1,200万元，同比增长25.0%。"):
     ...     print(v.status, v.claim.text, v.reason)
     verified 1,200万元 matches the tables
@@ -88,8 +90,10 @@ def _is_name(label: str) -> bool:
 
 
 _TOO_COMMON = frozenset(
-    ["合计", "总计", "其他", "小计", "部门", "客户", "金额", "total", "other", "others", "net", "current", "noncurrent", "basic", "diluted", "assets", "liabilities", "amount", "增长率"]
-) | {"total assets", "less", "thereof"}  # fmt: skip
+    {"合计", "总计", "其他", "小计", "部门", "客户", "金额", "增长率", "total", "other", "others"}
+    | {"net", "current", "noncurrent", "basic", "diluted", "assets", "liabilities", "amount"}
+    | {"total assets", "less", "thereof"}
+)
 
 
 def judge(facts: Facts, claim: Claim) -> Verdict:
@@ -127,18 +131,31 @@ def judge(facts: Facts, claim: Claim) -> Verdict:
         )
     if best.value != best.value:
         return Verdict(claim, "wrong", None, f"{describe(claim)}: {best.name}")
-    return Verdict(claim, "wrong", best.value, f"{describe(claim)}: tables give {show(claim, best.value)}")  # fmt: skip
+    return Verdict(
+        claim, "wrong", best.value, f"{describe(claim)}: tables give {show(claim, best.value)}"
+    )
+
+
+_WHAT = {
+    "change_pct": "change",
+    "change_pp": "change in points",
+    "change_abs": "change in amount",
+    "ratio": "",
+    "value": "",
+}
+_AGAINST = {
+    "yoy": " on year",
+    "mom": " on the period before",
+    "opening": " since the opening",
+    "budget": "degree of attainment",
+}
 
 
 def describe(claim: Claim) -> str:
     """What a claim is about, for people."""
-    period = claim.period.label("zh" if any("\u4e00" <= c <= "\u9fff" for c in claim.label) else "en") if claim.period else ""  # fmt: skip
-    what = {
-        "change_pct": "change", "change_pp": "change in points", "change_abs": "change in amount",
-        "ratio": "", "value": "",
-    }[claim.kind]  # fmt: skip
-    against = {"yoy": " on year", "mom": " on the period before", "opening": " since the opening", "budget": "degree of attainment", "base": ""}.get(claim.basis, "")  # fmt: skip
-    tail = f"{what}{against}".strip()
+    chinese = any("\u4e00" <= c <= "\u9fff" for c in claim.label)
+    period = claim.period.label("zh" if chinese else "en") if claim.period else ""
+    tail = (_WHAT[claim.kind] + _AGAINST.get(claim.basis, "")).strip()
     head = f"{claim.label} {period}".strip()
     return f"{head}, {tail}" if tail else head
 
@@ -150,9 +167,8 @@ def show(claim: Claim, value: float) -> str:
     >>> show(c, 1.5e9)
     '15.0亿元'
     """
-    from reward_model.checks.numbers import find_numbers
-
     numbers = find_numbers(claim.text)
     word = numbers[0].word if numbers else ""
     scale = claim.step * 10.0**claim.decimals
-    return f"{value / scale:,.{claim.decimals}f}{' ' if word.isalpha() and word.isascii() else ''}{word}"  # fmt: skip
+    gap = " " if word.isalpha() and word.isascii() else ""
+    return f"{value / scale:,.{claim.decimals}f}{gap}{word}"
