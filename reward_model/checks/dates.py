@@ -75,19 +75,21 @@ def blank_periods(text: str, start: int, periods: Dated) -> str:
 
 def period_before(
     text: str, begin: int, end: int, periods: Dated, kind: ClaimKind
-) -> tuple[Period | None, Period | None]:
-    """The period the words before a number give it, and the one they compare with."""
+) -> tuple[Period | None, Period | None, bool]:
+    """The period the words before a number give it, the one they compare with, and whether the
+    first is only where something stood before (从 2020 年的 8.5 次)."""
     subject: Period | None = None
     base: Period | None = None
+    earlier = False
     for a, b, period in periods:
         if begin <= a and b <= end:
             lead = text[max(0, a - 12) : a]
-            level = kind in {"value", "ratio"} and _FROM_BEFORE.search(lead)
-            if not level and _BASE_BEFORE.search(lead):
+            came_from = bool(_FROM_BEFORE.search(lead))
+            if _BASE_BEFORE.search(lead) and not (came_from and kind in {"value", "ratio"}):
                 base = period
             else:
-                subject = period
-    return subject, base
+                subject, earlier = period, came_from
+    return subject, base, earlier
 
 
 def period_after(

@@ -216,7 +216,7 @@ def _read(
     if attain:
         kind, basis, direction, doubt = "ratio", "budget", None, ""
         subject.doubt = attain_doubt(subject.doubt)
-    own, base = period_before(text, max(before, state.consumed), number.start, dated, kind)
+    own, base, earlier = period_before(text, max(before, state.consumed), number.start, dated, kind)
     after, used, base_after = period_after(text, number.end, follow, dated)
     if own is None and after is not None:
         own, state.consumed = after, used
@@ -240,8 +240,8 @@ def _read(
             return _compared_level(scene, claim, level["what"], subject, state)
         if own is None and stood_before(text, before, number.start):
             # "rose from 10 to 12 million": where the first number stood before.
-            earlier = state.period.year_ago() if state.period else None
-            claim = replace(claim, period=earlier, source="")
+            year_ago = state.period.year_ago() if state.period else None
+            claim = replace(claim, period=year_ago, source="")
         shifted = past(region, claim.period or scene.period)
         if shifted is not None:
             own = None
@@ -250,7 +250,7 @@ def _read(
     share = subject.per is None and lx.SHARE.search(subject.tail)
     if (itself or share) and not attain:
         claim = replace(claim, doubt=claim.doubt or "a share of something unnamed")
-    _remember(state, subject, claim, own)
+    _remember(state, subject, claim, None if earlier else own)
     return claim
 
 
