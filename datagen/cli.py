@@ -38,7 +38,8 @@ def pairs(
     fields: Annotated[
         str,
         typer.Option(
-            help="Fields, with commas: manufacturing, services, finance, real_estate, technology, or their Chinese names."
+            help="Fields, with commas: manufacturing, services, finance, real_estate, technology, "
+            "or their Chinese names."
         ),
     ] = "制造业,服务业,金融业,房地产,科技业",
     n_pairs_per_field: Annotated[int, typer.Option(help="Pairs of each field.")] = 10,
@@ -50,7 +51,8 @@ def pairs(
     llm: Annotated[
         list[str] | None,
         typer.Option(
-            help="offline, openai:MODEL or dashscope:MODEL; several share the work. [default: offline]"
+            help="offline, openai:MODEL or dashscope:MODEL; several share the work. "
+            "[default: offline]"
         ),
     ] = None,
     base_url: Annotated[

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass, field
+import dataclasses
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -34,7 +35,7 @@ class Company:
     name: dict[str, str]
     """By language."""
     field: str
-    industry: dict[str, str] = field(default_factory=dict)
+    industry: dict[str, str] = dataclasses.field(default_factory=dict)
     statements: tuple[Figures, ...] = ()
     """Income statement, balance sheet, cash flow."""
     synthetic: bool = False

@@ -14,7 +14,7 @@ from datagen.planting import plant_share
 from datagen.requests import Prompts
 from reward_model.llm import LLM, Caller, Reply, Request, UnansweredError
 from reward_model.records import Pair
-from reward_model.rubric import Rubric, Words
+from reward_model.rubric import Degradation, Rewrite, Rubric, Words
 
 SEVERITY_SHARE = {1: 0.0, 2: 0.2, 3: 0.4}
 """Share of the checkable figures that code makes wrong at a severity; 0 is one figure."""
@@ -129,8 +129,8 @@ class Maker:
 
     def _names(self, slot: Slot) -> tuple[str, ...]:
         """Names of degradations and focuses, which no report may show."""
-        entries = (*self.rubric.degradations, *self.rubric.rewrites)
-        names = [e.name for e in entries if "_" in e.name]
+        entries: list[Degradation | Rewrite] = [*self.rubric.degradations, *self.rubric.rewrites]
+        names = [entry.name for entry in entries if "_" in entry.name]
         if slot.kind == "degraded":
             names += [t for t in _titles(self.rubric.degradation(slot.edit).title) if len(t) > 3]
         return tuple(names)

@@ -2,7 +2,7 @@
 
 CSV: a row is a company in a period; columns `company`, `field`, `period`, optional `industry` and
 `unit`, then one column a line, named by its key or any of its names in `items.toml`.
-Markdown: `# Company | field`, then tables. JSON Lines: `company`, `field`, and `tables` or `prompt`.
+Markdown: `# Company | field`, then tables. JSONL: `company`, `field`, and `tables` or `prompt`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from datagen.fields import field_name
 from reward_model.checks import find_item, items
 from reward_model.records import UserError, digest, explain_os_error, read_jsonl
 
-UNITS = {"元": 1.0, "yuan": 1.0, "千元": 1e3, "thousand": 1e3, "万元": 1e4, "百万元": 1e6, "million": 1e6,
-         "亿元": 1e8, "billion": 1e9}  # fmt: skip
+UNITS = {
+    "元": 1.0, "千元": 1e3, "万元": 1e4, "百万元": 1e6, "亿元": 1e8,
+    "yuan": 1.0, "thousand": 1e3, "million": 1e6, "billion": 1e9,
+}  # fmt: skip
 _KNOWN = {"company", "field", "period", "industry", "unit"}
 
 
@@ -120,8 +122,8 @@ def _csv(path: Path, default: str | None) -> list[Company]:
             )
         about[name] = (_field(row.get("field", ""), default, path, number), row.get("industry", ""))
         known = figures.setdefault(name, ({}, {}, {}))
-        for column, item in columns.items():
-            values = known[_statement_of(item)].setdefault(item, {})
+        for column, key in columns.items():
+            values = known[_statement_of(key)].setdefault(key, {})
             cell = row.get(column, "").replace(",", "")
             if cell in {"", "-", "—", "--"}:
                 continue
@@ -131,7 +133,7 @@ def _csv(path: Path, default: str | None) -> list[Company]:
                 raise UserError(
                     f"{cell!r} in column {column}", expected="a number", path=path, line=number
                 ) from None
-            per_share = items()[item].unit == "per_share"
+            per_share = items()[key].unit == "per_share"
             values[period.removesuffix("年")] = value * (1.0 if per_share else UNITS[unit])
     return [
         _company(name, field, industry, statements=figures[name])

@@ -1,4 +1,4 @@
-"""What `datagen pairs` prints before it starts: the design as tables, and an estimate of the cost."""
+"""What `datagen pairs` prints before it starts: the design as tables, an estimate of the cost."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from reward_model.rubric import Rubric, say
 
 REPLY_TOKENS = 2200
 """A report of some fifteen hundred Chinese characters or a thousand English words."""
+EDIT_TOKENS = 400
+"""Instructions of an edit."""
 
 
 def show_design(slots: Sequence[Slot], settings: Settings, rubric: Rubric) -> None:
@@ -66,10 +68,7 @@ def show_estimate(slots: Sequence[Slot], settings: Settings, prompts: Prompts, o
     asked = [
         sum(likely_tokens(m.content) for m in prompts.write(slot, 0).messages) for slot in sample
     ]
-    edits = [
-        likely_tokens(prompts.rewrite(slot, "", prompts.rubric.rewrites[0].name, "chosen", 0).messages[0].content)
-        for slot in sample
-    ] if prompts.rubric.rewrites else asked  # fmt: skip
+    edits = [likely_tokens(prompts.tables(slot)) + EDIT_TOKENS for slot in sample]
     write, edit = sum(asked) / len(asked), sum(edits) / len(edits) + REPLY_TOKENS
     terminal = console()
     for index, name in enumerate(settings.llm):

@@ -38,14 +38,26 @@ class Traits(NamedTuple):
 
 
 TRAITS = {
-    "制造业": Traits((8e4, 2e6), (-0.12, 0.25), (0.68, 0.84), (0.02, 0.07), (0.03, 0.06),
-                     (0.02, 0.06), (50, 110), (50, 120), (50, 100), (0.02, 0.06), (0.3, 0.8), (0.15, 0.5)),
-    "服务业": Traits((4e4, 8e5), (-0.25, 0.35), (0.5, 0.8), (0.04, 0.12), (0.06, 0.12),
-                     (0.0, 0.02), (20, 90), (2, 20), (20, 70), (0.05, 0.15), (0.3, 1.2), (0.1, 0.45)),
-    "房地产": Traits((1e5, 3e6), (-0.3, 0.3), (0.66, 0.84), (0.02, 0.05), (0.02, 0.05),
-                     (0.0, 0.002), (5, 25), (500, 1100), (90, 200), (0.4, 1.0), (0.05, 0.25), (0.3, 0.6)),
-    "科技业": Traits((3e4, 1e6), (-0.15, 0.45), (0.42, 0.72), (0.03, 0.1), (0.04, 0.08),
-                     (0.08, 0.18), (60, 130), (60, 150), (60, 110), (0.02, 0.1), (0.15, 0.6), (0.05, 0.3)),
+    "制造业": Traits(
+        revenue=(8e4, 2e6), growth=(-0.12, 0.25), cost=(0.68, 0.84), selling=(0.02, 0.07),
+        admin=(0.03, 0.06), rnd=(0.02, 0.06), receivable_days=(50, 110), inventory_days=(50, 120),
+        payable_days=(50, 100), advances=(0.02, 0.06), fixed=(0.3, 0.8), leverage=(0.15, 0.5),
+    ),
+    "服务业": Traits(
+        revenue=(4e4, 8e5), growth=(-0.25, 0.35), cost=(0.5, 0.8), selling=(0.04, 0.12),
+        admin=(0.06, 0.12), rnd=(0.0, 0.02), receivable_days=(20, 90), inventory_days=(2, 20),
+        payable_days=(20, 70), advances=(0.05, 0.15), fixed=(0.3, 1.2), leverage=(0.1, 0.45),
+    ),
+    "房地产": Traits(
+        revenue=(1e5, 3e6), growth=(-0.3, 0.3), cost=(0.66, 0.84), selling=(0.02, 0.05),
+        admin=(0.02, 0.05), rnd=(0.0, 0.002), receivable_days=(5, 25), inventory_days=(500, 1100),
+        payable_days=(90, 200), advances=(0.4, 1.0), fixed=(0.05, 0.25), leverage=(0.3, 0.6),
+    ),
+    "科技业": Traits(
+        revenue=(3e4, 1e6), growth=(-0.15, 0.45), cost=(0.42, 0.72), selling=(0.03, 0.1),
+        admin=(0.04, 0.08), rnd=(0.08, 0.18), receivable_days=(60, 130), inventory_days=(60, 150),
+        payable_days=(60, 110), advances=(0.02, 0.1), fixed=(0.15, 0.6), leverage=(0.05, 0.3),
+    ),
 }  # fmt: skip
 
 
@@ -116,7 +128,7 @@ def _ordinary(rng: random.Random, traits: Any) -> tuple[Figures, ...]:
     if equity < assets // 10:  # A thin company gets capital in cash before the story begins.
         cash += assets // 5 - equity
         equity = assets // 5
-    years = []
+    years: list[tuple[str, list[dict[str, int]]]] = []
     for year in range(last - 3, last + 1):
         revenue = max(1000, int(revenue * (1 + _between(rng, t.growth))))
         for name in ratio:
@@ -162,6 +174,8 @@ def _ordinary(rng: random.Random, traits: Any) -> tuple[Figures, ...]:
         need = int(revenue * 0.08) - (cash + operating_cash - capex - dividend)
         borrowed = max(need, -min(short, max(0, -need) // 3))
         opening, cash = cash, cash + operating_cash - capex - dividend + borrowed
+        was = {"receivables": receivables, "inventory": inventory, "payables": payables,
+               "advances": advances}  # fmt: skip
         receivables, inventory = new["receivables"], new["inventory"]
         payables, advances = new["payables"], new["advances"]
         fixed += capex - depreciation
@@ -181,20 +195,16 @@ def _ordinary(rng: random.Random, traits: Any) -> tuple[Figures, ...]:
             "equity": equity,
         }  # fmt: skip
         flows = {
-            "cash_from_sales": revenue - (balance["receivables"] - _was(years, "receivables", receivables))
-            + (advances - _was(years, "contract_liabilities", advances)),
-            "cash_for_purchases": max(0, cost - depreciation + (inventory - _was(years, "inventory", inventory))
-            - (payables - _was(years, "payables", payables))),
+            "cash_from_sales": revenue + was["receivables"] - receivables + advances - was["advances"],
+            "cash_for_purchases": max(
+                0, cost - depreciation + inventory - was["inventory"] + was["payables"] - payables
+            ),
             "operating_cash_flow": operating_cash, "capex": capex, "investing_cash_flow": -capex,
             "financing_cash_flow": borrowed - dividend,
             "net_change_in_cash": cash - opening, "opening_cash": opening, "closing_cash": cash,
         }  # fmt: skip
         years.append((str(year), [income, balance, flows]))
     return _collect(years[1:])
-
-
-def _was(years: list[tuple[str, list[dict[str, int]]]], item: str, default: int) -> int:
-    return years[-1][1][1][item] if years else default
 
 
 def _finance(rng: random.Random, _: Any) -> tuple[Figures, ...]:

@@ -4,34 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from reward_model.checks import items
 from reward_model.llm.offline.analysis import Analysis
-from reward_model.llm.offline.layout import Line, render
+from reward_model.llm.offline.dress import Dresser, draw_layout
+from reward_model.llm.offline.layout import render
 from reward_model.llm.offline.phrases import Phrases, read_toml
 
 _FINANCE = "finance"
-
-
-class _Layout(NamedTuple):
-    heading: str
-    """`hash`, `number`, `bold`, `lead`."""
-    body: str
-    """`prose`, `bullets`, `mixed`."""
-    bold: float
-    table: bool
-    title: bool
-
-
-def _draw_layout(rng: random.Random) -> _Layout:
-    return _Layout(
-        rng.choice(["hash", "hash", "number", "bold", "lead"]),
-        rng.choice(["prose", "prose", "bullets", "mixed"]),
-        rng.choice([0.0, 0.0, 0.3]),
-        rng.random() < 0.3,
-        rng.random() < 0.75,
-    )
 
 
 def write(analysis: Analysis, parts: dict[str, str], rng: random.Random) -> str:
@@ -56,7 +37,7 @@ class _Report:
         self.defined: set[str] = set()
         self.used: set[str] = set()
         self.tone: dict[str, bool] = {}
-        self.layout = _draw_layout(rng)
+        self.layout = draw_layout(rng)
 
     def chance(self, role: str) -> bool:
         return self.rng.random() < self.odds[role]
@@ -86,9 +67,8 @@ class _Report:
             sections.append(("risks", [risks]))
         if closing:
             sections.append(("conclusion", [closing]))
-        return render(self.lay_out(sections), self.said.language)
-
-    # ---- what to say
+        dresser = Dresser(self.a, self.layout, self.company, self.rng, self.fits)
+        return render(dresser.lay_out(sections), self.said.language)
 
     def pick_areas(self) -> dict[str, list[str]]:
         """Areas with something to say, and two or three metrics of each."""
@@ -98,7 +78,9 @@ class _Report:
             known = [
                 m
                 for m in metrics
-                if m not in taken and self.a.known(m) and self.fits(m)
+                if m not in taken
+                and self.a.known(m)
+                and self.fits(m)
                 # Only where there is no split of the balance sheet does cash stand for solvency.
                 and (area, m) != ("solvency", "closing_cash" if not self.is_finance else "")
             ]
@@ -248,7 +230,13 @@ class _Report:
             metric = self.rng.choice(found)
             change = self.a.change(metric)
             assert change is not None
-            yield self.say("counter.metric", y=self.a.label(self.a.now), item=self.a.name(metric), dir=change[0], g=change[1])
+            yield self.say(
+                "counter.metric",
+                y=self.a.label(self.a.now),
+                item=self.a.name(metric),
+                dir=change[0],
+                g=change[1],
+            )
 
     def sensitivity(self, item: str, base: str, effect: str) -> Iterator[str]:
         amount = self.a.value(base)
@@ -300,7 +288,10 @@ class _Report:
                 growth = a.growth(item)
                 if growth is not None and abs(growth) > 0.6:
                     what = words["unusual_growth"].format(
-                        y=a.label(a.now), item=a.name(item), dir=a.direction(item), g=a.percent(abs(growth))
+                        y=a.label(a.now),
+                        item=a.name(item),
+                        dir=a.direction(item),
+                        g=a.percent(abs(growth)),
                     )
                     yield self.say("disclosure.unusual", what=what)
                     break
@@ -358,97 +349,3 @@ class _Report:
 
     def say(self, slot: str, **values: Any) -> str:
         return self.said.say(slot, self.rng, **values)
-
-    # ---- how to lay it out
-
-    def lay_out(self, sections: list[tuple[str, list[list[str]]]]) -> list[Line]:
-        lines: list[Line] = []
-        layout, rng = self.layout, self.rng
-        said = {
-            "company": self.company,
-            "p1": self.a.label(self.a.periods[0]),
-            "p3": self.a.label(self.a.now),
-        }
-        if layout.title:
-            title = rng.choice(self.said.heading["title"]).format_map(said)
-            lines += [
-                Line("heading", raw=f"# {title}" if layout.heading != "number" else title),
-                Line("blank"),
-            ]
-        for number, (key, groups) in enumerate(sections):
-            words = rng.choice(self.said.heading[key])
-            lead = ""
-            if layout.heading == "lead":
-                colon = "：" if self.said.language == "zh" else ": "
-                lead = f"**{words}**{colon}"
-            elif layout.heading == "bold":
-                lines.append(Line("heading", raw=f"**{words}**"))
-            elif layout.heading == "number":
-                lines.append(Line("heading", raw=f"{self.said.heading['number'][number]}{words}"))
-            else:
-                lines.append(Line("heading", raw=f"## {words}"))
-            lines += self.body(groups, lead)
-            lines.append(Line("blank"))
-            if number == 0 and layout.table:
-                lines += [*self.table(), Line("blank")]
-        return lines
-
-    def body(self, groups: list[list[str]], lead: str) -> Iterator[Line]:
-        bullets = self.layout.body == "bullets" or (
-            self.layout.body == "mixed" and self.rng.random() < 0.5
-        )
-        for i, group in enumerate(groups):
-            said = [self.dress(s, first=n == 0) for n, s in enumerate(group)]
-            mark = lead if i == 0 else ""
-            if bullets and len(said) > 1:
-                cut = self.rng.randint(1, 2)
-                chunks = [said[k : k + cut] for k in range(0, len(said), cut)]
-                if mark:
-                    yield Line("text", mark, "", tuple(chunks.pop(0)))
-                for chunk in chunks:
-                    yield Line("text", "- ", "", tuple(chunk))
-            else:
-                yield Line("text", mark, "", tuple(said))
-                yield Line("blank")
-
-    def dress(self, sentence: str, *, first: bool) -> str:
-        """A connecting word in front, now and then; a bold figure where the layout has them."""
-        found = self.said.recognise(sentence)
-        role = found.role if found else ""
-        if not first and role in {"figure", "trend"} and self.rng.random() < 0.2:
-            sentence = self.said.join(self.rng.choice(self.said.words["connectors"]), sentence)
-        if role in {"figure", "cause1"} and self.rng.random() < self.layout.bold:
-            sentence = embolden(sentence)
-        return sentence
-
-    def table(self) -> Iterator[Line]:
-        """A few key figures as a table."""
-        wanted = [
-            "revenue",
-            "net_profit",
-            "gross_margin",
-            "net_margin",
-            "debt_ratio",
-            "operating_cash_flow",
-        ]
-        known = [i for i in wanted if self.a.known(i) and self.fits(i)]
-        periods = list(reversed(self.a.periods))
-        head = self.rng.choice(self.said.heading["table"])
-        yield Line(
-            "table", raw=f"| {head} | " + " | ".join(self.a.label(p) for p in periods) + " |"
-        )
-        yield Line("table", raw="|---" * (len(periods) + 1) + "|")
-        for item in known:
-            values = [self.a.value(item, p) for p in periods]
-            cells = ["-" if v is None else self.a.show(item, v) for v in values]
-            yield Line(
-                "table",
-                raw=f"| {items()[item].name(self.said.language)} | " + " | ".join(cells) + " |",
-            )
-
-
-def embolden(sentence: str) -> str:
-    """The first figure of a sentence in bold."""
-    import re
-
-    return re.sub(r"(?<![\d.,])(-?\d[\d,]*\.\d+(?:%|亿元|万元)?)", r"**\1**", sentence, count=1)

@@ -92,7 +92,7 @@ class Phrases:
         return None
 
     def _inside(self, values: dict[str, str]) -> dict[str, str]:
-        """Values as they read inside a sentence: a capital that began one goes, an acronym stays."""
+        """Values as inside a sentence: a capital that began one goes, an acronym stays."""
         if self.language == "zh":
             return values
         return {
@@ -136,7 +136,8 @@ _PERIOD = {
 }
 _FIGURE = (
     r"(?:[A-Z]{3} )?-?\d[\d,]*(?:\.\d+)?"
-    r"(?:%|亿元|万元|元/股|个百分点|倍|天| (?:million|billion|percentage points?|times|days|yuan a share))?"
+    r"(?:%|亿元|万元|元/股|个百分点|倍|天"
+    r"| (?:million|billion|percentage points?|times|days|yuan a share))?"
 )
 _FIGURES = {"v", "v0", "v1", "v2", "v3", "va", "vb", "g", "d", "ag", "bg", "pp"}
 _PERIODS = {"y", "p", "y1", "p1", "p2", "p3"}

@@ -20,7 +20,9 @@ def answer(task: str, parts: dict[str, str], request: Request) -> str:
     Raises:
         RefusedError: the prompt lacks what the task needs.
     """
-    from reward_model.llm.offline import compose, edits
+    from reward_model.llm.offline import compose
+    from reward_model.llm.offline.degrade import Degrader
+    from reward_model.llm.offline.rewrite import Rewriter
 
     try:
         language = parts["language"]
@@ -33,9 +35,9 @@ def answer(task: str, parts: dict[str, str], request: Request) -> str:
             return compose.write(analysis, parts, rng)
         report = parts["report"]
         analysis = Analysis(read_facts(parts["statements"]), said, style_of(report))
-        editor = edits.Editor(said, analysis, rng)
         if task == "rewrite":
-            return editor.rewrite(report, parts["kind"])
+            return Rewriter(said, analysis, rng).rewrite(report, parts["kind"])
+        editor = Degrader(said, analysis, rng)
         return editor.degrade(report, parts["kind"], int(parts["severity"]))
     except KeyError as missing:
         raise RefusedError(f"the embedded writer misses {missing} in this prompt") from None

@@ -1,40 +1,42 @@
-"""Editing a report that is given as text: five degradations and four neutral rewrites.
+"""Five ways to make a report worse, at four severities each: edits of the text that is given.
 
-Sentences are recognised, not made anew: what an edit is not after stays, in the same or other words.
-Every edit also says some untouched sentences in another way, so that having been edited is no tell.
+`Degrader(...).degrade(text, kind, severity)`; kinds are those of rubrics/financial_report.toml.
 """
 
 from __future__ import annotations
 
-import random
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from reward_model.checks import find_item
 from reward_model.llm.base import RefusedError
-from reward_model.llm.offline.analysis import Analysis
 from reward_model.llm.offline.blur import blur_number, perturb, vague_slot
+from reward_model.llm.offline.editor import Editor
 from reward_model.llm.offline.layout import Line, parse, render
-from reward_model.llm.offline.phrases import Found, Phrases
+from reward_model.llm.offline.phrases import Found
 
-SHARE = {1: 0.2, 2: 0.4, 3: 0.75, 4: 1.0}
+BLURRED = {1: 0.2, 2: 0.4, 3: 0.75, 4: 1.0}
 """Share of figures that a severity of `vague_precision` blurs."""
 WRONG = {2: 0.2, 3: 0.4, 4: 0.85}
-"""Share of figures that a severity of `simplified_calculation` makes wrong."""
+"""Share of figures that a severity of `simplified_calculation` makes wrong; 1 is one figure."""
 FIGURE = re.compile(r"(?<![\d.,A-Za-z])\d[\d,]*(?:\.\d+)?(?![\d年]|\.\d|-)")
-SPREAD = 0.02
-"""Standard deviation of the length that an edit aims at, relative to the length it was given."""
-REWORD = 0.45
-"""Share of untouched sentences said in another way."""
+_AGAIN = {"figure", "trend", "cause1", "definition", "formula", "insight"}
+_SHALLOW = {
+    1: {"cause3", "forward"},
+    2: {"cause3", "forward", "counter", "sensitivity"},
+    3: {"cause1", "cause2", "cause3", "forward", "counter", "sensitivity"},
+    4: {"cause1", "cause2", "cause3", "forward", "counter", "sensitivity", "opinion"},
+}
+_GENERIC = {
+    1: {"benchmark"},
+    2: {"benchmark", "definition"},
+    3: {"benchmark", "definition", "insight", "opinion", "risk"},
+    4: {"benchmark", "definition", "insight", "opinion", "risk"},
+}
 
 
-class Editor:
-    """Edits the reports of one company."""
-
-    def __init__(self, phrases: Phrases, analysis: Analysis, rng: random.Random) -> None:
-        self.said, self.analysis, self.rng = phrases, analysis, rng
-        self.language = phrases.language
-        self.fillers: set[str] = set()
+class Degrader(Editor):
+    """Makes reports worse in known dimensions."""
 
     def degrade(self, text: str, kind: str, severity: int) -> str:
         """The text with one degradation."""
@@ -50,115 +52,6 @@ class Editor:
         lines = parse(text, self.language, self.said.areas)
         lines = edits[kind](lines, min(max(severity, 1), 4))
         return render(self.fit(lines, len(text)), self.language)
-
-    def rewrite(self, text: str, kind: str) -> str:
-        """The text with one neutral rewrite."""
-        edits = {
-            "paraphrase": self.paraphrase,
-            "reformat": self.reformat,
-            "lengthen": self.lengthen,
-            "shorten": self.shorten,
-        }
-        if kind not in edits:
-            raise RefusedError(f"the embedded writer knows no rewrite {kind!r}")
-        lines = edits[kind](parse(text, self.language, self.said.areas))
-        if kind == "paraphrase":
-            lines = self.fit(lines, len(text))
-        return render(lines, self.language)
-
-    # ---- parts that several edits share
-
-    def each(
-        self, lines: list[Line], change: Callable[[str, Found | None, Line], list[str] | None]
-    ) -> list[Line]:
-        """Give each sentence to `change`; None leaves it, now and then in other words."""
-        out = []
-        for line in lines:
-            if line.kind != "text":
-                out.append(line)
-                continue
-            said: list[str] = []
-            for sentence in line.sentences:
-                found = self.said.recognise(sentence)
-                new = change(sentence, found, line)
-                said += [self.reword(sentence, found)] if new is None else new
-            out.append(line.with_sentences(said))
-        return out
-
-    def reword(self, sentence: str, found: Found | None, share: float = REWORD) -> str:
-        """A recognised sentence in other words, sometimes."""
-        if found is None or self.rng.random() >= share:
-            return sentence
-        return self.rebold(sentence, self.said.again(found, self.rng))
-
-    def rebold(self, old: str, new: str) -> str:
-        """Keep a bold figure bold."""
-        if "**" not in old:
-            return new
-        from reward_model.llm.offline.compose import embolden
-
-        return embolden(new)
-
-    def flat(self, sentence: str, found: Found | None, line: Line) -> str:
-        """A sentence that takes the place of an explanation and explains nothing."""
-        item = (found.values.get("item") if found else "") or self.item_of(line)
-        area = line.area or self.rng.choice(_AREAS)
-        return self.fitting(sentence, [*self.empty(item, 4), *self.restated(area, 4)])
-
-    def empty(self, item: str, number: int) -> list[str]:
-        """Sentences that say nothing, about an item if there is one."""
-        slots = ["flat.cause", "flat.cause", "flat.view"] if item else ["flat.view"]
-        return [self.said.say(self.rng.choice(slots), self.rng, item=item) for _ in range(number)]
-
-    def restated(self, area: str, number: int) -> list[str | None]:
-        """Sentences that repeat lines of the statements."""
-        return [self.analysis.restate(area, self.rng) for _ in range(number)]
-
-    def fit(self, lines: list[Line], size: int) -> list[Line]:
-        """Reword sentences, with or without a connecting word, until the text is about as long.
-
-        Every edit aims at the length it was given, give or take the same small chance amount.
-        """
-        gap = round(size * self.rng.gauss(1, SPREAD)) - len(render(lines, self.language))
-        spots = [(n, k) for n, line in enumerate(lines) for k in range(len(line.sentences))]
-        self.rng.shuffle(spots)
-        for n, k in spots:
-            if abs(gap) < 3:
-                break
-            old = lines[n].sentences[k]
-            found = self.said.recognise(old)
-            if found is None or found.role in _STANDING:
-                continue
-            leads = ["", found.lead, *self.rng.sample(self.said.words["connectors"], 2 * (gap > 0))]
-            ways = [
-                self.rebold(old, self.said.again(found._replace(lead=lead), self.rng))
-                for lead in leads
-                for _ in range(2)
-            ]
-            new = min([old, *ways], key=lambda way: abs(gap - len(way) + len(old)))
-            gap -= len(new) - len(old)
-            said = list(lines[n].sentences)
-            said[k] = new
-            lines[n] = lines[n].with_sentences(said)
-        return lines
-
-    def fitting(self, old: str, choices: Iterable[str | None]) -> str:
-        """The choice most like a sentence in length and figures, not used before where possible."""
-        known = [c for c in choices if c]
-        fresh = [c for c in known if c not in self.fillers] or known
-        best = min(fresh, key=lambda c: abs(len(c) - len(old)) + 3 * abs(_figures(c) - _figures(old)))
-        self.fillers.add(best)
-        return best
-
-    def item_of(self, line: Line) -> str:
-        """The item a line is about."""
-        for sentence in line.sentences:
-            found = self.said.recognise(sentence)
-            if found is not None and found.values.get("item"):
-                return found.values["item"]
-        return ""
-
-    # ---- degradations
 
     def shallow(self, lines: list[Line], severity: int) -> list[Line]:
         """Fewer and fewer causes; what happened is stated instead."""
@@ -292,7 +185,7 @@ class Editor:
 
     def blur(self, lines: list[Line], severity: int) -> list[Line]:
         """Figures give way to vague words."""
-        share = SHARE[severity]
+        share = BLURRED[severity]
         spots = sum(
             1
             for line in lines
@@ -405,77 +298,6 @@ class Editor:
         if line.kind == "heading":
             return Line("heading", raw=target, area=area)
         return Line("text", target, "", line.sentences, area)
-
-    # ---- neutral rewrites
-
-    def paraphrase(self, lines: list[Line]) -> list[Line]:
-        """Other words, nothing else."""
-        share = self.rng.choice([REWORD, REWORD, 0.9])
-        return self.each(lines, lambda s, f, _: [self.reword(s, f, share)])
-
-    def reformat(self, lines: list[Line]) -> list[Line]:
-        """Bullets to paragraphs or the other way, other heading marks; the words stay."""
-        bullets = any(line.mark.startswith("- ") for line in lines)
-        out: list[Line] = []
-        for line in lines:
-            if line.kind == "heading" and line.raw.startswith("## "):
-                line = Line("heading", raw=f"**{line.raw[3:].strip()}**", area=line.area)
-            elif line.kind == "heading" and line.raw.startswith("**"):
-                line = Line("heading", raw=f"## {line.raw.strip().strip('*')}", area=line.area)
-            elif line.kind == "text" and line.mark == "- ":
-                line = Line("text", "", "", line.sentences, line.area)
-                if out and out[-1].kind == "text" and not out[-1].mark:
-                    line = line.with_sentences([*out.pop().sentences, *line.sentences])
-            elif line.kind == "text" and not bullets and not line.mark and len(line.sentences) > 2:
-                out += [Line("text", "- ", "", (s,), line.area) for s in line.sentences]
-                continue
-            out.append(line)
-        return out
-
-    def lengthen(self, lines: list[Line]) -> list[Line]:
-        """More words, nothing more said."""
-        out = []
-        for line in self.each(lines, lambda *_: None):
-            if line.kind == "text" and line.sentences and self.rng.random() < 0.7:
-                extra = self.said.say("courtesy.text", self.rng)
-                out.append(line.with_sentences([*line.sentences, extra]))
-            else:
-                out.append(line)
-        return out
-
-    def shorten(self, lines: list[Line]) -> list[Line]:
-        """Fewer words: connecting words, courtesies and repeated courses go."""
-
-        def change(sentence: str, found: Found | None, _: Line) -> list[str] | None:
-            if found is None:
-                return None
-            if found.role in {"courtesy", "flat"} or found.slot == "summary.open":
-                return []
-            ways = [self.said.again(found, self.rng) for _ in range(4)]
-            return [self.rebold(sentence, min([sentence, *ways], key=len))]
-
-        return self.each(lines, change)
-
-
-_AREAS = ("profitability", "growth", "cash_flow")
-_STANDING = {"summary", "risk", "definition", "courtesy", "disclosure", "crosscheck"}
-_AGAIN = {"figure", "trend", "cause1", "definition", "formula", "insight"}
-_SHALLOW = {
-    1: {"cause3", "forward"},
-    2: {"cause3", "forward", "counter", "sensitivity"},
-    3: {"cause1", "cause2", "cause3", "forward", "counter", "sensitivity"},
-    4: {"cause1", "cause2", "cause3", "forward", "counter", "sensitivity", "opinion"},
-}
-_GENERIC = {
-    1: {"benchmark"},
-    2: {"benchmark", "definition"},
-    3: {"benchmark", "definition", "insight", "opinion", "risk"},
-    4: {"benchmark", "definition", "insight", "opinion", "risk"},
-}
-
-
-def _figures(sentence: str) -> int:
-    return sum(ch.isdigit() for ch in sentence)
 
 
 def _is_year(digits: str) -> bool:
