@@ -9,7 +9,10 @@ from typing import Literal
 NumberUnit = Literal["money", "percent", "pp", "times", "days", "plain"]
 
 # Same-length replacements, so that offsets in the folded text are offsets in the original.
-_FOLD = str.maketrans("０１２３４５６７８９．％（）＋－−–﹣＝／：", "0123456789.%()+----=/:")
+_FOLDED = dict(
+    zip("０１２３４５６７８９．％（）＋－−–﹣＝／：", "0123456789.%()+----=/:", strict=True)
+)
+_FOLD = re.compile("[" + re.escape("".join(_FOLDED)) + "]")
 
 SCALES: dict[str, float] = {
     "元": 1.0,
@@ -141,7 +144,7 @@ def fold(text: str) -> str:
     >>> fold("（－１２．５％）")
     '(-12.5%)'
     """
-    return text.translate(_FOLD)
+    return _FOLD.sub(lambda m: _FOLDED[m[0]], text)
 
 
 def unit_of(word: str) -> tuple[NumberUnit, float] | None:

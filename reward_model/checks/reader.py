@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import NamedTuple
 
 from reward_model.checks.columns import Header, Measure, Scope, read_header, scope_of
 from reward_model.checks.facts import Figure
@@ -94,6 +95,7 @@ def _figures(table: Table, current: Period | None) -> list[Figure]:
     subject = heading if heading and (heading.item or "period" in roles) else None
     where = table.headings[-1] if table.headings else table.caption.split("\n")[-1][:60]
     figures: list[Figure] = []
+    meanings: dict[tuple[int, str, Scope, str, bool], _Meaning | None] = {}
     group = ""
     for row in body:
         label, row_period, year = _row_label(row, roles)
@@ -119,19 +121,31 @@ def _figures(table: Table, current: Period | None) -> list[Figure]:
                     if _TOTAL.match(header.label)
                     else parse_period(header.text, year)
                 )
-            figure = _figure(
-                number,
-                table,
-                header,
-                row_header,
-                subject,
-                period or around,
-                background or scope_left,
-                f"{where} / {group + ': ' if group and group != label else ''}{label or ''} / "
-                f"{header.text if header else ''}",
+            key = (j, label, scope_left, number.unit, not number.word)
+            if key not in meanings:
+                meanings[key] = _meaning(
+                    number, table, header, row_header, subject, background or scope_left
+                )
+            meaning = meanings[key]
+            if meaning is None:
+                continue
+            scale = meaning.scale
+            if meaning.ratio and (meaning.explicit or abs(number.value) > 1.0):
+                scale = 0.01
+            inside = f"{group}: " if group and group != label else ""
+            figures.append(
+                Figure(
+                    meaning.item,
+                    meaning.label,
+                    period or around,
+                    number.value * scale,
+                    meaning.unit,
+                    meaning.measure,
+                    meaning.scope,
+                    number.step * scale,
+                    f"{where} / {inside}{label} / {header.text if header else ''}",
+                )
             )
-            if figure is not None:
-                figures.append(figure)
     return figures
 
 
@@ -180,16 +194,27 @@ def _row_label(row: list[Cell], roles: list[str]) -> tuple[str, Period | None, i
     return label, period, year
 
 
-def _figure(
+class _Meaning(NamedTuple):
+    """What every number of one column means in rows of one label."""
+
+    item: str | None
+    label: str
+    unit: str
+    scale: float
+    measure: Measure
+    scope: Scope
+    ratio: bool
+    explicit: bool
+
+
+def _meaning(
     number: Number,
     table: Table,
     header: Header | None,
     row: Header | None,
     subject: Header | None,
-    period: Period | None,
     background: Scope,
-    where: str,
-) -> Figure | None:
+) -> _Meaning | None:
     item: Item | None = None
     source = row
     if row and row.item:
@@ -201,30 +226,22 @@ def _figure(
     label = source.label if source else (header.label if header and not header.measured else "")
     if not label:
         return None
-    if item is None and header and header.item is None and subject is None and row is None:
-        label = header.label
     about = [h for h in (header, row, subject if source is subject else None) if h]
     measure: Measure = next((h.measure for h in about if h.measured), "value")
-    scope: Scope = next(
-        (h.scope for h in about if h.scope and (h is not row or h.item or "(" in h.text)), ""
-    )
-    scope = scope or background
+    scopes = (h.scope for h in about if h.scope and (h is not row or h.item or "(" in h.text))
     unit, scale = _unit(number, item, label, table, about, measure)
-    value = number.value * scale
-    if unit == "percent" and number.unit == "plain" and scale == 1.0:
-        explicit = any(h.percent for h in about)
-        if explicit or (item is not None and abs(number.value) > 1.0):
-            value, scale = value / 100, 0.01
-    return Figure(
-        item.key if item else None,
-        label,
-        period,
-        value,
-        unit,
-        measure,
-        scope,
-        number.step * scale,
-        where,
+    # 69.1 in a column of margins is 69.1%; 0.69 without a % sign is left as it is.
+    plain = unit == "percent" and number.unit == "plain" and scale == 1.0
+    explicit = plain and any(h.percent for h in about)
+    return _Meaning(
+        item=item.key if item else None,
+        label=label,
+        unit=unit,
+        scale=scale,
+        measure=measure,
+        scope=next(scopes, "") or background,
+        ratio=explicit or (plain and item is not None),
+        explicit=explicit,
     )
 
 

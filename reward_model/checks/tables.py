@@ -54,6 +54,9 @@ _HEADING = re.compile(r"^ {0,6}(#{1,6})\s*(.+?)\s*#*\s*$")
 _SEPARATOR = re.compile(r"^\s*\|?[\s:|-]*-[\s:|-]*$")
 
 
+_EDGES = " \t*`\r" + COL + ROW
+
+
 def _cells(line: str, offset: int) -> list[Cell]:
     """Split a row at its pipes; the one before the first cell and after the last are edges."""
     parts = line.split("|")
@@ -61,12 +64,13 @@ def _cells(line: str, offset: int) -> list[Cell]:
     place = offset
     first = 1 if not parts[0].strip() else 0
     last = len(parts) - 1 if len(parts) > 1 and not parts[-1].strip() else len(parts)
+    spanned = COL in line
     for i, part in enumerate(parts):
         if first <= i < last:
-            text = part.strip(" \t*`\r" + COL + ROW)
-            lead = part.find(text) if text else 0
-            cells.append(Cell(text, place + lead, place + lead + len(text)))
-            if COL in part:
+            text = part.strip(_EDGES)
+            start = place + (part.find(text) if text else 0)
+            cells.append(Cell(text, start, start + len(text)))
+            if spanned and COL in part:
                 cells.extend(Cell("", place, place) for _ in range(part.count(COL)))
         place += len(part) + 1
     return cells
