@@ -14,10 +14,29 @@ from reward_model.rubric import load_rubric
 
 RUBRIC = load_rubric("financial_report")
 DIMENSIONS = RUBRIC.names
-_ITEMS = (
-    "营业收入 净利润 毛利率 存货 应收账款 经营现金流 研发费用 资产负债率 周转天数 净利率".split()
-)
-_CAUSES = "渠道扩张 原料降价 产能爬坡 结算放缓 费用压缩 客户流失 汇率变化 政策补贴 订单前移".split()
+_ITEMS = [
+    "营业收入",
+    "净利润",
+    "毛利率",
+    "存货",
+    "应收账款",
+    "经营现金流",
+    "研发费用",
+    "资产负债率",
+    "周转天数",
+    "净利率",
+]
+_CAUSES = [
+    "渠道扩张",
+    "原料降价",
+    "产能爬坡",
+    "结算放缓",
+    "费用压缩",
+    "客户流失",
+    "汇率变化",
+    "政策补贴",
+    "订单前移",
+]
 _SHAPES = (
     "{item}为{number}亿元，同比变化{rate}%，主因是{cause}。",
     "受{cause}影响，{item}录得{number}亿元。",

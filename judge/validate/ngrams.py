@@ -39,6 +39,14 @@ def normalise(text: str) -> str:
     return _DIGIT.sub("0", _SPACE.sub(" ", text))
 
 
+def normalised(texts: Texts) -> Texts:
+    """Both sides normalised, as the other functions here expect them."""
+    return texts._replace(
+        chosen=[normalise(text) for text in texts.chosen],
+        rejected=[normalise(text) for text in texts.rejected],
+    )
+
+
 def grams(text: str) -> set[str]:
     """The distinct sequences of a normalised text."""
     return {text[i : i + n] for n in SIZES for i in range(len(text) - n + 1)}
@@ -55,7 +63,7 @@ def differences(texts: Texts) -> tuple[csr_matrix, list[str]]:
     only: list[tuple[set[str], set[str]]] = []
     often: Counter[str] = Counter()
     for a, b in zip(texts.chosen, texts.rejected, strict=True):
-        mine, yours = grams(normalise(a)), grams(normalise(b))
+        mine, yours = grams(a), grams(b)
         both = mine & yours
         only.append((mine - both, yours - both))
         often.update(only[-1][0])
@@ -80,9 +88,7 @@ def one_sided(texts: Texts, group: NDArray[np.int64], phrase: str) -> bool:
 
     Counted by group, it falls on one side five standard deviations more often than on the other.
     """
-    has = [
-        np.array([phrase in normalise(t) for t in side]) for side in (texts.chosen, texts.rejected)
-    ]
+    has = [np.array([phrase in text for text in s]) for s in (texts.chosen, texts.rejected)]
     rare, common = sorted(float(side.mean()) for side in has)
     if common < 0.2 or rare > 0.05 * common:
         return False
@@ -97,7 +103,7 @@ def phrases(texts: Texts, matrix: csr_matrix, vocabulary: list[str], most: int) 
     # How far from even a sequence falls on the two sides, in standard deviations (McNemar).
     balance = np.asarray(signs.sum(axis=0)).ravel()
     balance = balance / np.sqrt(np.maximum(np.asarray(abs(signs).sum(axis=0)).ravel(), 1))
-    sides = [[normalise(t) for t in side] for side in (texts.chosen, texts.rejected)]
+    sides = texts.chosen, texts.rejected
     found: list[Feature] = []
     order = sorted(range(len(vocabulary)), key=lambda i: (-abs(balance[i]), -len(vocabulary[i]), i))
     for i in order[:200]:

@@ -41,23 +41,25 @@ def audit(
     return parts, [_finding(part) for part in parts if part.result == "leak"]
 
 
-def paired_auc(x: Floats, group: NDArray[np.int64], alpha: float, seed: int) -> tuple[float, float]:
+def paired_auc(
+    kernel: Floats, group: NDArray[np.int64], alpha: float, seed: int
+) -> tuple[float, float]:
     """Share of held-out pairs ranked right, and its p-value by swapping sides of whole groups.
 
     Args:
-        x: (n, f) chosen minus rejected, scaled.
+        kernel: (n, n) products of the pairs' vectors, chosen minus rejected.
         group: (n,) pairs of one group are never on both sides of a split.
         alpha: ridge penalty.
 
-    >>> x = np.linspace(1, 2, 40)[:, None]
-    >>> paired_auc(x, np.arange(40), 1.0, 0)
+    >>> x = np.linspace(1, 2, 40)
+    >>> paired_auc(np.outer(x, x), np.arange(40), 1.0, 0)
     (1.0, 0.001)
     """
-    hat = _held_out(x, group, alpha, seed)
+    hat = _held_out(kernel, group, alpha, seed)
     number, place = np.unique(group, return_inverse=True)
     rng = np.random.default_rng([seed, 2])
     swaps = rng.choice([-1.0, 1.0], size=(len(number), SWAPS))[place]
-    auc = float(_ranked(np.ones((len(x), 1)), hat)[0])
+    auc = float(_ranked(np.ones((len(kernel), 1)), hat)[0])
     chance = _ranked(swaps, hat)
     return auc, float((1 + (chance >= auc - _TIE).sum()) / (SWAPS + 1))
 
@@ -71,26 +73,21 @@ def _ranked(signs: Floats, hat: Floats) -> Floats:
     return share
 
 
-def _held_out(x: Floats, group: NDArray[np.int64], alpha: float, seed: int) -> Floats:
+def _held_out(kernel: Floats, group: NDArray[np.int64], alpha: float, seed: int) -> Floats:
     """(n, n) matrix H: H @ labels is each pair's prediction by a ridge that never saw its group."""
     from sklearn.model_selection import GroupKFold
 
     folds = GroupKFold(min(FOLDS, len(np.unique(group))), shuffle=True, random_state=seed)
-    hat = np.zeros((len(x), len(x)))
-    kernel = x @ x.T if x.shape[1] > len(x) else None
-    for train, test in folds.split(x, groups=group):
-        if kernel is not None:
-            inner = kernel[np.ix_(train, train)] + alpha * np.eye(len(train))
-            hat[np.ix_(test, train)] = np.linalg.solve(inner, kernel[np.ix_(train, test)]).T
-        else:
-            inner = x[train].T @ x[train] + alpha * np.eye(x.shape[1])
-            hat[np.ix_(test, train)] = x[test] @ np.linalg.solve(inner, x[train].T)
+    hat = np.zeros_like(kernel)
+    for train, test in folds.split(kernel, groups=group):
+        inner = kernel[np.ix_(train, train)] + alpha * np.eye(len(train))
+        hat[np.ix_(test, train)] = np.linalg.solve(inner, kernel[np.ix_(train, test)]).T
     return hat
 
 
 def _judge(
     name: str,
-    x: Floats,
+    kernel: Floats,
     group: NDArray[np.int64],
     features: list[Feature],
     seed: int,
@@ -98,8 +95,8 @@ def _judge(
 ) -> Shortcut:
     groups = len(np.unique(group))
     if groups < FEWEST_GROUPS:
-        return _unknown(name, len(x), groups, f"{groups} groups; it takes {FEWEST_GROUPS}")
-    auc, p = paired_auc(x, group, alpha, seed)
+        return _unknown(name, len(kernel), groups, f"{groups} groups; it takes {FEWEST_GROUPS}")
+    auc, p = paired_auc(kernel, group, alpha, seed)
     result, reason = "clean", f"AUC {auc:.2f} is not above {LEAK}"
     if auc > LEAK:
         result = "leak" if p <= CHANCE else "cannot tell"
@@ -109,7 +106,7 @@ def _judge(
             "name": name,
             "result": result,
             "reason": reason,
-            "pairs": len(x),
+            "pairs": len(kernel),
             "groups": groups,
             "auc": auc,
             "p_value": p,
@@ -131,11 +128,12 @@ def _unknown(name: str, pairs: int, groups: int, reason: str) -> Shortcut:
     )
 
 
-def _scaled(x: Floats) -> Floats:
-    """Columns divided by their root mean square, which swapping sides leaves alone."""
+def _kernel(x: Floats) -> Floats:
+    """Products of rows, columns divided by their root mean square (swapping leaves it alone)."""
     size = np.sqrt((x**2).mean(axis=0))
-    scaled: Floats = x / np.where(size > 0, size, 1.0)
-    return scaled
+    scaled = x / np.where(size > 0, size, 1.0)
+    products: Floats = scaled @ scaled.T
+    return products
 
 
 def _feature(name: str, chosen: Floats, rejected: Floats, *, median: bool = False) -> Feature:
@@ -158,7 +156,7 @@ def _length(table: Table, rows: NDArray[np.int64], seed: int) -> Shortcut:
     sides = table.length[rows].astype(np.float64)
     x = np.log1p(sides[:, :1]) - np.log1p(sides[:, 1:])
     feature = _feature("characters", sides[:, 0], sides[:, 1], median=True)
-    return _judge("length", _scaled(x), table.group[rows], [feature], seed)
+    return _judge("length", _kernel(x), table.group[rows], [feature], seed)
 
 
 def _style(table: Table, texts: Texts, seed: int) -> Shortcut:
@@ -169,25 +167,23 @@ def _style(table: Table, texts: Texts, seed: int) -> Shortcut:
     )
     features = [_feature(n, chosen[:, i], rejected[:, i]) for i, n in enumerate(STYLE)]
     # Roots keep one report full of tables from drowning the others.
-    x = _scaled(np.sqrt(chosen) - np.sqrt(rejected))
-    return _judge("style", x, table.group[texts.rows], _strongest(features), seed)
+    kernel = _kernel(np.sqrt(chosen) - np.sqrt(rejected))
+    return _judge("style", kernel, table.group[texts.rows], _strongest(features), seed)
 
 
 def _ngrams(table: Table, texts: Texts, seed: int) -> Shortcut:
     group = table.group[texts.rows]
     groups = len(np.unique(group))
     if groups < FEWEST_GROUPS:
-        return _judge("phrases", np.zeros((len(group), 1)), group, [], seed)
+        return _judge("phrases", np.zeros((len(group), len(group))), group, [], seed)
+    texts = ngrams.normalised(texts)
     matrix, vocabulary = ngrams.differences(texts)
     if not vocabulary:
         return _unknown("phrases", len(group), groups, "no sequence stands on one side only often")
-    # The audit needs the vectors only through their products.
     kernel = np.asarray((matrix @ matrix.T).todense(), np.float64)
-    values, vectors = np.linalg.eigh(kernel)
-    x = vectors * np.sqrt(np.maximum(values, 0.0))
     alpha = float(np.trace(kernel)) / len(kernel)
     features = ngrams.phrases(texts, matrix, vocabulary, 6)
-    part = _judge("phrases", x, group, features, seed, alpha)
+    part = _judge("phrases", kernel, group, features, seed, alpha)
     stock = [f for f in features if ngrams.one_sided(texts, group, f.name)]
     if part.result == "clean" and stock:
         # Too few texts hold the phrase to lift the AUC, yet in those it settles the question.
@@ -221,7 +217,7 @@ def _generator(table: Table, rows: NDArray[np.int64], seed: int) -> Shortcut:
             p_value=1.0,
             features=_strongest(features),
         )
-    return _judge("generator", x, table.group[known], _strongest(features), seed)
+    return _judge("generator", x @ x.T, table.group[known], _strongest(features), seed)
 
 
 _MEND = {

@@ -16,15 +16,16 @@ from numpy.typing import NDArray
 
 KEEP = 128
 """Lines kept a text: shares are exact up to this many lines, and within some 5% above."""
-INDEXED = 12
-"""Lines a text can be found by: one that shares half of them is missed once in some 4,000."""
+INDEXED, VOTES = 12, 2
+"""Lines a text can be found by, and how many of them must agree before two texts are compared: one
+that shares half of its lines is missed once in some 300."""
 CROWD = 40
 """A line in more distinct texts than this is a phrase of the trade and finds nothing."""
 FEW = 5
 """Texts of fewer lines are too short to say that they share most of them."""
 
 _FIGURE = re.compile(r"\d[\d,.]{2,}")
-_SENTENCE = re.compile(r"[。！？\n]+|[.!?]\s")
+_ENDS = ("。", "！", "？", ". ", "! ", "? ")
 
 
 def figure_lines(prompt: str) -> list[str]:
@@ -38,7 +39,9 @@ def figure_lines(prompt: str) -> list[str]:
 
 def sentences(text: str) -> list[str]:
     """Sentences and lines of a text that are long enough to be somebody's own words."""
-    return [part for piece in _SENTENCE.split(text) if len(part := piece.strip()) >= 8]
+    for end in _ENDS:  # several times faster than one regular expression
+        text = text.replace(end, "\n")
+    return [part for piece in text.split("\n") if len(part := piece.strip()) >= 8]
 
 
 def sketch(lines: Iterable[str]) -> NDArray[np.uint32]:
@@ -105,7 +108,9 @@ class Linker:
             if len(places) <= CROWD:
                 votes.update(places)
         best, most = -1, 0.0
-        for candidate, _ in votes.most_common(8):
+        for candidate, count in votes.most_common(4):
+            if count < VOTES:
+                break
             share = shared(own, self._first[candidate])
             if share > most:
                 best, most = candidate, share

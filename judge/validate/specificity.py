@@ -203,9 +203,10 @@ class _Row:
                     self.table.names[inside[0]],
                     numbers,
                 )
-        if len(steps) > 1 and steps[-1][1] - steps[0][1] < 0.25 * self.unit:
-            least, _ = interval(steps[-1][2] - steps[0][2])
-            if least is not None and least <= 0:
+        if len(steps) > 1 and steps[-1][0] - steps[0][0] > 1:
+            _, most = interval(steps[-1][2] - steps[0][2])
+            small = steps[-1][1] - steps[0][1] < 0.25 * self.unit
+            if small and most is not None and most < self.unit:
                 self._find(
                     "severity_flat",
                     f"{self.name}: severity makes no difference ({ladder})",

@@ -103,6 +103,7 @@ class Table:
     languages: Counter[str]
     prompts: Linker = field(repr=False)
     texts: Linker = field(repr=False)
+    """Of the chosen side; rejected texts are edits of it, and lie close to it on purpose."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -183,6 +184,10 @@ def degradation_of(pair: Pair, rubric: Rubric) -> tuple[str | None, tuple[str, .
     return name, targets or ()
 
 
+def _squeezed(text: str) -> str:
+    return text.replace(" ", "").replace("\n", "")
+
+
 class _Reader:
     """Columns under construction."""
 
@@ -218,7 +223,7 @@ class _Reader:
         self.ids.append(pair.id)
         self.group.append(group)
         self.levels.append([self._levels(pair, side) for side in SIDES])
-        same = texts[0] == texts[1] or "".join(texts[0].split()) == "".join(texts[1].split())
+        same = _squeezed(texts[0]) == _squeezed(texts[1])
         self.flags.append((pair.scores is not None, pair.is_neutral, same))
         self.cause.append((name, severity))
         self.targets.append(targets)
@@ -233,8 +238,7 @@ class _Reader:
         for error in defect.planted if defect else ():
             self.planted.append(PlantedError(row, error.where, error.was, error.now, error.error))
         self.prompts.add(prompt, group)
-        for text in texts:
-            self.texts.add(text, group)
+        self.texts.add(texts[0], group)
 
     def _levels(self, pair: Pair, side: Side) -> list[int]:
         if pair.scores is None:
