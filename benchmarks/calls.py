@@ -100,7 +100,7 @@ def throughput(latency_s: float, at_once: int, seconds: float) -> float:
 
         began, cpu_ms = asyncio.run(main())
         done = stats(address)["done_at"]
-    last = done[-at_once] - began  # the last calls run out, with fewer than the limit left
+    last = done[-2 * at_once] - began  # then the work runs out, with fewer than the limit left
     used = rate([t - began for t in done], 10.0, last)
     print(
         f"throughput   {used:6.1f} calls/s of {best:.1f} possible from second 10 to {last:.0f}: "

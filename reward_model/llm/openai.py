@@ -70,7 +70,8 @@ class OpenAILLM(Learning):
             thinking="switch" if qwen else "none",
         )
         self._key, self._address = key or "none", url
-        self._clients: list[_Client] = []
+        # The first one now: importing the SDK takes seconds, which no event loop should wait for.
+        self._clients = [_Client(self.sdk())]
 
     @property
     def name(self) -> str:
