@@ -54,6 +54,8 @@ class Part:
     n: int
     reason: str | None = None
     """Why there is no number, known before any arithmetic."""
+    share: bool = False
+    """A share of rows: 0 or 1 everywhere gets the interval of as many trials as groups."""
 
 
 class Bootstrap:
@@ -98,6 +100,8 @@ class Bootstrap:
         value = float(part.function(part.sums.sum(axis=0)))
         if not np.isfinite(value):
             return Estimate(None, part.n, reason="it is not defined on these rows")
+        if part.share and value in (0.0, 1.0):
+            return self._all_alike(value, part)
         return Estimate(value, part.n, *self._interval(part.function(self._draw(part.sums)), part))
 
     def difference(self, one: Part, other: Part) -> Estimate:
@@ -110,6 +114,15 @@ class Bootstrap:
             return Estimate(None, one.n, reason="one of the two is not defined on these rows")
         draws = one.function(self._draw(one.sums)) - other.function(self._draw(other.sums))
         return Estimate(value, one.n, *self._interval(draws, one))
+
+    def _all_alike(self, value: float, part: Part) -> Estimate:
+        """Every draw of "always" is "always"; Clopper and Pearson know what that leaves open."""
+        groups = _groups_in(part)
+        if groups < 2:
+            return Estimate(value, part.n, reason=_ONE_GROUP)
+        open_ = 1 - 0.025 ** (1 / groups)
+        low, high = (0.0, open_) if value == 0.0 else (1 - open_, 1.0)
+        return Estimate(value, part.n, low, high)
 
     def _draw(self, sums: Floats) -> Floats:
         """Totals [resamples, S] of `sums` [G, S]."""
@@ -132,10 +145,17 @@ class Bootstrap:
         return np.concatenate(out)
 
     def _interval(self, draws: Floats, part: Part) -> tuple[float | None, float | None, str | None]:
-        if int((np.abs(part.sums).sum(axis=1) > 0).sum()) < 2:
-            return None, None, "one group only, so no interval"
+        if _groups_in(part) < 2:
+            return None, None, _ONE_GROUP
         draws = draws[np.isfinite(draws)]
         if len(draws) < self.resamples / 2:
             return None, None, "not defined in most resamples, so no interval"
         low, high = np.percentile(draws, [2.5, 97.5])
         return float(low), float(high), None
+
+
+_ONE_GROUP = "one group only, so no interval"
+
+
+def _groups_in(part: Part) -> int:
+    return int((np.abs(part.sums).sum(axis=1) > 0).sum())

@@ -35,6 +35,7 @@ def run_evaluate(
             raise UserError("a folder", expected="a file to write", path=place)
     from reward_model.evaluate import evaluate
     from reward_model.evaluate_words import metrics_table
+    from reward_model.mistakes import worst_pairs
 
     found = evaluate(
         model,
@@ -50,6 +51,9 @@ def run_evaluate(
     screen.print(metrics_table(found.result))
     for sentence in found.result["notes"]:
         screen.print(f"• {sentence}", markup=False)
+    found.result["worst_pairs"] = [
+        {"pair": mistake["pair"], "gap": mistake["gap"]} for mistake in worst_pairs(found)
+    ]
     if html_to is not None:
         from reward_model.evaluate_page import page
 

@@ -79,7 +79,7 @@ def level_gaps(evaluation: Evaluation) -> Plot | None:
     names = evaluation.rubric.names
     title = "Mean predicted gap of a pair against its judged gap, in levels, by dimension"
     with plot(
-        "levels", title, width=max(3.2, 2.3 * len(names)), height=2.7, columns=len(names)
+        "levels", title, width=max(3.2, 2.2 * len(names)), height=2.7, columns=len(names)
     ) as drawing:
         panels = drawing.axes if len(names) > 1 else [drawing.axes]
         for j, (axes, name) in enumerate(zip(panels, names, strict=True)):

@@ -11,7 +11,7 @@ import numpy as np
 
 from reward_model.evaluate import Evaluation
 from reward_model.evaluate_figures import confusion, level_gaps, reliability, reward_gaps
-from reward_model.evaluate_words import METRICS, figure
+from reward_model.evaluate_words import LABELS
 from reward_model.metrics import MASKED
 from reward_model.mistakes import worst_pairs, worst_texts
 from reward_model.records.page import render
@@ -24,11 +24,10 @@ def page(evaluation: Evaluation) -> str:
         "evaluate",
         result=evaluation.result,
         rubric=evaluation.rubric,
-        metrics={name: words for name, (words, _) in METRICS.items()},
-        figure=figure,
+        metrics=LABELS,
         tiles=_tiles(evaluation),
         verdicts=_verdicts(evaluation.result),
-        tone=_tone,
+        notes=_notes(evaluation.result["notes"]),
         reliability=reliability(evaluation),
         reward_gaps=reward_gaps(evaluation),
         level_gaps=level_gaps(evaluation),
@@ -81,9 +80,15 @@ def _verdicts(result: dict[str, Any]) -> list[dict[str, Any]]:
     return out
 
 
-def _tone(sentence: str) -> str:
-    """Colour of a note: what fails is red, what limits a claim is amber."""
-    return "bad" if "does NOT beat" in sentence else "fair" if "held-out labels" in sentence else ""
+def _notes(sentences: list[str]) -> list[tuple[str, str, list[str]]]:
+    """(tone, title, sentences): what fails, what limits a claim, what else to know."""
+    groups: dict[str, list[str]] = {"bad": [], "fair": [], "": []}
+    for sentence in sentences:
+        failed = "does NOT beat" in sentence or sentence.startswith("the reward follows length")
+        limits = "held-out labels" in sentence or "not beyond doubt" in sentence
+        groups["bad" if failed else "fair" if limits else ""].append(sentence)
+    titles = {"bad": "Not shown to work", "fair": "Limits of these numbers", "": "Also"}
+    return [(tone, titles[tone], found) for tone, found in groups.items() if found]
 
 
 def _matrices(evaluation: Evaluation) -> list[dict[str, Any]]:

@@ -18,18 +18,9 @@ from reward_model.rubric import Rubric
 if TYPE_CHECKING:
     from rich.table import Table
 
-METRICS: dict[str, tuple[str, bool]] = {
-    "accuracy": ("accuracy", True),
-    "macro_f1": ("macro-F1", True),
-    "kappa": ("quadratic weighted kappa", True),
-    "mae_expected": ("mean absolute error of the expected level", False),
-    "mae_argmax": ("mean absolute error of the most likely level", False),
-    "pair_accuracy": ("pair accuracy", True),
-    "pair_ties": ("pair ties", False),
-    "ece": ("expected calibration error", False),
-}
-"""Metric -> its name in words, and whether more is better."""
-COMPARED = ("kappa", "pair_accuracy")
+FEWEST = 6
+"""Groups below which no difference is called: five that all agree happen by chance once in 16."""
+COMPARED = {"kappa": "quadratic weighted kappa", "pair_accuracy": "pair accuracy"}
 """What a model has to beat its baselines on: the right level, and the right order."""
 
 
@@ -57,7 +48,7 @@ def comparisons(measured: Mapping[str, Measured], names: Sequence[str]) -> list[
         difference = measured["model"].difference(measured[best], key)
         low, high = difference.low, difference.high
         verdict = "unclear"
-        if low is not None and high is not None:
+        if low is not None and high is not None and measured["model"].bootstrap.groups >= FEWEST:
             verdict = "better" if low > 0 else "worse" if high < 0 else "unclear"
         out.append(
             {
@@ -82,6 +73,7 @@ def notes(result: Mapping[str, Any], rubric: Rubric, held: HeldOut) -> list[str]
             f"neutral rewrites move the reward by {neutral['value']:.3f} on average: smaller "
             "differences between two responses are noise"
         )
+    words += length_words(result)
     groups = result["split"]["groups"]
     if groups < 20:
         words.append(
@@ -104,10 +96,24 @@ def notes(result: Mapping[str, Any], rubric: Rubric, held: HeldOut) -> list[str]
     return words
 
 
+def length_words(result: Mapping[str, Any]) -> list[str]:
+    """A warning where the order of a pair is wrong more often than not once length misleads."""
+    found = result["slices"].get("longer side", {}).get("rejected")
+    if found is None or found["pair_accuracy"]["value"] is None:
+        return []
+    right = found["pair_accuracy"]
+    if right["value"] >= 0.5:
+        return []
+    return [
+        f"the reward follows length: of the {right['n']} pairs whose rejected side is longer, "
+        f"it orders {right['value']:.0%} right"
+    ]
+
+
 def verdict_words(entry: Mapping[str, Any]) -> str | None:
     """One comparison as a sentence; None where the model is clearly better."""
     where = entry["dimension"] or "reward"
-    metric = METRICS[entry["metric"]][0]
+    metric = COMPARED[entry["metric"]]
     if entry["verdict"] == "better":
         return None
     if entry["verdict"] == "unknown":
@@ -127,6 +133,19 @@ def verdict_words(entry: Mapping[str, Any]) -> str | None:
     return f"{where}: ahead of the baseline {title} on {metric}, but not beyond doubt ({numbers})"
 
 
+LABELS = {
+    "accuracy": "accuracy",
+    "macro_f1": "macro-F1",
+    "kappa": "QWK",
+    "mae_expected": "MAE, expected level",
+    "mae_argmax": "MAE, likeliest level",
+    "pair_accuracy": "pair accuracy",
+    "pair_ties": "pair ties",
+    "ece": "ECE",
+}
+"""Names of the metrics in tables."""
+
+
 def figure(estimate: Mapping[str, Any], *, interval: bool = True) -> str:
     """An estimate in a few characters.
 
@@ -141,18 +160,6 @@ def figure(estimate: Mapping[str, Any], *, interval: bool = True) -> str:
     if interval and estimate["low"] is not None:
         text += f" [{estimate['low']:.2f}, {estimate['high']:.2f}]"
     return text
-
-
-SHORT = {
-    "accuracy": "accuracy",
-    "macro_f1": "macro-F1",
-    "kappa": "QWK",
-    "mae_expected": "MAE",
-    "pair_accuracy": "pairs right",
-    "pair_ties": "pair ties",
-    "ece": "ECE",
-}
-"""What fits a terminal; the rest is in the JSON and on the page."""
 
 
 def metrics_table(result: Mapping[str, Any]) -> Table:
@@ -184,10 +191,10 @@ def metrics_table(result: Mapping[str, Any]) -> Table:
 
     for dimension in all_metrics["model"]["dimensions"]:
         table.add_row(f"[bold]{dimension}")
-        for metric, label in SHORT.items():
+        for metric, label in LABELS.items():
             row(label, "dimensions", dimension, metric)
     table.add_row("[bold]all dimensions together")
-    row("pairs right", "pair_accuracy")
+    row("pair accuracy", "pair_accuracy")
     row("pair ties", "pair_ties")
     row("levels right", "element_accuracy")
     row("all of a text right", "all_dimensions_accuracy")

@@ -203,10 +203,16 @@ def _head(measured: Measured, name: str, probabilities: Floats, labels: Ints) ->
     none = None if len(rows) else "no labels"
     sums = measured.bootstrap.sums
 
-    def add(metric: str, values: Floats, function: Function, reason: str | None = none) -> None:
-        measured.parts[f"{name}.{metric}"] = Part(values, function, len(rows), reason)
+    def add(
+        metric: str,
+        values: Floats,
+        function: Function,
+        reason: str | None = none,
+        share: bool = False,
+    ) -> None:
+        measured.parts[f"{name}.{metric}"] = Part(values, function, len(rows), reason, share)
 
-    add("accuracy", sums(rows, zero, 1, right, ones), mean_of)
+    add("accuracy", sums(rows, zero, 1, right, ones), mean_of, share=True)
     confusion = sums(rows, level * k + predicted, k * k, ones)
     add("macro_f1", confusion, macro_f1_of)
     seen = np.unique(level)
@@ -227,7 +233,7 @@ def _together(measured: Measured, predicted: Ints, labels: Ints) -> None:
         rows = np.flatnonzero(keep)
         cells = np.zeros(len(rows), dtype=np.int64)
         sums = measured.bootstrap.sums(rows, cells, 1, hits[rows], of[rows])
-        measured.parts[name] = Part(sums, mean_of, n, None if n else empty)
+        measured.parts[name] = Part(sums, mean_of, n, None if n else empty, share=True)
 
     some, whole = labelled.any(axis=1), labelled.all(axis=1)
     hits, of = right.sum(axis=1) * 1.0, labelled.sum(axis=1) * 1.0
@@ -256,7 +262,9 @@ def _pairs(
     def add(name: str, rows: Ints, values: Floats, empty: str) -> None:
         cells, ones = np.zeros(len(rows), dtype=np.int64), np.ones(len(rows))
         sums = measured.bootstrap.sums(rows, cells, 1, values * 1.0, ones)
-        measured.parts[name] = Part(sums, mean_of, len(rows), None if len(rows) else empty)
+        share = name != "neutral_gap"
+        reason = None if len(rows) else empty
+        measured.parts[name] = Part(sums, mean_of, len(rows), reason, share)
 
     add("pair_accuracy", high, reward[high] > reward[low], "no pairs")
     add("pair_ties", high, reward[high] == reward[low], "no pairs")

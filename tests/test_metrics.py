@@ -197,3 +197,15 @@ def test_a_slice_keeps_the_pairs_whose_two_sides_are_in_it() -> None:
     part = truth.only(keep)
     assert part.pairs.tolist() == [[0, 1], [4, 5]]
     assert part.groups == tuple(np.array(truth.groups)[keep])
+
+
+def test_always_right_is_not_certainty() -> None:
+    """Clopper and Pearson's interval for as many successes as there are groups."""
+    from scipy.stats import binomtest
+
+    labels = np.arange(12)[:, None] % K
+    truth = Truth(("depth",), labels, tuple(f"g{i // 2}" for i in range(12)))
+    found = collect(np.eye(K)[labels], truth, weights={"depth": 1.0}).estimate("depth.accuracy")
+    exact = binomtest(6, 6).proportion_ci(method="exact")
+    assert (found.value, found.high) == (1.0, 1.0)
+    assert found.low == pytest.approx(exact.low, abs=1e-9)

@@ -1,0 +1,282 @@
+"""Evaluation: the right texts, the right words, a page in which texts stay texts."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.metrics import cohen_kappa_score
+from tiny_models import save_encoder
+from typer.testing import CliRunner
+
+from reward_model import RewardScorer, load_rubric
+from reward_model.cli import app
+from reward_model.data import read_samples
+from reward_model.evaluate import Evaluation, evaluate
+from reward_model.evaluate_page import page
+from reward_model.evaluate_words import verdict_words
+from reward_model.held_out import choose, folds
+from reward_model.records import UserError
+from reward_model.slices import slices_of
+from reward_model.split import Split, split_groups
+
+RUBRIC = load_rubric("financial_report")
+NASTY = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
+
+
+def pair(i: int, group: str, **extra: Any) -> dict[str, Any]:
+    draw = random.Random(i)
+    good, bad = draw.choice([3, 4]), draw.choice([0, 1, 2])
+    return {
+        "id": f"p{i}",
+        "prompt": f"公司 {group} 的报表",
+        "chosen": f"深入分析 {i}：利润由结构驱动 {NASTY}" + "因为" * draw.randint(1, 30),
+        "rejected": f"利润上升 {i}" + "大约" * draw.randint(1, 120),
+        "metadata": {
+            "field": ("制造业", "服务业")[i % 2],
+            "language": "zh",
+            "prompt_id": group,
+            "kind": "degraded",
+            "defect_metadata": {"degradation_type": "浅化深度", "severity": i % 4 + 1},
+            **extra,
+        },
+        "scores": {
+            "chosen": {"depth": good, "professionalism": 4, "accuracy": None},
+            "rejected": {"depth": bad, "professionalism": 4, "accuracy": None},
+        },
+    }
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rows = [pair(i, f"c{i // 4}") for i in range(80)]
+    rows += [pair(100 + i, f"c{i}", kind="neutral") for i in range(20)]
+    return write(tmp_path_factory.mktemp("data") / "scored.jsonl", rows)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory, scored: Path) -> Path:
+    """A model of random weights, with the split that training would have written."""
+    folder = save_encoder(tmp_path_factory.mktemp("evaluate") / "run" / "best")
+    samples, _ = read_samples(scored, RUBRIC)
+    split_groups(samples, {"train": 0.5, "validation": 0.25, "test": 0.25}, 0).write(folder.parent)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def found(model: Path, scored: Path) -> Evaluation:
+    return evaluate(model, scored, resamples=200)
+
+
+def test_only_held_out_groups_are_measured_and_baselines_learn_from_the_others(
+    model: Path, scored: Path, found: Evaluation
+) -> None:
+    split = Split.model_validate_json((model.parent / "split.json").read_text())
+    assert set(found.truth.groups) == set(split.groups["test"])
+    result = found.result["split"]
+    assert result["part"] == "test"
+    assert result["groups"] == 5
+    assert result["texts"] == 50
+    assert (result["pairs"], result["neutral_pairs"]) == (20, 5)
+    assert result["training_texts_for_baselines"] == 100
+    assert set(found.result["metrics"]) == {"model", "majority", "length", "tfidf"}
+
+
+def test_numbers_are_those_of_the_scores(model: Path, found: Evaluation) -> None:
+    scorer = RewardScorer.from_pretrained(model)
+    one = scorer.score(found.samples[7].prompt, found.samples[7].response)
+    assert found.scores[7].levels == pytest.approx(one.levels, abs=1e-5)
+    true = [sample.labels[0] for sample in found.samples]
+    said = [score.predicted["depth"] for score in found.scores]
+    kappa = cohen_kappa_score(true, said, weights="quadratic", labels=list(range(5)))
+    own = found.result["metrics"]["model"]
+    assert own["dimensions"]["depth"]["kappa"]["value"] == pytest.approx(kappa, abs=1e-9)
+    rewards = [(found.scores[a].reward, found.scores[b].reward) for a, b in found.truth.pairs]
+    right = np.mean([a > b for a, b in rewards if a is not None and b is not None])
+    assert own["pair_accuracy"]["value"] == pytest.approx(right, abs=1e-9)
+    assert own["neutral_gap"]["n"] == 5
+
+
+def test_what_cannot_be_said_is_said_in_words(found: Evaluation) -> None:
+    own = found.result["metrics"]["model"]["dimensions"]
+    assert own["accuracy"]["accuracy"] == {
+        "value": None,
+        "low": None,
+        "high": None,
+        "n": 0,
+        "reason": "no labels",
+    }
+    assert own["professionalism"]["kappa"]["reason"] == "only level 4 among the labels"
+    notes = "\n".join(found.result["notes"])
+    assert "measured on 5 test groups, never seen in training" in notes
+    assert "accuracy: no labels at all" in notes
+    assert "professionalism: level 4 on every text; there is nothing to tell apart" in notes
+    assert "professionalism: quadratic weighted kappa cannot be compared" in notes
+    assert "only 5 groups to draw from" in notes
+    # Random weights against words that give the level away: the page has to say it.
+    assert "depth: does NOT beat the baseline" in notes
+
+
+def test_a_difference_counts_only_beyond_its_interval() -> None:
+    entry = {
+        "dimension": "depth",
+        "metric": "kappa",
+        "model": 0.6,
+        "baseline": "tfidf",
+        "baseline_value": 0.5,
+        "difference": {"value": 0.1, "low": -0.05, "high": 0.25, "n": 10},
+        "verdict": "unclear",
+    }
+    assert verdict_words(entry) == (
+        "depth: ahead of the baseline TF-IDF + logistic regression on quadratic weighted kappa, "
+        "but not beyond doubt (0.600 against 0.500; difference +0.100, 95% interval -0.050 to "
+        "+0.250)"
+    )
+    assert verdict_words({**entry, "verdict": "better"}) is None
+    assert "does NOT beat" in str(verdict_words({**entry, "model": 0.4}))
+
+
+def test_same_seed_same_result(model: Path, scored: Path, found: Evaluation) -> None:
+    again = evaluate(model, scored, resamples=200)
+    assert again.result == found.result
+    assert page(again) == page(found)
+
+
+def test_slices_by_what_is_known(found: Evaluation) -> None:
+    slices = found.result["slices"]
+    assert set(slices) == {"degradation", "severity", "field", "length", "longer side"}
+    assert set(slices["degradation"]) == {"neutral rewrite", "浅化深度"}
+    assert slices["degradation"]["neutral rewrite"]["pair_accuracy"]["reason"] == "no pairs"
+    assert sum(part["texts"] for part in slices["field"].values()) == 50
+    assert sum(part["pair_accuracy"]["n"] for part in slices["severity"].values()) == 20
+    masks = slices_of(found.samples)["length"].values()
+    assert sum(mask.astype(int) for mask in masks).tolist() == [1] * 50
+
+
+def test_the_page_shows_texts_as_texts(found: Evaluation) -> None:
+    text = page(found)
+    assert NASTY not in text
+    assert "&lt;script&gt;alert(1)" in text
+    assert "does NOT beat the baseline" in text
+    assert "http://" not in text.replace("http://www.w3.org", "")
+    assert "<svg" in text
+    assert "level 4 on every text" in text
+
+
+def test_parts_of_a_file(model: Path, scored: Path, tmp_path: Path) -> None:
+    samples, _ = read_samples(scored, RUBRIC)
+    split = Split.model_validate_json((model.parent / "split.json").read_text())
+    validation = choose(samples, split, "validation")
+    assert {s.group for s in validation.test} == set(split.groups["validation"])
+    assert "best checkpoint was chosen on these" in validation.words[0]
+    whole = choose(samples, split, "all")
+    assert len(whole.test) == 200
+    assert "optimistic" in whole.words[0]
+    foreign, _ = read_samples(
+        write(tmp_path / "f.jsonl", [pair(1, "new"), pair(2, "other")]), RUBRIC
+    )
+    fresh = choose(foreign, split)
+    assert (fresh.part, len(fresh.test), fresh.train) == ("whole file", 4, [])
+    assert "no group of this file was in training" in fresh.words[0]
+    with pytest.raises(UserError, match="groups are not in the model's split"):
+        choose(foreign, split, "test")
+    with pytest.raises(UserError, match=r"without split\.json"):
+        choose(samples, None, "test")
+    only_train = [s for s in samples if s.group in split.groups["train"]]
+    with pytest.raises(UserError, match="no text of the test groups"):
+        choose(only_train, split)
+    mixed = choose([*only_train, *foreign], split)
+    assert {s.group for s in mixed.test} == {"new", "other"}
+    assert "not the one that was split" in mixed.words[0]
+    parts = folds(samples, 0)
+    assert sorted(row for part in parts for row in part) == list(range(200))
+    for part in parts:
+        others = {samples[i].group for other in parts if other is not part for i in other}
+        assert not others & {samples[i].group for i in part}
+
+
+def test_without_training_texts_baselines_are_cross_fitted_and_it_says_so(
+    tmp_path: Path, scored: Path
+) -> None:
+    alone = save_encoder(tmp_path / "model")
+    result = evaluate(alone, scored, resamples=100).result
+    assert result["split"]["part"] == "whole file"
+    assert "fitted on the other 4 of 5 parts" in "\n".join(result["notes"])
+    assert result["metrics"]["tfidf"]["dimensions"]["depth"]["kappa"]["value"] > 0.5
+    single = write(tmp_path / "one.jsonl", [pair(1, "same"), pair(2, "same")])
+    result = evaluate(alone, single, resamples=100).result
+    assert set(result["metrics"]) == {"model"}
+    assert "no baselines: no training texts at hand and one group only" in "\n".join(
+        result["notes"]
+    )
+
+
+def test_single_responses_and_empty_ones(tmp_path: Path) -> None:
+    folder = save_encoder(tmp_path / "model")
+    rows = [
+        {"prompt": f"q{i}", "response": "word " * i, "scores": {"depth": i % 5, "accuracy": 1}}
+        for i in range(12)
+    ]
+    result = evaluate(folder, write(tmp_path / "s.jsonl", rows), resamples=100).result
+    assert result["metrics"]["model"]["pair_accuracy"]["reason"] == "no pairs"
+    assert result["metrics"]["model"]["dimensions"]["depth"]["accuracy"]["n"] == 11
+    assert result["metrics"]["tfidf"]["dimensions"]["depth"]["accuracy"]["n"] == 11
+    assert result["input"]["no_opinion"] == {"the response is empty": 1}
+
+
+def test_the_command_writes_json_and_page_or_nothing(
+    model: Path, scored: Path, tmp_path: Path
+) -> None:
+    run = CliRunner().invoke
+    json_to, html_to = tmp_path / "e.json", tmp_path / "e.html"
+    flags = ["--resamples", "100", "--json", str(json_to), "--html", str(html_to)]
+    done = run(app, ["evaluate", str(model), str(scored), *flags])
+    assert done.exit_code == 0, done.exception
+    assert json.loads(json_to.read_text())["split"]["part"] == "test"
+    assert html_to.read_text().startswith("<!doctype html>")
+    broken = tmp_path / "broken.jsonl"
+    lines = scored.read_text("utf-8").splitlines()
+    broken.write_text("\n".join([*lines[:6], "{", *lines[6:]]), "utf-8")
+    high = write(
+        tmp_path / "high.jsonl",
+        [pair(1, "a") | {"scores": {"chosen": {"depth": 5}, "rejected": {}}}],
+    )
+    tone = write(
+        tmp_path / "tone.jsonl",
+        [pair(1, "a") | {"scores": {"chosen": {"tone": 1}, "rejected": {}}}],
+    )
+    bare = write(tmp_path / "bare.jsonl", [{"chosen": "a", "rejected": "b"}])
+    for words, *asked in [
+        ("no such folder", tmp_path / "gone", scored),
+        ("no config.json", tmp_path, scored),
+        ("no such file", model, tmp_path / "gone.jsonl"),
+        ("line 7: found broken JSON", model, broken),
+        ("level 5 in scores.chosen.depth", model, high),
+        ("unknown dimension 'tone'", model, tone),
+        ("no level on any line", model, bare),
+        ("--split some", model, scored, "--split", "some"),
+        ("a folder; expected a file to write", model, scored, "--html", tmp_path),
+    ]:
+        out = tmp_path / "never.json"
+        result = run(app, ["evaluate", *map(str, asked), "--json", str(out)])
+        assert isinstance(result.exception, UserError), (words, result.exception)
+        assert words in str(result.exception)
+        assert not out.exists()
+
+
+def test_real_pairs_are_measured_as_they_are(real_data: Path, tmp_path: Path) -> None:
+    folder = save_encoder(tmp_path / "model")
+    found = evaluate(folder, real_data / "finreport_pairs_0to4.jsonl", resamples=100)
+    assert found.result["split"]["pairs"] == 15
+    notes = "\n".join(found.result["notes"])
+    assert "depth (rejected): level 2 on every text" in notes
+    assert '<div class="executive-summary"' not in page(found)
