@@ -21,7 +21,7 @@ def plant_share(
         The report with its errors, and where they are: `report[start:end] == now`. Fewer errors
         than asked for, or none, where the report has too few figures that can be checked.
 
-    >>> prompt = "单位：万元\\n| 项目 | 2021年 | 2020年 |\\n|---|---|---|\\n| 营业收入 | 1,200 | 1,000 |"
+    >>> prompt = "单位：万元\\n| 项目 | 2021年 |\\n|---|---|\\n| 营业收入 | 1,200 |"
     >>> text, [error] = plant_share(prompt, "2021年营业收入为1,200万元。", 0, "1")
     >>> start, end = error["where"]
     >>> text[start:end] == error["now"] != error["was"]

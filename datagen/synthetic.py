@@ -195,7 +195,8 @@ def _ordinary(rng: random.Random, traits: Any) -> tuple[Figures, ...]:
             "equity": equity,
         }  # fmt: skip
         flows = {
-            "cash_from_sales": revenue + was["receivables"] - receivables + advances - was["advances"],
+            "cash_from_sales": revenue + was["receivables"] - receivables
+            + advances - was["advances"],
             "cash_for_purchases": max(
                 0, cost - depreciation + inventory - was["inventory"] + was["payables"] - payables
             ),

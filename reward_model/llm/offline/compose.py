@@ -56,7 +56,7 @@ class _Report:
         if basis and self.rng.random() < 0.4:
             overview, basis = overview + basis, []
         sections.append(("overview", [overview]))
-        sections += [(area, groups) for area, groups in bodies.items()]
+        sections += list(bodies.items())
         if basis:
             sections.insert(self.rng.choice([1, len(sections)]), ("basis", [basis]))
         risks = [
@@ -195,8 +195,9 @@ class _Report:
         up, down, value = a.value(top), a.value(bottom), a.value(item)
         if up is not None and down is not None and value is not None:
             yield self.say(
-                "formula.ratio", y=a.label(a.now), item=a.name(item), a=a.name(top), b=a.name(bottom),
-                va=a.show(top, up), vb=a.show(bottom, down), v=a.show(item, value),
+                "formula.ratio", y=a.label(a.now), item=a.name(item),
+                a=a.name(top), b=a.name(bottom), va=a.show(top, up),
+                vb=a.show(bottom, down), v=a.show(item, value),
             )  # fmt: skip
 
     def parts(self, item: str, spec: dict[str, Any], direction: str) -> str | None:

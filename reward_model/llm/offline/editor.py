@@ -1,7 +1,7 @@
-"""What every edit of a report needs: sentences said again, sentences that say nothing, a set length.
+"""What every edit of a report needs: sentences said again, sentences that say nothing, a length.
 
-Sentences are recognised, not made anew: what an edit is not after stays, in the same or other words,
-so that having been edited tells nothing by itself.
+Sentences are recognised, not made anew: what an edit is not after stays, in the same or other
+words, so that having been edited tells nothing by itself.
 """
 
 from __future__ import annotations
