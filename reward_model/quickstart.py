@@ -1,0 +1,250 @@
+"""The whole flow on the embedded writer and judge, as the commands a user would run.
+
+Each step is printed before it runs in a process of its own, so what is shown here is all there is
+to learn. Killed at any moment, the same command goes on; a finished folder repeats nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reward_model.records import Stopped, UserError, read_jsonl, write_json
+from reward_model.records.terminal import console
+from reward_model.rubric import load_rubric, say
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+LANGUAGES = ("zh", "en")
+
+
+def run(
+    *,
+    fields: str | None,
+    pairs: int,
+    language: str,
+    seed: int,
+    base_model: str,
+    out: Path,
+) -> None:
+    """Generate, judge, validate, train, evaluate and score; end with a table and the paths.
+
+    Raises:
+        UserError: an option is wrong, or `out` was made with other options.
+        Stopped: a step stopped early with its work saved.
+    """
+    if language not in LANGUAGES:
+        raise UserError(f"language {language!r}", expected=f"one of {', '.join(LANGUAGES)}")
+    _same_options(
+        out,
+        {
+            "fields": fields,
+            "pairs": pairs,
+            "language": language,
+            "seed": seed,
+            "base_model": base_model,
+        },
+    )
+    started = time.monotonic()
+    steps = _steps(out, fields, pairs, language, seed, base_model)
+    for number, (title, command) in enumerate(steps, 1):
+        screen = console()
+        screen.rule(f"[bold]{number}/{len(steps)}  {title}", align="left")
+        screen.print(f"[cyan]$ {shlex.join(command)}", soft_wrap=True)
+        _run(command)
+    _show(out, language, time.monotonic() - started)
+
+
+def _same_options(out: Path, options: dict[str, Any]) -> None:
+    known = out / "quickstart.json"
+    if known.exists():
+        before = json.loads(known.read_text("utf-8"))
+        changed = [name for name, value in options.items() if before.get(name) != value]
+        if changed:
+            told = ", ".join(f"{name} {before.get(name)!r}" for name in changed)
+            raise UserError(
+                f"results of other options ({told})",
+                expected="a new folder, or the same options to go on",
+                mend=f"pass --out with another folder, or remove {out}",
+                path=out,
+            )
+    write_json(known, options)
+
+
+def _steps(
+    out: Path, fields: str | None, pairs: int, language: str, seed: int, base_model: str
+) -> list[tuple[str, list[str]]]:
+    made, scored, model = out / "pairs.jsonl", out / "scored.jsonl", out / "model"
+    fresh = out / "fresh_pairs.jsonl"
+    common = ["--language", language, *(["--fields", fields] if fields else [])]
+    steps = [
+        (
+            "Write golden reports and controlled degradations of them",
+            ["datagen", "pairs", "--out", made, "--pairs", pairs, "--seed", seed, *common],
+        ),
+        (
+            "Score every report blind on depth, professionalism and accuracy",
+            ["judge", "score", made, "--out", scored, "--seed", seed],
+        ),
+        (
+            "Look for weak pairs, leaks and biases",
+            [
+                *("judge", "validate", scored),
+                *("--json", out / "validation.json", "--html", out / "validation.html"),
+            ],
+        ),
+        (
+            "Train one classifier head a dimension on chosen and rejected",
+            [
+                *("reward-model", "train", scored, "--base-model", base_model),
+                *("--output-dir", model, "--evidence", "checks", "--seed", seed, "--resume"),
+            ],
+        ),
+        (
+            "Measure it on companies it has never seen, beside simple baselines",
+            [
+                *("reward-model", "evaluate", model / "best", scored),
+                *("--json", out / "evaluation.json", "--html", out / "evaluation.html"),
+            ],
+        ),
+        (
+            "Write two fresh reports on a company made up for the occasion",
+            [
+                *(
+                    "datagen",
+                    "pairs",
+                    "--out",
+                    fresh,
+                    "--pairs",
+                    1,
+                    "--no-real",
+                    "--neutral-share",
+                    0,
+                ),
+                *(
+                    "--degradations",
+                    "vague_precision",
+                    "--severities",
+                    3,
+                    "--seed",
+                    seed + 1,
+                    *common,
+                ),
+            ],
+        ),
+        (
+            "Score both",
+            ["reward-model", "score", model / "best", fresh, "--out", out / "fresh_scored.jsonl"],
+        ),
+    ]
+    return [(title, [str(word) for word in command]) for title, command in steps]
+
+
+def _run(command: list[str]) -> None:
+    module = command[0].replace("-", "_")
+    child = subprocess.Popen([sys.executable, "-m", module, *command[1:]])
+    try:
+        code = child.wait()
+    except KeyboardInterrupt:
+        # The terminal sent Ctrl-C to the child too, but a plain kill reaches only this process.
+        child.terminate()
+        child.wait()
+        raise
+    if code == 3:
+        raise Stopped("run the same command to go on")
+    # A validator that found problems has done its work; its findings are on the page.
+    if code != 0 and not (code == 1 and command[:2] == ["judge", "validate"]):
+        raise UserError(f"the step above ended with exit code {code}", mend="see its message")
+
+
+def _show(out: Path, language: str, seconds: float) -> None:
+    from rich.table import Table
+
+    screen = console()
+    row = next(iter(read_jsonl(out / "fresh_scored.jsonl"))).value
+    evaluation = json.loads((out / "evaluation.json").read_text("utf-8"))
+    screen.rule("[bold]What came out", align="left")
+    screen.print(_reports(row, language))
+    screen.print(_held_out(evaluation))
+    for sentence in evaluation["notes"]:
+        screen.print(f"• {sentence}", markup=False)
+    files = Table.grid(padding=(0, 2))
+    for name, what in (
+        ("pairs.jsonl", "golden and degraded reports"),
+        ("scored.jsonl", "the same with levels and reasons"),
+        ("validation.html", "score gaps, leaks, problem pairs, every pair side by side"),
+        ("model/best", "the model: RewardScorer.from_pretrained(...)"),
+        ("evaluation.html", "held-out metrics with plots and the worst mistakes"),
+        ("fresh_scored.jsonl", "the two fresh reports and their scores"),
+    ):
+        files.add_row(str(out / name), what)
+    screen.print(files)
+    screen.print(f"done in {seconds:.0f} s", markup=False)
+
+
+def _reports(row: dict[str, Any], language: str) -> Table:
+    """The two fresh reports: level, distribution over levels and reward."""
+    from rich.table import Table
+
+    from reward_model.score_one import bars
+
+    rubric = load_rubric("financial_report")
+    table = Table(title="Two fresh reports, as the model sees them", title_justify="left")
+    table.add_column("dimension")
+    for side in ("good report", "flawed report"):
+        table.add_column(f"{side}: level", justify="right")
+        table.add_column(f"probability of 0–{rubric.scale}")
+    scores = [row["reward_model"][side] for side in ("chosen", "rejected")]
+    for name in rubric.names:
+        cells: list[str] = [say(rubric.dimension(name).title, language)]
+        for score in scores:
+            cells += [f"{score['levels'][name]:.2f}", bars(score["probabilities"][name])]
+        table.add_row(*cells)
+    table.add_section()
+    cells = ["reward (0–1)"]
+    for score in scores:
+        cells += [f"[bold]{score['reward']:.3f}", ""]
+    table.add_row(*cells)
+    return table
+
+
+def _held_out(evaluation: dict[str, Any]) -> Table:
+    """Held-out metrics of the model beside the baselines."""
+    from rich.table import Table
+
+    from reward_model.baselines import TITLES
+    from reward_model.evaluate_words import COMPARED, figure
+
+    split, metrics = evaluation["split"], evaluation["metrics"]
+    table = Table(
+        title=f"Held out: {split['pairs']} pairs of {split['groups']} companies never seen",
+        title_justify="left",
+    )
+    table.add_column("")
+    table.add_column("this model [95%]", justify="right")
+    others = [name for name in TITLES if name in metrics]
+    for name in others:
+        table.add_column(TITLES[name], justify="right")
+
+    def row(label: str, *path: str) -> None:
+        cells = []
+        for name in ("model", *others):
+            value: Any = metrics[name]
+            for key in path:
+                value = value[key]
+            cells.append(figure(value, interval=name == "model"))
+        table.add_row(label, *cells)
+
+    for metric, title in COMPARED.items():
+        for dimension in metrics["model"]["dimensions"]:
+            row(f"{title}: {dimension}", "dimensions", dimension, metric)
+        if metric in metrics["model"]:
+            row(f"{title}: reward", metric)
+        table.add_section()
+    return table
