@@ -81,69 +81,68 @@ def _steps(
     out: Path, fields: str | None, pairs: int, language: str, seed: int, base_model: str
 ) -> list[tuple[str, list[str]]]:
     made, scored, model = out / "pairs.jsonl", out / "scored.jsonl", out / "model"
-    fresh = out / "fresh_pairs.jsonl"
-    common = ["--language", language, *(["--fields", fields] if fields else [])]
-    steps = [
+    fresh, best = out / "fresh_pairs.jsonl", out / "model" / "best"
+    where = {"language": language, **({"fields": fields} if fields else {})}
+    return [
         (
             "Write golden reports and controlled degradations of them",
-            ["datagen", "pairs", "--out", made, "--pairs", pairs, "--seed", seed, *common],
+            ["datagen", "pairs", *_flags(out=made, pairs=pairs, seed=seed, **where)],
         ),
         (
             "Score every report blind on depth, professionalism and accuracy",
-            ["judge", "score", made, "--out", scored, "--seed", seed],
+            ["judge", "score", str(made), *_flags(out=scored, seed=seed)],
         ),
         (
             "Look for weak pairs, leaks and biases",
             [
-                *("judge", "validate", scored),
-                *("--json", out / "validation.json", "--html", out / "validation.html"),
+                *("judge", "validate", str(scored)),
+                *_flags(json=out / "validation.json", html=out / "validation.html"),
             ],
         ),
         (
             "Train one classifier head a dimension on chosen and rejected",
             [
-                *("reward-model", "train", scored, "--base-model", base_model),
-                *("--output-dir", model, "--evidence", "checks", "--seed", seed, "--resume"),
+                *("reward-model", "train", str(scored)),
+                *_flags(base_model=base_model, output_dir=model, evidence="checks", seed=seed),
+                "--resume",
             ],
         ),
         (
             "Measure it on companies it has never seen, beside simple baselines",
             [
-                *("reward-model", "evaluate", model / "best", scored),
-                *("--json", out / "evaluation.json", "--html", out / "evaluation.html"),
+                *("reward-model", "evaluate", str(best), str(scored)),
+                *_flags(json=out / "evaluation.json", html=out / "evaluation.html"),
             ],
         ),
         (
             "Write two fresh reports on a company made up for the occasion",
             [
-                *(
-                    "datagen",
-                    "pairs",
-                    "--out",
-                    fresh,
-                    "--pairs",
-                    1,
-                    "--no-real",
-                    "--neutral-share",
-                    0,
-                ),
-                *(
-                    "--degradations",
-                    "vague_precision",
-                    "--severities",
-                    3,
-                    "--seed",
-                    seed + 1,
-                    *common,
-                ),
+                *("datagen", "pairs", "--no-real"),
+                *_flags(out=fresh, pairs=1, seed=seed + 1, neutral_share=0),
+                *_flags(degradations="vague_precision", severities=3, **where),
             ],
         ),
         (
             "Score both",
-            ["reward-model", "score", model / "best", fresh, "--out", out / "fresh_scored.jsonl"],
+            [
+                *("reward-model", "score", str(best), str(fresh)),
+                *_flags(out=out / "fresh_scored.jsonl"),
+            ],
         ),
     ]
-    return [(title, [str(word) for word in command]) for title, command in steps]
+
+
+def _flags(**values: object) -> list[str]:
+    """`--name value` for each.
+
+    >>> _flags(output_dir="m", seed=0)
+    ['--output-dir', 'm', '--seed', '0']
+    """
+    return [
+        word
+        for name, value in values.items()
+        for word in (f"--{name.replace('_', '-')}", str(value))
+    ]
 
 
 def _run(command: list[str]) -> None:
