@@ -153,7 +153,7 @@ def test_wrong_files_are_told_in_one_message(
         (("reward-model", "score", "{out}", "{good}", "--out", "{out}2"), "no such"),
         (("reward-model", "doctor", "{out}"), "no such"),
         (("reward-model", "quickstart", "--language", "fr", "--out", "{out}"), "language 'fr'"),
-        (("reward-model", "train", "{good}"), "--output-dir"),
+        (("reward-model", "train"), "Missing argument"),
         (("judge", "nonsense"), "No such command"),
     ],
     ids=lambda value: " ".join(value[:2]) if isinstance(value, tuple) else None,
