@@ -210,6 +210,8 @@ def distilabel(latency_s: float, at_once: int, seconds: float, ours: float) -> N
             "--isolated",
             "--with",
             "distilabel[openai]",
+            "--with",
+            "requests",
             "python",
             str(script),
             f"{address}/v1",

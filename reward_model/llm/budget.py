@@ -54,8 +54,8 @@ class Budget:
             return None if llm.base_url else 0.0
         return price.cost(reply.usage)
 
-    def reserve(self, llm: LLM, request: Request) -> float | None:
-        """Hold back the most that a request can cost; None when it does not fit now.
+    def most(self, llm: LLM, request: Request) -> float:
+        """The most that a request can cost; 0 without a limit.
 
         Raises:
             UserError: there is a limit, and the model has no price.
@@ -69,8 +69,18 @@ class Budget:
                 expected=f'["{llm.name.partition(":")[2]}"] with input and output in a price table',
                 mend="give your own price table, or leave the budget out",
             )
-        most = price.most(request) if price else 0.0
-        if self._ledger.cost_usd + self._held + most > self.limit_usd:
+        return price.most(request) if price else 0.0
+
+    def fits(self, dollars: float) -> bool:
+        """Whether this much more can be spent."""
+        if self.limit_usd is None:
+            return True
+        return self._ledger.cost_usd + self._held + dollars <= self.limit_usd
+
+    def reserve(self, llm: LLM, request: Request) -> float | None:
+        """Hold back the most that a request can cost; None when it does not fit now."""
+        most = self.most(llm, request)
+        if not self.fits(most):
             return None
         self._held += most
         self.open += 1

@@ -93,7 +93,7 @@ class Caller:
         self._keep_prompts = keep_prompts
         self._backoff_s = backoff_s
         self._patience_s = patience_s
-        self._budget = Budget(budget_usd, self.prices, self.ledger)
+        self.budget = Budget(budget_usd, self.prices, self.ledger)
         self._lanes: dict[tuple[str, str], Lane] = {}
         self._flights: dict[str, asyncio.Future[UnansweredError | None]] = {}
         self._stopped: str | None = None
@@ -144,7 +144,7 @@ class Caller:
 
     async def _ask(self, llm: LLM, request: Request, key: str) -> Reply:
         lane = self._lane(llm)
-        about = self._about(llm, request)
+        about = self._about(llm, request.sample, request)
         tries = 0
         while True:
             self._check(lane)
@@ -162,7 +162,7 @@ class Caller:
                 reply = reply.model_copy(update={"latency_s": latency})
                 open_ticket = None
                 lane.answered(ticket, reply)
-                cost = self._budget.cost(llm, reply)
+                cost = self.budget.cost(llm, reply)
                 self.ledger.add(key, reply, cost, about)
                 self.counts["calls"] += 1
                 lane.charge(cost)
@@ -184,7 +184,7 @@ class Caller:
             finally:
                 if open_ticket is not None:
                     lane.gate.failed(open_ticket)
-                self._budget.settle(reserved)
+                self.budget.settle(reserved)
             self._check(lane)
             await asyncio.sleep(wait_s)
 
@@ -194,17 +194,17 @@ class Caller:
             ticket = await lane.gate.enter(lane.expected_tokens(request))
             try:
                 self._check(lane)
-                reserved = self._budget.reserve(llm, request)
+                reserved = self.budget.reserve(llm, request)
                 if reserved is not None:
                     return ticket, reserved
-                if not self._budget.open:
-                    self._stop(self._budget.words())
+                if not self.budget.open:
+                    self._stop(self.budget.words())
                 self._check(lane)
             except BaseException:
                 lane.gate.failed(ticket)
                 raise
             lane.gate.failed(ticket)
-            await self._budget.settled()
+            await self.budget.settled()
 
     def _failed(
         self,
@@ -268,14 +268,33 @@ class Caller:
         self._stopped = self._stopped or why
         raise Stopped(self._stopped)
 
-    def _about(self, llm: LLM, request: Request) -> dict[str, Any]:
+    def keep(self, llm: LLM, key: str, sample: int, reply: Reply, share: float) -> None:
+        """Take in a reply that came another way than through `complete`, as from a batch.
+
+        Args:
+            share: part of the usual price that it cost.
+        """
+        cost = self.budget.cost(llm, reply)
+        cost = None if cost is None else cost * share
+        self.ledger.add(key, reply, cost, self._about(llm, sample))
+        self.counts["calls"] += 1
+        lane = self._lane(llm)
+        lane.count(reply)
+        lane.charge(cost)
+
+    def refuse(self, llm: LLM, key: str, sample: int, why: str) -> None:
+        """Take in a refusal that came another way than through `complete`."""
+        self.ledger.refuse(key, why, self._about(llm, sample))
+        self.counts["refused"] += 1
+
+    def _about(self, llm: LLM, sample: int, request: Request | None = None) -> dict[str, Any]:
         about: dict[str, Any] = {
             "model": llm.name,
             "base_url": llm.base_url,
-            "sample": request.sample,
+            "sample": sample,
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        if self._keep_prompts:
+        if self._keep_prompts and request is not None:
             about["request"] = request.model_dump(mode="json")
         return about
 

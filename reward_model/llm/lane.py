@@ -36,13 +36,18 @@ class Lane:
         self._heard = time.monotonic()
 
     def answered(self, ticket: Ticket, reply: Reply) -> None:
-        """Take in an answer."""
+        """Take in the answer to a call that was let through the gate."""
         used = reply.usage
         self.gate.answered(ticket, used.prompt_tokens + used.completion_tokens or None)
         self.given_up = 0
-        self._answers += 1
         self._slowest_s = max(self._slowest_s, reply.latency_s)
         self._heard = time.monotonic()
+        self.count(reply)
+
+    def count(self, reply: Reply) -> None:
+        """Add up what a reply used."""
+        used = reply.usage
+        self._answers += 1
         self.returned.add(reply.model)
         self.usage = Usage(
             prompt_tokens=self.usage.prompt_tokens + used.prompt_tokens,

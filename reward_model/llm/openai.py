@@ -63,7 +63,7 @@ class OpenAILLM(Learning):
         qwen = "qwen" in model.lower() or "qwq" in model.lower()
         self.model = model
         self._url = clean_url(url)
-        self._where = Where(model, self._url, variable, aliyun or qwen)
+        self.where = Where(model, self._url, variable, aliyun or qwen)
         self.accepts = Capabilities(
             token_limit="max_completion_tokens" if url == OFFICIAL else "max_tokens",
             json="json_object" if qwen and aliyun else "json_schema",
@@ -154,7 +154,7 @@ class OpenAILLM(Learning):
             raise RetryableError(f"broken reply ({type(error).__name__})", billed=True) from None
         finally:
             client.busy -= 1
-        return read_reply(raw.content, self._where, request)
+        return read_reply(raw.content, self.where, request)
 
     def _free(self) -> _Client:
         """A client with room; the SDK looks at all connections of a client for each request."""
@@ -179,7 +179,7 @@ class OpenAILLM(Learning):
             body = None
         code, message, param = error_fields(body)
         wait = retry_after(response.headers)
-        meaning = failure(status, code, message, self._where, request, retry_after_s=wait)
+        meaning = failure(status, code, message, self.where, request, retry_after_s=wait)
         if status in {400, 422} and isinstance(meaning, RefusedError) and not meaning.content:
             return _BadRequestError(param, message, meaning)
         return meaning

@@ -45,6 +45,11 @@ def read_reply(data: bytes, where: Where, request: Request) -> Reply:
         body = json.loads(data)
     except (ValueError, RecursionError):
         raise RetryableError("a reply that is no JSON", billed=True) from None
+    return read_body(body, where, request)
+
+
+def read_body(body: Any, where: Where, request: Request | None = None) -> Reply:
+    """Read the parsed body of a 200; raises as `read_reply` does."""
     if not isinstance(body, dict):
         raise RetryableError("a reply that is no JSON object", billed=True)
     choices = body.get("choices")

@@ -1,0 +1,323 @@
+"""Batch mode: requests sent in files through the provider's Batch API, at half the price.
+
+Replies go into the caller's ledger, so an ordinary run afterwards finds them all there, and asks
+itself only for what the batches owe. A manifest remembers the open batches across days and kills.
+
+    batches = Batches(llm, caller, Path("batches.json"))
+    await batches.submit(requests)
+    await batches.wait()
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import IO, Any, Literal, NamedTuple, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from reward_model.llm.base import FatalError, LLMError, RefusedError, Request, RetryableError
+from reward_model.llm.caller import Caller
+from reward_model.llm.failures import failure, quote
+from reward_model.llm.openai import OpenAILLM
+from reward_model.llm.replies import error_fields, read_body
+from reward_model.records import Stopped, UserError, digest, explain_os_error, write_json
+
+T = TypeVar("T")
+
+PRICE_SHARE = 0.5
+"""Part of the usual price that a batched call costs at OpenAI and Alibaba."""
+MOST_LINES = 50_000
+MOST_BYTES = 200 * 10**6
+_ENDED = {"completed", "failed", "expired", "cancelled"}
+
+
+class _Open(BaseModel):
+    """A batch that is under way."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    tag: str
+    """Ours, sent along as metadata, so that a batch is found again after a kill."""
+    id: str | None = None
+    """The provider's; None until it answered."""
+    most_usd: float = 0.0
+    keys: list[str]
+    """Ledger keys of the requests in it."""
+
+
+class _Manifest(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    format: Literal["batches-1"] = "batches-1"
+    model: str
+    base_url: str
+    open: list[_Open] = []
+
+
+class Progress(NamedTuple):
+    """Where the batches stand."""
+
+    open: int
+    """Requests in batches that have not ended."""
+    answered: int
+    """Replies put into the ledger by this object."""
+    refused: int
+    owed: int
+    """Requests whose batch ended without a reply to them: submit them again, or just call."""
+    problems: tuple[str, ...] = ()
+    """Why batches failed as a whole, in words."""
+
+
+class Batches:
+    """The batches of one model.
+
+    Args:
+        llm: a model whose server has the Batch API.
+        caller: its ledger takes the replies, its budget holds back the worst case.
+        manifest: file that remembers the open batches; one for each model.
+
+    Raises:
+        UserError: the manifest belongs to another model or is none.
+    """
+
+    def __init__(
+        self,
+        llm: OpenAILLM,
+        caller: Caller,
+        manifest: Path,
+        *,
+        most_lines: int = MOST_LINES,
+        most_bytes: int = MOST_BYTES,
+        backoff_s: float = 1.0,
+    ) -> None:
+        self._backoff_s = backoff_s
+        self._llm, self._caller, self._path = llm, caller, manifest
+        self._most_lines, self._most_bytes = most_lines, most_bytes
+        self._answered = self._refused = self._owed = 0
+        self._problems: list[str] = []
+        self._manifest = self._load()
+
+    def _load(self) -> _Manifest:
+        fresh = _Manifest(model=self._llm.name, base_url=self._llm.base_url)
+        try:
+            text = self._path.read_text("utf-8")
+        except FileNotFoundError:
+            return fresh
+        except OSError as error:
+            raise explain_os_error(error, self._path) from None
+        try:
+            found = _Manifest.model_validate_json(text)
+        except ValidationError:
+            raise UserError("no manifest of batches", path=self._path) from None
+        if (found.model, found.base_url) != (fresh.model, fresh.base_url):
+            raise UserError(
+                f"batches of {found.model} at {found.base_url}",
+                expected=f"those of {fresh.model} at {fresh.base_url}",
+                mend="give each model a manifest of its own",
+                path=self._path,
+            )
+        return found
+
+    def _save(self) -> None:
+        write_json(self._path, self._manifest.model_dump(mode="json"))
+
+    @property
+    def progress(self) -> Progress:
+        """Where the batches stand, as far as is known."""
+        waiting = sum(len(one.keys) for one in self._manifest.open)
+        problems = tuple(self._problems)
+        return Progress(waiting, self._answered, self._refused, self._owed, problems)
+
+    async def submit(self, requests: Iterable[Request]) -> int:
+        """Send what is neither in the ledger nor in an open batch; returns how many were sent.
+
+        Raises:
+            FatalError: no request to this model can work.
+            Stopped: not even the first request fits the budget.
+        """
+        await self._adopt()
+        budget = self._caller.budget
+        known = {key for one in self._manifest.open for key in one.keys}
+        held = sum(one.most_usd for one in self._manifest.open)
+        sent = 0
+        part = _Part()
+        for request in requests:
+            key = request.key(self._llm.name, self._llm.base_url)
+            if key in known or self._caller.ledger.get(key) is not None:
+                continue
+            most = PRICE_SHARE * budget.most(self._llm, request)
+            if not budget.fits(held + most):
+                if not sent and not part.keys:
+                    raise Stopped(budget.words())
+                break
+            known.add(key)
+            held += most
+            line = _line(key, request.sample, self._llm.body(request))
+            if len(part.keys) == self._most_lines or part.size + len(line) > self._most_bytes:
+                sent += await self._send(part)
+                part = _Part()
+            part.add(key, line, most)
+        if part.keys:
+            sent += await self._send(part)
+        return sent
+
+    async def _send(self, part: _Part) -> int:
+        tag = digest([part.keys, len(self._manifest.open)], 16)
+        one = _Open(tag=tag, keys=part.keys, most_usd=part.most_usd)
+        sdk = self._llm.sdk()
+        try:
+            part.file.seek(0)
+            content = (f"{tag}.jsonl", part.file.read())
+            file = await self._tell(lambda: sdk.files.create(file=content, purpose="batch"))
+            # From here to the answer a kill leaves a batch that only its tag can find.
+            self._manifest.open.append(one)
+            self._save()
+            batch = await self._tell(
+                lambda: sdk.batches.create(
+                    input_file_id=file.id,
+                    endpoint="/v1/chat/completions",
+                    completion_window="24h",
+                    metadata={"tag": tag},
+                ),
+                attempts=1,  # a second try could make a second batch
+            )
+            one.id = batch.id
+            self._save()
+        finally:
+            part.file.close()
+            await sdk.close()
+        return len(part.keys)
+
+    async def _adopt(self) -> None:
+        """Find the batches whose creation was cut off; forget those that never came to be."""
+        if all(one.id for one in self._manifest.open):
+            return
+        sdk = self._llm.sdk()
+
+        async def ids() -> dict[str, str]:
+            found = {}
+            async for batch in sdk.batches.list(limit=100):
+                found[(batch.metadata or {}).get("tag", "")] = batch.id
+            return found
+
+        try:
+            found = await self._tell(ids)
+        finally:
+            await sdk.close()
+        for one in self._manifest.open:
+            one.id = one.id or found.get(one.tag)
+        self._manifest.open = [one for one in self._manifest.open if one.id]
+        self._save()
+
+    async def collect(self) -> Progress:
+        """Ask once how the batches stand, and put the replies of those that ended in the ledger.
+
+        Raises:
+            FatalError: no request to this model can work.
+        """
+        await self._adopt()
+        sdk = self._llm.sdk()
+        try:
+            for one in list(self._manifest.open):
+                batch = await self._tell(partial(sdk.batches.retrieve, str(one.id)))
+                if batch.status not in _ENDED:
+                    continue
+                fatal = None
+                for name in (batch.output_file_id, batch.error_file_id):
+                    if name:
+                        content = await self._tell(partial(sdk.files.content, name))
+                        fatal = self._take(content.content) or fatal
+                known = self._caller.ledger
+                self._owed += sum(known.get(key) is None for key in one.keys)
+                for error in (batch.errors.data or [])[:1] if batch.errors else []:
+                    self._problems.append(f"{batch.status}: {quote(error.message or '')}")
+                self._manifest.open.remove(one)
+                self._save()
+                if fatal is not None:
+                    raise fatal
+        finally:
+            await sdk.close()
+        return self.progress
+
+    def _take(self, data: bytes) -> FatalError | None:
+        fatal = None
+        for raw in data.splitlines():
+            try:
+                row = json.loads(raw)
+                key, _, sample = str(row["custom_id"]).partition(".")
+                response = row.get("response") or {}
+                body, status = response.get("body"), int(response.get("status_code") or 0)
+            except (ValueError, KeyError, TypeError, AttributeError):
+                continue  # the request behind a broken line is owed
+            if self._caller.ledger.get(key) is not None:
+                continue
+            try:
+                if status != 200:
+                    code, message, _ = error_fields(body or row)
+                    raise failure(status, code, message, self._llm.where)
+                reply = read_body(body, self._llm.where)
+                self._caller.keep(self._llm, key, int(sample or 0), reply, PRICE_SHARE)
+                self._answered += 1
+            except RefusedError as error:
+                if error.content:
+                    self._caller.refuse(self._llm, key, int(sample or 0), str(error))
+                    self._refused += 1
+            except FatalError as error:
+                fatal = error
+            except LLMError:
+                continue  # owed
+        return fatal
+
+    async def wait(self, poll_s: float = 60.0) -> Progress:
+        """Collect until no batch is open."""
+        while (progress := await self.collect()).open:
+            await asyncio.sleep(poll_s)
+        return progress
+
+    async def _tell(self, call: Callable[[], Awaitable[T]], attempts: int = 6) -> T:
+        """Make a call of the SDK, again if it may pass; its errors in our words."""
+        from openai import APIConnectionError, APIStatusError
+
+        for attempt in range(attempts):
+            try:
+                return await call()
+            except APIStatusError as error:
+                code, message, _ = error_fields(error.body)
+                meaning = failure(error.status_code, code, message, self._llm.where)
+            except APIConnectionError as error:
+                meaning = RetryableError(f"connection lost ({type(error).__name__})")
+            if not isinstance(meaning, RetryableError):
+                raise UserError(str(meaning)) if isinstance(meaning, RefusedError) else meaning
+            if attempt + 1 < attempts:
+                await asyncio.sleep(self._backoff_s * 2**attempt)
+        raise Stopped(f"the Batch API at {self._llm.base_url} does not answer ({meaning})")
+
+
+class _Part:
+    """Lines of one file to send."""
+
+    def __init__(self) -> None:
+        self.keys: list[str] = []
+        self.size = 0
+        self.most_usd = 0.0
+        self.file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - `_send` closes it
+
+    def add(self, key: str, line: bytes, most_usd: float) -> None:
+        self.keys.append(key)
+        self.size += self.file.write(line)
+        self.most_usd += most_usd
+
+
+def _line(key: str, sample: int, body: dict[str, Any]) -> bytes:
+    row = {
+        "custom_id": f"{key}.{sample}",
+        "method": "POST",
+        "url": "/v1/chat/completions",
+        "body": body,
+    }
+    return json.dumps(row, ensure_ascii=False).encode() + b"\n"
