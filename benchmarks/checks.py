@@ -137,7 +137,8 @@ def correct_report(facts: Facts, language: str) -> str:
         else:
             name = find_item_of(key, "en")
             verb = "rose" if change > 0 else "fell"
-            said.append(f"{name} {verb} {abs(change):.1%} to CNY {value / 1e6:,.1f} million in {now.label('en')}.")  # fmt: skip
+            amount = f"CNY {value / 1e6:,.1f} million"
+            said.append(f"{name} {verb} {abs(change):.1%} to {amount} in {now.label('en')}.")
     for key in ("gross_margin", "net_margin", "debt_ratio", "roe"):
         value, change = facts.value(key, now), facts.change(key, now, before)
         if value is None or change is None:
@@ -148,7 +149,8 @@ def correct_report(facts: Facts, language: str) -> str:
             said.append(f"{find_item_of(key)}为{value:.1%}，较上年{verb}{points}个百分点。")
         else:
             verb = "up" if change > 0 else "down"
-            said.append(f"{find_item_of(key, 'en')} was {value:.1%}, {verb} {points} percentage points from {before.label('en')}.")  # fmt: skip
+            name, year = find_item_of(key, "en"), before.label("en")
+            said.append(f"{name} was {value:.1%}, {verb} {points} percentage points from {year}.")
     title = f"# {now.label()}财务分析" if zh else f"# Financial analysis, {now.label('en')}"
     return title + "\n\n" + "\n".join(said)
 
@@ -165,7 +167,8 @@ def speed(pairs: list[tuple[str, str]]) -> dict[str, float]:
     from reward_model.checks import facts as cache
     from reward_model.checks import reader
 
-    jobs = [(f"{i}\n{prompt}", report) for i in range(100) for prompt, report in [pairs[i % len(pairs)]]]  # fmt: skip
+    chosen = [pairs[i % len(pairs)] for i in range(100)]
+    jobs = [(f"{i}\n{prompt}", report) for i, (prompt, report) in enumerate(chosen)]
     result = {"characters a prompt": sum(len(p) for p, _ in jobs) / len(jobs)}
     for name, cold in (
         ("100 reports, tables repeat", False),

@@ -171,26 +171,22 @@ def _number(match: re.Match[str]) -> Number:
     unit, scale = unit_of(word) or ("plain", 1.0)
     if unit == "plain" and match["cur"]:
         unit = "money"
-    start, end = match.span()
-    bracket = bool((match["open"] and match["close"]) or (match["open2"] and match["close2"]))
-    if match["open"] and not match["close"]:
-        # The bracket belongs to the prose around the number.
-        start += 1
-        bracket = bool(match["open2"] and match["close2"])
-        if match["close2"] and not match["open2"]:
-            bracket, start = True, start - 1
-    elif match["close"] and not match["open"]:
-        end = match.start("close")
-        if match["open2"] and not match["close2"]:
-            bracket, end = True, match.end("close")
+    opened, closed = bool(match["open"]), bool(match["close"])
+    opened2, closed2 = bool(match["open2"]), bool(match["close2"])
+    # Brackets pair up around the number; one without its partner belongs to the prose.
+    bracket = (opened or opened2) and (closed or closed2)
+    parts = [g for g in ("sign", "cur", "sign2", "num", "unit") if match[g]]
+    if bracket:
+        parts.append("open2" if opened2 else "open")
+        parts.append("close2" if closed2 else "close")
+    start, end = min(match.start(g) for g in parts), max(match.end(g) for g in parts)
     sign = match["sign"] or match["sign2"] or ("(" if bracket else "")
     point = digits.find(".")
     decimals = 0 if point < 0 else len(digits) - point - 1
     value = round(float(digits.replace(",", "")) * scale, 12)
     return Number(
-        start=start
-        + (len(match.group()) - len(match.group().lstrip()) if start == match.start() else 0),
-        end=end - (len(match.group()) - len(match.group().rstrip()) if end == match.end() else 0),
+        start=start,
+        end=end,
         value=-value if sign in {"-", "("} else value,
         decimals=decimals,
         unit=unit,
@@ -231,11 +227,15 @@ def find_numbers(text: str) -> list[Number]:
             inner = NUMBER.match(folded, match.start("open") + 1)
             if inner is not None:
                 number = _number(inner)
-        elif number.sign and number.sign != "(" and match.start() and match["sign"]:
-            before = folded[match.start() - 1]
-            if before.isdigit() or before in ")%" or (before.isascii() and before.isalpha()):
-                # A range (20-30%), a date or a name (Q1-2), not a sign.
-                inner = NUMBER.match(folded, match.start("sign") + 1)
+        elif match["sign"]:
+            before = folded[match.start("sign") - 1 : match.start("sign")]
+            range_ = (
+                before.isdigit() or before in {")", "%"} or (before.isascii() and before.isalpha())
+            )
+            listed = folded[match.end("sign")].isspace()
+            if range_ or listed:
+                # A range (20-30%), a date, a name (Q1-2) or a list mark, not a sign.
+                inner = NUMBER.match(folded, match.end("sign"))
                 number = _number(inner) if inner else number
         found.append(number)
     return found

@@ -218,7 +218,8 @@ def _read(
         subject.doubt = attain_doubt(subject.doubt)
     own, base, earlier = period_before(text, max(before, state.consumed), number.start, dated, kind)
     after, used, base_after = period_after(text, number.end, follow, dated)
-    if own is None and after is not None:
+    dated_after = own is None and after is not None
+    if dated_after:
         own, state.consumed = after, used
     base = base_after or base
     if base is not None:
@@ -238,10 +239,10 @@ def _read(
         level = _FROM_LEVEL.search(text[before : number.start])
         if level and (claim.period or scene.period):
             return _compared_level(scene, claim, level["what"], subject, state)
-        if own is None and stood_before(text, before, number.start):
-            # "rose from 10 to 12 million": where the first number stood before.
-            year_ago = state.period.year_ago() if state.period else None
-            claim = replace(claim, period=year_ago, source="")
+        if not earlier and not dated_after and stood_before(text, before, number.start):
+            # "rose from 10 to 12 million in 2021": where the first number stood before.
+            now = claim.period
+            claim = replace(claim, period=now.year_ago() if now else None, source="")
         shifted = past(region, claim.period or scene.period)
         if shifted is not None:
             own = None

@@ -32,18 +32,24 @@ class Verdict:
 
 
 def tolerance(claim: Claim, reading: Reading) -> float:
-    """How far apart two numbers may be: one unit of the last decimal place shown, two where
-    the claim is worked out from rounded numbers, more where it says `about`.
+    """How far apart two numbers may be: half of the last decimal place shown, and a whole one
+    where digits were cut off instead of rounded.
+
+    Differences get a whole place (they are taken between rounded numbers), other derived numbers
+    up to two where that is next to nothing; a number said to be `about` so much gets 5%.
 
     >>> [c] = extract_claims("Revenue was 12.3 million in 2021.")
-    >>> round(tolerance(c, Reading(12.34e6, "")))
-    101000
+    >>> [round(tolerance(c, Reading(x, ""))) for x in (12.34e6, 12.26e6)]
+    [101000, 50000]
     """
-    steps = 1.01 if claim.kind == "value" else 2.01
-    allowed = steps * claim.step + reading.slack + 1e-9 * abs(reading.value)
-    if claim.hedge == "about":
-        allowed = max(allowed, 0.05 * abs(reading.value))
-    return allowed
+    places = 1.01 if abs(reading.value) > abs(claim.value) else 0.5
+    if claim.kind in {"change_pp", "change_abs"}:
+        places = 1.01
+    allowed = places * claim.step
+    if claim.kind in {"ratio", "change_pct"}:
+        allowed = max(allowed, min(2.01 * claim.step, 0.001 * abs(reading.value)))
+    allowed += reading.slack + 1e-9 * abs(reading.value)
+    return max(allowed, 0.05 * abs(reading.value)) if claim.hedge == "about" else allowed
 
 
 def fits(claim: Claim, reading: Reading) -> bool:
