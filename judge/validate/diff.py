@@ -70,7 +70,8 @@ def mark(segments: Segments, places: Iterable[tuple[int, int]]) -> Segments:
     >>> mark([("same", "abc"), ("changed", "de")], [(2, 4)])
     [('same', 'ab'), ('planted', 'cd'), ('changed', 'e')]
     """
-    inside = {i for start, end in places for i in range(start, end)}
+    size = sum(len(text) for _, text in segments)
+    inside = {i for start, end in places for i in range(max(0, start), min(end, size))}
     if not inside:
         return segments
     marked: Segments = []

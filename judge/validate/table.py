@@ -280,7 +280,9 @@ class _Reader:
         failures = (judge.model_extra or {}).get("failures")
         for side in SIDES:
             by_dimension = failures.get(side) if isinstance(failures, dict) else None
-            for dimension, draws in (by_dimension or {}).items():
+            if not isinstance(by_dimension, dict):
+                continue
+            for dimension, draws in by_dimension.items():
                 if not isinstance(draws, dict):
                     continue
                 counts = Counter({why: n for why, n in draws.items() if isinstance(n, int)})

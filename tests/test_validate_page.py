@@ -1,0 +1,159 @@
+"""The page: nothing in a report runs, differences join up to the text, the viewer has its data."""
+
+from __future__ import annotations
+
+import json
+import random
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scored_sets import RUBRIC, scored_set, write
+
+from judge.validate.diff import mark, segments
+from judge.validate.page import page
+from judge.validate.run import Settings, compute
+from judge.validate.table import read_table
+
+ATTACKS = (
+    "</script><script>alert('x')</script>",
+    "<img src=x onerror=alert(1)>",
+    "<!--<script>",
+    "]]><svg onload=alert(2)>",
+    "\u2028</SCRIPT >",
+)
+
+
+class Elements(HTMLParser):
+    """Elements as a browser would build them, with the text of scripts."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_data(self, data: str) -> None:
+        if self.cdata_elem == "script":
+            self.scripts[-1] += data
+
+
+def render(tmp_path: Path, rows: list[dict[str, Any]], **settings: Any) -> str:
+    table = read_table(write(tmp_path / "scored.jsonl", rows), RUBRIC)
+    return page(table, compute(table, Settings(**settings)), seed=0)
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> str:
+    rng = random.Random(0)
+    rows = scored_set(groups=10)
+    for row in rows:
+        for key in ("id", "prompt", "chosen", "rejected"):
+            row[key] += rng.choice(ATTACKS)
+        row["scores"]["reasoning"]["chosen"]["depth"] = rng.choice(ATTACKS)
+        row["scores"]["overall_assessment"] = rng.choice(ATTACKS)
+        row["scores"]["judge"]["model"] = ATTACKS[0]
+        defect = row["metadata"]["defect_metadata"]
+        row["metadata"]["field"] = ATTACKS[1]
+        if defect["degradation_type"] == "shallow_depth":
+            defect["degradation_type"] = ATTACKS[1]
+            defect["model"] = ATTACKS[0]
+        if defect["degradation_type"] == "simplified_calculation":
+            row["scores"]["rejected"]["accuracy"] = row["scores"]["chosen"]["accuracy"]
+            defect["planted"] = [
+                {"where": [0, 4], "was": ATTACKS[0], "now": ATTACKS[1], "error": ATTACKS[2]}
+            ]
+    return render(tmp_path_factory.mktemp("page"), rows)
+
+
+def test_no_script_of_a_report_is_live(hostile: str) -> None:
+    elements = Elements(hostile)
+    assert [a.get("type") for tag, a in elements.found if tag == "script"] == [
+        "application/json",
+        None,
+    ]
+    tags = {tag for tag, _ in elements.found}
+    assert not tags & {"img", "iframe", "object", "embed", "link", "base"}
+    for tag, attributes in elements.found:
+        assert not [name for name in attributes if name.startswith("on")], tag
+        assert "style" not in attributes, tag
+        assert not (attributes.get("href") or "#").lower().startswith(("javascript", "http"))
+    assert "alert" not in elements.scripts[1]
+
+
+def test_texts_reach_the_viewer_unchanged(hostile: str) -> None:
+    pairs = json.loads(Elements(hostile).scripts[0])["pairs"]
+    assert len(pairs) == 60
+    texts = ["".join(text for _, text in pair["chosen"]) for pair in pairs]
+    assert all(any(text.endswith(attack) for attack in ATTACKS) for text in texts)
+    planted = [p for p in pairs if any(kind == "planted" for kind, _ in p["rejected"])]
+    assert len(planted) == 10
+
+
+def test_page_needs_nothing_from_outside(hostile: str) -> None:
+    elements = Elements(hostile)
+    [policy] = [a["content"] for _, a in elements.found if "http-equiv" in a]
+    assert policy is not None
+    assert policy.startswith("default-src 'none'")
+    assert "unsafe" not in policy
+    assert not [a for _, a in elements.found if "src" in a]
+
+
+def test_every_link_has_its_place(hostile: str) -> None:
+    elements = Elements(hostile)
+    ids = [a["id"] for _, a in elements.found if "id" in a]
+    assert len(ids) == len(set(ids))
+    lines = {f"pair-{pair['line']}" for pair in json.loads(elements.scripts[0])["pairs"]}
+    for tag, attributes in elements.found:
+        if tag == "a":
+            assert (attributes["href"] or "").removeprefix("#") in {*ids, *lines}
+
+
+def test_page_of_a_set_without_anything_known(tmp_path: Path) -> None:
+    rows = [{"chosen": "a", "rejected": "b"} for _ in range(3)]
+    text = render(tmp_path, rows)
+    assert "No pair has a level on both sides." in text
+    assert "The pairs name no degradation." in text
+
+
+def test_page_repeats(tmp_path: Path) -> None:
+    rows = scored_set(groups=10)
+    assert render(tmp_path, rows) == render(tmp_path, rows)
+
+
+def test_large_set_shows_a_sample_and_says_so(tmp_path: Path) -> None:
+    text = render(tmp_path, scored_set(groups=40), ngrams=False)
+    assert "120 of 240 pairs" in text
+    pairs = json.loads(Elements(text).scripts[0])["pairs"]
+    kinds = {pair["kind"] for pair in pairs}
+    assert kinds == {"neutral", *(d.name for d in RUBRIC.degradations)}
+
+
+@given(st.text(max_size=60), st.text(max_size=60))
+def test_segments_join_up_to_the_texts(a: str, b: str) -> None:
+    left, right = segments(a, b)
+    assert "".join(text for _, text in left) == a
+    assert "".join(text for _, text in right) == b
+    same = ["".join(t for kind, t in side if kind == "same") for side in (left, right)]
+    assert same[0] == same[1]
+
+
+@given(st.text(max_size=40), st.integers(0, 45), st.integers(0, 45))
+def test_marks_keep_the_text(text: str, start: int, end: int) -> None:
+    marked = mark(segments(text, text)[1], [(start, end)])
+    assert "".join(part for _, part in marked) == text
+    assert "".join(part for kind, part in marked if kind == "planted") == text[start:end]
+
+
+def test_changed_words_are_whole() -> None:
+    _, right = segments("Revenue rose 14.7% in 2021.", "Revenue fell 41.7% in 2021.")
+    assert [text for kind, text in right if kind == "changed"] == ["fell", "41.7%"]
