@@ -1,4 +1,4 @@
-"""Every command line: help is quick, data commands never load torch, wrong input is told in words."""
+"""Every command: help is quick, data commands never load torch, wrong input is told in words."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ COMMANDS = [
     ("reward-model", "doctor"),
     ("reward-model", "quickstart"),
 ]
-HEAVY = "torch transformers datasets sklearn scipy matplotlib openai dashscope".split()
+HEAVY = ["torch", "transformers", "datasets", "sklearn", "scipy", "matplotlib", "openai"]
 PAIR = '{"prompt": "p", "chosen": "good", "rejected": "bad"}\n'
 SCORED = (
     '{"prompt": "p", "chosen": "good", "rejected": "bad", "scores": {"chosen": '

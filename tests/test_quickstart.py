@@ -1,4 +1,4 @@
-"""The main job and the README: every command and every line of Python that a newcomer would copy."""
+"""The main job and the README: every command and every line of Python a newcomer would copy."""
 
 from __future__ import annotations
 

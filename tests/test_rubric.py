@@ -70,9 +70,7 @@ def test_helpsteer_weighs_only_what_praises() -> None:
         ("scale = 4", "scale 4", "broken TOML"),
     ],
 )
-def test_mistakes_in_a_rubric_file_are_told(
-    tmp_path: Path, was: str, now: str, words: str
-) -> None:
+def test_mistakes_in_a_rubric_file_are_told(tmp_path: Path, was: str, now: str, words: str) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(FINANCIAL.replace(was, now), "utf-8")
     with pytest.raises(UserError) as error:
@@ -83,7 +81,7 @@ def test_mistakes_in_a_rubric_file_are_told(
 
 def test_all_mistakes_are_told_at_once() -> None:
     broken = FINANCIAL.replace("scale = 4", "scale = 0").replace("[[focuses]]", "[[focus]]")
-    with pytest.raises(UserError, match="2 mistake.*scale.*focus"):
+    with pytest.raises(UserError, match=r"2 mistake.*scale.*focus"):
         parse_rubric(broken.encode(), "mine.toml")
 
 
