@@ -43,7 +43,9 @@ def row_readings(facts: Facts, claim: Claim) -> Iterator[Reading]:
             and f.scope in {"", "period", "ytd"}
             and (named if change else f.period in periods)
         )
-        yield Reading(f.value, "the row of that name", sure=sure, slack=f.step / 2)
+        # A year-to-date figure does not bear out what is said of the month, nor the reverse.
+        clash = {claim.scope, f.scope} == {"ytd", "period"}
+        yield Reading(f.value, "the row of that name", right=not clash, sure=sure, slack=f.step / 2)
         if f.unit == "money" and f.value < 0:
             yield Reading(
                 -f.value,
