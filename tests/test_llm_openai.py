@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -196,6 +197,22 @@ def test_thoughts_left_in_the_text_are_taken_out() -> None:
         assert complete(server).text == "The report"
 
 
+def test_half_a_character_at_the_cut_does_no_harm(tmp_path: Path) -> None:
+    choice = {"finish_reason": "length", "message": {"content": "up \ud83d"}}
+    with LLMServer(script=[Fault("body", status=200, body={"choices": [choice]})]) as server:
+
+        async def main() -> str:
+            llm = open_llm("openai:m", base_url=server.url)
+            async with Caller(ledger=tmp_path / "calls.jsonl") as caller:
+                answer = await caller.complete(llm, ask())
+                again = await caller.complete(llm, ask())
+            await llm.close()
+            assert again.cached
+            return answer.reply.text
+
+        assert asyncio.run(main()) == "up \ufffd"
+
+
 def test_a_server_that_is_not_there() -> None:
     async def main() -> None:
         llm = open_llm("openai:m", base_url="http://127.0.0.1:9/v1")
@@ -326,6 +343,14 @@ def test_a_missing_key_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         open_llm("openai:qwen-plus", base_url="https://dashscope.aliyuncs.com/compatible-mode/v1")
     monkeypatch.setenv("OPENAI_API_KEY", "word")
     assert open_llm("openai:gpt-4o").base_url == "https://api.openai.com/v1"
+
+
+@pytest.mark.parametrize("key", ["sk-a\nb", "sk-“quoted”", "two words"])
+def test_a_key_that_is_none_is_not_quoted(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with pytest.raises(UserError, match="environment variable OPENAI_API_KEY") as caught:
+        open_llm("openai:m")
+    assert key not in str(caught.value)
 
 
 @pytest.mark.parametrize("url", ["localhost:8000", "ftp://x/v1", "http://", "http://[::1/v1"])

@@ -17,9 +17,13 @@ from reward_model.llm.base import (
     Usage,
     split_model,
 )
-from reward_model.llm.caller import Answer, Caller, UnansweredError, bounded
+from reward_model.llm.bounded import bounded
+from reward_model.llm.caller import Answer, Caller, UnansweredError
+from reward_model.llm.capabilities import capabilities
+from reward_model.llm.prices import Prices, likely_tokens
 from reward_model.llm.prompts import fence, fill, prompt_file, sections
 from reward_model.llm.providers import open_llm
+from reward_model.llm.scripted import ScriptedLLM, Step
 
 __all__ = [
     "LLM",
@@ -28,16 +32,21 @@ __all__ = [
     "ChatMessage",
     "FatalError",
     "LLMError",
+    "Prices",
     "RefusedError",
     "Reply",
     "Request",
     "RetryableError",
+    "ScriptedLLM",
+    "Step",
     "Token",
     "UnansweredError",
     "Usage",
     "bounded",
+    "capabilities",
     "fence",
     "fill",
+    "likely_tokens",
     "open_llm",
     "prompt_file",
     "sections",

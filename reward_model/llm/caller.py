@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from reward_model.llm.base import LLM, FatalError, RefusedError, Reply, Request, RetryableError
-from reward_model.llm.bounded import bounded
 from reward_model.llm.budget import Budget
 from reward_model.llm.capabilities import PROBE, capabilities, observe
 from reward_model.llm.lane import Lane
@@ -23,8 +22,6 @@ from reward_model.llm.ledger import Ledger
 from reward_model.llm.prices import Prices
 from reward_model.llm.rate import MOST, Gate, Ticket, Window
 from reward_model.records import Stopped
-
-__all__ = ["Answer", "Caller", "UnansweredError", "bounded"]
 
 LONGEST_BACKOFF_S = 8.0
 SILENT = 20

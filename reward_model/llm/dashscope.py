@@ -14,8 +14,8 @@ from typing import Any
 
 from reward_model.llm.base import RefusedError, Reply, Request, RetryableError
 from reward_model.llm.capabilities import Capabilities, Learning
-from reward_model.llm.failures import Where, check_url, clean_url, failure, retry_after
-from reward_model.llm.replies import read_tokens, read_usage
+from reward_model.llm.failures import Where, check_url, clean_url, failure, read_key, retry_after
+from reward_model.llm.replies import read_tokens, read_usage, whole
 from reward_model.records import UserError
 
 KEY = "DASHSCOPE_API_KEY"
@@ -42,7 +42,7 @@ class DashScopeLLM(Learning):
         _quiet()
         url = base_url or os.environ.get("DASHSCOPE_HTTP_BASE_URL") or dashscope.base_http_api_url
         check_url(url)
-        key = os.environ.get(KEY, "").strip()
+        key = read_key(KEY)
         if not key and "aliyuncs.com" in url:
             raise UserError(
                 f"no key for {clean_url(url)}", expected=f"the environment variable {KEY}"
@@ -153,7 +153,7 @@ class DashScopeLLM(Learning):
         choice = choices[0]
         message = choice.get("message")
         text = message.get("content") if isinstance(message, dict) else None
-        text = text if isinstance(text, str) else ""
+        text = whole(text) if isinstance(text, str) else ""
         reason = str(choice.get("finish_reason") or "stop")
         if not text and reason != "length":
             raise RetryableError("an empty reply", billed=True)

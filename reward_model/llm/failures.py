@@ -6,6 +6,7 @@ sentence of the server is passed on only when it quotes neither a key nor the pr
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Mapping
@@ -171,3 +172,19 @@ def check_url(url: str) -> None:
             f"base URL {url.rpartition('@')[2].partition('?')[0]!r}",
             expected="an address such as http://localhost:8000/v1",
         )
+
+
+def read_key(variable: str) -> str:
+    """Key from the environment; empty when there is none.
+
+    Raises:
+        UserError: it holds what no key can, which would fail later in words that quote it.
+    """
+    key = os.environ.get(variable, "").strip()
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise UserError(
+            "characters that no key has",
+            expected=f"a key alone in the environment variable {variable}",
+            mend="copy it again, without quotes, spaces or line breaks",
+        )
+    return key

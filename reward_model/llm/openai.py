@@ -21,7 +21,7 @@ from reward_model.llm.base import (
     RetryableError,
 )
 from reward_model.llm.capabilities import Capabilities, Learning
-from reward_model.llm.failures import Where, check_url, clean_url, failure, retry_after
+from reward_model.llm.failures import Where, check_url, clean_url, failure, read_key, retry_after
 from reward_model.llm.replies import error_fields, read_reply
 from reward_model.records import UserError
 
@@ -54,7 +54,7 @@ class OpenAILLM(Learning):
         host = urlsplit(url).hostname or ""
         aliyun = host.endswith("aliyuncs.com")
         variable = ALIYUN_KEY if aliyun and os.environ.get(ALIYUN_KEY) else KEY
-        key = os.environ.get(variable, "").strip()
+        key = read_key(variable)
         if not key and (aliyun or host == "api.openai.com"):
             raise UserError(
                 f"no key for {host}",

@@ -13,6 +13,7 @@ from typing import Any
 from reward_model.llm.base import RefusedError, Reply, Request, RetryableError, Token, Usage
 from reward_model.llm.failures import Where, failure
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _THOUGHT = re.compile(r"\A\s*<think>.*?</think>\s*", re.S)
 
 
@@ -73,7 +74,7 @@ def read_body(body: Any, where: Where, request: Request | None = None) -> Reply:
         raise RetryableError("an empty reply", billed=True)
     return Reply(
         text=text,
-        model=str(body.get("model") or where.model),
+        model=whole(str(body.get("model") or where.model)),
         finish_reason=reason,
         usage=read_usage(body.get("usage")),
         tokens=read_tokens(choice.get("logprobs")),
@@ -85,7 +86,16 @@ def _text(content: Any) -> str:
     if isinstance(content, list):
         parts = (part.get("text") for part in content if isinstance(part, dict))
         content = "".join(part for part in parts if isinstance(part, str))
-    return _THOUGHT.sub("", content) if isinstance(content, str) else ""
+    return whole(_THOUGHT.sub("", content)) if isinstance(content, str) else ""
+
+
+def whole(text: str) -> str:
+    """Text without the half of a character that a cut may leave, which UTF-8 cannot hold.
+
+    >>> whole("up \\ud83d")
+    'up \ufffd'
+    """
+    return _SURROGATE.sub("\ufffd", text)
 
 
 def read_usage(usage: Any) -> Usage:
@@ -118,9 +128,9 @@ def read_tokens(logprobs: Any) -> tuple[Token, ...] | None:
     try:
         return tuple(
             Token(
-                text=one["token"],
+                text=whole(one["token"]),
                 logprob=one["logprob"],
-                top=tuple((t["token"], t["logprob"]) for t in one.get("top_logprobs") or ()),
+                top=tuple((whole(t["token"]), t["logprob"]) for t in one.get("top_logprobs") or ()),
             )
             for one in content
         )
