@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from safetensors import SafetensorError
 from transformers import AutoTokenizer
 from transformers.utils import logging as hf_logging
 
@@ -88,7 +89,7 @@ def load_bundle(folder: Pathish, **kwargs: Any) -> Bundle:
                 path, config=config, output_loading_info=True, **kwargs
             )
             tokenizer = AutoTokenizer.from_pretrained(path)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise UserError(
             f"a model that cannot be read ({_first_line(error)})",
             expected="the folder that reward-model train wrote, whole",
