@@ -196,11 +196,19 @@ def score(
 
 @app.command()
 def doctor(
-    target: Annotated[Path, typer.Argument(metavar="MODEL|FILE")],
+    target: Annotated[
+        Path, typer.Argument(metavar="MODEL|FILE", help="A model folder, or scored records.")
+    ],
+    rubric: RubricOption = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Of a file: how much of it this model would cut off.")
+    ] = None,
     json: JsonOption = None,
 ) -> None:
-    """Look for what usually goes wrong with a model folder or a file of pairs."""
-    raise NotImplementedError
+    """Look for what usually goes wrong with a model folder or a file of pairs; exits 1 if found."""
+    from reward_model.doctor import run_doctor
+
+    raise typer.Exit(run_doctor(target, rubric=rubric, model=model, json_to=json))
 
 
 @app.command()

@@ -1,0 +1,160 @@
+"""The doctor finds what was broken on purpose, says what to do, and leaves healthy things alone."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tiny_models import save_decoder, save_encoder
+from typer.testing import CliRunner
+
+from reward_model.cli import app
+from reward_model.doctor import Finding
+from reward_model.doctor_file import look_at_file
+from reward_model.doctor_model import look_at_model
+from reward_model.records import UserError
+
+
+@pytest.fixture(scope="session")
+def healthy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_encoder(tmp_path_factory.mktemp("doctor") / "model")
+
+
+@pytest.fixture
+def model(healthy: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(healthy, tmp_path / "model"))
+
+
+def problems(findings: list[Finding]) -> dict[str, str]:
+    return {finding.check: finding.found for finding in findings if finding.level == "problem"}
+
+
+def edit(path: Path, **changes: Any) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_healthy_models_have_no_problem(healthy: Path, tmp_path: Path) -> None:
+    assert problems(look_at_model(healthy)) == {}
+    decoder = look_at_model(save_decoder(tmp_path / "decoder"))
+    assert problems(decoder) == {}
+    notes = [finding.found for finding in decoder if finding.level == "note"]
+    assert any("padding is the end-of-text token" in note for note in notes)
+
+
+def test_a_rubric_that_is_not_the_one_trained_on(model: Path) -> None:
+    rubric = json.loads((model / "rubric.json").read_text())
+    rubric["dimensions"][0]["weight"] = 7.0
+    (model / "rubric.json").write_text(json.dumps(rubric))
+    assert "the model was trained on financial_report@" in problems(look_at_model(model))["rubric"]
+    (model / "rubric.json").unlink()
+    assert "no such file" in problems(look_at_model(model))["rubric"]
+
+
+def test_missing_heads_and_broken_weights(model: Path) -> None:
+    weights = load_file(model / "model.safetensors")
+    kept = {name: value for name, value in weights.items() if not name.startswith("heads.1")}
+    save_file(kept, model / "model.safetensors", metadata={"format": "pt"})
+    assert "heads.1" in problems(look_at_model(model))["load"]
+    (model / "model.safetensors").write_bytes(b"no weights")
+    assert "load" in problems(look_at_model(model))
+
+
+def test_heads_that_say_the_same_for_every_text_or_no_number(model: Path) -> None:
+    weights = load_file(model / "model.safetensors")
+    weights["heads.2.out.weight"] = torch.zeros_like(weights["heads.2.out.weight"])
+    save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
+    assert problems(look_at_model(model)) == {"heads": "accuracy says the same for every text"}
+    weights["heads.2.out.bias"] = torch.full_like(weights["heads.2.out.bias"], float("nan"))
+    save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
+    assert "not numbers" in problems(look_at_model(model))["numbers"]
+
+
+def test_inputs_longer_than_the_positions_and_files_that_carry_code(model: Path) -> None:
+    edit(model / "config.json", max_input_length=4096)
+    (model / "pytorch_model.bin").write_bytes(b"pickle")
+    found = problems(look_at_model(model))
+    assert found["length"] == "inputs of up to 4096 tokens, but only 512 positions"
+    assert "pytorch_model.bin" in found["code"]
+
+
+def row(i: int, **changes: Any) -> dict[str, Any]:
+    """A pair of a clean file: levels vary, either side is longer, 24 companies."""
+    return {
+        "prompt": f"company {i % 24}",
+        "chosen": f"good report {i}" + " more" * (i % 2 * 5),
+        "rejected": f"weak report {i}" + " more" * ((i + 1) % 2 * 5),
+        "metadata": {"prompt_id": f"c{i % 24}"},
+        "scores": {
+            side: {name: (i + shift + j) % 5 for j, name in enumerate(NAMES)}
+            for shift, side in enumerate(("chosen", "rejected"))
+        },
+    } | changes
+
+
+NAMES = ("depth", "professionalism", "accuracy")
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
+    return path
+
+
+def test_a_clean_file_and_what_can_be_wrong_with_one(tmp_path: Path, healthy: Path) -> None:
+    rows = [row(i) for i in range(48)]
+    clean = write(tmp_path / "clean.jsonl", rows)
+    assert problems(look_at_file(clean, rubric=None, model=healthy)) == {}
+
+    def found(changed: list[dict[str, Any]], model: Path | None = None) -> dict[str, str]:
+        path = write(tmp_path / "changed.jsonl", changed)
+        return problems(look_at_file(path, rubric=None, model=model))
+
+    one_company = [row(i, metadata={"prompt_id": "c"}) for i in range(48)]
+    assert "one prompt or company only" in found(one_company)["groups"]
+    assert found([*rows, row(1, rejected=row(1)["chosen"])])["pairs"].startswith("1 with the same")
+    longer = [row(i, chosen=f"a long good report {i}" * 9) for i in range(48)]
+    assert "the longer side is the chosen one in 100%" in found(longer)["length"]
+    moved = row(3, metadata={"prompt_id": "elsewhere"})
+    assert found([*rows, moved])["groups"] == "2 texts in several groups"
+    scored_again = row(3, scores=row(4)["scores"])
+    assert found([*rows, scored_again])["labels"] == "2 texts with conflicting labels"
+    cut = [row(i, chosen="a" * 300 + f"{i}" + "z" * 300) for i in range(48)]
+    assert "50% of the responses" in found(cut, healthy)["truncation"]
+    middle = [
+        row(i, chosen="a" * 300 + "good" + "z" * 300, rejected="a" * 300 + "evil" + "z" * 300)
+        for i in range(48)
+    ]
+    assert found(middle, healthy)["truncation"].startswith("48 pairs whose two sides are the same")
+
+
+def test_exit_codes_and_json(healthy: Path, model: Path, tmp_path: Path) -> None:
+    run = CliRunner().invoke
+    out = tmp_path / "d.json"
+    assert run(app, ["doctor", str(healthy), "--json", str(out)]).exit_code == 0
+    assert json.loads(out.read_text())["problems"] == 0
+    edit(model / "config.json", max_input_length=4096)
+    assert run(app, ["doctor", str(model), "--json", str(out)]).exit_code == 1
+    result = json.loads(out.read_text())
+    assert result["problems"] == 1
+    assert all(f["mend"] for f in result["findings"] if f["level"] == "problem")
+    broken = tmp_path / "broken.jsonl"
+    broken.write_text(json.dumps(row(0)) + "\n{\n")
+    for words, target in [
+        ("no such file or folder", tmp_path / "gone"),
+        ("no config.json", tmp_path),
+        ("line 2: found broken JSON", broken),
+    ]:
+        result = run(app, ["doctor", str(target)])
+        assert isinstance(result.exception, UserError)
+        assert words in str(result.exception)
+
+
+def test_real_pairs(real_data: Path) -> None:
+    found = look_at_file(real_data / "finreport_pairs_0to4.jsonl", rubric=None, model=None)
+    words = "\n".join(finding.found for finding in found)
+    assert "depth (rejected): level 2 on every text" in words
+    assert "the longer side is the chosen one" in words
