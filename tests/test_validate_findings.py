@@ -7,11 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from scored_sets import DIMENSIONS, RUBRIC, scored_set, write
 
 from judge.validate.report import Finding, Report
 from judge.validate.run import Settings, compute, exit_code
+from judge.validate.shortcuts import CHANCE, LEAK, paired_auc
+from judge.validate.stats import gap, verdict
 from judge.validate.table import read_table
 
 Rows = list[dict[str, Any]]
@@ -46,6 +49,19 @@ def test_clean_sets_are_not_accused(validated: Callable[..., Report]) -> None:
         if accusations(validated(scored_set(groups=12 + seed % 9, seed=seed), seed=seed))
     ]
     assert len(accused) <= 1
+
+
+def test_few_pairs_do_not_make_a_leak_by_chance() -> None:
+    """With a dozen pairs an AUC above the line is common; only the swaps keep it from a verdict."""
+    above = accused = 0
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        x = rng.normal(size=(12, 3))
+        auc, p = paired_auc(x @ x.T, np.arange(12), 1.0, seed)
+        above += auc > LEAK
+        accused += auc > LEAK and p <= CHANCE
+    assert above > 0.1 * 300
+    assert accused <= 0.02 * 300
 
 
 def test_clean_set_passes(validated: Callable[..., Report]) -> None:
@@ -312,19 +328,9 @@ def test_planted_errors_missed_are_listed_with_their_place(
 
 
 def test_thresholds_follow_the_scale() -> None:
-    from judge.validate.stats import verdict
-
-    gap = validated_gap(3.0)
-    assert verdict(gap, 9).grade == "good"
-    assert verdict(gap, 4).grade == "excellent"
-
-
-def validated_gap(mean: float) -> Any:
-    import numpy as np
-
-    from judge.validate.stats import gap
-
-    return gap(np.full(20, mean))
+    three = gap(np.full(20, 3.0))
+    assert verdict(three, 9).grade == "good"
+    assert verdict(three, 4).grade == "excellent"
 
 
 def test_same_input_and_seed_give_the_same_report(validated: Callable[..., Report]) -> None:
