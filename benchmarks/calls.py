@@ -1,8 +1,10 @@
 """How fast calls go and what they cost in CPU and memory, beside distilabel on the same server.
 
-uv run python benchmarks/calls.py                        throughput, CPU a call, memory
-uv run --with 'distilabel[openai]' ... is started for the comparison; without it that part is left
-out, in words. The server answers after 2 s and refuses more than 64 calls at once.
+uv run python benchmarks/calls.py            throughput, CPU a call, memory, distilabel's speed
+
+The server answers after 2 s and refuses more than 64 calls at once. distilabel is fetched by uv
+into an environment of its own, and left out, in words, where that fails. Curator is not in it: it
+downloads a vocabulary before its first call.
 """
 
 from __future__ import annotations

@@ -159,6 +159,22 @@ def test_a_fatal_error_stops_everything_with_one_line() -> None:
     assert issubclass(FatalError, UserError)  # so that a command ends with code 2
 
 
+def test_a_fatal_error_does_not_wait_for_calls_that_wait() -> None:
+    def answer(request: Request) -> Step:
+        if "slow" in request.messages[0].content:
+            return Step(error="retry", retry_after_s=60.0)
+        return Step(error="fatal", latency_s=0.05)
+
+    async def both(caller: Caller) -> list[object]:
+        llm = ScriptedLLM(answer)
+        calls = (caller.complete(llm, ask("slow")), caller.complete(llm, ask("fatal")))
+        return list(await asyncio.gather(*calls, return_exceptions=True))
+
+    started = time.monotonic()
+    assert [type(error) for error in run(both)] == [FatalError, FatalError]
+    assert time.monotonic() - started < 5
+
+
 def test_a_hang_is_cut_off_and_tried_again() -> None:
     llm = ScriptedLLM([Step(error="hang"), "awake"])
     answer = run(lambda caller: caller.complete(llm, ask()), timeout_s=0.05)

@@ -7,6 +7,7 @@ async with Caller(ledger=Path("calls.jsonl"), budget_usd=20) as caller:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from collections import Counter
@@ -94,6 +95,7 @@ class Caller:
         self._lanes: dict[tuple[str, str], Lane] = {}
         self._flights: dict[str, asyncio.Future[UnansweredError | None]] = {}
         self._stopped: str | None = None
+        self._halt = asyncio.Event()
         self._random = random.Random()  # only spreads waiting times
 
     async def complete(self, llm: LLM, request: Request) -> Answer:
@@ -173,6 +175,7 @@ class Caller:
                 raise UnansweredError("refused", str(error)) from None
             except FatalError as error:
                 lane.fatal = error
+                self._wake()
                 raise
             except RetryableError as error:
                 open_ticket = None
@@ -182,8 +185,7 @@ class Caller:
                 if open_ticket is not None:
                     lane.gate.failed(open_ticket)
                 self.budget.settle(reserved)
-            self._check(lane)
-            await asyncio.sleep(wait_s)
+            await self._pause(wait_s)
 
     async def _turn(self, lane: Lane, llm: LLM, request: Request) -> tuple[Ticket, float]:
         """Wait until the rate allows one more call and the budget holds its worst case."""
@@ -263,7 +265,17 @@ class Caller:
 
     def _stop(self, why: str) -> None:
         self._stopped = self._stopped or why
+        self._wake()
         raise Stopped(self._stopped)
+
+    def _wake(self) -> None:
+        """Let everything that waits for a next try look whether there is one."""
+        self._halt.set()
+        self._halt = asyncio.Event()
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._halt.wait(), seconds)
 
     def keep(self, llm: LLM, key: str, sample: int, reply: Reply, share: float) -> None:
         """Take in a reply that came another way than through `complete`, as from a batch.
