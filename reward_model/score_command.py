@@ -1,0 +1,66 @@
+"""What `reward-model score` does with its flags: a whole file, or one response."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from reward_model.records import UserError, dump_json, write_json
+from reward_model.score_file import score_file, tell
+from reward_model.score_one import parse_weights, score_one
+
+
+def run_score(
+    model: Path,
+    texts: Path | None,
+    out: Path | None,
+    *,
+    prompt: str,
+    response: str | None,
+    weight: list[str],
+    risk: float,
+    device: str | None,
+    batch_tokens: int | None,
+    json_to: str | None,
+) -> None:
+    """Score and tell; results of one response and the summary of a file go to `json_to`.
+
+    Raises:
+        UserError: the flags do not fit together, or what they name is wrong.
+    """
+    weights = parse_weights(weight)
+    if not (0 <= risk < float("inf")):
+        raise UserError(f"--risk {risk}", expected="a number from 0 up")
+    if response is not None:
+        if texts is not None or out is not None:
+            raise UserError(
+                "both a file and --response", expected="IN.jsonl with --out, or --response"
+            )
+        result = score_one(model, prompt, response, weights=weights, risk=risk, device=device)
+        write_result(result, json_to)
+        return
+    if texts is None:
+        raise UserError("nothing to score", expected="IN.jsonl with --out, or --response TEXT")
+    if out is None:
+        raise UserError("no --out", expected="--out OUT.jsonl, where the scored rows go")
+    summary = score_file(
+        model,
+        texts,
+        out,
+        weights=weights,
+        risk=risk,
+        device=device,
+        batch_tokens=batch_tokens,
+    )
+    tell(summary, out)
+    write_result(asdict(summary), json_to)
+
+
+def write_result(result: dict[str, Any], json_to: str | None) -> None:
+    """JSON to a file, to stdout for `-`, or nowhere."""
+    if json_to == "-":
+        sys.stdout.write(dump_json(result) + "\n")
+    elif json_to is not None:
+        write_json(json_to, result)
