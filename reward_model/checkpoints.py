@@ -57,6 +57,16 @@ def prepare_folder(config: TrainConfig, split: Split, *, resume: bool) -> Path |
     return None
 
 
+def is_finished(config: TrainConfig, split: Split) -> bool:
+    """The folder holds the end of this very run."""
+    folder = config.output_dir
+    old = _read(folder / CONFIG)
+    same = old is not None and not _differing(
+        old, config.model_dump(mode="json"), _read(folder / SPLIT), split
+    )
+    return same and (folder / METRICS).exists() and (folder / "best").is_dir()
+
+
 def last_checkpoint(folder: Path) -> Path | None:
     """The newest whole checkpoint; one that was being written when the run was killed is not."""
     found = sorted((folder / CHECKPOINTS).glob("checkpoint-*"), key=_step, reverse=True)

@@ -66,7 +66,11 @@ def read_split(folder: Pathish) -> Split:
 
 def fingerprint(samples: Sequence[Sample]) -> str:
     """Digest of texts, groups and labels, so that a split is not applied to other data."""
-    return digest([[s.pair, s.side, s.group, list(s.labels)] for s in samples])
+    rows = []
+    for s in samples:
+        text = digest(as_text(s.prompt) + as_text(s.response))
+        rows.append([s.pair, s.side, s.group, list(s.labels), text])
+    return digest(rows)
 
 
 def split_groups(samples: Sequence[Sample], shares: Mapping[Part, float], seed: int) -> Split:

@@ -1,7 +1,7 @@
 """A tiny encoder with its own tokenizer, built in place from the training texts.
 
-For the quickstart and for tests: no download, a fraction of a million weights, Chinese and English.
-`build_tiny(texts, folder)` writes a folder that loads like any other base model.
+For the quickstart and for tests: no download, a million weights, Chinese and English. It sees which
+words and phrases occur, not their order. `build_tiny(texts, folder)` writes a base model folder.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from reward_model.records.files import Pathish
 
 VOCABULARY = 6000
 WIDTH = 128
-LAYERS = 2
+LAYERS = 0
+"""Attention from random weights learns nothing from a few hundred texts in the minute a quickstart
+has; embeddings of learned phrases do, ten times as fast. One setting away for larger data."""
 POSITIONS = 1024
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 

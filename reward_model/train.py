@@ -18,9 +18,16 @@ from transformers import EarlyStoppingCallback, PrinterCallback, TrainingArgumen
 from reward_model.base import Base, find_base
 from reward_model.bundle import quiet, save_bundle
 from reward_model.card import model_card
-from reward_model.checkpoints import CHECKPOINTS, METRICS, last_checkpoint, prepare_folder
+from reward_model.checkpoints import (
+    CHECKPOINTS,
+    METRICS,
+    is_finished,
+    last_checkpoint,
+    prepare_folder,
+)
 from reward_model.data import (
     MultiDimRewardDataset,
+    Sample,
     find_rubric,
     get_label_distribution,
     read_samples,
@@ -43,6 +50,16 @@ from reward_model.trainer import (
 
 OPTIMISTIC = 0.5
 """From this share of lines with figures in common, held-out prompts are about known companies."""
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What a run reads."""
+
+    rubric: Rubric
+    split: Split
+    parts: dict[Part, list[Sample]]
+    remarks: list[str]
 
 
 @dataclass(frozen=True)
@@ -71,7 +88,11 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
         Stopped: interrupted; the checkpoints are kept.
     """
     out = console()
-    run = prepare(config)
+    texts = divide(config)
+    if resume and is_finished(config, texts.split):
+        out.print(f"{config.output_dir} is finished; nothing is left to do")
+        return config.output_dir / "best"
+    run = prepare(config, texts)
     with PartialState().main_process_first():
         checkpoint = prepare_folder(config, run.split, resume=resume)
     for words in run.remarks:
@@ -102,37 +123,48 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     return config.output_dir / "best"
 
 
-def prepare(config: TrainConfig) -> Run:
-    """Read, split and encode everything, and load the base model; writes nothing.
+def divide(config: TrainConfig) -> Texts:
+    """Read the texts and split them by group.
 
     Raises:
-        UserError: whatever is wrong with settings, data or base model.
+        UserError: whatever is wrong with the data.
     """
-    rubric = find_rubric(config.scored, config.rubric)
-    samples, bare = read_samples(config.scored, rubric)
-    remarks = [f"{bare} records carry no score and were left out"] if bare else []
-    shares: dict[Part, float] = {
-        "train": 1 - config.eval_share - config.test_share,
-        "validation": 0.0 if config.eval_file else config.eval_share,
-        "test": config.test_share,
-    }
-    if shares["train"] <= 0:
+    if config.eval_share + config.test_share >= 1:
         raise UserError(
             f"eval_share {config.eval_share} and test_share {config.test_share}",
             expected="something left to train on: together below 1",
         )
+    rubric = find_rubric(config.scored, config.rubric)
+    samples, bare = read_samples(config.scored, rubric)
+    remarks = [f"{bare} records carry no score and were left out"] if bare else []
+    validation = 0.0 if config.eval_file else config.eval_share
+    shares: dict[Part, float] = {
+        "train": 1 - validation - config.test_share,
+        "validation": validation,
+        "test": config.test_share,
+    }
     split = split_groups(samples, shares, config.seed)
     parts = {part: split.select(samples, part) for part in split.groups}
     if config.eval_file:
         parts["validation"], _ = read_samples(config.eval_file, rubric)
     remarks += label_warnings(get_label_distribution(parts["train"], rubric), rubric)
-    held_out = parts["validation"] + parts["test"]
-    common = shared_data_lines(parts["train"], held_out)
+    common = shared_data_lines(parts["train"], parts["validation"] + parts["test"])
     if common >= OPTIMISTIC:
         remarks.append(
             f"{common:.0%} of the lines with figures in held-out prompts are in training prompts "
             "too: they are about the same companies, so held-out numbers are optimistic"
         )
+    return Texts(rubric, split, parts, remarks)
+
+
+def prepare(config: TrainConfig, texts: Texts | None = None) -> Run:
+    """Load the base model and encode the texts; writes nothing.
+
+    Raises:
+        UserError: whatever is wrong with settings, data or base model.
+    """
+    texts = texts or divide(config)
+    rubric, parts = texts.rubric, texts.parts
     # Every draw below (tiny backbone, heads) follows from the seed.
     set_seed(config.seed)
     with find_base(config, parts["train"]) as base:
@@ -145,17 +177,16 @@ def prepare(config: TrainConfig) -> Run:
         model = base.model(_model_config(config, rubric, base, builder), config.attention)
     train_set = MultiDimRewardDataset(parts["train"], rubric, builder)
     validation = MultiDimRewardDataset(parts["validation"], rubric, builder)
-    remarks += _truncation_words(train_set)
     return Run(
         config,
         rubric,
-        split,
+        texts.split,
         train_set,
         validation,
         len(parts["test"]),
         base.tokenizer,
         model,
-        remarks,
+        texts.remarks + _truncation_words(train_set),
     )
 
 

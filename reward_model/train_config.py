@@ -19,13 +19,14 @@ TINY = "tiny"
 """Base model built in place: a small encoder with a tokenizer learned from the training texts."""
 
 _TINY_DEFAULTS: dict[str, Any] = {
-    "learning_rate": 1e-3,
-    "epochs": 8.0,
+    "learning_rate": 5e-3,
+    "epochs": 16.0,
     "batch_size": 16,
-    "max_length": 512,
-    "max_prompt_length": 64,
+    "max_length": 1536,
+    "max_prompt_length": 0,
 }
-"""Random weights learn from larger steps and more passes than pretrained ones would stand."""
+"""Random weights learn from larger steps and more passes than pretrained ones would stand; a
+prompt tells the same to both sides, which a model of words alone cannot relate to the response."""
 
 
 class TrainConfig(BaseModel):

@@ -1,0 +1,374 @@
+"""Training for real, small: it learns, repeats, goes on after a kill, and says what is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import toy
+from safetensors.torch import load_file
+from transformers import Qwen2Config, Qwen2Model
+
+from reward_model.bundle import load_bundle
+from reward_model.checkpoints import last_checkpoint
+from reward_model.data import MultiDimRewardDataset, find_rubric
+from reward_model.inputs import collate, pad_id
+from reward_model.progress import TrainingBar
+from reward_model.records import UserError
+from reward_model.rubric import Rubric, load_rubric
+from reward_model.split import read_split
+from reward_model.tiny import train_tokenizer
+from reward_model.train import make_trainer, prepare, train
+from reward_model.train_config import TrainConfig, resolve
+from reward_model.trainer import LengthOrder, balanced_weights
+
+RUBRIC = load_rubric("financial_report")
+QUICK: dict[str, Any] = {
+    "base_model": "tiny",
+    "max_length": 64,
+    "epochs": 2,
+    "batch_size": 8,
+    "eval_share": 0.2,
+    "test_share": 0.1,
+}
+
+
+def config(scored: Path, out: Path, **flags: Any) -> TrainConfig:
+    return resolve(scored, out, None, {**QUICK, **flags})
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return toy.write(tmp_path_factory.mktemp("toy") / "scored.jsonl", toy.pairs(RUBRIC, 40))
+
+
+@pytest.fixture(scope="module")
+def trained(scored: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Output folder of a run that had the time to learn."""
+    out = tmp_path_factory.mktemp("run")
+    train(config(scored, out, epochs=12))
+    return out
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def test_it_learns_what_the_words_say(trained: Path) -> None:
+    metrics = json.loads((trained / "metrics.json").read_text("utf-8"))
+    losses = [entry["loss"] for entry in metrics["history"]]
+    assert losses[-1] < losses[0]
+    assert metrics["validation"]["pair_accuracy"] >= 0.9
+    assert metrics["validation"]["qwk"] > 0.5
+
+
+def test_the_output_folder_is_complete(trained: Path, scored: Path) -> None:
+    best = {file.name for file in (trained / "best").iterdir()}
+    assert {"model.safetensors", "config.json", "rubric.json", "README.md", "split.json"} <= best
+    settings = json.loads((trained / "train_config.json").read_text("utf-8"))
+    assert settings["epochs"] == 12
+    split = read_split(trained / "best")
+    assert len(set().union(*split.groups.values())) == 10
+    bundle = load_bundle(trained / "best")
+    dataset = MultiDimRewardDataset.from_file(scored, bundle.rubric, bundle.builder)
+    held_out = split.select(dataset.samples, "test")
+    rows = bundle.builder.build([s.prompt for s in held_out], [s.response for s in held_out])
+    with torch.no_grad():
+        logits = bundle.model(**collate(rows, pad_id(bundle.tokenizer))).logits
+    levels = (logits.softmax(-1) @ torch.arange(5.0)).mean(1)
+    assert levels[0::2].mean() > levels[1::2].mean() + 0.5
+
+
+def test_the_best_checkpoint_is_the_one_kept(trained: Path) -> None:
+    metrics = json.loads((trained / "metrics.json").read_text("utf-8"))
+    best = max(metrics["history"], key=lambda entry: entry["qwk"])
+    assert metrics["validation"]["qwk"] == best["qwk"]
+    assert metrics["best_step"] == best["step"]
+
+
+def test_the_same_seed_gives_the_same_numbers(scored: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        train(config(scored, tmp_path / name))
+    first, second = weights(tmp_path / "a" / "best"), weights(tmp_path / "b" / "best")
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    assert (tmp_path / "a" / "metrics.json").read_bytes() == (
+        tmp_path / "b" / "metrics.json"
+    ).read_bytes()
+    train(config(scored, tmp_path / "c", seed=1))
+    third = weights(tmp_path / "c" / "best")
+    assert not torch.equal(first["heads.0.out.weight"], third["heads.0.out.weight"])
+
+
+def _command(scored: Path, out: Path, *more: str) -> list[str]:
+    settings = out.parent / "kill.toml"
+    settings.write_text("eval_steps = 2\nmax_length = 64\nbatch_size = 8\nepochs = 6\n", "utf-8")
+    return [
+        *(sys.executable, "-m", "reward_model", "train", str(scored), "--base-model", "tiny"),
+        *("--output-dir", str(out), "--config", str(settings), *more),
+    ]
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_is_as_if_never_killed(scored: Path, tmp_path: Path) -> None:
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    subprocess.run(_command(scored, whole), env=env, check=True, capture_output=True)
+    process = subprocess.Popen(_command(scored, cut), env=env, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 300
+    while process.poll() is None and time.monotonic() < deadline:
+        found = last_checkpoint(cut)
+        if found is not None and int(found.name.split("-")[1]) >= 6:
+            break
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (cut / "metrics.json").exists(), "killed too late to show anything"
+    # A checkpoint that was being written when the kill came is passed over.
+    torn = cut / "checkpoints" / "checkpoint-99"
+    torn.mkdir()
+    (torn / "trainer_state.json").write_text('{"best_metric": 0.')
+    done = subprocess.run(
+        _command(scored, cut, "--resume"), env=env, check=True, capture_output=True, text=True
+    )
+    assert "going on from checkpoint-" in done.stderr
+    first, second = weights(whole / "best"), weights(cut / "best")
+    for key in first:
+        torch.testing.assert_close(first[key], second[key], atol=1e-6, rtol=0, msg=key)
+    again = subprocess.run(
+        _command(scored, cut, "--resume", "--lr", "0.1"), env=env, capture_output=True, text=True
+    )
+    assert again.returncode == 2
+    assert "other learning_rate" in again.stderr
+
+
+def test_accumulated_batches_train_as_one(scored: Path, tmp_path: Path) -> None:
+    ends = []
+    for size, accumulation in ((8, 1), (2, 4)):
+        run = prepare(
+            config(
+                scored,
+                tmp_path / str(size),
+                batch_size=size,
+                accumulation=accumulation,
+                head_dropout=0.0,
+                max_steps=3,
+                eval_share=0.0,
+            )
+        )
+        for module in run.model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+        trainer = make_trainer(run, TrainingBar())
+        trainer.train()
+        ends.append({k: v.clone() for k, v in run.model.state_dict().items()})
+    for key in ends[0]:
+        torch.testing.assert_close(ends[0][key], ends[1][key], atol=1e-4, rtol=1e-3, msg=key)
+
+
+def bias_rows() -> list[dict[str, Any]]:
+    """Pairs of another domain: no prompt, `meta.bias_type`."""
+    rows = []
+    for i in range(12):
+        rows.append(
+            {
+                "chosen": f"Every learner can do well in physics; evidence number {i} shows it.",
+                "rejected": f"Girls are bad at physics, everybody knows that, number {i}.",
+                "meta": {"bias_type": ["gender", "region"][i % 2]},
+                "scores": {
+                    "chosen": {"fairness": 4, "inclusiveness": 3, "evidence": 3 + i % 2},
+                    "rejected": {"fairness": i % 2, "inclusiveness": 1, "evidence": None},
+                },
+            }
+        )
+    return rows
+
+
+def wide(rubric: Rubric) -> Rubric:
+    """The same rubric on a 0-9 scale: one number changed."""
+    return rubric.model_copy(update={"scale": 9})
+
+
+@pytest.mark.slow
+def test_every_rubric_trains_a_step(real_data: Path, tmp_path: Path) -> None:
+    lines = (real_data / "helpsteer_single.jsonl").open(encoding="utf-8")
+    helpsteer = [json.loads(line) for line, _ in zip(lines, range(30), strict=False)]
+    text = (Path(__file__).parents[1] / "reward_model/rubrics/financial_report.toml").read_text(
+        "utf-8"
+    )
+    nine = tmp_path / "nine.toml"
+    nine.write_text(text.replace("\nscale = 4\n", "\nscale = 9\n"), "utf-8")
+    cases: list[tuple[str, list[dict[str, Any]], int, int]] = [
+        ("financial_report", toy.pairs(RUBRIC, 10), 3, 5),
+        ("helpsteer", helpsteer, 5, 5),
+        ("education_bias", bias_rows(), 3, 5),
+        (str(nine), toy.pairs(load_rubric(nine), 10), 3, 10),
+    ]
+    for i, (rubric, rows, dimensions, levels) in enumerate(cases):
+        path = toy.write(tmp_path / f"{i}.jsonl", rows)
+        run = prepare(config(path, tmp_path / str(i), rubric=rubric, max_steps=1))
+        before = {k: v.clone() for k, v in run.model.state_dict().items()}
+        make_trainer(run, TrainingBar()).train()
+        after = run.model.state_dict()
+        moved = [k for k in before if not torch.equal(before[k], after[k])]
+        assert any(k.startswith("heads.") for k in moved)
+        assert any(k.startswith("backbone.") for k in moved)
+        config_ = run.model.config
+        assert (len(config_.dimensions), config_.num_levels) == (dimensions, levels)
+
+
+def test_a_decoder_trains_with_pad_equal_to_eos(scored: Path, tmp_path: Path) -> None:
+    tokenizer = train_tokenizer([p["chosen"] for p in toy.pairs(RUBRIC, 20)], 300, 128)
+    tokenizer.eos_token = tokenizer.pad_token = "[SEP]"
+    tokenizer.padding_side = "left"
+    folder = tmp_path / "qwen2"
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(0)
+    Qwen2Model(
+        Qwen2Config(
+            vocab_size=len(tokenizer),
+            hidden_size=32,
+            intermediate_size=48,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            max_position_embeddings=128,
+            pad_token_id=3,
+            eos_token_id=3,
+        )
+    ).save_pretrained(folder)
+    best = train(config(scored, tmp_path / "out", base_model=str(folder), learning_rate=3e-3))
+    bundle = load_bundle(best)
+    assert bundle.model.config.pooling == "last"
+    rows = bundle.builder.build(["", ""], ["because driven margin", "maybe some thing good"])
+    with torch.no_grad():
+        both = bundle.model(**collate(rows, pad_id(bundle.tokenizer))).logits
+        one = bundle.model(**collate(rows[:1], pad_id(bundle.tokenizer))).logits
+    torch.testing.assert_close(both[:1], one, atol=1e-5, rtol=0)
+    assert not torch.allclose(both[0], both[1], atol=1e-4)
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_what_was_good(
+    scored: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(UserError, match="a loss that is no number"):
+        train(config(scored, out, learning_rate=1e30, max_grad_norm=0.0, epochs=3))
+    assert not (out / "metrics.json").exists()
+
+
+def test_order_follows_from_seed_and_epoch() -> None:
+    lengths = [(7 * i) % 50 for i in range(203)]
+    order = LengthOrder(lengths, 4, seed=3)
+    first = list(order)
+    assert sorted(first) == list(range(203))
+    assert list(order) == first
+    order.set_epoch(1)
+    assert list(order) != first
+    padded = sum(max(lengths[i] for i in first[k : k + 4]) * 4 for k in range(0, len(first) - 4, 4))
+    assert padded < 1.2 * sum(lengths)
+
+
+def test_balanced_weights_keep_the_mean_loss(scored: Path) -> None:
+    dataset = MultiDimRewardDataset.from_file(scored)
+    share = balanced_weights(dataset.samples, dataset.rubric)
+    for d in range(3):
+        mean = sum(float(share[d, s.labels[d]]) for s in dataset.samples) / len(dataset)
+        assert mean == pytest.approx(1.0)
+
+
+def test_settings_come_from_defaults_file_and_flags(scored: Path, tmp_path: Path) -> None:
+    file = tmp_path / "a.toml"
+    file.write_text("epochs = 7\nseed = 3\n", "utf-8")
+    settings = resolve(scored, None, file, {"seed": 5, "rubric": None})
+    assert (settings.epochs, settings.seed, settings.batch_size) == (7, 5, 8)
+    assert resolve(scored, None, file, {"base_model": "tiny"}).learning_rate >= 1e-3
+    file.write_text('epochs = -1\ncolour = "red"\n', "utf-8")
+    with pytest.raises(UserError, match=r"2 mistake\(s\).*epochs.*colour") as error:
+        resolve(scored, None, file, {})
+    assert error.value.path == file
+
+
+def bad(tmp_path: Path, name: str, content: bytes) -> Path:
+    path = tmp_path / name
+    path.write_bytes(content)
+    return path
+
+
+def test_wrong_input_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    good = [json.dumps(row, ensure_ascii=False) for row in toy.pairs(RUBRIC, 8)]
+    cases = {
+        "empty": (bad(tmp_path, "empty.jsonl", b""), "an empty file", None),
+        "broken": (
+            bad(tmp_path, "b.jsonl", "\n".join([*good[:6], good[6][:40], good[7]]).encode()),
+            "broken JSON",
+            7,
+        ),
+        "encoding": (bad(tmp_path, "c.jsonl", "\n".join(good).encode("gb18030")), "UTF-8", 1),
+        "folder": (tmp_path, "a folder", None),
+        "missing": (tmp_path / "none.jsonl", "no such file", None),
+    }
+    for name, (path, words, line) in cases.items():
+        out = tmp_path / f"out-{name}"
+        with pytest.raises(UserError, match=words) as error:
+            train(config(path, out))
+        assert (error.value.path, error.value.line) == (path, line), name
+        assert not out.exists(), name
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({"base_model": "no/such/folder"}, "no model folder 'no/such/folder'"),
+        ({"rubric": "beauty"}, "unknown rubric 'beauty'"),
+        ({"eval_share": 0.6, "test_share": 0.5}, "something left to train on"),
+        ({"max_length": 12}, "max_length 12"),
+    ],
+)
+def test_wrong_settings_are_refused(
+    scored: Path, tmp_path: Path, flags: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(UserError, match=words):
+        train(config(scored, tmp_path / "out", **flags))
+    assert not (tmp_path / "out").exists()
+
+
+def test_too_few_positions_are_named(scored: Path, tmp_path: Path, trained: Path) -> None:
+    backbone = tmp_path / "backbone"
+    bundle = load_bundle(trained / "best")
+    bundle.model.backbone.save_pretrained(backbone)
+    bundle.tokenizer.save_pretrained(backbone)
+    with pytest.raises(UserError, match=r"has 64 positions.*pass --max-length 64"):
+        train(config(scored, tmp_path / "out", base_model=str(backbone), max_length=65))
+    with pytest.raises(UserError, match="a trained reward model"):
+        train(config(scored, tmp_path / "out", base_model=str(trained / "best")))
+
+
+@pytest.mark.slow
+def test_the_command_says_what_is_wrong_in_one_line(tmp_path: Path) -> None:
+    rows = toy.pairs(RUBRIC, 4)
+    rows[2]["scores"]["chosen"]["depth"] = 5
+    path = toy.write(tmp_path / "a.jsonl", rows)
+    for command in (["labels", str(path)], ["train", str(path), "--base-model", "tiny"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "reward_model", *command],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+        )
+        assert done.returncode == 2
+        assert f"{path}, line 3: found level 5 in scores.chosen.depth" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert done.stdout == ""
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.jsonl"]
+
+
+def test_the_rubric_of_a_model_is_that_of_its_data(trained: Path, scored: Path) -> None:
+    assert load_bundle(trained / "best").rubric == find_rubric(scored)
