@@ -56,6 +56,9 @@ def train(
     learning_rate: Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Texts a step and device.")] = None,
     max_length: Annotated[int | None, typer.Option(help="Tokens of prompt + response.")] = None,
+    max_prompt_length: Annotated[
+        int | None, typer.Option(help="Most tokens of the prompt; 0 leaves it out.")
+    ] = None,
     pooling: Annotated[str | None, typer.Option(help="mean, cls or last.")] = None,
     head: Annotated[str | None, typer.Option(help="multi (one a dimension) or shared.")] = None,
     evidence: Annotated[str | None, typer.Option(help="none or checks.")] = None,
@@ -85,6 +88,7 @@ def train(
         "learning_rate": learning_rate,
         "batch_size": batch_size,
         "max_length": max_length,
+        "max_prompt_length": max_prompt_length,
         "pooling": pooling,
         "head": head,
         "evidence": evidence,

@@ -6,6 +6,7 @@ words and phrases occur, not their order. `build_tiny(texts, folder)` writes a b
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -80,11 +81,16 @@ def train_tokenizer(texts: Sequence[str], vocabulary: int, positions: int):  # t
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
         special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
     )
+    # Chosen here because the trainer breaks ties between equally rare characters at random.
+    seen = Counter(c for text in texts for c in core.normalizer.normalize_str(text))
+    common = sorted(seen, key=lambda c: (-seen[c], c))[: vocabulary // 2]
+    alphabet = [c for c in common if not c.isspace()]
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary,
         min_frequency=2,
         special_tokens=SPECIALS,
-        limit_alphabet=vocabulary // 2,
+        initial_alphabet=alphabet,
+        limit_alphabet=len(alphabet),
         show_progress=False,
     )
     core.train_from_iterator(texts, trainer)
