@@ -83,7 +83,7 @@ def depth(_prompt: str, _report: str, read: Report) -> Grade:
     covered = [name for name, said in read.areas().items() if said >= min(2, count / 8)]
     good, bad = read.hits("positive"), read.hits("negative")
     value = (
-        0.7
+        0.6
         + 1.0 * _upto(trends, 0.4)
         + 0.9 * _upto(causes, 0.2)
         + 0.7 * _upto(layers / count, 0.1)
@@ -91,8 +91,8 @@ def depth(_prompt: str, _report: str, read: Report) -> Grade:
         + 0.3 * _upto(what_if / count, 0.03)
         + 0.5 * _upto(forward / count, 0.03)
         - 0.5 * max(0, len(areas()) - 1 - len(covered))
-        - 0.6 * max(0.0, 3.5 - read.spread())
-        - 0.5 * _upto(absolute, 1)
+        - 0.75 * max(0.0, 3.5 - read.spread())
+        - 0.6 * _upto(absolute, 1)
     )
     if good + bad >= 4 and min(good, bad) == 0:
         value -= 0.3
@@ -124,11 +124,11 @@ def professionalism(_prompt: str, _report: str, read: Report) -> Grade:
     periods, vague = read.share("period"), _vague(read)
     told = len(read.told())
     value = (
-        1.1
-        + 1.0 * _upto(terms, 0.45)
+        1.0
+        + 1.2 * _upto(terms, 0.5)
         + 0.6 * _upto(breadth / read.spread(), 3.2)
         + 0.3 * _upto(scopes / told, 0.03)
-        + 0.5 * _upto(benchmarks / told, 0.02)
+        + 0.4 * _upto(benchmarks / told, 0.02)
         + 0.25 * _upto(opinions / told, 0.03)
         + 0.2 * _upto(risks / told, 0.03)
         + 0.2 * _upto(periods, 0.1)
@@ -190,8 +190,8 @@ def accuracy(prompt: str, report: str, read: Report) -> Grade:
 def _errors(share: float, count: int) -> float:
     """What wrong figures cost: a slip one level, a fifth two, two fifths three, most of them all.
 
-    >>> [round(_errors(share, 9)) for share in (0.0, 0.05, 0.2, 0.4, 0.7)]
-    [0, 1, 2, 3, 4]
+    >>> [round(_errors(share, 9)) for share in (0.02, 0.05, 0.2, 0.4, 0.7)]
+    [1, 1, 2, 3, 4]
     """
     if not count:
         return 0.0
