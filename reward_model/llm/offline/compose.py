@@ -7,12 +7,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from reward_model.checks import items
+from reward_model.llm.base import RefusedError
 from reward_model.llm.offline.analysis import Analysis
 from reward_model.llm.offline.dress import Dresser, draw_layout
 from reward_model.llm.offline.layout import render
 from reward_model.llm.offline.phrases import Phrases, read_toml
 
 _FINANCE = "finance"
+_UNFIT = {"gross_margin", "dio", "dso", "cash_collection_ratio", "ocf_to_revenue", "free_cash_flow"}
+"""What a financial institution's statements do not support."""
 
 
 def write(analysis: Analysis, parts: dict[str, str], rng: random.Random) -> str:
@@ -44,6 +47,8 @@ class _Report:
 
     def text(self) -> str:
         areas = self.pick_areas()
+        if not areas:
+            raise RefusedError("the embedded writer finds no figures to compare in this prompt")
         bodies = {area: list(self.area(area, metrics)) for area, metrics in areas.items()}
         sections: list[tuple[str, list[list[str]]]] = []
         basis = list(self.basis())
@@ -85,7 +90,8 @@ class _Report:
                 and (area, m) != ("solvency", "closing_cash" if not self.is_finance else "")
             ]
             count = min(len(known), self.rng.choice([1, 2, 2]))
-            chosen = [m for m in known if m in set(self.rng.sample(known, count))]
+            drawn = set(self.rng.sample(known, count))
+            chosen = [m for m in known if m in drawn]
             if chosen:
                 found[area] = chosen
                 taken.update(chosen)
@@ -101,15 +107,7 @@ class _Report:
     def fits(self, metric: str) -> bool:
         if not self.is_finance:
             return metric != "operating_margin" or not self.a.known("gross_margin")
-        unfit = {
-            "gross_margin",
-            "dio",
-            "dso",
-            "cash_collection_ratio",
-            "ocf_to_revenue",
-            "free_cash_flow",
-        }
-        return metric not in unfit
+        return metric not in _UNFIT
 
     def area(self, area: str, metrics: list[str]) -> Iterator[list[str]]:
         """Groups of sentences, one a metric."""

@@ -28,8 +28,8 @@ _SHALLOW = {
     4: {"cause1", "cause2", "cause3", "forward", "counter", "sensitivity", "opinion"},
 }
 _GENERIC = {
-    1: {"benchmark"},
-    2: {"benchmark", "definition"},
+    1: {"benchmark", "insight"},
+    2: {"benchmark", "insight", "definition"},
     3: {"benchmark", "definition", "insight", "opinion", "risk"},
     4: {"benchmark", "definition", "insight", "opinion", "risk"},
 }
@@ -56,6 +56,9 @@ class Degrader(Editor):
     def shallow(self, lines: list[Line], severity: int) -> list[Line]:
         """Fewer and fewer causes; what happened is stated instead."""
         gone = set(_SHALLOW[severity])
+        roles = [f.role for line in lines for s in line.sentences if (f := self.said.recognise(s))]
+        if severity == 1 and roles.count("cause3") < 2:
+            gone.add("cause2")  # the deepest layer there is
         halves = [True, False] * 200
         self.rng.shuffle(halves)
 

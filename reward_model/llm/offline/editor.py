@@ -104,11 +104,12 @@ class Editor:
 
     def fitting(self, old: str, choices: Iterable[str | None]) -> str:
         """The choice most like a sentence in length and figures, not used before where possible."""
-        known = [c for c in choices if c]
-        fresh = [c for c in known if c not in self.fillers] or known
-        best = min(
-            fresh, key=lambda c: abs(len(c) - len(old)) + 3 * abs(_figures(c) - _figures(old))
-        )
+
+        def distance(choice: str) -> int:
+            figures = abs(_figures(choice) - _figures(old))
+            return abs(len(choice) - len(old)) + 3 * figures + 30 * (choice in self.fillers)
+
+        best = min((choice for choice in choices if choice), key=distance)
         self.fillers.add(best)
         return best
 
