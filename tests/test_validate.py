@@ -138,6 +138,7 @@ def test_poor_verdict_is_exit_code_1(judge: Judge, tmp_path: Path) -> None:
     assert code == 1
     assert "verdict poor" in words
     assert "the mean gap is 0.00 and should be 0.50" in words
+    assert "the weakest targeted cells: " in words
     assert (tmp_path / "kept.jsonl").exists()
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from judge.validate.report import Finding, Gap, NoiseFloor, Planted, Verdict
+from judge.validate.report import DegradationRow, Finding, Gap, NoiseFloor, Planted, Verdict
+from judge.validate.specificity import ENOUGH
 from judge.validate.stats import unit
 from judge.validate.table import Table
 
@@ -16,11 +17,12 @@ def advice(
     dimensions: dict[str, Gap],
     noise: NoiseFloor,
     planted: Planted,
+    matrix: list[DegradationRow],
     others: list[Finding],
 ) -> list[Finding]:
     """Findings about the whole set joined with `others`, errors first."""
     found = [
-        *_verdict(table, graded, overall, dimensions),
+        *_verdict(table, graded, overall, dimensions, matrix),
         *others,
         *_noise(table, overall, noise),
         *_planted(planted),
@@ -30,7 +32,11 @@ def advice(
 
 
 def _verdict(
-    table: Table, graded: Verdict, overall: Gap, dimensions: dict[str, Gap]
+    table: Table,
+    graded: Verdict,
+    overall: Gap,
+    dimensions: dict[str, Gap],
+    matrix: list[DegradationRow],
 ) -> list[Finding]:
     if graded.grade is None or overall.mean is None or overall.positive_share is None:
         return [
@@ -61,17 +67,32 @@ def _verdict(
             f"{overall.positive_share:.0%} of gaps are positive and {share:.0%} should be "
             f"({overall.zero} zero, {overall.negative} negative)"
         )
+    weak = _weakest(matrix)
+    if weak:
+        short.append("the weakest targeted cells: " + ", ".join(f"{w} {m:.2f}" for m, w in weak))
     return [
         Finding(
             code="poor_verdict",
             level="error",
             message="; ".join(short),
-            advice="use stronger severities, find dead degradations in the matrix below, and "
-            "leave weak pairs out with --min-gap and --require-target",
-            cell={},
+            advice=(f"make {weak[0][1]} stronger or leave it out, and " if weak else "")
+            + "leave weak pairs out with --min-gap and --require-target",
+            cell={"weakest": weak[0][1]} if weak else {},
             numbers={"mean_gap": overall.mean, "positive_share": overall.positive_share},
         )
     ]
+
+
+def _weakest(matrix: list[DegradationRow], most: int = 3) -> list[tuple[float, str]]:
+    """Mean gap and place of the targeted cells, by severity where there is one, lowest first."""
+    cells = [
+        (cell.mean, f"{row.name}{f' severity {severity}' if severity else ''} in {dimension}")
+        for row in matrix
+        for severity, of in (row.severities or {"": row.cells}).items()
+        for dimension, cell in of.items()
+        if cell.targeted and cell.mean is not None and cell.pairs >= ENOUGH
+    ]
+    return sorted(cells)[:most]
 
 
 def _noise(table: Table, overall: Gap, noise: NoiseFloor) -> list[Finding]:

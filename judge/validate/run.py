@@ -120,7 +120,7 @@ def compute(table: Table, settings: Settings, filtered: Path | None = None) -> R
         *relatives(table),
     ]
     by_dimension = {n: gap(gaps[preference, d]) for d, n in enumerate(table.names)}
-    findings = advice(table, graded, overall, by_dimension, noise, planted_part, findings)
+    findings = advice(table, graded, overall, by_dimension, noise, planted_part, matrix, findings)
     return Report(
         schema_="judge.validate/1",
         source=Source(

@@ -6,6 +6,7 @@ computed from the `Table` it returns.
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -199,10 +200,10 @@ class _Reader:
         self.lines: list[int] = []
         self.ids: list[str] = []
         self.group: list[int] = []
-        self.levels: list[list[list[int]]] = []
+        self.levels = array("h")
         self.flags: list[tuple[bool, bool, bool]] = []
         self.cause: list[tuple[int, int]] = []
-        self.targets: list[list[bool]] = []
+        self.targets = array("b")
         self.length: list[tuple[int, int]] = []
         self.generator: list[tuple[int, int]] = []
         self.text_key: list[tuple[int, int]] = []
@@ -222,11 +223,12 @@ class _Reader:
         self.lines.append(number)
         self.ids.append(pair.id)
         self.group.append(group)
-        self.levels.append([self._levels(pair, side) for side in SIDES])
+        for side in SIDES:
+            self.levels.extend(self._levels(pair, side))
         same = _squeezed(texts[0]) == _squeezed(texts[1])
         self.flags.append((pair.scores is not None, pair.is_neutral, same))
         self.cause.append((name, severity))
-        self.targets.append(targets)
+        self.targets.extend(targets)
         self.length.append((len(texts[0]), len(texts[1])))
         self.generator.append(self._generators(pair))
         key = hash(prompt)
@@ -301,13 +303,13 @@ class _Reader:
             ids=self.ids,
             group=np.array(self.group, np.int64),
             groups=self.groups.list,
-            levels=np.array(self.levels, np.int16).reshape(n, 2, d),
+            levels=np.frombuffer(self.levels, np.int16).reshape(n, 2, d),
             scored=flags[:, 0],
             neutral=flags[:, 1],
             degradation=cause[:, 0],
             degradations=self.degradations.list,
             severity=cause[:, 1],
-            targets=np.array(self.targets, bool).reshape(n, d),
+            targets=np.frombuffer(self.targets, np.int8).reshape(n, d).astype(bool),
             length=np.array(self.length, np.int64).reshape(n, 2),
             generator=np.array(self.generator, np.int64).reshape(n, 2),
             generators=list(self.generators),

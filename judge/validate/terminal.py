@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from judge.validate.report import Cell, Gap, Report
 
@@ -30,6 +30,8 @@ def show(report: Report, console: Console) -> None:
         f"({report.gap.negative} negative, {report.gap.zero} zero)"
     )
     console.print(_gaps(report))
+    if report.noise_floor.pairs:
+        console.print(_noise(report))
     console.print(_labels(report))
     if report.specificity:
         console.print(_matrix(report))
@@ -53,25 +55,40 @@ def _table(title: str, *columns: str) -> Table:
     from rich import box
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
+    )
     for i, column in enumerate(columns):
-        table.add_column(column, justify="left" if i == 0 else "right")
+        # On a narrow terminal names are folded; a number is never cut.
+        justify: Literal["left", "right"] = "left" if i == 0 or column == "what" else "right"
+        table.add_column(
+            column, justify=justify, no_wrap=i > 0 and column != "what", overflow="fold"
+        )
     return table
 
 
 def _gaps(report: Report) -> Table:
     table = _table(
         "Gap, chosen minus rejected", "", "pairs", "mean", "median", "min", "max", "sd", "+", "0",
-        "-", "positive",
+        "-", "+ %",
     )  # fmt: skip
     rows: list[tuple[str, Gap]] = [("all", report.gap), *report.dimensions.items()]
-    if report.noise_floor.pairs:
-        rows += [(f"neutral {n}", g) for n, g in report.noise_floor.dimensions.items()]
     for name, g in rows:
         table.add_row(
             name, str(g.pairs), _n(g.mean), _n(g.median), _n(g.min), _n(g.max), _n(g.sd),
             str(g.positive), str(g.zero), str(g.negative), _p(g.positive_share),
         )  # fmt: skip
+    return table
+
+
+def _noise(report: Report) -> Table:
+    table = _table(
+        "Noise floor: gaps of neutral rewrites", "", "pairs", "mean", "sd", "+", "0", "-"
+    )
+    for name, g in report.noise_floor.dimensions.items():
+        table.add_row(
+            name, str(g.pairs), _n(g.mean), _n(g.sd), str(g.positive), str(g.zero), str(g.negative)
+        )
     return table
 
 
@@ -102,18 +119,22 @@ def _matrix(report: Report) -> Table:
             table.add_row(
                 f"  severity {severity}",
                 str(max(c.pairs for c in cells.values())),
-                *(_cell(cells[d]) for d in report.source.dimensions),
+                *(_mean(cells[d]) for d in report.source.dimensions),
                 style="dim",
             )
     return table
 
 
 def _cell(cell: Cell) -> str:
+    span = "" if cell.low is None else f"\n[dim]{cell.low:.2f}..{cell.high:.2f}[/]"
+    return _mean(cell) + span
+
+
+def _mean(cell: Cell) -> str:
     from rich.markup import escape
 
-    mean = f"[{cell.mean:.2f}]" if cell.targeted and cell.mean is not None else _n(cell.mean)
-    span = "" if cell.low is None else f" ({cell.low:.2f}..{cell.high:.2f})"
-    return escape(mean + span)
+    known = cell.mean is not None and cell.targeted
+    return escape(f"[{cell.mean:.2f}]") if known else f"{_n(cell.mean)} "
 
 
 def _shortcuts(report: Report) -> Table:
