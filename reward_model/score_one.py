@@ -109,7 +109,11 @@ def table(score: Score, rubric: Rubric, weights: dict[str, float], language: str
 
     if score.reward is None:
         return Table(title=f"no reward: {score.reason}", title_justify="left")
-    out = Table(title=f"reward {score.reward:.3f} (0 to 1), levels 0 to {rubric.scale}", title_justify="left", box=SIMPLE)
+    out = Table(
+        title=f"reward {score.reward:.3f} (0 to 1), levels 0 to {rubric.scale}",
+        title_justify="left",
+        box=SIMPLE,
+    )
     out.add_column("dimension", no_wrap=True)
     out.add_column("level", justify="right")
     out.add_column("± sd", justify="right")
