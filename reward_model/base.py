@@ -19,7 +19,7 @@ from transformers import (
     AutoTokenizer,
 )
 
-from reward_model.bundle import quiet
+from reward_model.bundle import model_type, quiet
 from reward_model.data import Sample
 from reward_model.model import MultiDimRewardConfig, MultiDimRewardModel, Pooling
 from reward_model.records import UserError, as_text
@@ -71,17 +71,20 @@ def _open(name: str, config: TrainConfig) -> Base:
             expected="a local folder, a hub id such as jhu-clsp/mmBERT-base, or 'tiny'",
             mend="check --base-model",
         )
+    if model_type(path) == MultiDimRewardConfig.model_type:
+        raise UserError(
+            f"a trained reward model in {name}",
+            expected="a plain encoder or decoder as --base-model",
+            mend="name the base model it was trained from (its README.md says)",
+        )
     try:
         with quiet():
             known = AutoConfig.from_pretrained(name)
             tokenizer = AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise _unusable(name, error) from None
-    if known.model_type == MultiDimRewardConfig.model_type or known.is_encoder_decoder:
-        what = "encoder-decoder" if known.is_encoder_decoder else "trained reward"
-        raise UserError(
-            f"a {what} model in {name}", expected="a plain encoder or decoder as --base-model"
-        )
+    if known.is_encoder_decoder:
+        raise UserError(f"an encoder-decoder model in {name}", expected="an encoder or a decoder")
     positions = _positions(known, tokenizer)
     if positions is not None and config.max_length > positions:
         raise UserError(

@@ -128,7 +128,7 @@ def read_rubric(folder: Pathish) -> Rubric:
             expected="the folder of a trained model, for example outputs/multidim/best",
             path=path,
         )
-    kind = _model_type(path)
+    kind = model_type(path)
     if kind != MultiDimRewardConfig.model_type:
         raise UserError(
             f"a {kind} model" if kind else "no config.json of a model",
@@ -146,7 +146,8 @@ def read_rubric(folder: Pathish) -> Rubric:
         ) from None
 
 
-def _model_type(path: Path) -> str | None:
+def model_type(path: Path) -> str | None:
+    """What kind of model a folder says it holds; None if it says nothing."""
     try:
         value = json.loads((path / "config.json").read_bytes())
     except (OSError, ValueError):

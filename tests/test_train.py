@@ -23,7 +23,7 @@ from reward_model.data import MultiDimRewardDataset, find_rubric
 from reward_model.inputs import collate, pad_id
 from reward_model.progress import TrainingBar
 from reward_model.records import UserError
-from reward_model.rubric import Rubric, load_rubric
+from reward_model.rubric import load_rubric
 from reward_model.split import read_split
 from reward_model.tiny import train_tokenizer
 from reward_model.train import make_trainer, prepare, train
@@ -107,22 +107,23 @@ def test_the_same_seed_gives_the_same_numbers(scored: Path, tmp_path: Path) -> N
     assert not torch.equal(first["heads.0.out.weight"], third["heads.0.out.weight"])
 
 
-def _command(scored: Path, out: Path, *more: str) -> list[str]:
-    settings = out.parent / "kill.toml"
-    settings.write_text("eval_steps = 2\nmax_length = 64\nbatch_size = 8\nepochs = 6\n", "utf-8")
-    return [
-        *(sys.executable, "-m", "reward_model", "train", str(scored), "--base-model", "tiny"),
-        *("--output-dir", str(out), "--config", str(settings), *more),
-    ]
-
-
 @pytest.mark.slow
 def test_killed_and_resumed_is_as_if_never_killed(scored: Path, tmp_path: Path) -> None:
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    subprocess.run(_command(scored, whole), env=env, check=True, capture_output=True)
-    process = subprocess.Popen(_command(scored, cut), env=env, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 300
+    settings = {"epochs": 12, "eval_steps": 2, "batch_size": 4, "test_share": 0.15}
+    file = tmp_path / "settings.toml"
+    file.write_text("".join(f"{k} = {v}\n" for k, v in settings.items()), "utf-8")
+    shared = ["--max-length", "64", "--eval-share", "0.2", "--config", str(file)]
+    flags = {**settings, "max_length": 64, "eval_share": 0.2}
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "reward_model", "train", str(scored), "--base-model", "tiny"),
+            *("--output-dir", str(cut), *shared),
+        ],
+        env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())},
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 500
     while process.poll() is None and time.monotonic() < deadline:
         found = last_checkpoint(cut)
         if found is not None and int(found.name.split("-")[1]) >= 6:
@@ -132,21 +133,23 @@ def test_killed_and_resumed_is_as_if_never_killed(scored: Path, tmp_path: Path) 
     process.wait()
     assert not (cut / "metrics.json").exists(), "killed too late to show anything"
     # A checkpoint that was being written when the kill came is passed over.
-    torn = cut / "checkpoints" / "checkpoint-99"
+    torn = cut / "checkpoints" / "checkpoint-999"
     torn.mkdir()
     (torn / "trainer_state.json").write_text('{"best_metric": 0.')
-    done = subprocess.run(
-        _command(scored, cut, "--resume"), env=env, check=True, capture_output=True, text=True
-    )
-    assert "going on from checkpoint-" in done.stderr
+    goes_on = last_checkpoint(cut)
+    assert goes_on is not None
+    assert goes_on.name != torn.name
+    with pytest.raises(UserError, match="a run with other learning_rate"):
+        train(config(scored, cut, **flags, learning_rate=0.1), resume=True)
+    train(config(scored, cut, **flags), resume=True)
+    train(config(scored, whole, **flags))
     first, second = weights(whole / "best"), weights(cut / "best")
     for key in first:
         torch.testing.assert_close(first[key], second[key], atol=1e-6, rtol=0, msg=key)
-    again = subprocess.run(
-        _command(scored, cut, "--resume", "--lr", "0.1"), env=env, capture_output=True, text=True
-    )
-    assert again.returncode == 2
-    assert "other learning_rate" in again.stderr
+    # What is finished is left alone.
+    stamp = (cut / "best" / "model.safetensors").stat().st_mtime_ns
+    train(config(scored, cut, **flags), resume=True)
+    assert (cut / "best" / "model.safetensors").stat().st_mtime_ns == stamp
 
 
 def test_accumulated_batches_train_as_one(scored: Path, tmp_path: Path) -> None:
@@ -189,11 +192,6 @@ def bias_rows() -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-def wide(rubric: Rubric) -> Rubric:
-    """The same rubric on a 0-9 scale: one number changed."""
-    return rubric.model_copy(update={"scale": 9})
 
 
 @pytest.mark.slow
@@ -351,23 +349,17 @@ def test_too_few_positions_are_named(scored: Path, tmp_path: Path, trained: Path
         train(config(scored, tmp_path / "out", base_model=str(trained / "best")))
 
 
-@pytest.mark.slow
 def test_the_command_says_what_is_wrong_in_one_line(tmp_path: Path) -> None:
     rows = toy.pairs(RUBRIC, 4)
     rows[2]["scores"]["chosen"]["depth"] = 5
     path = toy.write(tmp_path / "a.jsonl", rows)
-    for command in (["labels", str(path)], ["train", str(path), "--base-model", "tiny"]):
-        done = subprocess.run(
-            [sys.executable, "-m", "reward_model", *command],
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-        )
-        assert done.returncode == 2
-        assert f"{path}, line 3: found level 5 in scores.chosen.depth" in done.stderr
-        assert "Traceback" not in done.stderr
-        assert done.stdout == ""
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.jsonl"]
+    done = subprocess.run(
+        [sys.executable, "-m", "reward_model", "labels", str(path)], capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert f"{path}, line 3: found level 5 in scores.chosen.depth" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
 
 
 def test_the_rubric_of_a_model_is_that_of_its_data(trained: Path, scored: Path) -> None:
