@@ -80,7 +80,7 @@ def depth(_prompt: str, _report: str, read: Report) -> Grade:
     counter, what_if = read.hits("counter"), read.hits("sensitivity")
     forward, absolute = read.hits("forward"), read.hits("absolute")
     # One sentence in passing does not cover an area of a long report.
-    covered = [name for name, said in read.areas().items() if said >= min(2, count / 8)]
+    covered = sum(_upto(said, count / 14) for said in read.areas().values())
     good, bad = read.hits("positive"), read.hits("negative")
     value = (
         0.6
@@ -90,7 +90,7 @@ def depth(_prompt: str, _report: str, read: Report) -> Grade:
         + 0.3 * _upto(counter / count, 0.05)
         + 0.3 * _upto(what_if / count, 0.03)
         + 0.5 * _upto(forward / count, 0.03)
-        - 0.5 * max(0, len(areas()) - 1 - len(covered))
+        - 0.5 * max(0.0, len(areas()) - 1 - covered)
         - 0.75 * max(0.0, 3.5 - read.spread())
         - 0.6 * _upto(absolute, 1)
     )
@@ -98,7 +98,7 @@ def depth(_prompt: str, _report: str, read: Report) -> Grade:
         value -= 0.3
     counted = (
         f"{count}|{trends:.0%}|{causes:.0%}|{layers}|{counter}|{what_if}|{forward}|"
-        f"{len(covered)}|{absolute}"
+        f"{covered:.1f}|{absolute}"
     ).split("|")
     zh = (
         "陈述 {} 句，描述变动 {}，说明原因 {}，追到第二层的 {} 句，反面证据 {} 句，敏感性 {} 句，"
