@@ -18,7 +18,7 @@ from datagen.fields import framework
 from datagen.making import Maker, NotMade
 from datagen.requests import Prompts
 from datagen.settings import ONLY_SPEED, Settings
-from reward_model.llm import LLM, Caller, FatalError, bounded, open_llm
+from reward_model.llm import LLM, Caller, FatalError, bounded, open_llm, split_model
 from reward_model.records import (
     Appender,
     Stopped,
@@ -43,6 +43,8 @@ def make_pairs(settings: Settings, out: Path, *, dry_run: bool = False) -> None:
     """
     if out.is_dir():
         raise UserError("a folder", expected="a file to write", mend="name a .jsonl", path=out)
+    for name in settings.llm:
+        split_model(name)
     job = _Job(settings, out)
     from datagen.show import show_design
 
@@ -52,8 +54,10 @@ def make_pairs(settings: Settings, out: Path, *, dry_run: bool = False) -> None:
 
         show_estimate(job.slots, settings, job.prompts, out)
         return
+    # Keys and names are looked at before anything is written.
+    llms = [open_llm(name, base_url=settings.base_url) for name in settings.llm]
     job.open()
-    asyncio.run(job.run())
+    asyncio.run(job.run(llms))
 
 
 class _Job:
@@ -131,9 +135,8 @@ class _Job:
                 path=self.out,
             )
 
-    async def run(self) -> None:
+    async def run(self, llms: list[LLM]) -> None:
         """Make what is missing, then put the file in order."""
-        llms = [open_llm(name, base_url=self.settings.base_url) for name in self.settings.llm]
         try:
             await self._make(llms)
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,9 @@ def test_shipped_figures_are_those_of_the_source(real_data: Path) -> None:
             row = source[company.id, year]
             assert company.statements[0]["net_profit"][year] == float(row["净利润"])
             cash = row["期末现金及现金等价物余额"]
-            assert company.statements[2]["closing_cash"].get(year) == (float(cash) if cash else None)
+            assert company.statements[2]["closing_cash"].get(year) == (
+                float(cash) if cash else None
+            )
 
 
 @given(
@@ -70,19 +73,19 @@ def test_invented_statements_tie_out_exactly(field: str, number: int, seed: int)
         assert moved == f["net_change_in_cash"]
         if field != "金融业":
             assert b["current_assets"] + b["noncurrent_assets"] == b["total_assets"]
-            assert (
-                b["current_liabilities"] + b["noncurrent_liabilities"] == b["total_liabilities"]
-            )
+            assert b["current_liabilities"] + b["noncurrent_liabilities"] == b["total_liabilities"]
             assert b["cash"] == f["closing_cash"]
         assert i["revenue"] > 0
         assert f["closing_cash"] > 0
-    for later, earlier in zip(years, years[1:], strict=False):
+    for later, earlier in pairwise(years):
         assert flows["opening_cash"][later] == flows["closing_cash"][earlier]
 
 
 def test_invented_companies_say_so() -> None:
     companies = synthetic.companies(10, seed=1, fields=list(FIELDS))
-    assert all(c.synthetic and "虚构" in c.name["zh"] and "Invented" in c.name["en"] for c in companies)
+    assert all(
+        c.synthetic and "虚构" in c.name["zh"] and "Invented" in c.name["en"] for c in companies
+    )
     assert len({c.id for c in companies}) == 10
 
 
@@ -117,7 +120,7 @@ def test_own_csv_in_chinese_with_units(tmp_path: Path) -> None:
     path = tmp_path / "own.csv"
     path.write_text(
         "company,field,period,unit,营业收入,营业成本,净利润\n"
-        "甲公司,制造业,2021,万元,1200,900,\n甲公司,制造业,2020,万元,\"1,000\",800,50\n",
+        '甲公司,制造业,2021,万元,1200,900,\n甲公司,制造业,2020,万元,"1,000",800,50\n',
         encoding="utf-8",
     )
     [company] = own.read_companies(path)
@@ -146,14 +149,16 @@ def test_own_markdown_and_jsonl(tmp_path: Path) -> None:
         ("a.csv", "company,field,period,unit,revenue\nA,制造业,2021,斤,1\n", "unit '斤'"),
         ("a.md", "# 甲 | 制造业\nno table\n", "no table under '甲'"),
         ("a.md", "nothing\n", "no company"),
-        ("a.jsonl", '{"company": "A", "field": "制造业"}\n', "line 1: found no company or no tables"),
+        (
+            "a.jsonl",
+            '{"company": "A", "field": "制造业"}\n',
+            "line 1: found no company or no tables",
+        ),
         ("a.jsonl", "{broken\n", "line 1: found broken JSON"),
         ("a.xlsx", "x", "a file ending in '.xlsx'"),
     ],
 )
-def test_own_file_mistakes_are_named(
-    tmp_path: Path, name: str, content: str, words: str
-) -> None:
+def test_own_file_mistakes_are_named(tmp_path: Path, name: str, content: str, words: str) -> None:
     path = tmp_path / name
     path.write_text(content, encoding="utf-8")
     with pytest.raises(UserError) as error:

@@ -106,6 +106,10 @@ class Degrader(Editor):
             if len(m.group()) > 1 and not _is_year(m.group())
         ]
         count = 1 if severity == 1 else max(2, round(len(spots) * WRONG[severity]))
+        if severity == 1:  # a stated figure, so that it can be seen to be wrong
+            spots = [
+                s for s in spots if self.role(lines[s[0]].sentences[s[1]]) == "figure"
+            ] or spots
         chosen = self.rng.sample(spots, min(count, len(spots)))
         for n, k, (start, end) in sorted(chosen, reverse=True):
             said = list(lines[n].sentences)
@@ -117,10 +121,14 @@ class Degrader(Editor):
                 lambda m: perturb(m.group(), self.rng), cell))  # fmt: skip
         return lines
 
+    def role(self, sentence: str) -> str:
+        """What a sentence does; empty for one from elsewhere."""
+        found = self.said.recognise(sentence)
+        return found.role if found is not None else ""
+
     def checkable(self, sentence: str) -> bool:
         """Whether the figures of a sentence follow from the statements."""
-        found = self.said.recognise(sentence)
-        return found is None or found.role not in {"benchmark", "definition", "sensitivity"}
+        return self.role(sentence) not in {"benchmark", "definition", "sensitivity"}
 
     def cells(self, lines: list[Line], share: float, change: Callable[[str], str]) -> list[Line]:
         """Change some of the figures in the tables of a report."""

@@ -53,7 +53,7 @@ class Dresser:
         if layout.title:
             title = rng.choice(self.said.heading["title"]).format_map(said)
             lines += [
-                Line("heading", raw=f"# {title}" if layout.heading != "number" else title),
+                Line("heading", raw=f"# {title}" if layout.heading != "number" else f"**{title}**"),
                 Line("blank"),
             ]
         for number, (key, groups) in enumerate(sections):

@@ -54,9 +54,13 @@ class Editor:
         return self.rebold(sentence, self.said.again(found, self.rng))
 
     def rebold(self, old: str, new: str) -> str:
-        """Keep a bold figure bold."""
-        if "**" not in old:
+        """Keep bold what was bold: a figure, else what the sentence is about."""
+        if "**" not in old or "**" in new:
             return new
+        if not any(ch.isdigit() for ch in new):
+            found = self.said.recognise(new)
+            item = found.values.get("item", "") if found else ""
+            return new.replace(item, f"**{item}**", 1) if item else f"**{new[:-1]}**{new[-1]}"
         return embolden(new)
 
     def flat(self, sentence: str, found: Found | None, line: Line) -> str:
@@ -111,7 +115,7 @@ class Editor:
 
         best = min((choice for choice in choices if choice), key=distance)
         self.fillers.add(best)
-        return best
+        return self.rebold(old, best)
 
     def item_of(self, line: Line) -> str:
         """The item a line is about."""

@@ -174,7 +174,7 @@ def _pattern(
         elif name == "industry":
             inner = "|".join(re.escape(field["industry"]) for field in fields)
         elif name in _NAMES:
-            inner = "[^，。；：,;:÷＝]{2,40}?" if language == "en" else "[^，。；：÷＝]{2,24}?"
+            inner = "[^，。；：,;:÷＝]{2,70}?" if language == "en" else "[^，。；：÷＝]{2,24}?"
         else:
             inner = ".+?"
         return f"(?P<{name}>{inner})"
