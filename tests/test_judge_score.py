@@ -333,3 +333,14 @@ def test_owed_levels_are_null_now_and_asked_for_by_the_next_run(tmp_path: Path) 
     score_file(pairs, out, ScoreSettings(), judges=[healed])
     assert len(healed.requests) == 2
     assert _rows(out)[0]["scores"]["chosen"]["accuracy"] == 3
+
+
+def test_findings_of_the_checks_are_shown_for_accuracy_alone(tmp_path: Path) -> None:
+    judge = Judge(_levels(2))
+    settings = ScoreSettings(evidence="checks")
+    score_file(_pairs(tmp_path / "p", 1), tmp_path / "out", settings, judges=[judge])
+    shown = [sections(request.messages[-1].content) for request in judge.requests]
+    with_findings = [parts for parts in shown if "evidence" in parts]
+    assert {parts["dimensions"].split(":")[0] for parts in with_findings} == {"accuracy"}
+    good = next(parts["evidence"] for parts in with_findings if GOOD in parts["report"])
+    assert "verified: 20%" in good
