@@ -17,7 +17,7 @@ from reward_model.llm import ChatMessage, Request, sections
 from reward_model.llm.offline import judge as offline
 from reward_model.llm.offline import writer
 from reward_model.llm.offline.reading import lexicon, read_report
-from reward_model.records import as_text, read_pairs
+from reward_model.records import SIDES, as_text, read_pairs
 from reward_model.rubric import load_rubric
 
 RUBRIC = load_rubric("financial_report")
@@ -193,32 +193,36 @@ def test_no_word_of_the_vocabulary_is_listed_twice_or_matches_nothing() -> None:
 
 
 def test_real_pairs_good_reports_get_more(real_data: Path) -> None:
-    """Reports by other models, judged by another model: same direction, dimension by dimension."""
-    gaps, shallow = defaultdict(list), []
+    """Reports by other models, judged by another model: the same direction where it was aimed.
+
+    That judge gave every degraded report depth 2 whatever was done to it, so depth is compared on
+    the pairs in which depth was degraded.
+    """
+    from scipy.stats import spearmanr
+
+    gaps, aimed = defaultdict(list), []
     found, given = defaultdict(list), defaultdict(list)
     for pair in read_pairs(real_data / "finreport_pairs_0to4.jsonl"):
         assert pair.scores is not None
-        values = {}
-        for side in ("chosen", "rejected"):
-            text = as_text(pair.side(side))
-            for name in RUBRIC.names:
-                values[side, name] = offline.level(_value(name, text, as_text(pair.prompt)), 4)
-                found[name].append(values[side, name])
-                given[name].append(pair.scores.side(side)[name])
-        for name in RUBRIC.names:
-            gaps[name].append(values["chosen", name] - values["rejected", name])
         defect = pair.metadata.defect_metadata
-        if defect is not None and defect.degradation_type == "浅化深度":
-            shallow.append(gaps["depth"][-1])
-    # The other judge lets one impression colour all: its depth falls with vague wording too.
-    assert fmean(gaps["depth"]) > 0.3
-    assert fmean(shallow) > 0.6
-    assert fmean(gaps["professionalism"]) > 1.0
-    assert fmean(gaps["accuracy"]) > 0.3
-    from scipy.stats import spearmanr
-
-    assert spearmanr(found["depth"], given["depth"]).statistic > 0.3
-    assert spearmanr(found["professionalism"], given["professionalism"]).statistic > 0.5
+        assert defect is not None
+        for name in RUBRIC.names:
+            values = [
+                _value(name, as_text(pair.side(side)), as_text(pair.prompt)) for side in SIDES
+            ]
+            gaps[name].append(values[0] - values[1])
+            if name == "depth" and defect.degradation_type not in {"浅化深度", "片面覆盖"}:
+                continue
+            found[name] += values
+            given[name] += [pair.scores.side(side)[name] for side in SIDES]
+            if name == "depth":
+                aimed.append(values[0] - values[1])
+    assert {name: fmean(values) > 0.3 for name, values in gaps.items()} == dict.fromkeys(
+        RUBRIC.names, True
+    )
+    assert fmean(aimed) > 0.8
+    assert spearmanr(found["depth"], given["depth"]).statistic > 0.6
+    assert spearmanr(found["professionalism"], given["professionalism"]).statistic > 0.4
 
 
 @pytest.mark.slow

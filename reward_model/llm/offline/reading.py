@@ -15,7 +15,7 @@ from importlib.resources import files
 from typing import NamedTuple
 
 _CODE_FENCE = re.compile(r"^\s*(?:```|~~~)[\w-]*\s*$", re.M)
-_DROPPED = re.compile(r"<(script|style)\b.*?</\1\s*>", re.S | re.I)
+_DROPPED = re.compile(r"<(script|style|table|pre)\b.*?</\1\s*>", re.S | re.I)
 _BLOCK_TAG = re.compile(
     r"</?(?:p|div|li|ul|ol|h[1-6]|br|hr|section|article|blockquote|pre|t[rdh]|table|thead|tbody)\b"
     r"[^<>]{0,2000}>?",
