@@ -26,7 +26,7 @@ Figures = dict[str, dict[str, float]]
 """Item -> period -> value in yuan; a missing figure has no entry."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Company:
     """A company and what is known of it."""
 
@@ -39,7 +39,7 @@ class Company:
     statements: tuple[Figures, ...] = ()
     """Income statement, balance sheet, cash flow."""
     synthetic: bool = False
-    """Invented by this package."""
+    """Invented by this package; its statements are made when they are needed."""
     tables: str = ""
     """Statements of one's own as Markdown, used as they stand."""
     prompt: str = ""

@@ -170,7 +170,7 @@ def _companies(
     cells = len(settings.fields) * len(settings.languages)
     asked = settings.synthetic // cells + (share < settings.synthetic % cells)
     numbers = iter(range(1 + place, 10**9, len(settings.languages)))
-    invented = (synthetic.company(field, n, seed=settings.seed) for n in numbers)
+    invented = (synthetic.named(field, n) for n in numbers)
     own += [next(invented) for _ in range(asked)]
     # Own statements are used as they are: none are invented beside them unless asked for.
     return _Source(own, settings.pairs_per_company, None if settings.statements else invented)

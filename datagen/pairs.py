@@ -7,6 +7,7 @@ the same options give the same file whatever happened on the way.
 from __future__ import annotations
 
 import asyncio
+from array import array
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,6 @@ from reward_model.records import (
     UserError,
     digest,
     parse_json,
-    read_jsonl,
     repair_tail,
     write_json,
     writing,
@@ -80,8 +80,8 @@ class _Job:
             "companies": digest([[c.id, c.tables, c.prompt, c.statements] for c in companies]),
             "frameworks": digest([[*key, text] for key, text in sorted(frameworks.items())]),
         }
-        self.places: dict[str, tuple[int, int]] = {}
-        """Pair -> where its line is in the file; the texts are not kept in memory."""
+        self.places = array("q", [-1]) * len(self.slots)
+        """Where the line of each pair begins in the file, -1 for none; the texts stay there."""
         self.failures: Counter[str] = Counter()
         self.owed = 0
         self.names: dict[str, list[str]] = {}
@@ -92,14 +92,29 @@ class _Job:
         if self.out.exists() and self.out.stat().st_size:
             self._compare(config)
             repair_tail(self.out)
-            wanted = {slot.id for slot in self.slots}
-            start = 0
-            for line in read_jsonl(self.out, allow_empty=True):
-                name = str(line.value.get("id", ""))
-                if name in wanted:
-                    self.places[name] = (start, len(line.raw))
-                start += len(line.raw)
+            self._find_lines()
         write_json(config, self.made_with)
+
+    def _find_lines(self) -> None:
+        start = 0
+        with self.out.open("rb") as file:
+            for number, raw in enumerate(file, 1):
+                try:
+                    name = str(parse_json(raw)["id"]) if raw.strip() else ""
+                except (ValueError, KeyError, TypeError):
+                    raise UserError(
+                        "a line that is no pair",
+                        expected="a file that this command made",
+                        mend="choose another --out",
+                        path=self.out,
+                        line=number,
+                    ) from None
+                place = name.partition("-")[0]
+                if place.isdigit() and int(place) < len(self.slots):
+                    slot = self.slots[int(place)]
+                    if slot.id == name:
+                        self.places[slot.number] = start
+                start += len(raw)
 
     def _compare(self, config: Path) -> None:
         if not config.exists():
@@ -147,7 +162,7 @@ class _Job:
 
     async def _make(self, llms: list[LLM]) -> None:
         s = self.settings
-        missing = [slot for slot in self.slots if slot.id not in self.places]
+        missing = [slot for slot in self.slots if self.places[slot.number] < 0]
         if not missing:
             return
         path = Path(s.ledger) if s.ledger else self.out.with_name(self.out.name + ".calls.jsonl")
@@ -164,24 +179,26 @@ class _Job:
         async with caller:
             maker = Maker(caller, llms, self.prompts, self.rubric)
             with Appender(self.out) as file, bar:
-                task = bar.add_task(
-                    "pairs", total=len(self.slots), completed=len(self.places), note=""
-                )
+                task = bar.add_task("pairs", total=len(self.slots), completed=self.made, note="")
                 try:
                     async for slot, row in bounded(
                         lambda slot: self._one(maker, slot), missing, s.max_concurrency
                     ):
                         if row is not None:
-                            start = file.append(row)
-                            self.places[slot.id] = (start, -1)
+                            self.places[slot.number] = file.append(row)
                         lost = sum(self.failures.values())
                         note = caller.note() + (f", {lost} not made" if lost else "")
                         bar.update(task, advance=row is not None, note=note)
                 except FatalError as error:
-                    if self.places:
+                    if self.made:
                         raise Stopped(f"no further call can work: {error}") from None
                     raise UserError(f"a model that cannot be called: {error}") from None
         self.calls = caller.report()
+
+    @property
+    def made(self) -> int:
+        """Pairs in the file."""
+        return sum(start >= 0 for start in self.places)
 
     async def _one(self, maker: Maker, slot: Slot) -> dict[str, Any] | None:
         try:
@@ -194,17 +211,17 @@ class _Job:
 
     def _put_in_order(self) -> None:
         """Rewrite the file in the order of the plan, whole or not at all."""
-        order = [self.places[slot.id] for slot in self.slots if slot.id in self.places]
-        if not order:
+        if not self.made:
             self.out.unlink(missing_ok=True)
             return
         with self.out.open("rb") as source, writing(self.out) as target:
-            for start, length in order:
-                source.seek(start)
-                target.write(source.readline() if length < 0 else source.read(length))
+            for start in self.places:
+                if start >= 0:
+                    source.seek(start)
+                    target.write(source.readline())
 
     def _report(self) -> None:
-        made, wanted = len(self.places), len(self.slots)
+        made, wanted = self.made, len(self.slots)
         out = console()
         out.print(f"{made:,} of {wanted:,} pairs in {self.out}", markup=False)
         if not self.failures:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 
+from datagen import synthetic
 from datagen.companies import Company, label_of, markdown
 from datagen.design import Slot
 from datagen.fields import FIELDS, field_title
@@ -29,15 +30,16 @@ class Prompts:
 
     def __init__(self, settings: Settings, rubric: Rubric, frameworks: dict[tuple[str, str], str]):
         self.settings, self.rubric, self.frameworks = settings, rubric, frameworks
+        self._last = Company("", {}, "")
 
     def tables(self, slot: Slot) -> str:
         """The company's statements as the prompt shows them."""
-        company = slot.company
+        company = self._whole(slot.company)
         return company.prompt or markdown(company, slot.language, self._draw(company, "unit"))
 
     def report(self, slot: Slot) -> str:
         """The prompt of the record: what a policy would see. It follows from the company alone."""
-        company, language = slot.company, slot.language
+        company, language = self._whole(slot.company), slot.language
         if company.prompt:
             return company.prompt
         text, reader = self._framework(company, language)
@@ -52,6 +54,14 @@ class Prompts:
             tables=self.tables(slot),
             period=label_of(periods[0], language) if periods else _LATEST[language],
         )
+
+    def _whole(self, company: Company) -> Company:
+        """A company with its statements."""
+        if not company.synthetic or company.statements:
+            return company
+        if company.id != self._last.id:  # one pair asks for the same one several times
+            self._last = synthetic.filled(company, seed=self.settings.seed)
+        return self._last
 
     def name(self, slot: Slot) -> str:
         """The company's name in the language of the pair."""

@@ -6,6 +6,7 @@ units of 10,000 yuan. Names say that they are invented, and records mark them `s
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from typing import Any, NamedTuple
 
@@ -74,17 +75,25 @@ def companies(number: int, *, seed: int, fields: list[str], start: int = 1) -> l
 
 def company(field: str, number: int, *, seed: int) -> Company:
     """Invent one company."""
-    rng = random.Random(f"{seed}:{field}:{number}")
+    return filled(named(field, number), seed=seed)
+
+
+def named(field: str, number: int) -> Company:
+    """An invented company without its statements, of which many fit into memory."""
     english = FIELDS[field].replace("_", " ").title()
-    make = _finance if field == "金融业" else _ordinary
     return Company(
         id=f"synthetic-{FIELDS[field]}-{number:04d}",
         name={"zh": f"虚构{field}公司{number:04d}号", "en": f"Invented {english} Co. {number:04d}"},
         field=field,
-        industry={"zh": field, "en": FIELDS[field].replace("_", " ")},
-        statements=make(rng, TRAITS.get(field)),
         synthetic=True,
     )
+
+
+def filled(company: Company, *, seed: int) -> Company:
+    """The company with its statements, which follow from its name and the seed."""
+    make = _finance if company.field == "金融业" else _ordinary
+    statements = make(random.Random(f"{seed}:{company.id}"), TRAITS.get(company.field))
+    return dataclasses.replace(company, statements=statements)
 
 
 def _collect(years: list[tuple[str, list[dict[str, int]]]]) -> tuple[Figures, ...]:

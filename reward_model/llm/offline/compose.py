@@ -89,8 +89,11 @@ class _Report:
                 # Only where there is no split of the balance sheet does cash stand for solvency.
                 and (area, m) != ("solvency", "closing_cash" if not self.is_finance else "")
             ]
-            count = min(len(known), self.rng.choice([1, 2, 2]))
-            drawn = set(self.rng.sample(known, count))
+            # What has drivers of its own (expenses, capital expenditure) never stands alone.
+            lead = [m for m in known if m not in self.said.fields["expense"]] or known
+            drawn = {self.rng.choice(lead)} if lead else set()
+            if self.rng.random() < 0.65 and len(known) > 1:
+                drawn.add(self.rng.choice([m for m in known if m not in drawn]))
             chosen = [m for m in known if m in drawn]
             if chosen:
                 found[area] = chosen
@@ -281,7 +284,7 @@ class _Report:
                 yield self.say(
                     "disclosure.missing",
                     what=words[f"missing_{key}"],
-                    effect=words[f"effect_{key}"],
+                    so=words[f"effect_{key}"],
                 )
             for item in ("net_profit", "operating_cash_flow", "revenue"):
                 growth = a.growth(item)

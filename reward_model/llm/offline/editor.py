@@ -19,6 +19,8 @@ SPREAD = 0.02
 REWORD = 0.45
 """Share of untouched sentences said in another way."""
 _AREAS = ("profitability", "growth", "cash_flow")
+_LED = {"figure", "trend", "flat", "vague", "cause1"}
+"""What takes a connecting word well."""
 _STANDING = {"summary", "risk", "definition", "courtesy", "disclosure", "crosscheck"}
 
 
@@ -93,7 +95,9 @@ class Editor:
             found = self.said.recognise(old)
             if found is None or found.role in _STANDING:
                 continue
-            leads = ["", found.lead, *self.rng.sample(self.said.words["connectors"], 2 * (gap > 0))]
+            leads = ["", found.lead]
+            if gap > 0 and found.role in _LED:
+                leads += self.rng.sample(self.said.words["connectors"], 2)
             ways = [
                 self.rebold(old, self.said.again(found._replace(lead=lead), self.rng))
                 for lead in leads
@@ -115,7 +119,7 @@ class Editor:
 
         best = min((choice for choice in choices if choice), key=distance)
         self.fillers.add(best)
-        return self.rebold(old, best)
+        return self.rebold(old, best.replace("**", ""))
 
     def item_of(self, line: Line) -> str:
         """The item a line is about."""

@@ -57,7 +57,7 @@ class Phrases:
             if role not in _PLAIN
             for name, lines in slots.items()
         }
-        known = [f for f in self.fields.values() if "industry" in f]
+        known = [self.fields, *(f for f in self.fields.values() if "industry" in f)]
         self._patterns = [
             _pattern(slot, line, language, self.words, known)
             for slot, lines in self.slots.items()
@@ -148,6 +148,7 @@ _CHOICES = {
     "pos": "above inside below",
 }
 _CHOICES |= {"adir": _CHOICES["dir"], "bdir": _CHOICES["dir"]}
+_CLAUSES = {"good", "bad"}
 _NAMES = {"item", "a", "b", "base", "effect", "term"}
 
 
@@ -169,10 +170,13 @@ def _pattern(
             inner = _FIGURE
         elif name in _CHOICES:
             inner = "|".join(re.escape(words[key]) for key in _CHOICES[name].split())
+        elif name in _CLAUSES:
+            clauses = [*fields[0][name].values(), words[f"no_{name}"]]
+            inner = "|".join(re.escape(clause) for clause in clauses)
         elif name == "range":
             inner = r"[\d.]+%?\s?[-—]\s?[\d.]+\s?(?:%|倍|times)?"
         elif name == "industry":
-            inner = "|".join(re.escape(field["industry"]) for field in fields)
+            inner = "|".join(re.escape(field["industry"]) for field in fields[1:])
         elif name in _NAMES:
             inner = "[^，。；：,;:÷＝]{2,70}?" if language == "en" else "[^，。；：÷＝]{2,24}?"
         else:
