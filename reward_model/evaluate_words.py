@@ -144,6 +144,8 @@ LABELS = {
     "ece": "ECE",
 }
 """Names of the metrics in tables."""
+SHORT = {"majority": "majority", "length": "length", "tfidf": "TF-IDF"}
+"""Names of the baselines in tables."""
 
 
 def figure(estimate: Mapping[str, Any], *, interval: bool = True) -> str:
@@ -174,10 +176,9 @@ def metrics_table(result: Mapping[str, Any]) -> Table:
     )
     table.add_column("", no_wrap=True)
     table.add_column("model [95%]", justify="right", no_wrap=True)
-    short = {"majority": "majority", "length": "length", "tfidf": "TF-IDF"}
     others = [name for name in result["metrics"] if name != "model"]
     for name in others:
-        table.add_column(short[name], justify="right", no_wrap=True)
+        table.add_column(SHORT[name], justify="right", no_wrap=True)
     all_metrics = result["metrics"]
 
     def row(label: str, *path: str) -> None:

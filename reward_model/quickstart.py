@@ -11,6 +11,7 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -189,23 +190,23 @@ def _show(out: Path, language: str, seconds: float) -> None:
 
 def _reports(row: dict[str, Any], language: str) -> Table:
     """The two fresh reports: level, distribution over levels and reward."""
+    from rich.box import SIMPLE
     from rich.table import Table
 
     from reward_model.score_one import bars
 
     rubric = load_rubric("financial_report")
-    table = Table(title="Two fresh reports, as the model sees them", title_justify="left")
-    table.add_column("dimension")
-    for side in ("good report", "flawed report"):
-        table.add_column(f"{side}: level", justify="right")
-        table.add_column(f"probability of 0–{rubric.scale}")
+    table = Table(title="Two fresh reports", title_justify="left", box=SIMPLE, padding=(0, 1))
+    table.add_column("")
+    for side in ("good", "flawed"):
+        table.add_column(side, justify="right")
+        table.add_column(f"P(0–{rubric.scale})")
     scores = [row["reward_model"][side] for side in ("chosen", "rejected")]
     for name in rubric.names:
         cells: list[str] = [say(rubric.dimension(name).title, language)]
         for score in scores:
             cells += [f"{score['levels'][name]:.2f}", bars(score["probabilities"][name])]
         table.add_row(*cells)
-    table.add_section()
     cells = ["reward (0–1)"]
     for score in scores:
         cells += [f"[bold]{score['reward']:.3f}", ""]
@@ -214,36 +215,31 @@ def _reports(row: dict[str, Any], language: str) -> Table:
 
 
 def _held_out(evaluation: dict[str, Any]) -> Table:
-    """Held-out metrics of the model beside the baselines."""
+    """The model beside the baselines, on companies that no training text is about."""
+    from rich.box import SIMPLE
     from rich.table import Table
 
-    from reward_model.baselines import TITLES
-    from reward_model.evaluate_words import COMPARED, figure
+    from reward_model.evaluate_words import COMPARED, LABELS, SHORT, figure
 
     split, metrics = evaluation["split"], evaluation["metrics"]
     table = Table(
         title=f"Held out: {split['pairs']} pairs of {split['groups']} companies never seen",
         title_justify="left",
+        box=SIMPLE,
+        padding=(0, 1),
     )
     table.add_column("")
-    table.add_column("this model [95%]", justify="right")
-    others = [name for name in TITLES if name in metrics]
-    for name in others:
-        table.add_column(TITLES[name], justify="right")
+    for name in metrics:
+        table.add_column(SHORT.get(name, "model [95%]"), justify="right", no_wrap=True)
 
-    def row(label: str, *path: str) -> None:
-        cells = []
-        for name in ("model", *others):
-            value: Any = metrics[name]
-            for key in path:
-                value = value[key]
-            cells.append(figure(value, interval=name == "model"))
-        table.add_row(label, *cells)
+    def row(label: str, measured: Callable[[dict[str, Any]], Any]) -> None:
+        table.add_row(
+            label, *(figure(measured(m), interval=n == "model") for n, m in metrics.items())
+        )
 
-    for metric, title in COMPARED.items():
+    for metric in COMPARED:
         for dimension in metrics["model"]["dimensions"]:
-            row(f"{title}: {dimension}", "dimensions", dimension, metric)
+            row(f"{LABELS[metric]}, {dimension}", lambda m: m["dimensions"][dimension][metric])  # noqa: B023
         if metric in metrics["model"]:
-            row(f"{title}: reward", metric)
-        table.add_section()
+            row(f"{LABELS[metric]}, reward", lambda m: m[metric])  # noqa: B023
     return table
