@@ -237,3 +237,16 @@ def test_wrong_on_real_golden_reports_is_what_was_adjudicated(real_data: Path) -
     assert not new
     assert arguable <= 0.05 * called
     assert called >= 0.95 * sum(map(len, judged.values()))
+
+
+def test_a_year_before_opening_and_closing_is_a_year() -> None:
+    prompt = (
+        "单位：万元\n\n| 项目 | 2021年 | 2020年 | 2019年 |\n|---|---:|---:|---:|\n"
+        "| 期末现金及现金等价物余额 | 100.00 | 90.00 | 70.00 |\n"
+        "| 期初现金及现金等价物余额 | 90.00 | 70.00 | 60.00 |\n"
+    )
+    report = (
+        "2021年期末现金及现金等价物余额为100.00万元，2020年为90.00万元。"
+        "2021年期初现金及现金等价物余额为70.00万元。"
+    )
+    assert [v.status for v in verify(prompt, report)] == ["verified", "verified", "wrong"]

@@ -184,7 +184,7 @@ _PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("month", rf"(?<![a-z]){_EN_MONTH},?\s*(?:of )?{_Y}{_E}"),
         ("month", rf"{_D}{_Y}[-/.](?P<m>0[1-9]|1[0-2]){_E}(?!\s*[%％])"),
         ("month", rf"{_D}{_Y}(?P<m>0[1-9]|1[0-2]){_E}(?!\s*[%％万亿元])"),
-        ("year", rf"{_D}{_Y}\s*(?:财年|年度|会计年度|年(?!\s*期))末?"),
+        ("year", rf"{_D}{_Y}\s*(?:财年|年度|会计年度|年(?!\s*期(?![末初间内])))末?"),
         ("year", rf"(?<![a-z])(?:FY|fiscal year|fiscal|year)\s*'?{_Y}{_E}"),
         ("year2", r"(?<![a-z])FY\s*'?(?P<y2>\d{2})(?!\d)"),
         (
