@@ -21,6 +21,7 @@ from reward_model.llm.base import (
     Reply,
     Request,
     RetryableError,
+    Token,
     Usage,
 )
 from reward_model.records import UserError, read_jsonl
@@ -42,6 +43,8 @@ class Step(BaseModel):
     finish_reason: str = "stop"
     model: str = "scripted"
     usage: Usage = Usage()
+    tokens: tuple[Token, ...] | None = None
+    """Tokens of the reply with their alternatives, for a model that gives them."""
     retry_after_s: float | None = None
     latency_s: float = 0.0
 
@@ -141,6 +144,7 @@ class ScriptedLLM:
                 model=step.model,
                 finish_reason=step.finish_reason,
                 usage=step.usage,
+                tokens=step.tokens,
             )
         if step.error == "hang":
             await asyncio.Event().wait()
