@@ -4,26 +4,45 @@ read. Everything `judge score` sends goes through `Asker.ask`, which sees texts 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
-from judge.parse import Verdicts, parse_reply, unanswered
-from judge.prompt import judge_messages, reply_schema, text_language
+from judge.expectation import ALTERNATIVES, expected_levels
+from judge.parse import Verdicts, parse_comparison, parse_reply, unanswered
+from judge.prompt import (
+    TEXT_NAMES,
+    Language,
+    Reasoning,
+    compare_messages,
+    judge_messages,
+    reply_schema,
+    text_language,
+)
 from judge.settings import ScoreSettings
-from reward_model.llm import LLM, Caller, Request, UnansweredError
+from reward_model.llm import LLM, Caller, ChatMessage, Reply, Request, UnansweredError
 from reward_model.rubric import Rubric
 
 CHECKED = frozenset({"accuracy", "correctness"})
 """Dimensions to which findings on figures are evidence."""
 
 
+class _Options(TypedDict):
+    language: Language
+    reasoning: Reasoning
+    evidence: str | None
+    max_prompt_chars: int
+
+
 class Asked(NamedTuple):
     """What one question brought."""
 
-    verdicts: Verdicts
-    returned: str | None
+    verdicts: tuple[Verdicts, ...]
+    """For each text asked about, in their order."""
+    returned: str | None = None
     """Model name as the server gave it; None without a reply."""
-    final: bool
+    final: bool = False
     """The answer is in the ledger, so asking again costs nothing."""
+    expected: dict[str, float] | None = None
+    """Expected levels, where the settings ask for them and the reply allows them."""
 
 
 class Asker:
@@ -39,31 +58,23 @@ class Asker:
         self.caller, self.settings, self.rubric = caller, settings, rubric
 
     async def ask(
-        self, llm: LLM, prompt: str, report: str, dimensions: tuple[str, ...], sample: int
+        self,
+        llm: LLM,
+        prompt: str,
+        reports: tuple[str, ...],
+        dimensions: tuple[str, ...],
+        sample: int,
     ) -> Asked:
-        """Levels of one text, in one draw.
+        """Levels of one text, or of two side by side, in one draw.
 
         Raises:
             FatalError: no call to this model can work.
             Stopped: the budget is used up.
         """
-        settings, scale = self.settings, self.rubric.scale
-        language = (
-            text_language(report or prompt) if settings.language == "auto" else settings.language
-        )
-        wanted = settings.evidence == "checks" and not CHECKED.isdisjoint(dimensions)
-        messages = judge_messages(
-            prompt,
-            report,
-            self.rubric,
-            dimensions,
-            language=language,
-            reasoning=settings.reasoning,
-            evidence=findings(prompt, report) if wanted else None,
-            max_prompt_chars=settings.max_prompt_chars,
-        )
-        schema = reply_schema(self.rubric, dimensions, settings.reasoning)
-        asked = Asked(unanswered(dimensions, "failed"), None, False)
+        settings = self.settings
+        messages = self._messages(prompt, reports, dimensions)
+        schema = reply_schema(self.rubric, dimensions, settings.reasoning, texts=len(reports))
+        asked = Asked((unanswered(dimensions, "failed"),) * len(reports))
         for attempt in range(settings.retries + 1):
             draw = sample + attempt * settings.samples
             request = Request(
@@ -72,20 +83,58 @@ class Asker:
                 max_tokens=settings.max_tokens,
                 seed=settings.seed + draw,
                 json_schema=schema,
+                top_logprobs=ALTERNATIVES if settings.expectation else None,
                 sample=draw,
             )
             try:
                 reply = (await self.caller.complete(llm, request)).reply
             except UnansweredError as error:
                 cause = "refused" if error.reason == "refused" else "failed"
-                return Asked(unanswered(dimensions, cause), None, False)  # type: ignore[arg-type]
-            verdicts = parse_reply(
-                reply.text, dimensions, scale=scale, finish_reason=reply.finish_reason
-            )
-            asked = Asked(verdicts, reply.model, True)
-            if verdicts.whole:
+                return Asked((unanswered(dimensions, cause),) * len(reports))  # type: ignore[arg-type]
+            asked = self._read(reply, dimensions, len(reports))
+            if all(verdicts.whole for verdicts in asked.verdicts):
                 break
         return asked
+
+    def _messages(
+        self, prompt: str, reports: tuple[str, ...], dimensions: tuple[str, ...]
+    ) -> tuple[ChatMessage, ...]:
+        settings = self.settings
+        language: Language = (
+            text_language("\n".join(reports).strip() or prompt)
+            if settings.language == "auto"
+            else settings.language
+        )
+        evidence = None
+        if settings.evidence == "checks" and not CHECKED.isdisjoint(dimensions):
+            found = [findings(prompt, report) for report in reports]
+            evidence = found[0]
+            if len(reports) > 1:
+                named = zip(TEXT_NAMES, found, strict=True)
+                evidence = "\n\n".join(f"{name}:\n{lines}" for name, lines in named)
+        options: _Options = {
+            "language": language,
+            "reasoning": settings.reasoning,
+            "evidence": evidence,
+            "max_prompt_chars": settings.max_prompt_chars,
+        }
+        if len(reports) == 1:
+            return judge_messages(prompt, reports[0], self.rubric, dimensions, **options)
+        first, second = reports
+        return compare_messages(prompt, first, second, self.rubric, dimensions, **options)
+
+    def _read(self, reply: Reply, dimensions: tuple[str, ...], texts: int) -> Asked:
+        scale, reason = self.rubric.scale, reply.finish_reason
+        if texts > 1:
+            verdicts = parse_comparison(
+                reply.text, dimensions, scale=scale, names=TEXT_NAMES, finish_reason=reason
+            )
+            return Asked(verdicts, reply.model, True)
+        one = parse_reply(reply.text, dimensions, scale=scale, finish_reason=reason)
+        expected = None
+        if self.settings.expectation and one.whole:
+            expected = expected_levels(reply, dimensions, scale=scale)
+        return Asked((one,), reply.model, True, expected)
 
 
 def findings(prompt: str, report: str) -> str:

@@ -37,12 +37,23 @@ def score(
         str, typer.Option(help="Rubric that ships, by name, or a TOML file.")
     ] = "financial_report",
     mode: Annotated[
-        str, typer.Option(help="per-dimension: one call each; all: one call for all (cheaper).")
+        str,
+        typer.Option(
+            help="per-dimension: one call each; all: one call for all (cheaper); pairwise: both "
+            "sides in one call, in both orders."
+        ),
     ] = "per-dimension",
     samples: Annotated[int, typer.Option(help="Draws a level; the level is their mean.")] = 1,
     reasoning: Annotated[
         str, typer.Option(help="first: reasons before levels; none: levels only.")
     ] = "first",
+    expectation: Annotated[
+        bool,
+        typer.Option(
+            "--expectation",
+            help="With --reasoning none: keep the expected level from token probabilities too.",
+        ),
+    ] = False,
     evidence: Annotated[
         str,
         typer.Option(
@@ -78,6 +89,7 @@ def score(
     attempts: Annotated[
         int, typer.Option(help="Tries of a call without an answer, before it is owed.")
     ] = 8,
+    timeout: Annotated[float, typer.Option(help="Longest wait for one reply, in seconds.")] = 600,
     base_url: Annotated[
         str | None, typer.Option(help="Address of an OpenAI-compatible server.")
     ] = None,

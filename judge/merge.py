@@ -22,6 +22,65 @@ class Draw(NamedTuple):
     level: int | None
     reason: str | None
     problem: Cause | None
+    expected: float | None = None
+    """Expected level by the probabilities of the level tokens."""
+
+
+def paired(draws: Sequence[Draw]) -> list[Draw]:
+    """Draws of both orders, four a question, without the questions that lack a level in one order:
+    what is left of them would lean to the place where a text stood."""
+    kept: list[Draw] = []
+    for four in _questions(draws):
+        lost = next((draw.problem for draw in four if draw.problem), None)
+        if lost is None:
+            kept += four
+        else:
+            kept += [d._replace(level=None, reason=None, problem=d.problem or lost) for d in four]
+    return kept
+
+
+def swaps(draws: Sequence[Draw]) -> dict[str, dict[str, int]]:
+    """By dimension: questions answered in both orders, and how many preferred another text, or
+    none, when the order was turned.
+
+    >>> def draw(side, level): return Draw(side, "depth", "a", None, level, None, None)
+    >>> swaps([draw("chosen", 4), draw("rejected", 2), draw("rejected", 3), draw("chosen", 3)])
+    {'depth': {'questions': 1, 'inconsistent': 1}}
+    """
+    found: dict[str, dict[str, int]] = {}
+    for four in _questions(draws):
+        count = found.setdefault(four[0].dimension, {"questions": 0, "inconsistent": 0})
+        if any(draw.level is None for draw in four):
+            continue
+        # Both orders: what the chosen side is ahead by.
+        ahead = [
+            sum((d.level or 0) * (1 if d.side == "chosen" else -1) for d in order)
+            for order in (four[:2], four[2:])
+        ]
+        first, second = ((value > 0) - (value < 0) for value in ahead)
+        count["questions"] += 1
+        count["inconsistent"] += first != second
+    return found
+
+
+def _questions(draws: Sequence[Draw]) -> list[list[Draw]]:
+    """The four draws of each question: both texts in one order, then in the other."""
+    return [list(draws[at : at + 4]) for at in range(0, len(draws), 4)]
+
+
+def joint_level(draws: Sequence[tuple[str, int]]) -> int | None:
+    """Level of several draws of one or more judges: mean over judges of the mean over a judge's
+    draws, rounded half up; None without any.
+
+    >>> joint_level([("a", 3), ("a", 4), ("b", 2)])
+    3
+    """
+    if not draws:
+        return None
+    by_judge: dict[str, list[int]] = {}
+    for judge, level in draws:
+        by_judge.setdefault(judge, []).append(level)
+    return math.floor(fmean(fmean(values) for values in by_judge.values()) + 0.5)
 
 
 def merge(draws: Sequence[Draw], dimensions: Sequence[str]) -> dict[str, Any]:
@@ -37,6 +96,7 @@ def merge(draws: Sequence[Draw], dimensions: Sequence[str]) -> dict[str, Any]:
     levels: dict[str, dict[str, int | None]] = {side: {} for side in SIDES}
     reasons: dict[str, dict[str, str]] = {side: {} for side in SIDES}
     spread: dict[str, dict[str, float]] = {}
+    expected: dict[str, dict[str, float]] = {}
     failures: dict[str, dict[str, dict[str, int]]] = {}
     judges = list(dict.fromkeys(draw.judge for draw in draws))
     kept: dict[str, dict[str, dict[str, list[int | None]]]] = {}
@@ -46,7 +106,7 @@ def merge(draws: Sequence[Draw], dimensions: Sequence[str]) -> dict[str, Any]:
             if not own:
                 continue
             given = [d for d in own if d.level is not None]
-            level = _level(given)
+            level = joint_level([(d.judge, d.level or 0) for d in given])
             levels[side][name] = level
             nearest = min(
                 (d for d in given if d.reason),
@@ -55,6 +115,9 @@ def merge(draws: Sequence[Draw], dimensions: Sequence[str]) -> dict[str, Any]:
             )
             if nearest is not None and nearest.reason:
                 reasons[side][name] = nearest.reason
+            mean_expected = _mean_expected(given)
+            if mean_expected is not None:
+                expected.setdefault(side, {})[name] = mean_expected
             if len(own) > 1:
                 if given:
                     values = [d.level or 0 for d in given]
@@ -70,15 +133,22 @@ def merge(draws: Sequence[Draw], dimensions: Sequence[str]) -> dict[str, Any]:
     if any(reasons.values()):
         scores["reasoning"] = reasons
     returned = sorted({d.returned for d in draws if d.returned} - set(judges))
-    extra = {"returned": returned, "spread": spread, "levels": kept, "failures": failures}
+    extra = {
+        "returned": returned,
+        "spread": spread,
+        "expected": expected,
+        "levels": kept,
+        "failures": failures,
+    }
     scores["judge"] = {key: value for key, value in extra.items() if value}
     return scores
 
 
-def _level(given: Sequence[Draw]) -> int | None:
-    if not given:
-        return None
-    by_judge: dict[str, list[int]] = {}
+def _mean_expected(given: Sequence[Draw]) -> float | None:
+    """Mean like that of the levels; None unless every draw with a level has one."""
+    by_judge: dict[str, list[float]] = {}
     for draw in given:
-        by_judge.setdefault(draw.judge, []).append(draw.level or 0)
-    return math.floor(fmean(fmean(values) for values in by_judge.values()) + 0.5)
+        if draw.expected is None:
+            return None
+        by_judge.setdefault(draw.judge, []).append(draw.expected)
+    return round(fmean(fmean(values) for values in by_judge.values()), 4) if given else None

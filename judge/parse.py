@@ -68,16 +68,56 @@ def parse_reply(
     >>> parse_reply('{"levels": {"depth": 2.5}}', ["depth"], scale=4).problems
     {'depth': 'not_integer'}
     """
+    found = _only_object(text)
+    if found is None or not isinstance(found.get("levels"), dict):
+        return unanswered(dimensions, _why(text, finish_reason))
+    return _verdicts(found["levels"], found.get("reasoning"), dimensions, scale)
+
+
+def parse_comparison(
+    text: str,
+    dimensions: Sequence[str],
+    *,
+    scale: int,
+    names: Sequence[str],
+    finish_reason: str = "stop",
+) -> tuple[Verdicts, ...]:
+    """The same for several texts in one reply, in the order of their `names`.
+
+    >>> reply = '{"levels": {"A": {"depth": 3}, "B": {"depth": 1}}}'
+    >>> [v.levels for v in parse_comparison(reply, ["depth"], scale=4, names=["A", "B"])]
+    [{'depth': 3}, {'depth': 1}]
+    """
+    found = _only_object(text)
+    levels = found.get("levels") if found is not None else None
+    if found is None or not isinstance(levels, dict):
+        return (unanswered(dimensions, _why(text, finish_reason)),) * len(names)
+    if set(levels) - set(names):
+        return (unanswered(dimensions, "extra"),) * len(names)
+    reasons = found.get("reasoning")
+    reasons = reasons if isinstance(reasons, dict) else {}
+    return tuple(
+        _verdicts(levels[name], reasons.get(name), dimensions, scale)
+        if isinstance(levels.get(name), dict)
+        else unanswered(dimensions, "missing")
+        for name in names
+    )
+
+
+def _only_object(text: str) -> dict[str, Any] | None:
+    """The single JSON object of a reply; None where there is none or more than one."""
     try:
         found = list(_objects(_THINKING.sub("", text)))
     except (ValueError, RecursionError):
-        found = []
-    levels = found[0].get("levels") if len(found) == 1 else None
-    if not isinstance(levels, dict):
-        return unanswered(dimensions, _why(text, finish_reason))
+        return None
+    return found[0] if len(found) == 1 else None
+
+
+def _verdicts(
+    levels: dict[str, Any], reasons: object, dimensions: Sequence[str], scale: int
+) -> Verdicts:
     if set(levels) - set(dimensions):
         return unanswered(dimensions, "extra")
-    reasons = found[0].get("reasoning")
     verdicts = Verdicts({}, _reasons(reasons, dimensions), {})
     for name in dimensions:
         value = levels.get(name)

@@ -17,6 +17,8 @@ from reward_model.rubric import Rubric, say
 
 Reasoning = Literal["first", "none"]
 Language = Literal["zh", "en"]
+TEXT_NAMES = ("A", "B")
+"""What a judge of two texts calls them."""
 
 _TAG = re.compile(r"<[^<>]{0,2000}>")
 _CHINESE = re.compile(r"[\u3400-\u9fff]")
@@ -93,40 +95,106 @@ def judge_messages(
             section out.
         max_prompt_chars: show only head and tail of a longer prompt; 0 shows it whole.
     """
+    return _messages(
+        "judge",
+        {"report": report},
+        prompt,
+        rubric,
+        dimensions,
+        language=language,
+        reasoning=reasoning,
+        evidence=evidence,
+        max_prompt_chars=max_prompt_chars,
+    )
+
+
+def compare_messages(
+    prompt: str,
+    first: str,
+    second: str,
+    rubric: Rubric,
+    dimensions: Sequence[str],
+    *,
+    language: Language,
+    reasoning: Reasoning = "first",
+    evidence: str | None = None,
+    max_prompt_chars: int = 0,
+) -> tuple[ChatMessage, ...]:
+    """Messages that ask for the levels of two texts side by side, known as A and B alone."""
+    return _messages(
+        "compare",
+        {"first": first, "second": second},
+        prompt,
+        rubric,
+        dimensions,
+        language=language,
+        reasoning=reasoning,
+        evidence=evidence,
+        max_prompt_chars=max_prompt_chars,
+    )
+
+
+_FENCES = {"report": "report", "first": "report_a", "second": "report_b"}
+
+
+def _messages(
+    task: Literal["judge", "compare"],
+    texts: dict[str, str],
+    prompt: str,
+    rubric: Rubric,
+    dimensions: Sequence[str],
+    *,
+    language: Language,
+    reasoning: Reasoning,
+    evidence: str | None,
+    max_prompt_chars: int,
+) -> tuple[ChatMessage, ...]:
     found = ""
     if evidence is not None:
         findings = fence("evidence", neutralised(evidence))
         found = "\n" + fill(prompt_file("judge", "evidence", language), findings=findings) + "\n"
-    skeleton = json.dumps(_skeleton(rubric, dimensions, language, reasoning), ensure_ascii=False)
+    names = TEXT_NAMES[: len(texts)] if len(texts) > 1 else ()
+    skeleton = _skeleton(rubric, dimensions, language, reasoning, names)
     user = fill(
-        prompt_file("judge", "judge", language),
-        task=fence("task", "judge"),
+        prompt_file("judge", task, language),
+        task=fence("task", task),
         language=fence("language", language),
         prompt=fence("prompt", neutralised(capped(prompt, max_prompt_chars))),
-        report=fence("report", neutralised(report)),
         evidence=found,
         dimensions=fence("dimensions", _dimensions(rubric, dimensions, language)),
         scale=fence("scale", f"0 - {rubric.scale}"),
-        format=fill(prompt_file("judge", f"reply_{reasoning}", language), skeleton=skeleton),
+        format=fill(
+            prompt_file("judge", f"reply_{reasoning}", language),
+            skeleton=json.dumps(skeleton, ensure_ascii=False),
+        ),
+        **{key: fence(_FENCES[key], neutralised(text)) for key, text in texts.items()},
     )
     title = say(rubric.title, language) or rubric.name
-    system = fill(prompt_file("judge", "system", language), title=title)
+    file = "system" if task == "judge" else "compare_system"
+    system = fill(prompt_file("judge", file, language), title=title)
     return (ChatMessage(role="system", content=system), ChatMessage(role="user", content=user))
 
 
-def reply_schema(rubric: Rubric, dimensions: Sequence[str], reasoning: Reasoning) -> dict[str, Any]:
+def reply_schema(
+    rubric: Rubric, dimensions: Sequence[str], reasoning: Reasoning, *, texts: int = 1
+) -> dict[str, Any]:
     """JSON schema of the reply, for providers that can hold a model to one.
+
+    With two texts, levels and reasons stand under A and B.
 
     >>> from reward_model.rubric import load_rubric
     >>> schema = reply_schema(load_rubric("financial_report"), ["depth"], "none")
     >>> schema["properties"]["levels"]["properties"]
     {'depth': {'type': 'integer', 'enum': [0, 1, 2, 3, 4]}}
     """
-    level = {"type": "integer", "enum": list(range(rubric.classes))}
-    parts = {"levels": _object(dict.fromkeys(dimensions, level))}
+
+    def each(value: dict[str, Any]) -> dict[str, Any]:
+        one = _object(dict.fromkeys(dimensions, value))
+        return one if texts == 1 else _object(dict.fromkeys(TEXT_NAMES[:texts], one))
+
+    parts = {"levels": each({"type": "integer", "enum": list(range(rubric.classes))})}
     if reasoning == "first":
-        text = {"type": "string"}
-        parts = {"reasoning": _object(dict.fromkeys(dimensions, text)), **parts}
+        parts = {"reasoning": each({"type": "string"}), **parts}
     return _object(parts)
 
 
@@ -140,14 +208,22 @@ def _object(properties: dict[str, Any]) -> dict[str, Any]:
 
 
 def _skeleton(
-    rubric: Rubric, dimensions: Sequence[str], language: Language, reasoning: Reasoning
-) -> dict[str, dict[str, str]]:
+    rubric: Rubric,
+    dimensions: Sequence[str],
+    language: Language,
+    reasoning: Reasoning,
+    names: Sequence[str],
+) -> dict[str, Any]:
+    def each(value: str) -> dict[str, Any]:
+        one = dict.fromkeys(dimensions, value)
+        return dict.fromkeys(names, one) if names else one
+
     why = "理由" if language == "zh" else "reasons"
     what = f"0-{rubric.scale} 的整数" if language == "zh" else f"integer 0-{rubric.scale}"
-    levels = {"levels": dict.fromkeys(dimensions, f"<{what}>")}
+    levels = {"levels": each(f"<{what}>")}
     if reasoning == "none":
         return levels
-    return {"reasoning": dict.fromkeys(dimensions, f"<{why}>"), **levels}
+    return {"reasoning": each(f"<{why}>"), **levels}
 
 
 def _dimensions(rubric: Rubric, names: Sequence[str], language: Language) -> str:

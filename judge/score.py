@@ -14,13 +14,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from judge.ask import Asker
-from judge.family import family
-from judge.merge import Draw, merge
+from judge.ask import Asked, Asker
+from judge.merge import Draw, merge, paired, swaps
 from judge.parse import Cause, unanswered
+from judge.prepare import check_out, check_rows, configuration, open_judges
 from judge.rows import PairFile
-from judge.settings import WITHOUT_EFFECT, ScoreSettings
-from reward_model.llm import LLM, Caller, FatalError, bounded, open_llm
+from judge.settings import ScoreSettings
+from reward_model.llm import LLM, Caller, FatalError, bounded
 from reward_model.records import (
     SIDES,
     Pair,
@@ -28,9 +28,7 @@ from reward_model.records import (
     Stopped,
     UserError,
     as_text,
-    digest,
     dump_json,
-    parse_json,
     parse_record,
     write_json,
     writing,
@@ -40,10 +38,11 @@ from reward_model.rubric import Rubric, load_rubric
 
 
 class Task(NamedTuple):
-    """One question: this side of this row, these dimensions, this judge, this draw."""
+    """One question: these sides of this row, these dimensions, this judge, this draw."""
 
     row: int
-    side: Side
+    sides: tuple[Side, ...]
+    """One side, or both in the order in which they are shown."""
     dimensions: tuple[str, ...]
     member: int
     sample: int
@@ -62,12 +61,12 @@ def score_file(
         Stopped: levels are owed because a provider failed; the rest is written.
     """
     rubric = load_rubric(settings.rubric)
-    llms = tuple(judges) if judges is not None else _open(settings, rubric)
+    llms = tuple(judges) if judges is not None else open_judges(settings, rubric)
     rows = PairFile(pairs)
-    _check_rows(rows, settings)
-    config = _config(rows, settings, rubric)
+    check_rows(rows, settings)
+    config = configuration(rows, settings, rubric)
     config_path = out.with_name(out.name + ".config.json")
-    _check_out(pairs, out, config_path, config)
+    check_out(pairs, out, config_path, config)
     ledger = Path(settings.ledger) if settings.ledger else out.with_name(out.name + ".calls.jsonl")
     owed = asyncio.run(Scoring(rows, out, settings, rubric, llms, ledger, config).run())
     if owed:
@@ -108,6 +107,7 @@ class Scoring:
             requests_per_minute=settings.requests_per_minute,
             tokens_per_minute=settings.tokens_per_minute,
             budget_usd=settings.budget,
+            timeout_s=settings.timeout,
         ) as caller:
             asker = Asker(caller, self.settings, self.rubric)
             try:
@@ -124,18 +124,18 @@ class Scoring:
         cost = f", ${caller.cost_usd:.2f}" if caller.cost_usd else ""
         console().print(
             f"{self.out}: {len(self.rows)} pairs; {made} calls made, {kept} taken from "
-            f"{self.ledger}{cost}\n{summary.text(self.rubric)}",
+            f"{self.ledger}{cost}\n{summary.text(self.rubric, expectation=settings.expectation)}",
             markup=False,
         )
         return summary.causes["failed"]
 
     async def _ask_all(self, caller: Caller, asker: Asker) -> None:
         """Make every call; each answer is in the ledger when this returns."""
-        each = len(SIDES) * len(self.dimensions) * len(self.llms) * self.settings.samples
+        each = sum(1 for _ in self._tasks(0))
         causes: Counter[str] = Counter()
 
         async def work(item: tuple[Task, Pair]) -> None:
-            causes.update(await self._ask(asker, *item))
+            causes.update(await self._work(asker, *item))
 
         with ExitStack() as stack:
             bar = stack.enter_context(progress(transient=True))
@@ -145,18 +145,21 @@ class Scoring:
                 note += [f"{count} {cause}" for cause, count in sorted(causes.items())]
                 bar.update(shown, advance=1, note=", ".join(note))
 
-    async def _ask(self, asker: Asker, task: Task, pair: Pair) -> list[Cause]:
-        asked = await asker.ask(
-            self.llms[task.member],
-            as_text(pair.prompt),
-            as_text(pair.side(task.side)),
-            task.dimensions,
-            task.sample,
-        )
-        problems = list(asked.verdicts.problems.values())
+    async def _work(self, asker: Asker, task: Task, pair: Pair) -> list[Cause]:
+        asked = await self._ask(asker, task, pair)
+        problems = [cause for v in asked.verdicts for cause in v.problems.values()]
         if not asked.final:
             self.unanswered[task] = problems[0]
         return problems
+
+    async def _ask(self, asker: Asker, task: Task, pair: Pair) -> Asked:
+        return await asker.ask(
+            self.llms[task.member],
+            as_text(pair.prompt),
+            tuple(as_text(pair.side(side)) for side in task.sides),
+            task.dimensions,
+            task.sample,
+        )
 
     def _shuffled(self) -> Iterator[tuple[Task, Pair]]:
         """Rows in random order and random order within a row, so that a judge that drifts over a
@@ -173,11 +176,15 @@ class Scoring:
                 yield task, pair
 
     def _tasks(self, number: int) -> Iterator[Task]:
-        for side in SIDES:
-            for dimensions in self.dimensions:
-                for member in range(len(self.llms)):
-                    for sample in range(self.settings.samples):
-                        yield Task(number, side, dimensions, member, sample)
+        """Tasks of a row; in pairwise mode the two orders of a question follow each other."""
+        shown: tuple[tuple[Side, ...], ...] = tuple((side,) for side in SIDES)
+        if self.settings.mode == "pairwise":
+            shown = (SIDES, SIDES[::-1])
+        for dimensions in self.dimensions:
+            for member in range(len(self.llms)):
+                for sample in range(self.settings.samples):
+                    for sides in shown:
+                        yield Task(number, sides, dimensions, member, sample)
 
     async def _write(self, asker: Asker) -> Summary:
         summary = Summary()
@@ -191,31 +198,13 @@ class Scoring:
         return summary
 
     async def _scores(self, asker: Asker, number: int, pair: Pair) -> dict[str, Any]:
-        draws = []
+        draws: list[Draw] = []
         for task in self._tasks(number):
-            if task in self.unanswered:
-                verdicts, returned = unanswered(task.dimensions, self.unanswered[task]), None
-            else:
-                verdicts, returned, _ = await asker.ask(
-                    self.llms[task.member],
-                    as_text(pair.prompt),
-                    as_text(pair.side(task.side)),
-                    task.dimensions,
-                    task.sample,
-                )
-            for name in task.dimensions:
-                draws.append(
-                    Draw(
-                        task.side,
-                        name,
-                        self.llms[task.member].name,
-                        returned,
-                        verdicts.levels[name],
-                        verdicts.reasons[name],
-                        verdicts.problems.get(name),
-                    )
-                )
-        scores = merge(draws, self.rubric.names)
+            draws += await self._draws(asker, task, pair)
+        pairwise = self.settings.mode == "pairwise"
+        scores = merge(paired(draws) if pairwise else draws, self.rubric.names)
+        if pairwise:
+            scores["judge"]["swap"] = swaps(draws)
         scores["judge"] = {
             "model": " + ".join(llm.name for llm in self.llms),
             "rubric": self.rubric.id,
@@ -229,6 +218,27 @@ class Scoring:
         }
         return scores
 
+    async def _draws(self, asker: Asker, task: Task, pair: Pair) -> list[Draw]:
+        if task in self.unanswered:
+            no_level = unanswered(task.dimensions, self.unanswered[task])
+            asked = Asked((no_level,) * len(task.sides))
+        else:
+            asked = await self._ask(asker, task, pair)
+        return [
+            Draw(
+                side,
+                name,
+                self.llms[task.member].name,
+                asked.returned,
+                verdicts.levels[name],
+                verdicts.reasons[name],
+                verdicts.problems.get(name),
+                expected=(asked.expected or {}).get(name),
+            )
+            for side, verdicts in zip(task.sides, asked.verdicts, strict=True)
+            for name in task.dimensions
+        ]
+
 
 class Summary:
     """Mean levels and missing levels of a run."""
@@ -238,6 +248,7 @@ class Summary:
         self.counts: Counter[tuple[str, str]] = Counter()
         self.causes: Counter[str] = Counter()
         self.missing = 0
+        self.unexpected = 0
 
     def add(self, scores: dict[str, Any]) -> None:
         """Count one row."""
@@ -248,10 +259,12 @@ class Summary:
                 else:
                     self.sums[side, name] += level
                     self.counts[side, name] += 1
+                    known = scores["judge"].get("expected", {}).get(side, {})
+                    self.unexpected += name not in known
             for causes in scores["judge"].get("failures", {}).get(side, {}).values():
                 self.causes.update(causes)
 
-    def text(self, rubric: Rubric) -> str:
+    def text(self, rubric: Rubric, *, expectation: bool = False) -> str:
         """A line a dimension, and what is missing."""
 
         def mean(side: Side, name: str) -> str:
@@ -265,101 +278,9 @@ class Summary:
         if self.causes:
             why = ", ".join(f"{count} {cause}" for cause, count in sorted(self.causes.items()))
             lines.append(f"  {self.missing} levels are null; draws without a level: {why}")
+        if expectation and self.unexpected:
+            lines.append(
+                f"  {self.unexpected} of {self.counts.total()} levels have no expected level: the "
+                "provider gave no probabilities for them, or too few"
+            )
         return "\n".join(lines)
-
-
-def _open(settings: ScoreSettings, rubric: Rubric) -> tuple[LLM, ...]:
-    if len(set(settings.llm)) < len(settings.llm):
-        raise UserError(
-            "the same judge twice in --llm", expected="different judges", mend="use --samples"
-        )
-    if "offline" in settings.llm:
-        from reward_model.llm.offline.judge import DIMENSIONS
-
-        unknown = [name for name in rubric.names if name not in DIMENSIONS]
-        if unknown:
-            raise UserError(
-                f"dimension(s) {', '.join(unknown)} of rubric {rubric.name}, which the embedded "
-                "judge cannot grade",
-                expected=f"only {', '.join(DIMENSIONS)}",
-                mend="name a language model with --llm",
-            )
-    return tuple(open_llm(name, base_url=settings.base_url) for name in settings.llm)
-
-
-def _check_rows(rows: PairFile, settings: ScoreSettings) -> None:
-    generators: set[str] = set()
-    for number, pair in enumerate(rows.pairs(), 1):
-        if pair.scores is not None and not settings.overwrite_scores:
-            raise UserError(
-                f"scores in pair {number} already",
-                expected="pairs without scores",
-                mend="score them anew with --overwrite-scores",
-                path=rows.path,
-            )
-        made = (pair.metadata.gold_metadata, pair.metadata.defect_metadata)
-        names = [part.model for part in made if part is not None]
-        names.append((pair.metadata.model_extra or {}).get("model"))
-        generators.update(name for name in names if isinstance(name, str) and name)
-    for judge in settings.llm:
-        related = sorted(name for name in generators if family(name) == family(judge))
-        if related and family(judge) == "offline":
-            console().print("note: the embedded judge is grading texts of the embedded writer")
-        elif related:
-            console().print(
-                f"warning: judge {judge} grades texts by a model of its own family "
-                f"({', '.join(related)}) and may favour them; use a judge of another family",
-                markup=False,
-            )
-
-
-def _config(rows: PairFile, settings: ScoreSettings, rubric: Rubric) -> dict[str, Any]:
-    from importlib.resources import files
-
-    folder = files("judge") / "prompts"
-    prompts = {f.name: f.read_text("utf-8") for f in folder.iterdir() if f.name.endswith(".md")}
-    return {
-        "command": "judge score",
-        "settings": settings.model_dump(mode="json"),
-        "rubric": rubric.id,
-        "prompts": digest(prompts),
-        "pairs": {"digest": rows.digest, "rows": len(rows)},
-        "aggregate": "mean over the draws of each judge, mean over judges, rounded half up",
-    }
-
-
-def _check_out(pairs: Path, out: Path, config_path: Path, config: dict[str, Any]) -> None:
-    if out.is_dir():
-        raise UserError("a folder", expected="a file to write", path=out)
-    if not out.exists():
-        return
-    if out.resolve() == pairs.resolve():
-        raise UserError("the input named as --out", expected="another file", path=out)
-    try:
-        before = parse_json(config_path.read_bytes())
-        settings = before["settings"]
-    except (OSError, ValueError, KeyError, TypeError):
-        raise UserError(
-            f"a file without a readable {config_path.name}",
-            expected="no file, or one made by this command with the same settings",
-            mend="delete it or choose another --out",
-            path=out,
-        ) from None
-    now = config["settings"]
-    changes = [
-        f"{name.replace('_', '-')} {settings.get(name)!r} before, {now[name]!r} now"
-        for name in now
-        if name not in WITHOUT_EFFECT and settings.get(name) != now[name]
-    ]
-    changes += [
-        f"other {words} than before"
-        for key, words in (("rubric", "rubric"), ("prompts", "judge prompts"), ("pairs", "pairs"))
-        if before.get(key) != config[key]
-    ]
-    if changes:
-        raise UserError(
-            f"scores made with another configuration ({'; '.join(changes)})",
-            expected="the same configuration",
-            mend="delete it or choose another --out; calls already made stay in the ledger",
-            path=out,
-        )

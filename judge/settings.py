@@ -5,9 +5,9 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from reward_model.records import UserError, explain_os_error
 
@@ -19,6 +19,7 @@ WITHOUT_EFFECT = frozenset(
         "max_concurrency",
         "overwrite_scores",
         "requests_per_minute",
+        "timeout",
         "tokens_per_minute",
     }
 )
@@ -34,11 +35,15 @@ class ScoreSettings(BaseModel):
     """`provider:model`; several are a panel."""
     rubric: str = "financial_report"
     """Name of a rubric that ships, or path of a TOML file."""
-    mode: Literal["per-dimension", "all"] = "per-dimension"
-    """One call a dimension keeps one impression from colouring the others."""
+    mode: Literal["per-dimension", "all", "pairwise"] = "per-dimension"
+    """One call a dimension keeps one impression from colouring the others. `pairwise` shows both
+    sides in one call, a dimension at a time, and asks again in the other order."""
     samples: int = Field(default=1, ge=1, le=100)
     """Draws a level; the level is their rounded mean."""
     reasoning: Literal["first", "none"] = "first"
+    expectation: bool = False
+    """Also keep the expected level from the probabilities of the level tokens; needs reasoning
+    none, since a level that follows from written reasons is all but certain."""
     evidence: Literal["checks", "none"] = "none"
     """`checks`: the judge of accuracy sees which figures agree with the tables."""
     language: Literal["auto", "zh", "en"] = "auto"
@@ -63,6 +68,16 @@ class ScoreSettings(BaseModel):
     """US dollars in all, earlier runs with the same ledger included."""
     attempts: int = Field(default=8, ge=1, le=100)
     """Tries of a call that gets no answer, before its levels are owed."""
+    timeout: float = Field(default=600.0, gt=0)
+    """Longest wait for one reply, in seconds."""
+
+    @model_validator(mode="after")
+    def _expectation_without_reasons(self) -> Self:
+        if self.expectation and self.reasoning != "none":
+            raise ValueError("expectation works only with reasoning none; add --reasoning none")
+        if self.expectation and self.mode == "pairwise":
+            raise ValueError("expectation does not work with mode pairwise; choose another mode")
+        return self
 
 
 def resolve(given: Mapping[str, Any], config: Path | None = None) -> ScoreSettings:
@@ -92,7 +107,9 @@ def resolve(given: Mapping[str, Any], config: Path | None = None) -> ScoreSettin
         mistakes = []
         for item in error.errors(include_url=False):
             name = ".".join(map(str, item["loc"]))
-            if item["type"] == "extra_forbidden":
+            if not name:
+                mistakes.append(item["msg"].removeprefix("Value error, "))
+            elif item["type"] == "extra_forbidden":
                 known = ", ".join(ScoreSettings.model_fields)
                 mistakes.append(f"unknown setting {name}; known are {known}")
             else:

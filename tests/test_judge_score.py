@@ -249,7 +249,7 @@ def test_wrong_places_and_wrong_flags(tmp_path: Path) -> None:
     under = run("judge", "score", pairs, "--out", tmp_path / "file" / "out")
     assert (under.code, "a file where a folder is needed" in under.stderr) == (2, True)
     mode = run("judge", "score", pairs, "--out", tmp_path / "out", "--mode", "fast")
-    assert (mode.code, "'per-dimension' or 'all'" in mode.stderr) == (2, True)
+    assert (mode.code, "'per-dimension', 'all' or 'pairwise'" in mode.stderr) == (2, True)
     itself = run("judge", "score", pairs, "--out", pairs)
     assert (itself.code, "another file" in itself.stderr) == (2, True)
     other = run("judge", "score", pairs, "--out", tmp_path / "o", "--rubric", "helpsteer")

@@ -21,7 +21,7 @@ class OfflineLLM:
         prompt = "\n\n".join(message.content for message in request.messages)
         parts = sections(prompt)
         task = parts.get("task", "")
-        if task == "judge":
+        if task in {"judge", "compare"}:
             from reward_model.llm.offline import judge
 
             text = judge.answer(parts, request)

@@ -45,15 +45,38 @@ def answer(parts: Mapping[str, str], request: Request) -> str:
     unknown = [name for name in names if name not in DIMENSIONS]
     if unknown or not names:
         raise RefusedError(f"the embedded judge cannot grade {', '.join(unknown) or 'nothing'}")
-    prompt, report = parts.get("prompt", ""), parts.get("report", "")
-    read = read_report(report)
-    grades = {name: DIMENSIONS[name](prompt, report, read) for name in names}
-    reply: dict[str, dict[str, object]] = {}
+    prompt = parts.get("prompt", "")
+    reply: dict[str, object] = {}
+    if parts.get("task") == "compare":
+        both = {"A": parts.get("report_a", ""), "B": parts.get("report_b", "")}
+        graded = {text: _grades(prompt, report, names) for text, report in both.items()}
+    else:
+        graded = {"": _grades(prompt, parts.get("report", ""), names)}
     if "reasoning" in (request.json_schema or {}).get("properties", {"reasoning": {}}):
         chinese = parts.get("language") == "zh"
-        reply["reasoning"] = {n: g.zh if chinese else g.en for n, g in grades.items()}
-    reply["levels"] = {name: level(grade.value, scale) for name, grade in grades.items()}
+        reply["reasoning"] = _one_or_both(
+            {
+                text: {n: g.zh if chinese else g.en for n, g in grades.items()}
+                for text, grades in graded.items()
+            }
+        )
+    reply["levels"] = _one_or_both(
+        {
+            text: {n: level(grade.value, scale) for n, grade in grades.items()}
+            for text, grades in graded.items()
+        }
+    )
     return json.dumps(reply, ensure_ascii=False)
+
+
+def _grades(prompt: str, report: str, names: list[str]) -> dict[str, Grade]:
+    read = read_report(report)
+    return {name: DIMENSIONS[name](prompt, report, read) for name in names}
+
+
+def _one_or_both(by_text: dict[str, object]) -> object:
+    """What is said of a single text stands by itself, of two under their names."""
+    return by_text.get("", by_text)
 
 
 def level(value: float, scale: int) -> int:

@@ -1,0 +1,132 @@
+"""What has to hold before the first call: judges that can be opened, rows that can be scored, an
+output that is new or was made with the same configuration.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from judge.family import family
+from judge.rows import PairFile
+from judge.settings import WITHOUT_EFFECT, ScoreSettings
+from reward_model.llm import LLM, open_llm
+from reward_model.records import UserError, digest, parse_json
+from reward_model.records.terminal import console
+from reward_model.rubric import Rubric
+
+
+def open_judges(settings: ScoreSettings, rubric: Rubric) -> tuple[LLM, ...]:
+    """The models that the settings name.
+
+    Raises:
+        UserError: one of them cannot judge by this rubric.
+    """
+    if len(set(settings.llm)) < len(settings.llm):
+        raise UserError(
+            "the same judge twice in --llm", expected="different judges", mend="use --samples"
+        )
+    if "offline" in settings.llm:
+        from reward_model.llm.offline.judge import DIMENSIONS
+
+        unknown = [name for name in rubric.names if name not in DIMENSIONS]
+        if unknown:
+            raise UserError(
+                f"dimension(s) {', '.join(unknown)} of rubric {rubric.name}, which the embedded "
+                "judge cannot grade",
+                expected=f"only {', '.join(DIMENSIONS)}",
+                mend="name a language model with --llm",
+            )
+    return tuple(open_llm(name, base_url=settings.base_url) for name in settings.llm)
+
+
+def check_rows(rows: PairFile, settings: ScoreSettings) -> None:
+    """Refuse pairs that have scores, and warn of judges that are related to the writers."""
+    generators: set[str] = set()
+    for number, pair in enumerate(rows.pairs(), 1):
+        if pair.scores is not None and not settings.overwrite_scores:
+            raise UserError(
+                f"scores in pair {number} already",
+                expected="pairs without scores",
+                mend="score them anew with --overwrite-scores",
+                path=rows.path,
+            )
+        made = (pair.metadata.gold_metadata, pair.metadata.defect_metadata)
+        names = [part.model for part in made if part is not None]
+        names.append((pair.metadata.model_extra or {}).get("model"))
+        generators.update(name for name in names if isinstance(name, str) and name)
+    for judge in settings.llm:
+        related = sorted(name for name in generators if family(name) == family(judge))
+        if related and family(judge) == "offline":
+            console().print("note: the embedded judge is grading texts of the embedded writer")
+        elif related:
+            console().print(
+                f"warning: judge {judge} grades texts by a model of its own family "
+                f"({', '.join(related)}) and may favour them; use a judge of another family",
+                markup=False,
+            )
+
+
+def prompts_id() -> str:
+    """Fingerprint of the judge's prompt files."""
+    from importlib.resources import files
+
+    folder = files("judge") / "prompts"
+    return digest(
+        {f.name: f.read_text("utf-8") for f in folder.iterdir() if f.name.endswith(".md")}
+    )
+
+
+def configuration(rows: PairFile, settings: ScoreSettings, rubric: Rubric) -> dict[str, Any]:
+    """Everything that decides the scores, as it is written beside them."""
+    over = "both orders and the draws" if settings.mode == "pairwise" else "the draws"
+    return {
+        "command": "judge score",
+        "settings": settings.model_dump(mode="json"),
+        "rubric": rubric.id,
+        "prompts": prompts_id(),
+        "pairs": {"digest": rows.digest, "rows": len(rows)},
+        "aggregate": f"mean over {over} of each judge, mean over judges, rounded half up",
+    }
+
+
+def check_out(pairs: Path, out: Path, config_path: Path, config: dict[str, Any]) -> None:
+    """Refuse an output that would lose something.
+
+    Raises:
+        UserError: it is the input, a folder, or made with another configuration.
+    """
+    if out.is_dir():
+        raise UserError("a folder", expected="a file to write", path=out)
+    if not out.exists():
+        return
+    if out.resolve() == pairs.resolve():
+        raise UserError("the input named as --out", expected="another file", path=out)
+    try:
+        before = parse_json(config_path.read_bytes())
+        settings = before["settings"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(
+            f"a file without a readable {config_path.name}",
+            expected="no file, or one made by this command with the same settings",
+            mend="delete it or choose another --out",
+            path=out,
+        ) from None
+    now = config["settings"]
+    changes = [
+        f"{name.replace('_', '-')} {settings.get(name)!r} before, {now[name]!r} now"
+        for name in now
+        if name not in WITHOUT_EFFECT and settings.get(name) != now[name]
+    ]
+    changes += [
+        f"other {words} than before"
+        for key, words in (("rubric", "rubric"), ("prompts", "judge prompts"), ("pairs", "pairs"))
+        if before.get(key) != config[key]
+    ]
+    if changes:
+        raise UserError(
+            f"scores made with another configuration ({'; '.join(changes)})",
+            expected="the same configuration",
+            mend="delete it or choose another --out; calls already made stay in the ledger",
+            path=out,
+        )
