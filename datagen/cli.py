@@ -100,13 +100,26 @@ def pairs(
     ledger: Annotated[
         str | None, typer.Option(help="File of all calls. [default: OUT.calls.jsonl]")
     ] = None,
-    max_concurrency: Annotated[int, typer.Option(help="Pairs under way at once.")] = 64,
+    max_concurrency: Annotated[
+        int, typer.Option(help="Most calls out at once to each model.")
+    ] = 256,
     requests_per_minute: Annotated[
         float | None, typer.Option(help="Hard limit for each model.")
     ] = None,
     tokens_per_minute: Annotated[
         float | None, typer.Option(help="Hard limit for each model.")
     ] = None,
+    timeout_s: Annotated[float, typer.Option(help="Longest wait for one reply.")] = 600,
+    batch: Annotated[
+        bool,
+        typer.Option(
+            "--batch", help="Through the provider's Batch API: half the price, a day a round."
+        ),
+    ] = False,
+    wait: Annotated[
+        bool,
+        typer.Option("--wait", help="With --batch: wait for the batches, instead of exit code 3."),
+    ] = False,
     budget_usd: Annotated[
         float | None, typer.Option(help="Stop before the calls cost more than this.")
     ] = None,

@@ -5,19 +5,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 from datagen import acceptance
 from datagen.design import Slot
 from datagen.planting import plant_share
 from datagen.requests import Prompts
 from reward_model.llm import LLM, Caller, Reply, Request, UnansweredError
+from reward_model.llm.pending import Pending
 from reward_model.records import Pair
 from reward_model.rubric import Degradation, Rewrite, Rubric, Words
 
 SEVERITY_SHARE = {1: 0.0, 2: 0.2, 3: 0.4}
 """Share of the checkable figures that code makes wrong at a severity; 0 is one figure."""
+
+
+WAITING = "waits for a batch"
 
 
 class NotMade(Exception):  # noqa: N818 - a pair that is counted, not a fault of the program
@@ -28,11 +34,20 @@ class NotMade(Exception):  # noqa: N818 - a pair that is counted, not a fault of
         self.reason, self.owed = reason, owed
 
 
+@dataclass(frozen=True)
+class _Text:
+    """A text of a pair and the call it came from."""
+
+    text: str
+    call: str
+    reply: Reply
+
+
 class Maker:
     """Makes the pairs of one data set."""
 
     def __init__(
-        self, caller: Caller, llms: Sequence[LLM], prompts: Prompts, rubric: Rubric
+        self, caller: Caller | Pending, llms: Sequence[LLM], prompts: Prompts, rubric: Rubric
     ) -> None:
         self.caller, self.llms, self.prompts, self.rubric = caller, llms, prompts, rubric
         self.settings = prompts.settings
@@ -45,61 +60,57 @@ class Maker:
         """
         settings, prompts = self.settings, self.prompts
         llm = self.llms[slot.model]
-        gold, gold_call = await self._ask(
-            llm, lambda n: prompts.write(slot, n), slot, names=self._names(slot)
+        gold = await self._ask(llm, lambda n: prompts.write(slot, n), slot, names=self._names(slot))
+        # Neither edit needs the other; together they take the time of one, or one batch.
+        sides = await asyncio.gather(
+            self._chosen(llm, slot, gold), self._rejected(llm, slot, gold), return_exceptions=True
         )
-        chosen, chosen_reply, edit_call = gold, gold_call[1], ""
-        if settings.edit_gold and self.rubric.rewrites:
-            kind = self.rubric.rewrites[0].name
-            chosen, (edit_call, chosen_reply) = await self._ask(
-                llm,
-                lambda n: prompts.rewrite(slot, gold, kind, "chosen", n),
-                slot,
-                original=gold,
-                ratio=self.rubric.rewrite(kind).length_ratio,
-            )
-        planted: list[dict[str, Any]] = []
+        for side in sides:
+            if isinstance(side, BaseException):
+                raise side
+        chosen, rejected = cast(list[_Text], sides)
+        worse, planted = rejected.text, list[dict[str, Any]]()
         if slot.planted:
-            kind = self.rubric.rewrites[0].name if self.rubric.rewrites else ""
-            source, call = chosen, edit_call or gold_call[0]
-            if kind:
-                source, (call, reply) = await self._ask(
-                    llm,
-                    lambda n: prompts.rewrite(slot, gold, kind, "rejected", n),
-                    slot,
-                    original=gold,
-                    ratio=self.rubric.rewrite(kind).length_ratio,
-                )
-            else:
-                reply = chosen_reply
             share = SEVERITY_SHARE.get(slot.severity, 0.85)
             seed = f"{settings.seed}:{slot.id}"
-            rejected, planted = plant_share(prompts.report(slot), source, share, seed)
+            worse, planted = plant_share(prompts.report(slot), rejected.text, share, seed)
             if not planted:
                 raise NotMade("no figure to plant an error on", owed=False)
-        elif slot.kind == "neutral":
-            rejected, (call, reply) = await self._ask(
-                llm,
-                lambda n: prompts.rewrite(slot, gold, slot.edit, "rejected", n),
-                slot,
-                original=gold,
-                ratio=self.rubric.rewrite(slot.edit).length_ratio,
-            )
-        else:
-            rejected, (call, reply) = await self._ask(
-                llm,
-                lambda n: prompts.degrade(slot, gold, n),
-                slot,
-                original=gold,
-                ratio=self.rubric.degradation(slot.edit).length_ratio,
-                names=self._names(slot),
-            )
-        if chosen == rejected:
+        if chosen.text == worse:
             raise NotMade("both sides are the same", owed=False)
-        return self._record(
-            slot, chosen, rejected, chosen_reply, reply,
-            calls=(gold_call[0], edit_call, call), planted=planted,
-        )  # fmt: skip
+        return self._record(slot, gold, chosen, replace(rejected, text=worse), planted)
+
+    async def _chosen(self, llm: LLM, slot: Slot, gold: _Text) -> _Text:
+        """The gold, after a neutral edit by the same editor where it is asked for."""
+        if not (self.settings.edit_gold and self.rubric.rewrites):
+            return gold
+        return await self._rewritten(llm, slot, gold, self.rubric.rewrites[0].name, "chosen")
+
+    async def _rejected(self, llm: LLM, slot: Slot, gold: _Text) -> _Text:
+        """The other side: made worse, rewritten, or rewritten for code to plant errors in."""
+        if slot.planted and not self.rubric.rewrites:
+            return gold
+        if slot.planted:
+            return await self._rewritten(llm, slot, gold, self.rubric.rewrites[0].name, "rejected")
+        if slot.kind == "neutral":
+            return await self._rewritten(llm, slot, gold, slot.edit, "rejected")
+        return await self._ask(
+            llm,
+            lambda n: self.prompts.degrade(slot, gold.text, n),
+            slot,
+            original=gold.text,
+            ratio=self.rubric.degradation(slot.edit).length_ratio,
+            names=self._names(slot),
+        )
+
+    async def _rewritten(self, llm: LLM, slot: Slot, gold: _Text, kind: str, side: str) -> _Text:
+        return await self._ask(
+            llm,
+            lambda n: self.prompts.rewrite(slot, gold.text, kind, side, n),
+            slot,
+            original=gold.text,
+            ratio=self.rubric.rewrite(kind).length_ratio,
+        )
 
     async def _ask(
         self,
@@ -110,20 +121,21 @@ class Maker:
         original: str | None = None,
         ratio: tuple[float, float] | None = None,
         names: tuple[str, ...] = (),
-    ) -> tuple[str, tuple[str, Reply]]:
-        """An accepted reply: its text, its call and itself; asked anew when it fails its checks."""
+    ) -> _Text:
+        """The text of an accepted reply; asked anew when it fails its checks."""
         reason = ""
         for sample in range(self.settings.retries + 1):
             try:
                 answer = await self.caller.complete(llm, request(sample))
             except UnansweredError as error:
-                why = "refused by the provider" if error.reason == "refused" else "no answer"
+                words = {"refused": "refused by the provider", "waiting": WAITING}
+                why = words.get(error.reason, "no answer")
                 raise NotMade(why, owed=error.reason != "refused") from None
             found = acceptance.problem(
                 answer.reply, slot.language, original=original, length_ratio=ratio, names=names
             )
             if found is None:
-                return acceptance.clean(answer.reply.text), (answer.call, answer.reply)
+                return _Text(acceptance.clean(answer.reply.text), answer.call, answer.reply)
             reason = found
         raise NotMade(reason, owed=False)
 
@@ -136,13 +148,13 @@ class Maker:
         return tuple(names)
 
     def _record(
-        self, slot: Slot, chosen: str, rejected: str, chosen_reply: Reply, reply: Reply,
-        calls: tuple[str, str, str], planted: list[dict[str, Any]],
+        self, slot: Slot, gold: _Text, chosen: _Text, rejected: _Text,
+        planted: list[dict[str, Any]],
     ) -> dict[str, Any]:  # fmt: skip
         settings, llm = self.settings, self.llms[slot.model]
-        gold_call, edit_call, call = calls
         defect: dict[str, Any] = {
-            "model": _model(llm, reply), "temperature": settings.degraded_temperature, "call": call,
+            "model": _model(llm, rejected.reply), "temperature": settings.degraded_temperature,
+            "call": rejected.call,
         }  # fmt: skip
         if slot.kind == "neutral":
             defect["rewrite"] = slot.edit
@@ -152,22 +164,22 @@ class Maker:
                 "degradation_type": slot.edit, "severity": slot.severity, "targets": list(targets),
                 "planted": planted, "by_code": slot.planted,
             }  # fmt: skip
-        gold = {
-            "quality_focus": slot.focus, "model": _model(llm, chosen_reply),
-            "temperature": settings.temperature_gold, "call": gold_call,
+        about_gold = {
+            "quality_focus": slot.focus, "model": _model(llm, chosen.reply),
+            "temperature": settings.temperature_gold, "call": gold.call,
         }  # fmt: skip
-        if edit_call:
-            gold["edit_call"] = edit_call
+        if chosen is not gold:
+            about_gold["edit_call"] = chosen.call
         row = {
             "id": slot.id,
             "prompt": self.prompts.report(slot),
-            "chosen": chosen,
-            "rejected": rejected,
+            "chosen": chosen.text,
+            "rejected": rejected.text,
             "metadata": {
                 "field": slot.company.field, "language": slot.language,
                 "prompt_id": slot.company.id, "company": self.prompts.name(slot),
                 "kind": slot.kind, "synthetic": slot.company.synthetic, "seed": settings.seed,
-                "rubric": self.rubric.id, "gold_metadata": gold, "defect_metadata": defect,
+                "rubric": self.rubric.id, "gold_metadata": about_gold, "defect_metadata": defect,
             },
         }  # fmt: skip
         Pair.model_validate(row)

@@ -16,10 +16,11 @@ from datagen import own
 from datagen.companies import Company, shipped
 from datagen.design import Slot, plan
 from datagen.fields import framework
-from datagen.making import Maker, NotMade
+from datagen.making import WAITING, Maker, NotMade
 from datagen.requests import Prompts
 from datagen.settings import ONLY_SPEED, Settings
 from reward_model.llm import LLM, Caller, FatalError, bounded, open_llm, split_model
+from reward_model.llm.pending import Pending, rounds
 from reward_model.records import (
     Appender,
     Stopped,
@@ -88,7 +89,7 @@ class _Job:
 
     def open(self) -> None:
         """Read what is there, refuse what was made otherwise, write the configuration."""
-        config = self.out.with_name(self.out.name + ".config.json")
+        config = self._beside("config.json")
         if self.out.exists() and self.out.stat().st_size:
             self._compare(config)
             repair_tail(self.out)
@@ -162,38 +163,74 @@ class _Job:
 
     async def _make(self, llms: list[LLM]) -> None:
         s = self.settings
-        missing = [slot for slot in self.slots if self.places[slot.number] < 0]
-        if not missing:
+        if self.made == len(self.slots):
             return
-        path = Path(s.ledger) if s.ledger else self.out.with_name(self.out.name + ".calls.jsonl")
-        prices = None
-        if s.prices:
-            from reward_model.llm.prices import Prices
-
-            prices = Prices.load(Path(s.prices))
-        caller = Caller(
-            ledger=path, max_concurrency=s.max_concurrency, budget_usd=s.budget_usd, prices=prices,
-            requests_per_minute=s.requests_per_minute, tokens_per_minute=s.tokens_per_minute,
-        )  # fmt: skip
+        caller = self._caller()
         bar = progress()
         async with caller:
-            maker = Maker(caller, llms, self.prompts, self.rubric)
             with Appender(self.out) as file, bar:
                 task = bar.add_task("pairs", total=len(self.slots), completed=self.made, note="")
-                try:
+
+                async def fill(by: Caller | Pending) -> None:
+                    maker = Maker(by, llms, self.prompts, self.rubric)
+                    self.failures.clear()
+                    self.names.clear()
+                    self.owed = 0
+                    missing = [slot for slot in self.slots if self.places[slot.number] < 0]
+                    # More pairs than calls, so that a pair being checked leaves no call unused.
+                    limit = s.max_concurrency + s.max_concurrency // 2
                     async for slot, row in bounded(
-                        lambda slot: self._one(maker, slot), missing, s.max_concurrency
+                        lambda slot: self._one(maker, slot), missing, limit
                     ):
                         if row is not None:
                             self.places[slot.number] = file.append(row)
                         lost = sum(self.failures.values())
                         note = caller.note() + (f", {lost} not made" if lost else "")
                         bar.update(task, advance=row is not None, note=note)
+
+                try:
+                    if s.batch:
+                        manifest = self._beside("batches.json")
+                        await rounds(caller, llms, manifest, fill, wait=s.wait)
+                    else:
+                        await fill(caller)
                 except FatalError as error:
                     if self.made:
                         raise Stopped(f"no further call can work: {error}") from None
                     raise UserError(f"a model that cannot be called: {error}") from None
-        self.calls = caller.report()
+                except Stopped as stop:
+                    raise Stopped(
+                        f"{self.made:,} of {len(self.slots):,} pairs made; {stop}"
+                    ) from None
+                finally:
+                    self._save_report(caller)
+
+    def _caller(self) -> Caller:
+        s = self.settings
+        prices = None
+        if s.prices:
+            from reward_model.llm.prices import Prices
+
+            prices = Prices.load(Path(s.prices))
+        return Caller(
+            ledger=Path(s.ledger) if s.ledger else self._beside("calls.jsonl"),
+            max_concurrency=s.max_concurrency, budget_usd=s.budget_usd, prices=prices,
+            requests_per_minute=s.requests_per_minute, tokens_per_minute=s.tokens_per_minute,
+            timeout_s=s.timeout_s,
+        )  # fmt: skip
+
+    def _beside(self, ending: str) -> Path:
+        return self.out.with_name(f"{self.out.name}.{ending}")
+
+    def _save_report(self, caller: Caller) -> None:
+        """What the run did: pairs, failures, and for each model its calls, tokens and cost."""
+        report = {
+            "pairs": self.made,
+            "wanted": len(self.slots),
+            "not_made": dict(self.failures.most_common()),
+            **caller.report(),
+        }
+        write_json(self._beside("report.json"), report)
 
     @property
     def made(self) -> int:
@@ -204,9 +241,10 @@ class _Job:
         try:
             return await maker.make(slot)
         except NotMade as lost:
-            self.failures[lost.reason] += 1
-            self.owed += lost.owed
-            self.names.setdefault(lost.reason, []).append(slot.id)
+            if lost.reason != WAITING:
+                self.failures[lost.reason] += 1
+                self.owed += lost.owed
+                self.names.setdefault(lost.reason, []).append(slot.id)
             return None
 
     def _put_in_order(self) -> None:
@@ -225,9 +263,10 @@ class _Job:
         out = console()
         out.print(f"{made:,} of {wanted:,} pairs in {self.out}", markup=False)
         if not self.failures:
+            self._beside("failures.json").unlink(missing_ok=True)
             return
         reasons = ", ".join(f"{n} {reason}" for reason, n in self.failures.most_common())
-        write_json(self.out.with_name(self.out.name + ".failures.json"), self.names)
+        write_json(self._beside("failures.json"), self.names)
         out.print(f"not made: {reasons}", markup=False)
         if self.owed or not made:
             raise Stopped(

@@ -130,7 +130,8 @@ class Prompts:
             messages=messages,
             temperature=temperature,
             max_tokens=self.settings.max_tokens,
-            seed=self._draw(slot, what),
+            # Another draw gets another seed: with the same one a provider says the same again.
+            seed=self._draw(slot, f"{what}:{sample}" if sample else what),
             sample=sample,
         )
 

@@ -55,9 +55,16 @@ class Settings(BaseModel):
     retries: int = Field(default=2, ge=0)
     """Times a reply that fails its checks is asked for anew."""
     ledger: str | None = None
-    max_concurrency: int = Field(default=64, ge=1)
+    max_concurrency: int = Field(default=256, ge=1)
+    """Most calls out at once to each model; how many it takes is found by trying."""
     requests_per_minute: float | None = Field(default=None, gt=0)
     tokens_per_minute: float | None = Field(default=None, gt=0)
+    timeout_s: float = Field(default=600, gt=0)
+    """Longest wait for one reply."""
+    batch: bool = False
+    """Send the calls through the provider's Batch API, at half the price, within a day a round."""
+    wait: bool = False
+    """Wait for the batches instead of leaving with exit code 3."""
     budget_usd: float | None = Field(default=None, ge=0)
     prices: str | None = None
     """Price table over the one that ships."""
@@ -88,7 +95,8 @@ class Settings(BaseModel):
 
 
 ONLY_SPEED = {
-    "ledger", "max_concurrency", "requests_per_minute", "tokens_per_minute", "budget_usd", "prices"
+    "ledger", "max_concurrency", "requests_per_minute", "tokens_per_minute", "timeout_s", "batch",
+    "wait", "budget_usd", "prices",
 }  # fmt: skip
 """Options that change how a data set is made, not what it holds."""
 

@@ -26,13 +26,17 @@ def show_design(slots: Sequence[Slot], settings: Settings, rubric: Rubric) -> No
     language = settings.languages[0]
     deepest = max(len(d.severities) for d in rubric.degradations)
     table = Table(title=f"{len(slots):,} pairs, seed {settings.seed}", title_justify="left")
-    table.add_column("edit")
+    table.add_column("edit", no_wrap=True)
     for severity in range(1, deepest + 1):
-        table.add_column(f"severity {severity}", justify="right")
+        table.add_column(
+            f"severity {severity}" if severity == 1 else str(severity), justify="right"
+        )
     table.add_column("all", justify="right")
     cells = Counter((slot.edit, slot.severity) for slot in slots)
     for entry in rubric.degradations:
         row = [cells[entry.name, s] for s in range(1, deepest + 1)]
+        if not any(row):
+            continue
         shown = f"{entry.name} {say(entry.title, language)}" if language == "zh" else entry.name
         table.add_row(shown, *map(str, row), str(sum(row)))
     for rewrite in rubric.rewrites:

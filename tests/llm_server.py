@@ -18,8 +18,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from llm_bodies import Message, chat_reply, file_object, form_file, native_reply
+
+from reward_model.llm import LLM, ChatMessage, RefusedError, Request
+from reward_model.llm.offline import OfflineLLM
+
 NATIVE = "/api/v1/services/aigc/text-generation/generation"
-Message = dict[str, str]
 
 
 @dataclass
@@ -41,6 +45,9 @@ NAMED = {
     "500": Fault(status=500),
     "hang": Fault("hang"),
     "drop": Fault("drop"),
+    "429 wait": Fault(
+        status=429, code="rate_limit_exceeded", message="wait", headers={"retry-after": "0.2"}
+    ),
     "garbage": Fault("garbage"),
     "truncated": Fault("truncated"),
 }
@@ -59,6 +66,7 @@ class LLMServer:
         script: list[Fault | None] | None = None,
         rule: Callable[[dict[str, Any]], Fault | None] | None = None,
         answer: Callable[[list[Message]], str] | None = None,
+        model: LLM | None = None,
         key: str | None = None,
         seed: int = 0,
         retry_after: str | None = None,
@@ -70,6 +78,8 @@ class LLMServer:
         self.rule = rule
         """A fault for a request body, or None."""
         self.answer = answer or (lambda messages: f"reply to {len(messages[-1]['content'])}")
+        self.model = model
+        """Answers instead of `answer`, as a model behind a server would."""
         self.key = key
         self.retry_after = retry_after
         self.random = random.Random(seed)
@@ -234,7 +244,13 @@ class LLMServer:
                 return await self._send(writer, fault.status, fault.body, fault.headers)
             if fault is not None and fault.kind == "garbage":
                 return await self._send(writer, 200, b"<html>Bad gateway</html>")
-            data = json.dumps(self._native(messages) if native else self._reply(body, messages))
+            try:
+                text = await self._text(body, messages)
+            except RefusedError as refused:
+                refusal = Fault(status=400, code="content_filter", message=str(refused))
+                return await self._error(writer, refusal, native=native)
+            reply = native_reply(text, messages) if native else chat_reply(text, body, messages)
+            data = json.dumps(reply)
             if fault is not None:  # truncated: half of what the header promised
                 writer.write(
                     b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
@@ -260,38 +276,13 @@ class LLMServer:
             draw -= share
         return None
 
-    def _reply(self, body: dict[str, Any], messages: list[Message]) -> dict[str, Any]:
-        text = self.answer(messages)
-        choice: dict[str, Any] = {
-            "index": 0,
-            "finish_reason": "stop",
-            "message": {"role": "assistant", "content": text},
-        }
-        if body.get("logprobs"):
-            top = [{"token": text[:1], "logprob": -0.1}, {"token": "?", "logprob": -2.5}]
-            choice["logprobs"] = {
-                "content": [{"token": text[:1], "logprob": -0.1, "top_logprobs": top}]
-            }
-        asked = sum(len(m["content"]) for m in messages)
-        usage = {"prompt_tokens": asked, "completion_tokens": len(text)}
-        return {
-            "id": "x",
-            "object": "chat.completion",
-            "created": 0,
-            "model": f"{body['model']}-2026-01-31",
-            "choices": [choice],
-            "usage": {**usage, "total_tokens": sum(usage.values())},
-        }
-
-    def _native(self, messages: list[Message]) -> dict[str, Any]:
-        text = self.answer(messages)
-        message = {"role": "assistant", "content": text}
-        asked = sum(len(m["content"]) for m in messages)
-        return {
-            "output": {"choices": [{"finish_reason": "stop", "message": message}]},
-            "usage": {"input_tokens": asked, "output_tokens": len(text)},
-            "request_id": "r",
-        }
+    async def _text(self, body: dict[str, Any], messages: list[Message]) -> str:
+        if self.model is None:
+            return self.answer(messages)
+        said = body.get("parameters", body)
+        chat = tuple(ChatMessage.model_validate(message) for message in messages)
+        known = {name: said.get(name) for name in ("temperature", "max_tokens", "seed")}
+        return (await self.model.complete(Request(messages=chat, **known))).text
 
     def stats(self) -> dict[str, Any]:
         """What happened so far."""
@@ -317,8 +308,8 @@ class LLMServer:
         parts = path.removeprefix("/v1/").split("/")
         if parts == ["files"] and method == "POST":
             name = f"file-{len(self.files)}"
-            self.files[name] = _form_file(data, headers["content-type"])
-            return await self._send(writer, 200, _file(name, self.files[name]))
+            self.files[name] = form_file(data, headers["content-type"])
+            return await self._send(writer, 200, file_object(name, self.files[name]))
         if parts[0] == "files" and parts[-1] == "content":
             return await self._send(writer, 200, self.files[parts[1]])
         if parts == ["batches"] and method == "POST":
@@ -333,10 +324,10 @@ class LLMServer:
             return await self._send(writer, 200, page)
         batch = self.batches[parts[1]]
         if self.batch_ready and batch["status"] == "validating":
-            self._run_batch(batch)
+            await self._run_batch(batch)
         return await self._send(writer, 200, batch)
 
-    def _run_batch(self, batch: dict[str, Any]) -> None:
+    async def _run_batch(self, batch: dict[str, Any]) -> None:
         good, bad = [], []
         for line in self.files[batch["input_file_id"]].splitlines():
             row = json.loads(line)
@@ -348,7 +339,8 @@ class LLMServer:
                 continue
             self.paid += 1
             self.prompts[row["body"]["messages"][-1]["content"]] += 1
-            body = self._reply(row["body"], row["body"]["messages"])
+            messages = row["body"]["messages"]
+            body = chat_reply(await self._text(row["body"], messages), row["body"], messages)
             response = {"status_code": 200, "body": body}
             good.append({"custom_id": row["custom_id"], "response": response, "error": None})
         for name, rows in (("output_file_id", good), ("error_file_id", bad)):
@@ -360,28 +352,20 @@ class LLMServer:
         batch["status"] = "completed"
 
 
-def _form_file(data: bytes, content_type: str) -> bytes:
-    boundary = b"--" + content_type.partition("boundary=")[2].strip('"').encode()
-    for part in data.split(boundary):
-        head, _, body = part.partition(b"\r\n\r\n")
-        if b'name="file"' in head:
-            return body.removesuffix(b"\r\n")
-    raise ValueError("no file in the form")
-
-
-def _file(name: str, data: bytes) -> dict[str, Any]:
-    file = {"id": name, "object": "file", "bytes": len(data), "created_at": 0}
-    return {**file, "filename": "batch.jsonl", "purpose": "batch", "status": "processed"}
-
-
 def main() -> None:
     """Serve until killed."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--latency", type=float, default=0.0)
     parser.add_argument("--at-once", type=int)
     parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--offline", action="store_true", help="the embedded model answers")
     options = parser.parse_args()
-    with LLMServer(latency_s=options.latency, at_once=options.at_once, port=options.port) as server:
+    with LLMServer(
+        latency_s=options.latency,
+        at_once=options.at_once,
+        port=options.port,
+        model=OfflineLLM() if options.offline else None,
+    ) as server:
         print(server.port, flush=True)  # noqa: T201 - how the parent learns the address
         threading.Event().wait()
 

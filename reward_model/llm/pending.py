@@ -1,0 +1,120 @@
+"""Work done in batches: what the ledger lacks is put down for a batch instead of being sent.
+
+`rounds(...)` lets the ordinary work run over and over: each time with the replies that have come,
+and each time the calls that it lacked go out as batches, until the work lacks none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from pathlib import Path
+
+from reward_model.llm.base import LLM, Request
+from reward_model.llm.batch import Batches
+from reward_model.llm.caller import Answer, Caller, UnansweredError
+from reward_model.llm.openai import OpenAILLM
+from reward_model.records import Stopped, UserError
+
+POLL_S = 60.0
+
+
+class Pending:
+    """Stands where a `Caller` would: answers from its ledger, and notes what is not there."""
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+        # On disk: the prompts of ten thousand reports can be long.
+        self._noted: dict[str, tempfile.SpooledTemporaryFile[bytes]] = {}
+
+    async def complete(self, llm: LLM, request: Request) -> Answer:
+        """The reply from the ledger.
+
+        Raises:
+            UnansweredError: the request was refused, or (`waiting`) goes into the next batch.
+        """
+        if self._caller.ledger.get(request.key(llm.name, llm.base_url)) is not None:
+            return await self._caller.complete(llm, request)
+        if llm.name not in self._noted:
+            self._noted[llm.name] = tempfile.SpooledTemporaryFile(max_size=2**24)  # noqa: SIM115
+        self._noted[llm.name].write(request.model_dump_json().encode() + b"\n")
+        raise UnansweredError("waiting", "goes into the next batch")
+
+    def take(self, llm: LLM) -> Iterator[Request]:
+        """The requests to a model that were noted, once."""
+        file = self._noted.pop(llm.name, None)
+        if file is None:
+            return
+        with file:
+            file.seek(0)
+            for line in file:
+                yield Request.model_validate_json(line)
+
+
+async def rounds(
+    caller: Caller,
+    llms: Sequence[LLM],
+    manifest: Path,
+    work: Callable[[Pending], Awaitable[None]],
+    *,
+    wait: bool,
+    poll_s: float = POLL_S,
+) -> None:
+    """Do the work with what the ledger holds, and send what it lacks, until it lacks nothing.
+
+    Args:
+        manifest: file that remembers the open batches; of several models each has its own.
+        work: asks a `Pending` for every reply it needs, and leaves out what is `waiting`.
+        wait: wait for batches under way.
+
+    Raises:
+        UserError: a model without a Batch API.
+        Stopped: batches are under way, or the last one brought no reply at all.
+    """
+    every = []
+    for number, llm in enumerate(llms):
+        if not isinstance(llm, OpenAILLM):
+            raise UserError(
+                f"batch mode with {llm.name}",
+                expected="openai:MODEL at a server with the Batch API of OpenAI",
+                mend="for Qwen: openai:MODEL with --base-url of the compatible mode",
+            )
+        path = manifest.with_suffix(f".{number}{manifest.suffix}") if number else manifest
+        every.append((llm, Batches(llm, caller, path)))
+    pending = Pending(caller)
+    while True:
+        await _collect(every)
+        await work(pending)
+        stop = None
+        for llm, batches in every:
+            try:
+                await batches.submit(pending.take(llm))
+            except Stopped as used_up:
+                stop = used_up
+        if not (waiting := sum(batches.progress.open for _, batches in every)):
+            if stop is not None:
+                raise stop
+            return
+        if not wait:
+            raise Stopped(
+                f"{waiting:,} calls are in batches with the provider, which takes up to a day; "
+                "run the same command again to go on with their replies"
+            )
+        while sum(batches.progress.open for _, batches in every) == waiting:
+            await asyncio.sleep(poll_s)
+            await _collect(every)
+
+
+async def _collect(every: Sequence[tuple[LLM, Batches]]) -> None:
+    for llm, batches in every:
+        before = batches.progress
+        after = await batches.collect()
+        lost = after.owed - before.owed
+        # Sent again without end, such lines would be lost each time.
+        if lost and after.answered + after.refused == before.answered + before.refused:
+            why = f" ({after.problems[-1]})" if after.problems else ""
+            raise Stopped(
+                f"a batch of {llm.name} came back without a reply to its {lost:,} calls{why}; run "
+                "the same command again to send them anew, or without --batch to make them at once"
+            )
