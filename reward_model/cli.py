@@ -68,7 +68,9 @@ def train(
     test_share: Annotated[
         float | None, typer.Option(help="Share of groups kept for a test.")
     ] = None,
-    class_weights: Annotated[str | None, typer.Option(help="none or balanced.")] = None,
+    class_weights: Annotated[
+        str | None, typer.Option(help="none, sqrt or balanced: rare levels count more.")
+    ] = None,
     label_smoothing: Annotated[float | None, typer.Option(help="0 to below 1.")] = None,
     patience: Annotated[
         int | None, typer.Option(help="Stop after this many evaluations without gain; 0: never.")

@@ -45,7 +45,7 @@ from reward_model.trainer import (
     LevelCollator,
     MultiDimRewardTrainer,
     ValidationMetrics,
-    balanced_weights,
+    level_weights,
 )
 
 OPTIMISTIC = 0.5
@@ -186,7 +186,7 @@ def prepare(config: TrainConfig, texts: Texts | None = None) -> Run:
         len(parts["test"]),
         base.tokenizer,
         model,
-        texts.remarks + _truncation_words(train_set),
+        texts.remarks + _truncation_words(train_set, config),
     )
 
 
@@ -253,6 +253,7 @@ def make_trainer(run: Run, bar: TrainingBar) -> MultiDimRewardTrainer:
             remove_unused_columns=False,
             dataloader_pin_memory=gpu,
             label_names=["labels"],
+            ddp_find_unused_parameters=False,
             seed=config.seed,
         )
         trainer = MultiDimRewardTrainer(
@@ -264,9 +265,11 @@ def make_trainer(run: Run, bar: TrainingBar) -> MultiDimRewardTrainer:
             processing_class=run.tokenizer,
             compute_metrics=metrics,
             callbacks=[bar],
-            class_weights=balanced_weights(run.train.samples, run.rubric)
-            if config.class_weights == "balanced"
-            else None,
+            class_weights=None
+            if config.class_weights == "none"
+            else level_weights(
+                run.train.samples, run.rubric, 1.0 if config.class_weights == "balanced" else 0.5
+            ),
             label_smoothing=config.label_smoothing,
         )
     trainer.remove_callback(PrinterCallback)
@@ -275,12 +278,12 @@ def make_trainer(run: Run, bar: TrainingBar) -> MultiDimRewardTrainer:
     return trainer
 
 
-def _truncation_words(dataset: MultiDimRewardDataset) -> list[str]:
+def _truncation_words(dataset: MultiDimRewardDataset, config: TrainConfig) -> list[str]:
     cut = dataset.truncation()
     words = []
-    if cut["prompt"]:
+    if cut["prompt"] and config.max_prompt_length != 0:
         words.append(f"{cut['prompt']:.0%} of the prompts lost their middle to fit")
-    if cut["response"]:
+    if cut["response"] >= 0.005:
         sides = [
             f"{cut[f'response_{s}']:.0%} of {s}"
             for s in ("chosen", "rejected", "single")

@@ -136,8 +136,11 @@ class MultiDimRewardTrainer(Trainer):
         return loss
 
 
-def balanced_weights(samples: Sequence[Sample], rubric: Rubric) -> Tensor:
-    """(D, K): rare levels weigh more; the mean over the labels is 1, levels nobody gave weigh 1."""
+def level_weights(samples: Sequence[Sample], rubric: Rubric, power: float = 1.0) -> Tensor:
+    """(D, K): a level weighs `1 / count ** power`, so that the mean over the labels is 1.
+
+    Levels nobody gave weigh 1; they never meet a label.
+    """
     labels = np.array([sample.labels for sample in samples])
     weights = np.ones((len(rubric.names), rubric.classes))
     for d in range(len(rubric.names)):
@@ -145,7 +148,8 @@ def balanced_weights(samples: Sequence[Sample], rubric: Rubric) -> Tensor:
         counts = np.bincount(column, minlength=rubric.classes)
         there = counts > 0
         if there.any():
-            weights[d, there] = counts.sum() / (there.sum() * counts[there])
+            share = counts[there] ** -power
+            weights[d, there] = share * counts.sum() / (share * counts[there]).sum()
     return torch.tensor(weights, dtype=torch.float32)
 
 

@@ -28,7 +28,7 @@ from reward_model.split import read_split
 from reward_model.tiny import train_tokenizer
 from reward_model.train import make_trainer, prepare, train
 from reward_model.train_config import TrainConfig, resolve
-from reward_model.trainer import LengthOrder, balanced_weights
+from reward_model.trainer import LengthOrder, level_weights
 
 RUBRIC = load_rubric("financial_report")
 QUICK: dict[str, Any] = {
@@ -274,9 +274,10 @@ def test_order_follows_from_seed_and_epoch() -> None:
     assert padded < 1.2 * sum(lengths)
 
 
-def test_balanced_weights_keep_the_mean_loss(scored: Path) -> None:
+@pytest.mark.parametrize("power", [0.5, 1.0])
+def test_class_weights_keep_the_mean_loss(scored: Path, power: float) -> None:
     dataset = MultiDimRewardDataset.from_file(scored)
-    share = balanced_weights(dataset.samples, dataset.rubric)
+    share = level_weights(dataset.samples, dataset.rubric, power)
     for d in range(3):
         mean = sum(float(share[d, s.labels[d]]) for s in dataset.samples) / len(dataset)
         assert mean == pytest.approx(1.0)
