@@ -156,6 +156,8 @@ class _Job:
         try:
             await self._make(llms)
         finally:
+            if not self.made:
+                self.out.unlink(missing_ok=True)  # an empty file is no data set
             for llm in llms:
                 await llm.close()
         self._put_in_order()
@@ -250,7 +252,6 @@ class _Job:
     def _put_in_order(self) -> None:
         """Rewrite the file in the order of the plan, whole or not at all."""
         if not self.made:
-            self.out.unlink(missing_ok=True)
             return
         with self.out.open("rb") as source, writing(self.out) as target:
             for start in self.places:

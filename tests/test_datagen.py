@@ -140,7 +140,7 @@ def test_pairs_are_records_with_everything_known(tmp_path: Path) -> None:
     out = tmp_path / "pairs.jsonl"
     done = run("datagen", "pairs", "--out", out, "--pairs", 20, "--language", "both", "--seed", 2)
     assert done.code == 0, done.stderr
-    assert "severity 4" in done.stderr
+    assert "severity 1" in done.stderr
     pairs = list(read_pairs(out))
     assert len(pairs) == 20
     assert len({p.id for p in pairs}) == 20

@@ -17,7 +17,7 @@ from reward_model.llm.caller import Answer, Caller, UnansweredError
 from reward_model.llm.openai import OpenAILLM
 from reward_model.records import Stopped, UserError
 
-POLL_S = 60.0
+LONGEST_POLL_S = 60.0
 
 
 class Pending:
@@ -59,7 +59,6 @@ async def rounds(
     work: Callable[[Pending], Awaitable[None]],
     *,
     wait: bool,
-    poll_s: float = POLL_S,
 ) -> None:
     """Do the work with what the ledger holds, and send what it lacks, until it lacks nothing.
 
@@ -101,8 +100,10 @@ async def rounds(
                 f"{waiting:,} calls are in batches with the provider, which takes up to a day; "
                 "run the same command again to go on with their replies"
             )
+        pause_s = 1.0
         while sum(batches.progress.open for _, batches in every) == waiting:
-            await asyncio.sleep(poll_s)
+            await asyncio.sleep(pause_s)
+            pause_s = min(LONGEST_POLL_S, 2 * pause_s)
             await _collect(every)
 
 
