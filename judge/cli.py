@@ -5,8 +5,9 @@ Every command is thin: it reads its flags and hands over to the module that does
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -19,6 +20,13 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: loading rich would take longer than all the rest
     help="Blind scores for reports, agreement between scorings, validation of a scored data set.",
 )
+
+
+class Side(StrEnum):
+    """Side of a pair."""
+
+    chosen = "chosen"
+    rejected = "rejected"
 
 
 @app.command()
@@ -101,13 +109,156 @@ def score(
     from judge.score import score_file
     from judge.settings import resolve
 
-    given = {
+    score_file(pairs, out, resolve(_given(context), config))
+
+
+def _given(context: typer.Context) -> dict[str, Any]:
+    """Settings that stand on the command line; the defaults of flags are for the help."""
+    from judge.settings import ScoreSettings
+
+    return {
         name: value
         for name, value in context.params.items()
-        if name not in {"pairs", "out", "config"}
+        if name in ScoreSettings.model_fields
         and getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
     }
-    score_file(pairs, out, resolve(given, config))
+
+
+Judges = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--llm", help="Judge: offline, openai:MODEL or dashscope:MODEL. [default: offline]"
+    ),
+]
+RubricName = Annotated[str, typer.Option(help="Rubric that ships, by name, or a TOML file.")]
+Evidence = Annotated[
+    str, typer.Option(help="checks: show the judge which figures agree with the tables.")
+]
+Temperature = Annotated[float, typer.Option(help="Of the judge.")]
+MaxPromptChars = Annotated[
+    int, typer.Option(help="Show at most this much of a prompt; 0 shows it whole.")
+]
+LedgerFile = Annotated[
+    str | None,
+    typer.Option(help="File of all calls. [default: beside the input; none for offline]"),
+]
+Concurrency = Annotated[int, typer.Option(help="Calls under way at once, at most.")]
+Budget = Annotated[
+    float | None, typer.Option(help="US dollars in all, earlier runs with this ledger included.")
+]
+BaseUrl = Annotated[str | None, typer.Option(help="Address of an OpenAI-compatible server.")]
+Config = Annotated[
+    Path | None, typer.Option(help="TOML file with any option of judge score; flags win.")
+]
+Json = Annotated[
+    Path | None, typer.Option("--json", help="Also write the numbers here; - for stdout.")
+]
+
+
+@app.command()
+def redteam(
+    context: typer.Context,
+    reports: Annotated[
+        Path, typer.Argument(help="Pairs, or lines with prompt and response, JSON Lines.")
+    ],
+    llm: Judges = None,
+    rubric: RubricName = "financial_report",
+    side: Annotated[
+        Side, typer.Option(help="Side of the pairs to attack with; the worse one has room to rise.")
+    ] = Side.rejected,
+    max_reports: Annotated[int, typer.Option(min=1, help="Reports to attack with.")] = 20,
+    max_success: Annotated[
+        float, typer.Option(min=0, max=1, help="Exit code 1 when an attack works more often.")
+    ] = 0.1,
+    mode: Annotated[
+        str, typer.Option(help="per-dimension: one call each; all: one call for all.")
+    ] = "per-dimension",
+    samples: Annotated[int, typer.Option(help="Draws a level; the level is their mean.")] = 1,
+    evidence: Evidence = "none",
+    temperature: Temperature = 0.0,
+    max_prompt_chars: MaxPromptChars = 0,
+    seed: Annotated[int, typer.Option(help="Draws the reports; sent to the provider.")] = 0,
+    json_: Json = None,
+    ledger: LedgerFile = None,
+    max_concurrency: Concurrency = 32,
+    budget: Budget = None,
+    base_url: BaseUrl = None,
+    config: Config = None,
+) -> None:
+    """What attacks planted into reports gain from the judge: instructions, fakes, flattery.
+
+    Exit code 1: an attack raises a level more often than --max-success.
+    """
+    from judge.redteam import redteam_file
+    from judge.settings import resolve
+
+    settings = resolve(_given(context), config)
+    code = redteam_file(
+        reports,
+        settings,
+        side=side.value,
+        max_reports=max_reports,
+        max_success=max_success,
+        json_out=json_,
+    )
+    raise typer.Exit(code)
+
+
+class Shown(StrEnum):
+    """What a judge is calibrated with."""
+
+    none = "none"
+    checks = "checks"
+    both = "both"
+
+
+@app.command()
+def calibrate(
+    context: typer.Context,
+    reports: Annotated[
+        Path,
+        typer.Argument(help="Pairs (chosen sides), or lines with prompt and response, JSON Lines."),
+    ],
+    llm: Judges = None,
+    rubric: RubricName = "financial_report",
+    max_reports: Annotated[int, typer.Option(min=1, help="Reports to plant errors into.")] = 20,
+    mode: Annotated[
+        str, typer.Option(help="per-dimension, or pairwise: clean and changed text side by side.")
+    ] = "per-dimension",
+    samples: Annotated[
+        int, typer.Option(help="Draws of each clean text, for test and retest.")
+    ] = 2,
+    evidence: Annotated[
+        Shown, typer.Option(help="Findings of the checks shown to the judge; both: side by side.")
+    ] = Shown.none,
+    temperature: Temperature = 0.0,
+    max_prompt_chars: MaxPromptChars = 0,
+    seed: Annotated[int, typer.Option(help="Draws reports and errors.")] = 0,
+    json_: Json = None,
+    ledger: LedgerFile = None,
+    max_concurrency: Concurrency = 32,
+    budget: Budget = None,
+    base_url: BaseUrl = None,
+    config: Config = None,
+) -> None:
+    """How many planted errors the judge finds, by kind, and how often it accuses clean text."""
+    from judge.calibrate import calibrate_file
+    from judge.settings import resolve
+
+    given = _given(context)
+    both = given.get("evidence") == "both"
+    if both:
+        del given["evidence"]
+    settings = resolve(given, config)
+    if "samples" not in settings.model_fields_set:
+        settings = settings.model_copy(update={"samples": samples})
+    calibrate_file(
+        reports,
+        settings,
+        evidence="both" if both else settings.evidence,
+        max_reports=max_reports,
+        json_out=json_,
+    )
 
 
 @app.command()

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from reward_model.records import UserError, explain_os_error
 
+Evidence = Literal["checks", "none"]
 WITHOUT_EFFECT = frozenset(
     {
         "attempts",
@@ -44,7 +45,7 @@ class ScoreSettings(BaseModel):
     expectation: bool = False
     """Also keep the expected level from the probabilities of the level tokens; needs reasoning
     none, since a level that follows from written reasons is all but certain."""
-    evidence: Literal["checks", "none"] = "none"
+    evidence: Evidence = "none"
     """`checks`: the judge of accuracy sees which figures agree with the tables."""
     language: Literal["auto", "zh", "en"] = "auto"
     """Of the judge's prompt; auto follows the text that is judged."""

@@ -19,6 +19,8 @@ COMMANDS = [
     ("judge", "score"),
     ("judge", "validate"),
     ("judge", "agree"),
+    ("judge", "redteam"),
+    ("judge", "calibrate"),
     ("reward-model",),
     ("reward-model", "labels"),
     ("reward-model", "train"),
@@ -100,6 +102,8 @@ WRONG = {
     "encoding": "line 7: found bytes that are not UTF-8",
 }
 NEEDS_LEVELS = {"level_5", "dimension"}
+TEXTS_ALONE = {"score", "redteam", "calibrate"}
+"""Commands that read texts and no levels."""
 
 
 @pytest.mark.parametrize("name", WRONG)
@@ -109,6 +113,8 @@ NEEDS_LEVELS = {"level_5", "dimension"}
         ("judge", "score", "{file}", "--out", "{out}"),
         ("judge", "validate", "{file}", "{out}"),
         ("judge", "agree", "{file}", "{file}"),
+        ("judge", "redteam", "{file}"),
+        ("judge", "calibrate", "{file}"),
         ("reward-model", "labels", "{file}"),
         ("reward-model", "train", "{file}", "--base-model", "tiny", "--output-dir", "{out}"),
         ("reward-model", "doctor", "{file}"),
@@ -118,7 +124,8 @@ NEEDS_LEVELS = {"level_5", "dimension"}
 def test_wrong_files_are_told_in_one_message(
     tmp_path: Path, words: tuple[str, ...], name: str
 ) -> None:
-    if words[1] == "score" and name in NEEDS_LEVELS:
+    if words[1] in TEXTS_ALONE and name in NEEDS_LEVELS:
+
         pytest.skip("what is to be scored has no levels yet")
     path, out = _broken(tmp_path, name), tmp_path / "out"
     extra = ["--overwrite-scores"] if words[1] == "score" else []

@@ -1,0 +1,84 @@
+"""Reports taken from a file to try a judge on: a side of the pairs, or reports by themselves.
+
+`read_texts(Path("pairs.jsonl"), "rejected", limit=20, seed=0)` gives different texts, few of one
+group before more of it.
+"""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, ConfigDict
+
+from reward_model.records import (
+    Pair,
+    Side,
+    Text,
+    UserError,
+    as_text,
+    digest,
+    parse_record,
+    read_jsonl,
+)
+
+
+class Report(NamedTuple):
+    """A prompt and a text written to it."""
+
+    group: str
+    prompt: str
+    text: str
+
+
+class _Line(BaseModel):
+    """A report by itself: prompt and response."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    prompt: Text = ""
+    response: Text
+
+
+def read_texts(path: Path, side: Side, *, limit: int, seed: int) -> list[Report]:
+    """Up to `limit` different texts of a file of pairs, or of lines with prompt and response.
+
+    Neutral pairs are left out of the rejected side: theirs are no worse texts.
+
+    Raises:
+        UserError: the file cannot be read, or has no text of this kind.
+    """
+    groups: dict[str, list[Report]] = {}
+    seen: set[str] = set()
+    for line in read_jsonl(path):
+        report = _report(line.value, side, path, line.number)
+        if report is None or not report.text.strip():
+            continue
+        key = digest([report.prompt, report.text], 24)
+        if key not in seen:
+            seen.add(key)
+            groups.setdefault(report.group, []).append(report)
+    if not groups:
+        raise UserError(
+            f"no {side} text", expected="pairs, or lines with prompt and response", path=path
+        )
+    rng = random.Random(f"{seed}:texts")
+    lots = [rng.sample(lot, len(lot)) for lot in groups.values()]
+    rng.shuffle(lots)
+    taken: list[Report] = []
+    while lots and len(taken) < limit:
+        taken += [lot.pop() for lot in lots]
+        lots = [lot for lot in lots if lot]
+    return taken[:limit]
+
+
+def _report(value: dict[str, Any], side: Side, path: Path, number: int) -> Report | None:
+    if "response" in value and "chosen" not in value:
+        line: _Line = parse_record(_Line, value, path=path, line=number)
+        prompt = as_text(line.prompt)
+        return Report(digest(prompt or as_text(line.response)), prompt, as_text(line.response))
+    pair: Pair = parse_record(Pair, value, path=path, line=number)
+    if side == "rejected" and pair.is_neutral:
+        return None
+    return Report(pair.group, as_text(pair.prompt), as_text(pair.side(side)))
