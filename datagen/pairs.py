@@ -20,7 +20,7 @@ from datagen.making import WAITING, Maker, NotMade
 from datagen.requests import Prompts
 from datagen.settings import ONLY_SPEED, Settings
 from reward_model.llm import LLM, Caller, FatalError, bounded, open_llm, split_model
-from reward_model.llm.pending import Pending, rounds
+from reward_model.llm.pending import Pending, batchable, rounds
 from reward_model.records import (
     Appender,
     Stopped,
@@ -57,6 +57,8 @@ def make_pairs(settings: Settings, out: Path, *, dry_run: bool = False) -> None:
         return
     # Keys and names are looked at before anything is written.
     llms = [open_llm(name, base_url=settings.base_url) for name in settings.llm]
+    if settings.batch:
+        batchable(llms)
     job.open()
     asyncio.run(job.run(llms))
 
@@ -193,7 +195,7 @@ class _Job:
                 try:
                     if s.batch:
                         manifest = self._beside("batches.json")
-                        await rounds(caller, llms, manifest, fill, wait=s.wait)
+                        await rounds(caller, batchable(llms), manifest, fill, wait=s.wait)
                     else:
                         await fill(caller)
                 except FatalError as error:

@@ -89,7 +89,8 @@ def show_estimate(slots: Sequence[Slot], settings: Settings, prompts: Prompts, o
             each = Usage(
                 prompt_tokens=int(tokens_in / max(1, share)), completion_tokens=REPLY_TOKENS
             )
-            cost = f"about ${price.cost(each) * share:,.2f}"
+            half = 0.5 if settings.batch else 1.0
+            cost = f"about ${price.cost(each) * share * half:,.2f}"
         terminal.print(
             f"{name}: {share:,} calls, about {tokens_in / 1e6:,.2f} M tokens in and "
             f"{tokens_out / 1e6:,.2f} M out, {cost}",

@@ -52,9 +52,26 @@ class Pending:
                 yield Request.model_validate_json(line)
 
 
+def batchable(llms: Sequence[LLM]) -> list[OpenAILLM]:
+    """The models, all of which have a Batch API.
+
+    Raises:
+        UserError: one has none.
+    """
+    found = [llm for llm in llms if isinstance(llm, OpenAILLM)]
+    for llm in llms:
+        if llm not in found:
+            raise UserError(
+                f"batch mode with {llm.name}",
+                expected="openai:MODEL at a server with the Batch API of OpenAI",
+                mend="for Qwen: openai:MODEL with --base-url of the compatible mode",
+            )
+    return found
+
+
 async def rounds(
     caller: Caller,
-    llms: Sequence[LLM],
+    llms: Sequence[OpenAILLM],
     manifest: Path,
     work: Callable[[Pending], Awaitable[None]],
     *,
@@ -68,17 +85,10 @@ async def rounds(
         wait: wait for batches under way.
 
     Raises:
-        UserError: a model without a Batch API.
         Stopped: batches are under way, or the last one brought no reply at all.
     """
     every = []
     for number, llm in enumerate(llms):
-        if not isinstance(llm, OpenAILLM):
-            raise UserError(
-                f"batch mode with {llm.name}",
-                expected="openai:MODEL at a server with the Batch API of OpenAI",
-                mend="for Qwen: openai:MODEL with --base-url of the compatible mode",
-            )
         path = manifest.with_suffix(f".{number}{manifest.suffix}") if number else manifest
         every.append((llm, Batches(llm, caller, path)))
     pending = Pending(caller)
@@ -107,7 +117,7 @@ async def rounds(
             await _collect(every)
 
 
-async def _collect(every: Sequence[tuple[LLM, Batches]]) -> None:
+async def _collect(every: Sequence[tuple[OpenAILLM, Batches]]) -> None:
     for llm, batches in every:
         before = batches.progress
         after = await batches.collect()
