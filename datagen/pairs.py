@@ -35,8 +35,13 @@ from reward_model.records.terminal import console, progress
 from reward_model.rubric import Rubric, load_rubric
 
 
-def make_pairs(settings: Settings, out: Path, *, dry_run: bool = False) -> None:
+def make_pairs(
+    settings: Settings, out: Path, *, dry_run: bool = False, llms: list[LLM] | None = None
+) -> None:
     """Make a data set, or go on with one.
+
+    Args:
+        llms: models that stand for those that the settings name, one for each.
 
     Raises:
         UserError: wrong input, or `out` was made with other options.
@@ -56,7 +61,7 @@ def make_pairs(settings: Settings, out: Path, *, dry_run: bool = False) -> None:
         show_estimate(job.slots, settings, job.prompts, out)
         return
     # Keys and names are looked at before anything is written.
-    llms = [open_llm(name, base_url=settings.base_url) for name in settings.llm]
+    llms = llms or [open_llm(name, base_url=settings.base_url) for name in settings.llm]
     if settings.batch:
         batchable(llms)
     job.open()
