@@ -5,12 +5,27 @@ Every command is thin: it reads its flags and hands over to the module that does
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from judge.options import (
+    BaseUrl,
+    Budget,
+    Concurrency,
+    Config,
+    Evidence,
+    Form,
+    Json,
+    Judges,
+    LedgerFile,
+    MaxPromptChars,
+    RubricName,
+    Shown,
+    Side,
+    Temperature,
+)
 from reward_model.records.terminal import run
 
 app = typer.Typer(
@@ -20,13 +35,6 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: loading rich would take longer than all the rest
     help="Blind scores for reports, agreement between scorings, validation of a scored data set.",
 )
-
-
-class Side(StrEnum):
-    """Side of a pair."""
-
-    chosen = "chosen"
-    rejected = "rejected"
 
 
 @app.command()
@@ -124,37 +132,6 @@ def _given(context: typer.Context) -> dict[str, Any]:
     }
 
 
-Judges = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--llm", help="Judge: offline, openai:MODEL or dashscope:MODEL. [default: offline]"
-    ),
-]
-RubricName = Annotated[str, typer.Option(help="Rubric that ships, by name, or a TOML file.")]
-Evidence = Annotated[
-    str, typer.Option(help="checks: show the judge which figures agree with the tables.")
-]
-Temperature = Annotated[float, typer.Option(help="Of the judge.")]
-MaxPromptChars = Annotated[
-    int, typer.Option(help="Show at most this much of a prompt; 0 shows it whole.")
-]
-LedgerFile = Annotated[
-    str | None,
-    typer.Option(help="File of all calls. [default: beside the input; none for offline]"),
-]
-Concurrency = Annotated[int, typer.Option(help="Calls under way at once, at most.")]
-Budget = Annotated[
-    float | None, typer.Option(help="US dollars in all, earlier runs with this ledger included.")
-]
-BaseUrl = Annotated[str | None, typer.Option(help="Address of an OpenAI-compatible server.")]
-Config = Annotated[
-    Path | None, typer.Option(help="TOML file with any option of judge score; flags win.")
-]
-Json = Annotated[
-    Path | None, typer.Option("--json", help="Also write the numbers here; - for stdout.")
-]
-
-
 @app.command()
 def redteam(
     context: typer.Context,
@@ -202,14 +179,6 @@ def redteam(
         json_out=json_,
     )
     raise typer.Exit(code)
-
-
-class Shown(StrEnum):
-    """What a judge is calibrated with."""
-
-    none = "none"
-    checks = "checks"
-    both = "both"
 
 
 @app.command()
@@ -277,6 +246,51 @@ def agree(
     from judge.agree import agree_files
 
     agree_files(files, rubric, json_out=json_, resamples=resamples, seed=seed)
+
+
+@app.command("export-review")
+def export_review_command(
+    scored: Annotated[Path, typer.Argument(help="Scored pairs, JSON Lines.")],
+    out: Annotated[Path, typer.Option(help="Where the review goes; must not be there yet.")],
+    n: Annotated[int, typer.Option(min=1, help="Pairs to review.")] = 60,
+    seed: Annotated[int, typer.Option(help="Draws the pairs.")] = 0,
+    format_: Annotated[
+        Form, typer.Option("--format", help="csv for spreadsheets, or Argilla's records.")
+    ] = Form.csv,
+    show_levels: Annotated[
+        bool, typer.Option("--show-levels", help="Show the judge's levels: no longer blind.")
+    ] = False,
+    rubric: RubricName = "financial_report",
+) -> None:
+    """A blind sample of pairs for people to grade, spread over degradations and disagreement."""
+    from judge.review import export_review
+
+    export_review(
+        scored,
+        out,
+        n=n,
+        seed=seed,
+        rubric_name=rubric,
+        form=format_.value,
+        show_levels=show_levels,
+    )
+
+
+@app.command("import-review")
+def import_review_command(
+    scored: Annotated[Path, typer.Argument(help="The scored pairs the review was made from.")],
+    review: Annotated[Path, typer.Argument(help="The review with its answers.")],
+    out: Annotated[Path, typer.Option(help="Where the pairs with people's levels go.")],
+    format_: Annotated[Form, typer.Option("--format", help="Form of the review.")] = Form.csv,
+    user: Annotated[
+        str | None, typer.Option(help="Of an Argilla file: whose responses to take, by user id.")
+    ] = None,
+    rubric: RubricName = "financial_report",
+) -> None:
+    """People's levels as a scored file, each cell checked; compare it with judge agree."""
+    from judge.review_import import import_review
+
+    import_review(scored, review, out, rubric_name=rubric, form=format_.value, user=user)
 
 
 @app.command()

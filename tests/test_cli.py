@@ -21,6 +21,8 @@ COMMANDS = [
     ("judge", "agree"),
     ("judge", "redteam"),
     ("judge", "calibrate"),
+    ("judge", "export-review"),
+    ("judge", "import-review"),
     ("reward-model",),
     ("reward-model", "labels"),
     ("reward-model", "train"),
@@ -115,6 +117,8 @@ TEXTS_ALONE = {"score", "redteam", "calibrate"}
         ("judge", "agree", "{file}", "{file}"),
         ("judge", "redteam", "{file}"),
         ("judge", "calibrate", "{file}"),
+        ("judge", "export-review", "{file}", "--out", "{out}"),
+
         ("reward-model", "labels", "{file}"),
         ("reward-model", "train", "{file}", "--base-model", "tiny", "--output-dir", "{out}"),
         ("reward-model", "doctor", "{file}"),
