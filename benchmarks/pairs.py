@@ -32,7 +32,9 @@ SERVER = Path(__file__).resolve().parent.parent / "tests" / "llm_server.py"
 class Cheap:
     """Passes the checks with text of the usual length, at no cost."""
 
-    name, base_url = "cheap", ""
+    name = "cheap"
+    base_url = "http://127.0.0.1/"
+    """As of a server, so that as many pairs are under way."""
     TEXT = "## 分析\n\n" + "本年营业收入保持增长，毛利率略有回落，经营现金流好于净利润。\n" * 50
 
     async def complete(self, request: Request) -> Reply:

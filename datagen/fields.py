@@ -76,6 +76,13 @@ def framework(field: str, language: str, folder: Path | None = None) -> str:
     path = base / language / f"{FIELDS[field]}.md"
     try:
         return path.read_text("utf-8").strip()
+    except FileNotFoundError:
+        raise UserError(
+            f"no framework of {field}",
+            expected="one for each field and language",
+            mend="have it made (datagen frameworks), or leave the field out (--fields)",
+            path=path,
+        ) from None
     except OSError as error:
         raise explain_os_error(error, path) from None
     except UnicodeDecodeError:

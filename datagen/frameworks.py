@@ -53,11 +53,12 @@ def make_frameworks(settings: Settings, out: Path) -> None:
         )
         return
     llm = open_llm(settings.llm[0], base_url=settings.base_url)
-    write_json(out / "config.json", settings.model_dump(mode="json"))
+    kept_options = {"fields", "language", "llm", "base_url", "temperature_gold", "seed"}
+    write_json(out / "config.json", settings.model_dump(mode="json", include=kept_options))
     lost = asyncio.run(_write_all(llm, settings, todo, out))
     terminal.print(f"{len(todo) - len(lost)} written to {out}, {kept} kept", markup=False)
     if lost:
-        raise Stopped(f"not written: {'; '.join(lost)}; run the same command again")
+        raise Stopped(f"not written: {'; '.join(lost)}")
 
 
 def _path(out: Path, field: str, language: str) -> Path:
@@ -76,19 +77,20 @@ async def _write_all(
                 messages=(ChatMessage(role="user", content=prompt),),
                 temperature=settings.temperature_gold,
                 max_tokens=settings.max_tokens,
-                seed=settings.seed,
+                seed=settings.seed + sample,  # with the same one a provider says the same again
                 sample=sample,
             )
             try:
                 answer = await caller.complete(llm, request)
             except UnansweredError as error:
-                return f"{field} ({error.reason})"
+                again = "another model" if error.reason == "refused" else "the same command again"
+                return f"{field} {language}: {error.reason}, try {again}"
             reason = acceptance.problem(answer.reply, language)
             if reason is None:
                 text = acceptance.clean(answer.reply.text)
                 write_text(_path(out, field, language), text + "\n")
                 return None
-        return f"{field} ({reason})"
+        return f"{field} {language}: {reason}, try another model or --seed"
 
     async with Caller(ledger=out / "calls.jsonl") as caller:
         try:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from datagen.acceptance import spoken
 from datagen.companies import Company, Figures
 from datagen.fields import field_name
+from datagen.settings import Settings
 from reward_model.checks import find_item, items
 from reward_model.records import UserError, digest, explain_os_error, read_jsonl
 
@@ -46,6 +48,17 @@ def read_companies(path: Path, default_field: str | None = None) -> list[Company
     if not found:
         raise UserError("no company", expected="at least one", path=path)
     return found
+
+
+def fitted(settings: Settings, companies: Sequence[Company]) -> Settings:
+    """Settings with the fields and the languages of the companies, where none were asked for."""
+    update: dict[str, object] = {}
+    if "fields" not in settings.model_fields_set:
+        update["fields"] = tuple(dict.fromkeys(company.field for company in companies))
+    spoken_by = {company.language for company in companies}
+    if "language" not in settings.model_fields_set and None not in spoken_by:
+        update["language"] = "both" if len(spoken_by) > 1 else spoken_by.pop()
+    return settings.model_copy(update=update)
 
 
 def _text(path: Path) -> str:

@@ -54,6 +54,7 @@ def make_pairs(
     job = _Job(settings, out)
     from datagen.show import show_design
 
+    settings = job.settings
     show_design(job.slots, settings, job.rubric)
     if dry_run:
         from datagen.show import show_estimate
@@ -70,10 +71,10 @@ def make_pairs(
 
 class _Job:
     def __init__(self, settings: Settings, out: Path) -> None:
-        self.settings, self.out = settings, out
         self.rubric = load_rubric(settings.rubric)
         _check_rubric(self.rubric)
-        companies = _companies(settings)
+        settings, companies = _companies(settings)
+        self.settings, self.out = settings, out
         folder = Path(settings.frameworks) if settings.frameworks else None
         frameworks = {
             (field, language): framework(field, language, folder)
@@ -186,8 +187,10 @@ class _Job:
                     self.names.clear()
                     self.owed = 0
                     missing = [slot for slot in self.slots if self.places[slot.number] < 0]
-                    # More pairs than calls, so that a pair being checked leaves no call unused.
-                    limit = s.max_concurrency + s.max_concurrency // 2
+                    # More pairs than calls, so that a pair being checked leaves no call unused;
+                    # but a few only where answers are computed here, one after another.
+                    network = any(llm.base_url for llm in llms)
+                    limit = s.max_concurrency + s.max_concurrency // 2 if network else 4
                     async for slot, row in bounded(
                         lambda slot: self._one(maker, slot), missing, limit
                     ):
@@ -283,12 +286,15 @@ class _Job:
             )
 
 
-def _companies(settings: Settings) -> list[Company]:
+def _companies(settings: Settings) -> tuple[Settings, list[Company]]:
+    """The companies, and the settings with the fields and the language of a file of one's own."""
     if settings.statements is None:
-        return [c for c in shipped() if c.field in settings.fields] if settings.real else []
+        known = [c for c in shipped() if c.field in settings.fields] if settings.real else []
+        return settings, known
     default = settings.fields[0] if len(settings.fields) == 1 else None
     path = Path(settings.statements)
     found = own.read_companies(path, default)
+    settings = own.fitted(settings, found)
     found = [c for c in found if c.field in settings.fields]
     for field in settings.fields:
         usable = [
@@ -301,7 +307,7 @@ def _companies(settings: Settings) -> list[Company]:
                 mend="name the fields of the file with --fields, its language with --language",
                 path=path,
             )
-    return found
+    return settings, found
 
 
 def _check_rubric(rubric: Rubric) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from commands import run, spawn
+from llm_server import LLMServer
 
 from datagen.acceptance import problem
 from datagen.companies import shipped
@@ -241,6 +242,34 @@ def test_own_prompts_and_statements_are_used(tmp_path: Path) -> None:
     assert "甲公司" in str(pairs[0].chosen)
 
 
+def test_fields_and_language_follow_from_own_statements(tmp_path: Path) -> None:
+    table = (
+        "Unit: USD million\n\n| Item | FY2021 | FY2020 |\n|---|---|---|\n"
+        "| Revenue | 1200 | 1000 |\n| Operating cost | 900 | 800 |\n"
+        "| Net profit | 150 | 120 |\n| Total assets | 3000 | 2500 |\n"
+        "| Total liabilities | 1500 | 1100 |\n| Net cash from operating activities | 130 | 160 |"
+    )
+    own = tmp_path / "own.md"
+    own.write_text(f"# Acme | finance\n\n{table}\n", "utf-8")
+    out = tmp_path / "pairs.jsonl"
+    done = run("datagen", "pairs", "--out", out, "--statements", own, "--pairs", 3)
+    assert done.code == 0, done.stderr
+    assert {(p.metadata.field, p.metadata.language) for p in read_pairs(out)} == {("金融业", "en")}
+    done = run(
+        "datagen", "pairs", "--out", out, "--statements", own, "--pairs", 3, "--language", "zh"
+    )
+    assert done.code == 2
+    assert "no company of 金融业 in zh" in done.stderr
+
+
+def test_the_table_leaves_out_what_is_not_made(tmp_path: Path) -> None:
+    options = ("--pairs", 20, "--degradations", "shallow_depth", "--neutral-share", 0)
+    done = run("datagen", "pairs", "--out", tmp_path / "p.jsonl", *options, "--dry-run")
+    assert "shallow_depth" in done.stderr
+    assert "generic_wording" not in done.stderr
+    assert "neutral" not in done.stderr
+
+
 def test_dry_run_calls_and_writes_nothing(tmp_path: Path) -> None:
     out = tmp_path / "pairs.jsonl"
     done = run(
@@ -297,6 +326,29 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
     done = run("datagen", "pairs", "--out", tmp_path / "file" / "pairs.jsonl", "--pairs", 2)
     assert done.code == 2
     assert "Traceback" not in done.stderr
+
+
+def test_a_model_writes_frameworks_and_pairs_use_them(tmp_path: Path) -> None:
+    points = "先看毛利率的变动及其驱动因素。" * 12
+    text = f"# 框架\n\n## 共同要点\n\n{points}\n\n## 视角：股东\n\n看分红。"
+    folder, out = tmp_path / "frameworks", tmp_path / "pairs.jsonl"
+    options = ("frameworks", "--out", folder, "--llm", "openai:m", "--fields", "finance,services")
+    with LLMServer(answer=lambda messages: text) as server:
+        done = run("datagen", *options, "--base-url", server.url)
+        assert done.code == 0, done.stderr
+        assert "2 written" in done.stderr
+        assert run("datagen", *options, "--base-url", server.url).code == 0
+        assert server.paid == 2
+        done = run("datagen", *options, "--base-url", server.url, "--language", "en")
+        assert done.code == 3
+        assert "金融业 en: wrong language, try another model or --seed" in done.stderr
+    own = ("--frameworks", folder, "--pairs", 2)
+    done = run("datagen", "pairs", "--out", out, *own, "--fields", "finance,services")
+    assert done.code == 0, done.stderr
+    assert all("先看毛利率的变动" in str(pair.prompt) for pair in read_pairs(out))
+    done = run("datagen", "pairs", "--out", out, *own)
+    assert done.code == 2
+    assert "no framework of 制造业" in done.stderr
 
 
 def test_frameworks_copy_what_ships_and_keep_what_is_there(tmp_path: Path) -> None:
