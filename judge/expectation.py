@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from reward_model.llm import Reply
 
 ALTERNATIVES = 5
-"""How many alternatives to ask for: what every provider that gives any can give."""
+"""How many alternatives to ask for: as many as OpenAI and DashScope both give."""
 ENOUGH = 0.9
 """Least probability that the levels among the alternatives must hold together. With less, the
 rest could be other levels that were not listed, and the mean would be a guess."""

@@ -239,12 +239,12 @@ def guide(rubric: Rubric, language: Language) -> str:
     return "\n".join(lines)
 
 
-def codes(scored: Path) -> Iterator[tuple[str, dict[str, Any], Pair]]:
-    """Code, raw object and pair of each pair that a review can name."""
-    file = PairFile(scored)
+def codes(scored: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Code and object of each pair that a review can name."""
     seen: set[str] = set()
-    for number, pair in enumerate(file.pairs()):
+    for line in read_jsonl(scored):
+        pair: Pair = parse_record(Pair, line.value, path=scored, line=line.number)
         code = code_of(pair.key)
         if pair.scores is not None and code not in seen:
             seen.add(code)
-            yield code, file.value(number), pair
+            yield code, line.value

@@ -54,7 +54,7 @@ def import_review(
         raise UserError("an input named as --out", expected="another file", path=out)
     if out.is_dir():
         raise UserError("a folder", expected="a file to write", path=out)
-    known = {code for code, *_ in codes(scored)}
+    known = {code for code, _ in codes(scored)}
     columns = [f"{letter} {name}" for name in rubric.names for letter in LETTERS]
     data = _read(review)
     if form == "argilla":
@@ -66,7 +66,7 @@ def import_review(
     if not levels:
         raise UserError("no answer", expected="at least one level", path=review)
     with writing(out) as file:
-        for code, value, _ in codes(scored):
+        for code, value in codes(scored):
             if code in levels:
                 value["scores"] = _scores(code, levels[code], comments[code], rubric, review)
                 file.write(dump_json(value).encode() + b"\n")

@@ -67,6 +67,16 @@ def test_a_judge_that_always_says_three_finds_nothing_and_accuses_everybody(
     assert run["lower_again"]["share"] == 0.0
 
 
+def test_a_text_with_a_wrong_figure_is_no_clean_text(tmp_path: Path) -> None:
+    pairs = _pairs(tmp_path / "pairs.jsonl", 2)
+    rows = [json.loads(line) for line in pairs.read_text("utf-8").splitlines()]
+    rows[0]["chosen"] = rows[0]["chosen"].replace("净利润为15元", "净利润为17元")
+    pairs.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    result = _calibrate(pairs, Judge(_levels(3)))
+    assert (result["reports"], result["clean_reports"]) == (2, 1)
+    assert result["runs"]["none"]["below_top"] == share(1, 1)
+
+
 def test_a_judge_that_wavers_finds_errors_by_chance(tmp_path: Path) -> None:
     judge = Judge(lambda r, parts: _levels(4 - r.sample)(r, parts))
     run = _calibrate(_pairs(tmp_path / "pairs.jsonl", 3), judge, samples=3)["runs"]["none"]
