@@ -1,6 +1,6 @@
 """Several errors planted by code into one report, each at a known place.
 
-`reward_model.checks.plant` plants one; this repeats it and keeps the places of the earlier ones.
+`reward_model.checks.plant` plants one; this gathers several that do not touch, and their places.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ import random
 from dataclasses import replace
 from typing import Any
 
-from reward_model.checks import ERROR_KINDS, Planted, plant, read_facts, verify
+from reward_model.checks import ERROR_KINDS, Planted, plant, read_facts
+from reward_model.checks.plant import verdicts_on
 
 
 def plant_share(
@@ -28,37 +29,41 @@ def plant_share(
     True
     """
     facts = read_facts(prompt)
-    sound = sum(v.status == "verified" for v in verify(facts, report))
+    sound = sum(v.status == "verified" for v in verdicts_on(facts, report))
     wanted = max(1, round(sound * share))
     rng = random.Random(seed)
-    done: list[Planted] = []
+    # All are made for the report as it was, so that it is read only once, and put in together.
+    found: list[Planted] = []
     kinds: list[str] = []
     misses = 0
-    while len(done) < wanted and misses < len(ERROR_KINDS):
+    while len(found) < wanted and misses < 2 * len(ERROR_KINDS):
         if not kinds:
             kinds = list(ERROR_KINDS)
             rng.shuffle(kinds)
         # One error among sound figures is made certain; among many, certainty costs too much.
-        found = plant(facts, report, kinds.pop(), rng, certain=wanted == 1)
-        if found is None or _touches(found[1], done):
+        planted = plant(facts, report, kinds.pop(), rng, certain=wanted == 1)
+        if planted is None or any(_touch(planted[1], other) for other in found):
             misses += 1
             continue
         misses = 0
-        report, error = found
-        done = [_moved(earlier, error) for earlier in done] + [error]
-    done.sort(key=lambda error: error.where)
-    return report, [error.as_dict() for error in done]
+        found.append(planted[1])
+    return _put_in(report, sorted(found, key=lambda error: error.where))
 
 
-def _touches(new: Planted, done: list[Planted]) -> bool:
-    """Whether a replacement would change an earlier one (places before the replacement)."""
-    start, end = new.where[0], new.where[0] + len(new.was)
-    return any(start < e.where[1] and e.where[0] < end for e in done)
+def _touch(one: Planted, other: Planted) -> bool:
+    """Whether two errors replace the same text."""
+    start, end = one.where[0], one.where[0] + len(one.was)
+    return start < other.where[0] + len(other.was) and other.where[0] < end
 
 
-def _moved(earlier: Planted, new: Planted) -> Planted:
-    """An earlier error after a replacement in front of it."""
-    if earlier.where[0] < new.where[0]:
-        return earlier
-    shift = len(new.now) - len(new.was)
-    return replace(earlier, where=(earlier.where[0] + shift, earlier.where[1] + shift))
+def _put_in(report: str, errors: list[Planted]) -> tuple[str, list[dict[str, Any]]]:
+    parts, records = [], []
+    at = shift = 0
+    for error in errors:
+        start = error.where[0]
+        parts += [report[at:start], error.now]
+        at = start + len(error.was)
+        where = (start + shift, start + shift + len(error.now))
+        shift += len(error.now) - len(error.was)
+        records.append(replace(error, where=where).as_dict())
+    return "".join(parts) + report[at:], records

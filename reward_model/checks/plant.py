@@ -68,7 +68,7 @@ def plant(
         raise ValueError(f"error kind {kind!r} is unknown; the kinds are {', '.join(ERROR_KINDS)}")
     if isinstance(facts, str):
         facts = read_facts(facts)
-    verdicts = list(_verdicts(facts, report))
+    verdicts = list(verdicts_on(facts, report))
     open_to = [
         v for v in verdicts if _plantable(report, v.claim, certain) and v.status == "verified"
     ]
@@ -92,7 +92,8 @@ def plant(
 
 
 @lru_cache(maxsize=16)
-def _verdicts(facts: Facts, report: str) -> tuple[Verdict, ...]:
+def verdicts_on(facts: Facts, report: str) -> tuple[Verdict, ...]:
+    """`verify`, remembered: several errors are planted into one report."""
     return tuple(verify(facts, report))
 
 
