@@ -224,12 +224,16 @@ def quickstart(
     language: Annotated[str, typer.Option(help="zh or en.")] = "zh",
     seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
     base_model: Annotated[str, typer.Option(help="Folder, hub id or 'tiny'.")] = "tiny",
+    max_length: Annotated[
+        int | None, typer.Option(help="Tokens of a text. [default: 512, or all that tiny reads]")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("outputs/quickstart"),
 ) -> None:
     """Run the whole flow on the embedded writer and judge: no key, no network."""
+    from reward_model.quickstart import Options
     from reward_model.quickstart import run as start
 
-    start(fields=fields, pairs=pairs, language=language, seed=seed, base_model=base_model, out=out)
+    start(Options(fields, pairs, language, seed, base_model, max_length), out)
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,43 +24,42 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 LANGUAGES = ("zh", "en")
+EVERY_ENCODER_READS = 512
+"""Tokens that any pretrained base model has positions for, and that a CPU trains on in minutes."""
 
 
-def run(
-    *,
-    fields: str | None,
-    pairs: int,
-    language: str,
-    seed: int,
-    base_model: str,
-    out: Path,
-) -> None:
+@dataclass(frozen=True)
+class Options:
+    """What changes a quickstart."""
+
+    fields: str | None = None
+    """With commas; None for all."""
+    pairs: int = 300
+    language: str = "zh"
+    seed: int = 0
+    base_model: str = "tiny"
+    max_length: int | None = None
+    """Tokens of a text; None for 512, or for all that the tiny model reads."""
+
+
+def run(options: Options, out: Path) -> None:
     """Generate, judge, validate, train, evaluate and score; end with a table and the paths.
 
     Raises:
         UserError: an option is wrong, or `out` was made with other options.
         Stopped: a step stopped early with its work saved.
     """
-    if language not in LANGUAGES:
-        raise UserError(f"language {language!r}", expected=f"one of {', '.join(LANGUAGES)}")
-    _same_options(
-        out,
-        {
-            "fields": fields,
-            "pairs": pairs,
-            "language": language,
-            "seed": seed,
-            "base_model": base_model,
-        },
-    )
+    if options.language not in LANGUAGES:
+        raise UserError(f"language {options.language!r}", expected="one of " + ", ".join(LANGUAGES))
+    _same_options(out, asdict(options))
     started = time.monotonic()
-    steps = _steps(out, fields, pairs, language, seed, base_model)
+    steps = _steps(options, out)
     for number, (title, command) in enumerate(steps, 1):
         screen = console()
         screen.rule(f"[bold]{number}/{len(steps)}  {title}", align="left")
         screen.print(f"[cyan]$ {shlex.join(command)}", soft_wrap=True)
         _run(command)
-    _show(out, language, time.monotonic() - started)
+    _show(out, options.language, time.monotonic() - started)
 
 
 def _same_options(out: Path, options: dict[str, Any]) -> None:
@@ -78,16 +78,19 @@ def _same_options(out: Path, options: dict[str, Any]) -> None:
     write_json(known, options)
 
 
-def _steps(
-    out: Path, fields: str | None, pairs: int, language: str, seed: int, base_model: str
-) -> list[tuple[str, list[str]]]:
+def _steps(options: Options, out: Path) -> list[tuple[str, list[str]]]:
     made, scored, model = out / "pairs.jsonl", out / "scored.jsonl", out / "model"
-    fresh, best = out / "fresh_pairs.jsonl", out / "model" / "best"
-    where = {"language": language, **({"fields": fields} if fields else {})}
+    fresh, best, seed = out / "fresh_pairs.jsonl", out / "model" / "best", options.seed
+    where = {"language": options.language}
+    if options.fields:
+        where["fields"] = options.fields
+    length = options.max_length
+    if length is None and options.base_model != "tiny":
+        length = EVERY_ENCODER_READS
     return [
         (
             "Write golden reports and controlled degradations of them",
-            ["datagen", "pairs", *_flags(out=made, pairs=pairs, seed=seed, **where)],
+            ["datagen", "pairs", *_flags(out=made, pairs=options.pairs, seed=seed, **where)],
         ),
         (
             "Score every report blind on depth, professionalism and accuracy",
@@ -104,7 +107,9 @@ def _steps(
             "Train one classifier head a dimension on chosen and rejected",
             [
                 *("reward-model", "train", str(scored)),
-                *_flags(base_model=base_model, output_dir=model, evidence="checks", seed=seed),
+                *_flags(base_model=options.base_model, output_dir=model),
+                *(_flags(max_length=length) if length else []),
+                *_flags(evidence="checks", seed=seed),
                 "--resume",
             ],
         ),
