@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from array import array
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,8 @@ class _Job:
         }
         self.places = array("q", [-1]) * len(self.slots)
         """Where the line of each pair begins in the file, -1 for none; the texts stay there."""
+        self.lines = 0
+        """Lines found in the file at the start."""
         self.failures: Counter[str] = Counter()
         self.owed = 0
         self.names: dict[str, list[str]] = {}
@@ -124,6 +127,7 @@ class _Job:
                     if slot.id == name:
                         self.places[slot.number] = start
                 start += len(raw)
+                self.lines += 1
 
     def _compare(self, config: Path) -> None:
         if not config.exists():
@@ -160,7 +164,7 @@ class _Job:
             )
 
     async def run(self, llms: list[LLM]) -> None:
-        """Make what is missing, then put the file in order."""
+        """Make what is missing, put the file in order, and tell."""
         try:
             await self._make(llms)
         finally:
@@ -168,16 +172,17 @@ class _Job:
                 self.out.unlink(missing_ok=True)  # an empty file is no data set
             for llm in llms:
                 await llm.close()
-        self._put_in_order()
         self._report()
 
     async def _make(self, llms: list[LLM]) -> None:
         s = self.settings
-        if self.made == len(self.slots):
+        if self._in_order():
             return
         caller = self._caller()
         bar = progress()
-        async with caller:
+        async with caller:  # its ledger keeps other processes out
+            for left_over in self.out.parent.glob(f".{self.out.name}.*"):
+                left_over.unlink()  # of a process killed while it put the file in order
             with Appender(self.out) as file, bar:
                 task = bar.add_task("pairs", total=len(self.slots), completed=self.made, note="")
 
@@ -216,6 +221,7 @@ class _Job:
                     ) from None
                 finally:
                     self._save_report(caller)
+            self._put_in_order()
 
     def _caller(self) -> Caller:
         s = self.settings
@@ -258,6 +264,11 @@ class _Job:
                 self.owed += lost.owed
                 self.names.setdefault(lost.reason, []).append(slot.id)
             return None
+
+    def _in_order(self) -> bool:
+        """Whether the file holds every pair once, in the order of the plan."""
+        complete = self.made == len(self.slots) == self.lines
+        return complete and all(one < next_ for one, next_ in pairwise(self.places))
 
     def _put_in_order(self) -> None:
         """Rewrite the file in the order of the plan, whole or not at all."""
