@@ -10,7 +10,7 @@ import csv
 import io
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal, NamedTuple
@@ -110,6 +110,7 @@ def export_review(
         write_json(_beside(out, "settings"), dataset_settings(rubric, meaning))
     else:
         shown = [f"judge {name}" for name in names] if show_levels else []
+        cut = _write_long(rows, out.with_name(out.name + ".texts"))
         table = io.StringIO()
         lines = csv.writer(table, lineterminator="\r\n")
         lines.writerow(["id", "prompt", "text A", "text B", *names, "comment", *shown])
@@ -123,6 +124,12 @@ def export_review(
         with writing(out) as stream:
             stream.write(b"\xef\xbb\xbf" + table.getvalue().encode())
         write_text(out.with_name(out.name + ".guide.md"), meaning)
+        if cut:
+            console().print(
+                f"{cut} texts are too long for a cell, which shows head and tail; they stand "
+                f"whole in {out.name}.texts",
+                markup=False,
+            )
     write_json(
         _beside(out, "config"),
         {
@@ -141,6 +148,18 @@ def export_review(
 
 def _beside(out: Path, what: str) -> Path:
     return out.with_name(f"{out.name}.{what}.json")
+
+
+def _write_long(rows: Sequence[Row], folder: Path) -> int:
+    """Write the texts that no cell can hold into files of their own; how many there are."""
+    cut = 0
+    for row in rows:
+        first, second = (as_text(row.pair.side(side)) for side in sides_of(row.code))
+        for name, text in (("prompt", as_text(row.pair.prompt)), ("A", first), ("B", second)):
+            if len(text) > LONGEST_CELL:
+                write_text(folder / f"{row.code}.{name}.txt", text)
+                cut += 1
+    return cut
 
 
 def _row(file: PairFile, number: int) -> Row:

@@ -250,6 +250,19 @@ def test_argilla_without_levels_has_no_suggestions(tmp_path: Path) -> None:
     assert "golden" not in out.read_text("utf-8")
 
 
+def test_a_text_too_long_for_a_cell_stands_in_a_file(tmp_path: Path) -> None:
+    scored, out = _scored(tmp_path / "scored.jsonl", 2), tmp_path / "review.csv"
+    rows = [json.loads(line) for line in scored.read_text("utf-8").splitlines()]
+    rows[0]["prompt"] = "table\n" * 20_000
+    scored.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    done = run("judge", "export-review", scored, "--out", out)
+    assert "review.csv.texts" in done.stderr
+    [long] = (tmp_path / "review.csv.texts").iterdir()
+    assert long.read_text("utf-8") == rows[0]["prompt"]
+    cells = {row["id"]: row["prompt"] for row in _sheet(out)}
+    assert "left out" in cells[long.name.partition(".")[0]]
+
+
 @given(st.text(max_size=60) | st.text("=+-@＝ \t\r\n'1x", max_size=8))
 def test_no_cell_starts_a_formula(text: str) -> None:
     cell = safe_cell(text)
