@@ -59,6 +59,10 @@ def progress(*, transient: bool = False) -> Progress:
     )
 
 
+_TYPER_INTERRUPTED = 130
+"""What typer makes of a KeyboardInterrupt, instead of letting it through."""
+
+
 def run(app: typer.Typer) -> None:
     """Run a command line and leave with the exit code that design promises.
 
@@ -73,6 +77,8 @@ def run(app: typer.Typer) -> None:
     signal.signal(signal.SIGTERM, interrupt)
     try:
         code = app(standalone_mode=False)
+        if code == _TYPER_INTERRUPTED:
+            raise KeyboardInterrupt
     except UserError as error:
         _fail(str(error))
         code = 2
