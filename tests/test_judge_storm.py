@@ -66,6 +66,23 @@ def test_a_storm_changes_no_score(tmp_path: Path, mode: str) -> None:
     assert len(_calls(out)) == len(set(_calls(out))) == 25 * 6
 
 
+@pytest.mark.usefixtures("key")
+@pytest.mark.parametrize("polite", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_says_how_to_go_on(tmp_path: Path, polite: signal.Signals) -> None:
+    pairs, out = _pairs(tmp_path / "pairs.jsonl", 30), tmp_path / "out"
+    ledger = tmp_path / "out.calls.jsonl"
+    with LLMServer(answer=judged, latency_s=0.2) as server:
+        process = spawn("judge", *_score(pairs, out, server, "--max-concurrency", 2))
+        while process.poll() is None and not (ledger.exists() and ledger.stat().st_size):
+            time.sleep(0.02)
+        process.send_signal(polite)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 3, err
+    assert "run the same command to go on" in err
+    assert "Traceback" not in err
+    assert not out.exists()
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("key")
 def test_killed_at_random_moments_no_score_is_lost_doubled_or_invented(tmp_path: Path) -> None:
