@@ -75,6 +75,7 @@ def show_estimate(slots: Sequence[Slot], settings: Settings, prompts: Prompts, o
     edits = [likely_tokens(prompts.tables(slot)) + EDIT_TOKENS for slot in sample]
     write, edit = sum(asked) / len(asked), sum(edits) / len(edits) + REPLY_TOKENS
     terminal = console()
+    dollars: list[float] = []
     for index, name in enumerate(settings.llm):
         share = calls[index]
         per_pair = 2 + settings.edit_gold
@@ -90,10 +91,13 @@ def show_estimate(slots: Sequence[Slot], settings: Settings, prompts: Prompts, o
                 prompt_tokens=int(tokens_in / max(1, share)), completion_tokens=REPLY_TOKENS
             )
             half = 0.5 if settings.batch else 1.0
-            cost = f"about ${price.cost(each) * share * half:,.2f}"
+            dollars.append(price.cost(each) * share * half)
+            cost = f"about ${dollars[-1]:,.2f}"
         terminal.print(
             f"{name}: {share:,} calls, about {tokens_in / 1e6:,.2f} M tokens in and "
             f"{tokens_out / 1e6:,.2f} M out, {cost}",
             markup=False,
         )
+    if len(dollars) > 1:
+        terminal.print(f"in all about ${sum(dollars):,.2f}", markup=False)
     terminal.print(f"dry run: nothing was called, nothing written to {out}", markup=False)
