@@ -118,7 +118,6 @@ TEXTS_ALONE = {"score", "redteam", "calibrate"}
         ("judge", "redteam", "{file}"),
         ("judge", "calibrate", "{file}"),
         ("judge", "export-review", "{file}", "--out", "{out}"),
-
         ("reward-model", "labels", "{file}"),
         ("reward-model", "train", "{file}", "--base-model", "tiny", "--output-dir", "{out}"),
         ("reward-model", "doctor", "{file}"),
