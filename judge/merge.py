@@ -77,14 +77,30 @@ def joint_level(draws: Sequence[tuple[str, int]]) -> int | None:
     """
     if not draws:
         return None
-    by_judge: dict[str, list[int]] = {}
-    for judge, level in draws:
-        by_judge.setdefault(judge, []).append(level)
-    return math.floor(fmean(fmean(values) for values in by_judge.values()) + 0.5)
+    return math.floor(joint_mean(draws) + 0.5)
+
+
+def joint_mean(draws: Sequence[tuple[str, float]]) -> float:
+    """Mean over judges of the mean over a judge's draws, of which there is one at least.
+
+    >>> joint_mean([("a", 3), ("a", 4), ("b", 2)])
+    2.75
+    """
+    by_judge: dict[str, list[float]] = {}
+    for judge, value in draws:
+        by_judge.setdefault(judge, []).append(value)
+    return fmean(fmean(values) for values in by_judge.values())
+
+
+def _majority(levels: Sequence[int]) -> int | None:
+    """The level that more draws gave than any other; None where two share the first place."""
+    (first, most), *others = Counter(levels).most_common(2)
+    return None if others and others[0][1] == most else first
 
 
 def merge(draws: Sequence[Draw], dimensions: Sequence[str]) -> dict[str, Any]:
-    """`scores` of a pair: levels, reasons, and under `judge` spread, all draws and failures.
+    """`scores` of a pair: levels, reasons, and under `judge` mean, majority, spread, all draws and
+    failures.
 
     A level is the mean over judges of the mean over a judge's draws, rounded half up. Draws
     without a level do not count; without any the level is None.
@@ -96,6 +112,8 @@ def merge(draws: Sequence[Draw], dimensions: Sequence[str]) -> dict[str, Any]:
     levels: dict[str, dict[str, int | None]] = {side: {} for side in SIDES}
     reasons: dict[str, dict[str, str]] = {side: {} for side in SIDES}
     spread: dict[str, dict[str, float]] = {}
+    mean: dict[str, dict[str, float]] = {}
+    majority: dict[str, dict[str, int | None]] = {}
     expected: dict[str, dict[str, float]] = {}
     failures: dict[str, dict[str, dict[str, int]]] = {}
     judges = list(dict.fromkeys(draw.judge for draw in draws))
@@ -106,7 +124,8 @@ def merge(draws: Sequence[Draw], dimensions: Sequence[str]) -> dict[str, Any]:
             if not own:
                 continue
             given = [d for d in own if d.level is not None]
-            level = joint_level([(d.judge, d.level or 0) for d in given])
+            pairs = [(d.judge, d.level or 0) for d in given]
+            level = joint_level(pairs)
             levels[side][name] = level
             nearest = min(
                 (d for d in given if d.reason),
@@ -122,6 +141,8 @@ def merge(draws: Sequence[Draw], dimensions: Sequence[str]) -> dict[str, Any]:
                 if given:
                     values = [d.level or 0 for d in given]
                     spread.setdefault(side, {})[name] = round(pstdev(values), 3)
+                    mean.setdefault(side, {})[name] = round(joint_mean(pairs), 4)
+                    majority.setdefault(side, {})[name] = _majority(values)
                 for judge in judges:
                     kept.setdefault(judge, {}).setdefault(side, {})[name] = [
                         d.level for d in own if d.judge == judge
@@ -136,6 +157,8 @@ def merge(draws: Sequence[Draw], dimensions: Sequence[str]) -> dict[str, Any]:
     extra = {
         "returned": returned,
         "spread": spread,
+        "mean": mean,
+        "majority": majority,
         "expected": expected,
         "levels": kept,
         "failures": failures,
@@ -146,9 +169,5 @@ def merge(draws: Sequence[Draw], dimensions: Sequence[str]) -> dict[str, Any]:
 
 def _mean_expected(given: Sequence[Draw]) -> float | None:
     """Mean like that of the levels; None unless every draw with a level has one."""
-    by_judge: dict[str, list[float]] = {}
-    for draw in given:
-        if draw.expected is None:
-            return None
-        by_judge.setdefault(draw.judge, []).append(draw.expected)
-    return round(fmean(fmean(values) for values in by_judge.values()), 4) if given else None
+    values = [(d.judge, d.expected) for d in given if d.expected is not None]
+    return round(joint_mean(values), 4) if values and len(values) == len(given) else None

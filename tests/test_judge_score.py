@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from commands import run, spawn
 
+from judge.merge import Draw, merge
 from judge.score import score_file
 from judge.settings import ScoreSettings, resolve
 from reward_model.llm import RefusedError, Reply, Request, sections
@@ -344,3 +345,19 @@ def test_findings_of_the_checks_are_shown_for_accuracy_alone(tmp_path: Path) -> 
     assert {parts["dimensions"].split(":")[0] for parts in with_findings} == {"accuracy"}
     good = next(parts["evidence"] for parts in with_findings if GOOD in parts["report"])
     assert "verified: 20%" in good
+
+
+def test_several_draws_keep_mean_majority_and_spread() -> None:
+    def scores(*levels: int | None) -> dict[str, Any]:
+        draws = [
+            Draw("chosen", "depth", judge, None, level, None, None if level else "parse")
+            for judge, level in zip("aab", levels, strict=True)
+        ]
+        return merge(draws, ["depth"])
+
+    made = scores(4, 4, 1)
+    assert made["chosen"]["depth"] == 3  # (mean of 4 and 4, and 1) / 2 = 2.5, rounded half up
+    assert made["judge"]["mean"] == {"chosen": {"depth": 2.5}}
+    assert made["judge"]["majority"] == {"chosen": {"depth": 4}}
+    assert scores(3, 4, None)["judge"]["majority"] == {"chosen": {"depth": None}}
+    assert "mean" not in scores(None, None, None)["judge"]
