@@ -19,7 +19,7 @@ from datagen.companies import Company, Figures
 from datagen.fields import field_name
 from datagen.settings import Settings
 from reward_model.checks import find_item, items
-from reward_model.records import UserError, digest, explain_os_error, read_jsonl
+from reward_model.records import UserError, digest, read_jsonl, read_text
 
 UNITS = {
     "元": 1.0, "千元": 1e3, "万元": 1e4, "百万元": 1e6, "亿元": 1e8,
@@ -61,20 +61,6 @@ def fitted(settings: Settings, companies: Sequence[Company]) -> Settings:
     return settings.model_copy(update=update)
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_text("utf-8-sig")
-    except OSError as error:
-        raise explain_os_error(error, path) from None
-    except UnicodeDecodeError:
-        raise UserError(
-            "bytes that are not UTF-8",
-            expected="UTF-8 text",
-            mend="convert the file, for example with iconv -f GB18030 -t UTF-8",
-            path=path,
-        ) from None
-
-
 def _field(name: str, default: str | None, path: Path, line: int) -> str:
     if not name and default is None:
         raise UserError("no field", expected="the field of the company", path=path, line=line)
@@ -98,7 +84,7 @@ def _statement_of(item: str) -> int:
 
 
 def _csv(path: Path, default: str | None) -> list[Company]:
-    rows = csv.DictReader(io.StringIO(_text(path)))
+    rows = csv.DictReader(io.StringIO(read_text(path)))
     header = [name.strip() for name in rows.fieldnames or []]
     missing = [name for name in ("company", "period") if name not in header]
     if missing:
@@ -166,7 +152,7 @@ def _company(name: str, field: str, industry: str = "", **what: Any) -> Company:
 
 def _markdown(path: Path, default: str | None) -> list[Company]:
     found: list[Company] = []
-    parts = re.split(r"^# ", _text(path), flags=re.M)
+    parts = re.split(r"^# ", read_text(path), flags=re.M)
     line = 1 + parts[0].count("\n")
     for part in parts[1:]:
         title, _, body = part.partition("\n")

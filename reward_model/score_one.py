@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reward_model.records import UserError, explain_os_error
+from reward_model.records import UserError, read_text
 from reward_model.records.terminal import console
 from reward_model.rubric import Rubric, say
 
@@ -24,20 +24,7 @@ def text_or_file(value: str) -> str:
     >>> text_or_file("Margins rose.")
     'Margins rose.'
     """
-    if not value.startswith("@"):
-        return value
-    path = Path(value[1:])
-    try:
-        return path.read_text("utf-8-sig")
-    except OSError as error:
-        raise explain_os_error(error, path) from None
-    except UnicodeDecodeError:
-        raise UserError(
-            "bytes that are not UTF-8",
-            expected="UTF-8 text",
-            mend="convert the file, for example with iconv -f GB18030 -t UTF-8",
-            path=path,
-        ) from None
+    return read_text(value[1:]) if value.startswith("@") else value
 
 
 def parse_weights(words: list[str]) -> dict[str, float] | None:

@@ -104,6 +104,25 @@ def _json_type(value: object) -> str:
     return names.get(type(value), "object")
 
 
+def read_text(path: Pathish) -> str:
+    """A whole text file, without its byte order mark.
+
+    Raises:
+        UserError: the file cannot be read, or is not UTF-8.
+    """
+    try:
+        return Path(path).read_text("utf-8-sig")
+    except OSError as error:
+        raise explain_os_error(error, path) from None
+    except UnicodeDecodeError:
+        raise UserError(
+            "bytes that are not UTF-8",
+            expected="UTF-8 text",
+            mend="convert the file, for example with iconv -f GB18030 -t UTF-8",
+            path=path,
+        ) from None
+
+
 def dump_json(value: Any) -> str:
     """One line of JSON with readable Chinese; refuses NaN and Infinity.
 
