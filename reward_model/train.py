@@ -7,15 +7,13 @@ leaves `best/` (the model folder), `split.json`, `metrics.json` and `train_confi
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import PartialState
-from transformers import EarlyStoppingCallback, PrinterCallback, TrainingArguments, set_seed
+from transformers import EarlyStoppingCallback, PrinterCallback, TrainingArguments
 
-from reward_model.base import Base, find_base
 from reward_model.bundle import quiet, save_bundle
 from reward_model.card import model_card
 from reward_model.checkpoints import (
@@ -25,21 +23,12 @@ from reward_model.checkpoints import (
     last_checkpoint,
     prepare_folder,
 )
-from reward_model.data import (
-    MultiDimRewardDataset,
-    Sample,
-    find_rubric,
-    get_label_distribution,
-    read_samples,
-)
-from reward_model.inputs import InputBuilder, pad_id
-from reward_model.labels import label_warnings
-from reward_model.model import MultiDimRewardConfig, MultiDimRewardModel
+from reward_model.inputs import pad_id
+from reward_model.prepare import Run, divide, prepare
 from reward_model.progress import TrainingBar
 from reward_model.records import Stopped, UserError, write_json
 from reward_model.records.terminal import console
-from reward_model.rubric import Rubric
-from reward_model.split import Part, Split, fingerprint, shared_data_lines, split_groups
+from reward_model.split import fingerprint
 from reward_model.train_config import TrainConfig
 from reward_model.trainer import (
     LevelCollator,
@@ -47,35 +36,6 @@ from reward_model.trainer import (
     ValidationMetrics,
     level_weights,
 )
-
-OPTIMISTIC = 0.5
-"""From this share of lines with figures in common, held-out prompts are about known companies."""
-
-
-@dataclass(frozen=True)
-class Texts:
-    """What a run reads."""
-
-    rubric: Rubric
-    split: Split
-    parts: dict[Part, list[Sample]]
-    remarks: list[str]
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run, ready to start."""
-
-    config: TrainConfig
-    rubric: Rubric
-    split: Split
-    train: MultiDimRewardDataset
-    validation: MultiDimRewardDataset
-    test_texts: int
-    tokenizer: Any
-    model: MultiDimRewardModel
-    remarks: list[str]
-    """What the reader of any number from this run should know."""
 
 
 def train(config: TrainConfig, *, resume: bool = False) -> Path:
@@ -121,88 +81,6 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     if failure is not None:
         raise failure
     return config.output_dir / "best"
-
-
-def divide(config: TrainConfig) -> Texts:
-    """Read the texts and split them by group.
-
-    Raises:
-        UserError: whatever is wrong with the data.
-    """
-    if config.eval_share + config.test_share >= 1:
-        raise UserError(
-            f"eval_share {config.eval_share} and test_share {config.test_share}",
-            expected="something left to train on: together below 1",
-        )
-    rubric = find_rubric(config.scored, config.rubric)
-    samples, bare = read_samples(config.scored, rubric)
-    remarks = [f"{bare} records carry no score and were left out"] if bare else []
-    validation = 0.0 if config.eval_file else config.eval_share
-    shares: dict[Part, float] = {
-        "train": 1 - validation - config.test_share,
-        "validation": validation,
-        "test": config.test_share,
-    }
-    split = split_groups(samples, shares, config.seed)
-    parts = {part: split.select(samples, part) for part in split.groups}
-    if config.eval_file:
-        parts["validation"], _ = read_samples(config.eval_file, rubric)
-    remarks += label_warnings(get_label_distribution(parts["train"], rubric), rubric)
-    common = shared_data_lines(parts["train"], parts["validation"] + parts["test"])
-    if common >= OPTIMISTIC:
-        remarks.append(
-            f"{common:.0%} of the lines with figures in held-out prompts are in training prompts "
-            "too: they are about the same companies, so held-out numbers are optimistic"
-        )
-    return Texts(rubric, split, parts, remarks)
-
-
-def prepare(config: TrainConfig, texts: Texts | None = None) -> Run:
-    """Load the base model and encode the texts; writes nothing.
-
-    Raises:
-        UserError: whatever is wrong with settings, data or base model.
-    """
-    texts = texts or divide(config)
-    rubric, parts = texts.rubric, texts.parts
-    # Every draw below (tiny backbone, heads) follows from the seed.
-    set_seed(config.seed)
-    with find_base(config, parts["train"]) as base:
-        builder = InputBuilder(
-            base.tokenizer,
-            config.max_length,
-            max_prompt_length=config.max_prompt_length,
-            evidence=config.evidence,
-        )
-        model = base.model(_model_config(config, rubric, base, builder), config.attention)
-    train_set = MultiDimRewardDataset(parts["train"], rubric, builder)
-    validation = MultiDimRewardDataset(parts["validation"], rubric, builder)
-    return Run(
-        config,
-        rubric,
-        texts.split,
-        train_set,
-        validation,
-        len(parts["test"]),
-        base.tokenizer,
-        model,
-        texts.remarks + _truncation_words(train_set, config),
-    )
-
-
-def _model_config(
-    config: TrainConfig, rubric: Rubric, base: Base, builder: InputBuilder
-) -> MultiDimRewardConfig:
-    return MultiDimRewardConfig.for_rubric(
-        rubric,
-        pooling=config.pooling or base.pooling,
-        head=config.head,
-        head_dropout=config.head_dropout,
-        max_input_length=config.max_length,
-        max_prompt_length=config.max_prompt_length,
-        evidence=config.evidence,
-        input_format=builder.input_format,
-    )
 
 
 def make_trainer(run: Run, bar: TrainingBar) -> MultiDimRewardTrainer:
@@ -276,24 +154,6 @@ def make_trainer(run: Run, bar: TrainingBar) -> MultiDimRewardTrainer:
     if config.patience and validates:
         trainer.add_callback(EarlyStoppingCallback(config.patience))
     return trainer
-
-
-def _truncation_words(dataset: MultiDimRewardDataset, config: TrainConfig) -> list[str]:
-    cut = dataset.truncation()
-    words = []
-    if cut["prompt"] and config.max_prompt_length != 0:
-        words.append(f"{cut['prompt']:.0%} of the prompts lost their middle to fit")
-    if cut["response"] >= 0.005:
-        sides = [
-            f"{cut[f'response_{s}']:.0%} of {s}"
-            for s in ("chosen", "rejected", "single")
-            if f"response_{s}" in cut
-        ]
-        words.append(
-            f"{cut['response']:.0%} of the responses are too long and lost their middle "
-            f"({', '.join(sides)}); a larger --max-length keeps more"
-        )
-    return words
 
 
 def _load_last_good(trainer: MultiDimRewardTrainer, folder: Path) -> bool:
