@@ -1,57 +1,74 @@
-"""The README.md of a model folder: what it scores, what it learned from, what was measured.
+"""The model card: what a model folder says of itself, from what was measured and nothing else.
 
-Only numbers that were measured in the run are in it.
+`record(folder, "training", result)` keeps one part as `card/training.json` and writes README.md
+anew from all parts that are there; train, calibrate, evaluate and audit each bring theirs.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from pathlib import Path
+from typing import Any, Literal, get_args
 
-from reward_model.rubric import Rubric, say
+from pydantic import ValidationError
+
+from reward_model.card_text import card_text
+from reward_model.records import UserError, write_json, write_text
+from reward_model.records.files import Pathish
+from reward_model.records.terminal import console
+from reward_model.rubric import Rubric
 from reward_model.train_config import TrainConfig
 
-_HOW = """## Use
-
-```python
-from reward_model import RewardScorer
-
-scorer = RewardScorer.from_pretrained("path/to/this/folder")
-score = scorer.score(prompt, response)
-score.reward, score.levels, score.probabilities
-```
-"""
+Part = Literal["training", "calibration", "evaluation", "audit"]
+PARTS: tuple[Part, ...] = get_args(Part)
+FOLDER = "card"
 
 
-def model_card(config: TrainConfig, rubric: Rubric, metrics: dict[str, Any]) -> str:
-    """Markdown with what is known at the end of training."""
-    lines = [
-        "# Multi-dimensional reward model",
-        "",
-        f"Scores a response on {', '.join(say(d.title, 'en').lower() for d in rubric.dimensions)}, "
-        f"levels 0 to {rubric.scale} each (rubric `{rubric.id}`).",
-        "",
-        _HOW,
-        "## Training",
-        "",
-        f"- base model: `{config.base_model}`, at most {config.max_length} tokens, "
-        f"evidence: {config.evidence}, seed {config.seed}",
-        f"- texts: {metrics['texts']['train']} to learn from, {metrics['texts']['validation']} to "
-        f"pick the checkpoint, {metrics['texts']['test']} set aside, in groups: what shares "
-        "a prompt or a company stays together",
-        f"- data digest: `{metrics['data']}`",
-        "",
-        "## Validation",
-        "",
-        "Measured on the texts that picked the checkpoint, so slightly optimistic; "
-        "`reward-model evaluate` measures on the texts set aside, beside simple baselines.",
-        "",
-    ]
-    best = metrics["validation"]
-    if best:
-        lines += ["| measure | value |", "|---|---|"]
-        lines += [f"| {name} | {value:.4f} |" for name, value in sorted(best.items())]
-    else:
-        lines.append("No text was held out.")
-    if metrics["remarks"]:
-        lines += ["", "## Limits", "", *(f"- {words}" for words in metrics["remarks"])]
-    return "\n".join(lines) + "\n"
+def record(folder: Pathish, part: Part, result: dict[str, Any]) -> None:
+    """Keep one part of the card in a model folder and write README.md from all of them.
+
+    A folder that cannot be written (a read-only mount, another's model) is told, not failed: what
+    was measured is worth more than its place in the card.
+    """
+    place = Path(folder)
+    try:
+        write_json(place / FOLDER / f"{part}.json", result)
+        write_text(place / "README.md", card_text(read_parts(place), _rubric(place)))
+    except UserError as error:
+        console().print(f"warning: the model card was not written: {error}", markup=False)
+
+
+def read_parts(folder: Pathish) -> dict[Part, dict[str, Any]]:
+    """The parts that a model folder holds; one that cannot be read counts as absent."""
+    found: dict[Part, dict[str, Any]] = {}
+    for part in PARTS:
+        value = _read(Path(folder) / FOLDER / f"{part}.json")
+        if value is not None:
+            found[part] = value
+    return found
+
+
+def training_part(config: TrainConfig, metrics: dict[str, Any]) -> dict[str, Any]:
+    """What a card keeps of a training run: settings without places on a disk, and its figures."""
+    settings = {
+        name: value
+        for name, value in config.model_dump(mode="json").items()
+        if not isinstance(getattr(config, name), Path)
+    }
+    long = {"history", "loss"}
+    return {"settings": settings, **{k: v for k, v in metrics.items() if k not in long}}
+
+
+def _rubric(folder: Path) -> Rubric | None:
+    try:
+        return Rubric.model_validate(_read(folder / "rubric.json"))
+    except ValidationError:
+        return None
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None

@@ -15,7 +15,7 @@ from accelerate import PartialState
 from transformers import EarlyStoppingCallback, PrinterCallback, TrainingArguments
 
 from reward_model.bundle import quiet, save_bundle
-from reward_model.card import model_card
+from reward_model.card import record, training_part
 from reward_model.checkpoints import (
     CHECKPOINTS,
     METRICS,
@@ -198,10 +198,9 @@ def _finish(run: Run, trainer: MultiDimRewardTrainer, *, finished: bool) -> None
     }
     folder = run.config.output_dir / "best"
     model: Any = trainer.accelerator.unwrap_model(trainer.model)
-    save_bundle(
-        model, run.tokenizer, run.rubric, folder, model_card(run.config, run.rubric, metrics)
-    )
+    save_bundle(model, run.tokenizer, run.rubric, folder)
     run.split.write(folder)
+    record(folder, "training", training_part(run.config, metrics))
     if finished:
         write_json(run.config.output_dir / METRICS, metrics)
 
