@@ -179,6 +179,7 @@ def _finish(run: Run, trainer: MultiDimRewardTrainer, *, finished: bool) -> None
     metrics = {
         "best_step": step,
         "steps": trainer.state.global_step,
+        "epochs": trainer.state.epoch,
         "validation": {k: v for k, v in chosen.items() if k not in {"step", "epoch"}},
         "history": history,
         "loss": [
