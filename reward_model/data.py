@@ -7,116 +7,66 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+import numpy as np
+from numpy.typing import NDArray
 
-from reward_model.records import (
-    SIDES,
-    Levels,
-    Metadata,
-    Pair,
-    Text,
-    UserError,
-    as_text,
-    digest,
-    parse_record,
-    read_jsonl,
-)
+from reward_model.records import SIDES, UserError, read_jsonl
 from reward_model.records.files import Pathish
 from reward_model.rubric import Rubric, load_rubric, shipped_rubrics
+from reward_model.sample import IGNORE, Sample, SampleSide, SingleResponse, samples_of
+from reward_model.samples import Columns, Samples, label_array, take
 
 if TYPE_CHECKING:
     from reward_model.inputs import Encoded, InputBuilder
 
-IGNORE = -100
-"""Label of a level nobody gave; the loss leaves it out."""
-
-SampleSide = Literal["chosen", "rejected", "single"]
-
-
-class SingleResponse(BaseModel):
-    """One response with its levels, as HelpSteer has them."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    id: str = ""
-    prompt: Text = ""
-    response: Text
-    scores: Levels | None = None
-    metadata: Metadata = Field(
-        default_factory=Metadata, validation_alias=AliasChoices("metadata", "meta")
-    )
-
-    @property
-    def key(self) -> str:
-        """`id`, or a fingerprint of the texts."""
-        return self.id or digest([as_text(self.prompt), as_text(self.response)])
-
-    @property
-    def group(self) -> str:
-        """What splits keep together, as for pairs."""
-        known = self.metadata.prompt_id or self.metadata.company
-        return known or digest(as_text(self.prompt) or as_text(self.response))
+__all__ = [
+    "IGNORE",
+    "MultiDimRewardDataset",
+    "PairwiseMultiDimDataset",
+    "Sample",
+    "SampleSide",
+    "Samples",
+    "SingleResponse",
+    "find_rubric",
+    "get_label_distribution",
+    "label_array",
+    "pair_indices",
+    "read_samples",
+    "take",
+]
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One response with the level of every dimension."""
-
-    prompt: Text
-    response: Text
-    labels: tuple[int, ...]
-    """A level for each dimension of the rubric, -100 where there is none."""
-    group: str
-    """What splits and bootstraps keep together."""
-    side: SampleSide
-    pair: str
-    """Key of the pair or the record it comes from."""
-    neutral: bool = False
-    """Side of a control whose two sides should score the same."""
-    metadata: Metadata = field(default_factory=Metadata)
-
-    @property
-    def field(self) -> str | None:
-        """Field of the report, where known."""
-        return self.metadata.field
-
-    @property
-    def language(self) -> str | None:
-        """Language of the report, where known."""
-        return self.metadata.language
-
-    @property
-    def degradation(self) -> str | None:
-        """Kind of the degradation of its pair, where known (of both sides)."""
-        defect = self.metadata.defect_metadata
-        return defect.degradation_type if defect else None
-
-    @property
-    def severity(self) -> int | None:
-        """Severity of the degradation of its pair, where known (of both sides)."""
-        defect = self.metadata.defect_metadata
-        return defect.severity if defect else None
-
-
-def read_samples(path: Pathish, rubric: Rubric) -> tuple[list[Sample], int]:
+def read_samples(path: Pathish, rubric: Rubric, *, soft: bool = False) -> tuple[Samples, int]:
     """Every labelled text of a file, in order, and how many records carry no label at all.
+
+    The file is read once, record by record; texts stay on the disk.
+
+    Args:
+        path: JSON Lines of scored pairs or single responses.
+        rubric: dimensions and scale.
+        soft: keep the shares of the levels that the judge's draws gave, beside the level.
 
     Raises:
         UserError: naming file and line: a record that is not one, a level or a dimension that is
             not of the rubric; or a file without a single label.
     """
-    samples: list[Sample] = []
+
+    def opened(value: Any, number: int | None) -> list[Sample]:
+        return list(samples_of(value, rubric, path, number, soft=soft))
+
+    classes = rubric.classes if soft else 0
+    columns = Columns(path, opened, len(rubric.names), shown=path, classes=classes)
     bare = 0
     for line in read_jsonl(path):
-        new = list(_samples_of(line.value, rubric, path, line.number))
-        if not any(label != IGNORE for sample in new for label in sample.labels):
+        new = opened(line.value, line.number)
+        if any(label != IGNORE for sample in new for label in sample.labels):
+            columns.add(new, line.offset, len(line.raw))
+        else:
             bare += 1
-            continue
-        samples += new
+    samples = Samples(columns.close())
     if not samples:
         raise UserError(
             "no level on any line" if bare else "no record",
@@ -125,48 +75,6 @@ def read_samples(path: Pathish, rubric: Rubric) -> tuple[list[Sample], int]:
             path=path,
         )
     return samples, bare
-
-
-def _samples_of(
-    value: dict[str, Any], rubric: Rubric, path: Pathish, number: int
-) -> Iterator[Sample]:
-    where: dict[str, Any] = {"path": path, "line": number}
-    if "response" in value and "chosen" not in value:
-        single: SingleResponse = parse_record(SingleResponse, value, **where)
-        labels = _labels(single.scores, rubric, "scores", where)
-        yield Sample(
-            single.prompt,
-            single.response,
-            labels,
-            single.group,
-            "single",
-            single.key,
-            metadata=single.metadata,
-        )
-        return
-    pair: Pair = parse_record(Pair, value, **where)
-    for side in SIDES:
-        levels = pair.scores.side(side) if pair.scores else None
-        labels = _labels(levels, rubric, f"scores.{side}", where)
-        yield Sample(
-            pair.prompt,
-            pair.side(side),
-            labels,
-            pair.group,
-            side,
-            pair.key,
-            pair.is_neutral,
-            pair.metadata,
-        )
-
-
-def _labels(
-    levels: Levels | None, rubric: Rubric, name: str, where: dict[str, Any]
-) -> tuple[int, ...]:
-    levels = levels or {}
-    rubric.check_levels(levels, where=name, **where)
-    given = (levels.get(dimension) for dimension in rubric.names)
-    return tuple(IGNORE if level is None else level for level in given)
 
 
 def find_rubric(path: Pathish, name_or_path: str | None = None) -> Rubric:
@@ -196,7 +104,7 @@ class MultiDimRewardDataset:
     def __init__(
         self, samples: Sequence[Sample], rubric: Rubric, builder: InputBuilder | None = None
     ) -> None:
-        self.samples = list(samples)
+        self.samples = samples
         self.rubric = rubric
         self.encoded: list[Encoded] | None = None
         if builder is not None:
@@ -277,6 +185,8 @@ class PairwiseMultiDimDataset:
 
 def pair_indices(samples: Sequence[Sample], *, neutral: bool = False) -> list[tuple[int, int]]:
     """Positions of the two sides of every pair; `neutral` picks the controls instead."""
+    if isinstance(samples, Samples):
+        return samples.pairs(neutral=neutral)
     return [
         (i, i + 1)
         for i, (a, b) in enumerate(itertools.pairwise(samples))
@@ -285,7 +195,7 @@ def pair_indices(samples: Sequence[Sample], *, neutral: bool = False) -> list[tu
 
 
 def get_label_distribution(
-    samples: MultiDimRewardDataset | Iterable[Sample], rubric: Rubric | None = None
+    samples: MultiDimRewardDataset | Sequence[Sample], rubric: Rubric | None = None
 ) -> dict[str, dict[str, dict[str, int]]]:
     """Dimension -> side (and `all`) -> level (and `missing`) -> how many texts.
 
@@ -298,13 +208,20 @@ def get_label_distribution(
         return get_label_distribution(samples.samples, samples.rubric)
     if rubric is None:
         raise ValueError("a list of samples needs its rubric")
-    rows = list(samples)
-    sides = ["all", *(s for s in (*SIDES, "single") if any(row.side == s for row in rows))]
-    empty = {**{str(level): 0 for level in range(rubric.classes)}, "missing": 0}
-    counts = {name: {side: dict(empty) for side in sides} for name in rubric.names}
-    for row in rows:
-        for name, label in zip(rubric.names, row.labels, strict=True):
-            level = "missing" if label == IGNORE else str(label)
-            counts[name]["all"][level] += 1
-            counts[name][row.side][level] += 1
-    return counts
+    labels = label_array(samples).reshape(-1, len(rubric.names))
+    side_of = np.array([sample.side for sample in samples])
+    masks: dict[str, NDArray[np.bool_]] = {"all": np.ones(len(labels), np.bool_)}
+    for side in (*SIDES, "single"):
+        if (mask := side_of == side).any():
+            masks[side] = mask
+    return {
+        name: {
+            side: {
+                **{str(level): int((column[mask] == level).sum()) for level in levels},
+                "missing": int((column[mask] == IGNORE).sum()),
+            }
+            for side, mask in masks.items()
+        }
+        for name, column in zip(rubric.names, labels.T, strict=True)
+        for levels in [range(rubric.classes)]
+    }

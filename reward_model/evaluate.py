@@ -35,7 +35,7 @@ class Evaluation:
     """Everything that was measured, and what it was measured on."""
 
     rubric: Rubric
-    samples: list[Sample]
+    samples: Sequence[Sample]
     scores: list[Score]
     probabilities: Floats
     """[n, D, K]; NaN for texts without an opinion."""
@@ -165,7 +165,7 @@ def _split_of(model: Path) -> Split | None:
 
 def _training(
     held: HeldOut, split: Split | None, train_data: Path | None, rubric: Rubric
-) -> list[Sample]:
+) -> Sequence[Sample]:
     """What the baselines learn from: nothing that is measured."""
     if train_data is None:
         return [] if held.part == "all" else held.train

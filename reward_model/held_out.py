@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from reward_model.data import Sample
+import numpy as np
+
+from reward_model.data import Sample, take
 from reward_model.records import UserError
 from reward_model.split import Split, fingerprint
 
@@ -23,8 +25,8 @@ FOLDS = 5
 class HeldOut:
     """The texts to measure on."""
 
-    test: list[Sample]
-    train: list[Sample]
+    test: Sequence[Sample]
+    train: Sequence[Sample]
     """What the baselines learn from; empty where no training text is at hand."""
     part: str
     """`test`, `validation`, `all`, or `whole file` where no text of it was trained on."""
@@ -48,10 +50,12 @@ def choose(samples: Sequence[Sample], split: Split | None, wanted: Wanted = "aut
                 mend="measure on a file of texts it was not trained on, with --split all",
             )
         unsure = "the model has no split.json: whether it was trained on these texts is not known"
-        return HeldOut(list(samples), [], "whole file", [unsure])
+        return HeldOut(samples, [], "whole file", [unsure])
     part_of = {group: part for part, groups in split.groups.items() for group in groups}
-    present = {part_of.get(sample.group, "unknown") for sample in samples}
-    train = [sample for sample in samples if part_of.get(sample.group) == "train"]
+    parts = np.array([part_of.get(sample.group, "unknown") for sample in samples])
+    present = set(parts.tolist())
+    never = np.array([split.holds_out(sample) for sample in samples])
+    train = take(samples, (parts == "train") & ~never)
     if present == {"unknown"}:
         if wanted in ("test", "validation"):
             raise UserError(
@@ -60,20 +64,22 @@ def choose(samples: Sequence[Sample], split: Split | None, wanted: Wanted = "aut
                 mend="leave --split out to measure on the whole file",
             )
         fresh = "no group of this file was in training or validation: the whole file is measured"
-        return HeldOut(list(samples), [], "whole file", [fresh])
+        return HeldOut(samples, [], "whole file", [fresh])
     words: list[str] = []
     if fingerprint(samples) != split.data:
         words.append("the file is not the one that was split; its groups are matched by name")
     if wanted == "all":
-        if train:
+        if len(train):
             words.append("training texts are among those measured: these numbers are optimistic")
-        return HeldOut(list(samples), train, "all", words)
+        return HeldOut(samples, train, "all", words + _never_trained(samples, split))
     part = wanted if wanted != "auto" else "test" if "test" in present else "validation"
     if wanted == "auto" and part not in present:
         part = "test"  # only training groups and unknown ones: the unknown ones are held out
-    keep = {part, "unknown"}
-    test = [sample for sample in samples if part_of.get(sample.group, "unknown") in keep]
-    if not test:
+    keep = (parts == part) | (parts == "unknown")
+    if part == "validation":
+        keep &= ~never
+    test = take(samples, keep)
+    if len(test) == 0:
         raise UserError(
             f"no text of the {part} groups in the file",
             expected="texts that were held out from training",
@@ -86,7 +92,17 @@ def choose(samples: Sequence[Sample], split: Split | None, wanted: Wanted = "aut
     if part != "test" or "test" in present:
         name = f"{part} groups, never seen in training"
         words.append(f"measured on {len({s.group for s in test})} {name}")
-    return HeldOut(test, train, part, words)
+    return HeldOut(test, train, part, words + _never_trained(test, split))
+
+
+def _never_trained(test: Sequence[Sample], split: Split) -> list[str]:
+    """What of the measured texts is of a kind that training never saw."""
+    words = []
+    for name, values in split.hold_out.items():
+        for value in values:
+            count = sum(getattr(sample, name) == value for sample in test)
+            words.append(f"{name} {value} was never trained on: {count} of the measured texts")
+    return words
 
 
 def folds(samples: Sequence[Sample], seed: int) -> list[list[int]]:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +22,8 @@ from reward_model.data import (
 )
 from reward_model.inputs import InputBuilder
 from reward_model.labels import label_warnings
+from reward_model.lora import add_lora
+from reward_model.machine import check_machine
 from reward_model.model import MultiDimRewardConfig, MultiDimRewardModel
 from reward_model.records import UserError
 from reward_model.rubric import Rubric
@@ -36,7 +40,7 @@ class Texts:
 
     rubric: Rubric
     split: Split
-    parts: dict[Part, list[Sample]]
+    parts: dict[Part, Sequence[Sample]]
     remarks: list[str]
 
 
@@ -52,6 +56,7 @@ class Run:
     test_texts: int
     tokenizer: Any
     model: MultiDimRewardModel
+    """With LoRA: a PeftModel around it, which reaches through to its attributes."""
     remarks: list[str]
     """What the reader of any number from this run should know."""
 
@@ -77,11 +82,14 @@ def divide(config: TrainConfig) -> Texts:
         "test": config.test_share,
     }
     split = split_groups(samples, shares, config.seed)
-    parts = {part: split.select(samples, part) for part in split.groups}
+    parts: dict[Part, Sequence[Sample]] = {
+        part: split.select(samples, part) for part in split.groups
+    }
     if config.eval_file:
         parts["validation"], _ = read_samples(config.eval_file, rubric)
     remarks += label_warnings(get_label_distribution(parts["train"], rubric), rubric)
-    common = shared_data_lines(parts["train"], parts["validation"] + parts["test"])
+    held_out = itertools.chain(parts["validation"], parts["test"])
+    common = shared_data_lines(parts["train"], held_out)
     if common >= OPTIMISTIC:
         remarks.append(
             f"{common:.0%} of the lines with figures in held-out prompts are in training prompts "
@@ -96,6 +104,7 @@ def prepare(config: TrainConfig, texts: Texts | None = None) -> Run:
     Raises:
         UserError: whatever is wrong with settings, data or base model.
     """
+    check_machine(config)
     texts = texts or divide(config)
     rubric, parts = texts.rubric, texts.parts
     # Every draw below (tiny backbone, heads) follows from the seed.
@@ -107,7 +116,9 @@ def prepare(config: TrainConfig, texts: Texts | None = None) -> Run:
             max_prompt_length=config.max_prompt_length,
             evidence=config.evidence,
         )
-        model = base.model(_model_config(config, rubric, base, builder), config.attention)
+        model: Any = base.model(_model_config(config, rubric, base, builder), config)
+        if config.lora_rank:
+            model = add_lora(model, config, base.name_or_path)
     train_set = MultiDimRewardDataset(parts["train"], rubric, builder)
     validation = MultiDimRewardDataset(parts["validation"], rubric, builder)
     return Run(

@@ -6,23 +6,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import random
 import re
-from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from reward_model.data import Sample
-from reward_model.records import UserError, as_text, digest, explain_os_error, write_json
+from reward_model.data import Sample, take
+from reward_model.deal import deal
+from reward_model.records import UserError, as_text, explain_os_error, write_json
 from reward_model.records.files import Pathish
 
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
 SPLIT = "split.json"
+HoldOut = dict[str, list[str]]
+"""Facet (degradation, field, language) -> values that are never trained on."""
+FACETS = ("degradation", "field", "language")
 
 
 class Split(BaseModel):
@@ -35,11 +39,21 @@ class Split(BaseModel):
     groups: dict[Part, list[str]]
     data: str = ""
     """Digest of the texts and labels that were split."""
+    hold_out: HoldOut = Field(default_factory=dict)
+    """Kinds that never train nor validate, in whatever group they are."""
 
-    def select(self, samples: Iterable[Sample], part: Part) -> list[Sample]:
-        """The samples of one part, in their order."""
+    def holds_out(self, sample: Sample) -> bool:
+        """The sample is of a kind that is never trained on."""
+        return any(getattr(sample, name) in values for name, values in self.hold_out.items())
+
+    def select(self, samples: Sequence[Sample], part: Part) -> Sequence[Sample]:
+        """The samples of one part, in their order; kinds held out are in the test part only."""
         wanted = set(self.groups[part])
-        return [sample for sample in samples if sample.group in wanted]
+        keep = [
+            sample.group in wanted and (part == "test" or not self.holds_out(sample))
+            for sample in samples
+        ]
+        return take(samples, np.flatnonzero(keep))
 
     def write(self, folder: Pathish) -> None:
         """Write `split.json`."""
@@ -64,84 +78,114 @@ def read_split(folder: Pathish) -> Split:
         ) from None
 
 
-def fingerprint(samples: Sequence[Sample]) -> str:
+def fingerprint(samples: Iterable[Sample]) -> str:
     """Digest of texts, groups and labels, so that a split is not applied to other data."""
-    rows = []
-    for s in samples:
-        text = digest(as_text(s.prompt) + as_text(s.response))
-        rows.append([s.pair, s.side, s.group, list(s.labels), text])
-    return digest(rows)
+    told = hashlib.sha256(b"[")
+    for n, s in enumerate(samples):
+        row = [s.pair, s.side, s.group, list(s.labels), s.text_digest]
+        line = json.dumps(row, ensure_ascii=False, separators=(",", ":"))
+        told.update(("," if n else "").encode() + line.encode())
+    told.update(b"]")
+    return told.hexdigest()[:12]
 
 
-def split_groups(samples: Sequence[Sample], shares: Mapping[Part, float], seed: int) -> Split:
+def split_groups(
+    samples: Sequence[Sample],
+    shares: Mapping[Part, float],
+    seed: int,
+    hold_out: HoldOut | None = None,
+) -> Split:
     """Divide the groups so that every part gets its share of the texts, in every stratum.
 
-    Groups are ordered at random within their stratum (field, language and, where a group holds
-    only one, degradation) and dealt one by one to the part that is furthest behind its share.
+    Groups are ordered at random within their stratum (field, language, degradation where a group
+    holds only one, and how good its texts are) and dealt one by one to the part that is furthest
+    behind its share; then groups change places until every level that some dimension has is in
+    every part, where there are groups enough.
 
     Raises:
-        UserError: fewer groups than parts.
+        UserError: fewer groups than parts, or `hold_out` names what no text has or all have.
     """
-    sizes = Counter(sample.group for sample in samples)
+    held = hold_out or {}
+    _check_hold_out(samples, held)
     wanted = {part: shares.get(part, 0.0) for part in PARTS}
     parts = [part for part in PARTS if wanted[part] > 0]
-    if len(sizes) < len(parts):
-        groups = "a single group" if len(sizes) == 1 else f"only {len(sizes)} groups"
+    count = len({sample.group for sample in samples})
+    if count < len(parts):
+        groups = "a single group" if count == 1 else f"only {count} groups"
         raise UserError(
             f"{groups} of texts that share a prompt or a company",
             expected=f"at least {len(parts)}, to hold some out for {' and '.join(parts[1:])}",
             mend="give another file with --eval-file, or pass --eval-share 0 --test-share 0",
         )
-    strata = _strata(samples)
-    order = sorted(sizes)
-    random.Random(f"{seed}:split").shuffle(order)
-    order.sort(key=lambda group: strata[group])
-    total, dealt, seen = sum(wanted.values()), dict.fromkeys(parts, 0), 0
+    dealt = deal(samples, [wanted[part] for part in parts], seed)
     groups_of: dict[Part, list[str]] = {part: [] for part in PARTS}
-    for left, group in zip(range(len(order), 0, -1), order, strict=True):
-        seen += sizes[group]
-        behind = {part: wanted[part] / total * seen - dealt[part] for part in parts}
-        empty = [part for part in parts if not groups_of[part]]
-        # The last groups go to the parts that would otherwise stay empty.
-        part = max(empty if left <= len(empty) else parts, key=lambda p: behind[p])
-        groups_of[part].append(group)
-        dealt[part] += sizes[group]
-    return Split(
+    groups_of.update(dict(zip(parts, dealt, strict=True)))
+    split = Split(
         seed=seed,
         shares={part: wanted[part] for part in PARTS},
-        groups={part: sorted(groups_of[part]) for part in PARTS},
+        groups=groups_of,
         data=fingerprint(samples),
+        hold_out=held,
     )
+    if held and all(split.holds_out(sample) for sample in samples):
+        raise UserError(f"hold_out {_told(held)} on every text", expected="something to train on")
+    return split
 
 
-def _strata(samples: Sequence[Sample]) -> dict[str, tuple[str, ...]]:
-    seen: dict[str, tuple[set[str], set[str], set[str]]] = defaultdict(
-        lambda: (set(), set(), set())
-    )
-    for sample in samples:
-        for values, value in zip(
-            seen[sample.group], (sample.field, sample.language, sample.degradation), strict=True
-        ):
-            values.add(value or "")
-    return {
-        group: tuple(next(iter(v)) if len(v) == 1 else "" for v in values)
-        for group, values in seen.items()
-    }
+def parse_hold_out(values: Iterable[str]) -> HoldOut:
+    """What `--hold-out FACET=VALUE` says, gathered by facet.
+
+    Raises:
+        UserError: another form, or an unknown facet.
+
+    >>> parse_hold_out(["degradation=generic_wording", "language=en"])
+    {'degradation': ['generic_wording'], 'language': ['en']}
+    """
+    found: HoldOut = {}
+    for text in values:
+        name, _, value = (part.strip() for part in text.partition("="))
+        if name not in FACETS or not value:
+            raise UserError(
+                f"hold_out {text!r}",
+                expected=f"FACET=VALUE with a facet of {', '.join(FACETS)}",
+                mend="for example --hold-out degradation=generic_wording",
+            )
+        found.setdefault(name, []).append(value)
+    return {name: sorted(set(values)) for name, values in sorted(found.items())}
 
 
-def shared_data_lines(train: Sequence[Sample], held_out: Sequence[Sample]) -> float:
+def _check_hold_out(samples: Sequence[Sample], held: HoldOut) -> None:
+    for name, values in held.items():
+        there = {getattr(sample, name) for sample in samples} - {None}
+        for value in values:
+            if value not in there:
+                known = ", ".join(sorted(there)) or f"no text has a {name}"
+                raise UserError(f"hold_out {name}={value}", expected=f"one of the file: {known}")
+
+
+def _told(held: HoldOut) -> str:
+    return ", ".join(f"{name}={value}" for name, values in held.items() for value in values)
+
+
+def shared_data_lines(train: Sequence[Sample], held_out: Iterable[Sample]) -> float:
     """Share of the held-out prompts' lines with figures that training prompts hold as well.
 
     Companies never seen in training share instructions with those that were, but not figures.
     """
-    known = {line for sample in _one_a_prompt(train) for line in _data_lines(sample)}
-    lines = [line for sample in _one_a_prompt(held_out) for line in _data_lines(sample)]
-    return sum(line in known for line in lines) / len(lines) if lines else 0.0
+    known = {line for lines in _lines_by_prompt(train) for line in lines}
+    shared = total = 0
+    for lines in _lines_by_prompt(held_out):
+        total += len(lines)
+        shared += sum(line in known for line in lines)
+    return shared / total if total else 0.0
 
 
-def _one_a_prompt(samples: Sequence[Sample]) -> list[str]:
-    return list(dict.fromkeys(as_text(sample.prompt) for sample in samples))
-
-
-def _data_lines(prompt: str) -> list[str]:
-    return [line.strip() for line in prompt.splitlines() if re.search(r"\d{3}", line)]
+def _lines_by_prompt(samples: Iterable[Sample]) -> Iterable[list[int]]:
+    """Numbers that stand for the lines with figures of each different prompt: hashes, so that a
+    million prompts need no room."""
+    seen: set[int] = set()
+    for sample in samples:
+        prompt = as_text(sample.prompt)
+        if hash(prompt) not in seen:
+            seen.add(hash(prompt))
+            yield [hash(s.strip()) for s in prompt.splitlines() if re.search(r"\d{3}", s)]

@@ -28,6 +28,8 @@ class Line(NamedTuple):
     value: dict[str, Any]
     raw: bytes
     """The line as it stands in the file, with its newline if it has one."""
+    offset: int = 0
+    """Byte at which the line begins."""
 
 
 def _no_constant(name: str) -> float:
@@ -47,13 +49,15 @@ def read_jsonl(path: Pathish, *, allow_empty: bool = False) -> Iterator[Line]:
             not a JSON object.
     """
     seen = False
+    end = 0
     try:
         with Path(path).open("rb") as file:
             for number, raw in enumerate(file, 1):
+                start, end = end, end + len(raw)
                 body = raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw
                 if not body.strip():
                     continue
-                yield Line(number, _parse_line(body, path, number), raw)
+                yield Line(number, _parse_line(body, path, number), raw, start)
                 seen = True
     except OSError as error:
         raise explain_os_error(error, path) from None
