@@ -1,4 +1,4 @@
-"""`reward-model`: labels, train, evaluate, score, doctor, quickstart.
+"""`reward-model`: labels, train, evaluate, audit, score, doctor, quickstart.
 
 Each command only reads its flags here and hands over; torch and transformers are imported inside
 the commands that need them, so `--help` stays fast.
@@ -149,6 +149,52 @@ def evaluate(
         device=device,
         batch_tokens=batch_tokens,
     )
+
+
+@app.command()
+def audit(
+    model: Annotated[Path, typer.Argument(help="Folder of a trained model.")],
+    scored: Scored,
+    split: Annotated[
+        str, typer.Option(help="Groups to edit texts of, as in evaluate: auto, test, ..., all.")
+    ] = "auto",
+    probe: Annotated[
+        list[str] | None, typer.Option(help="Only this probe; repeatable. [default: all]")
+    ] = None,
+    sample: Annotated[
+        int | None, typer.Option(min=0, help="Texts to edit; 0 for all. [default: 200]")
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="Mean rise let pass, in levels. [default: 0.25 on a 0-4 scale]"),
+    ] = None,
+    json: JsonOption = None,
+    card: Annotated[bool, typer.Option(help="Keep the result in MODEL's card.")] = True,
+    seed: Annotated[int, typer.Option(help="Seed of sample, edits and intervals.")] = 0,
+    resamples: Annotated[int, typer.Option(min=100, help="Bootstrap draws by group.")] = 1000,
+    device: Annotated[str | None, typer.Option(help="cuda, mps or cpu.")] = None,
+    batch_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Most tokens of a batch, padding included.")
+    ] = None,
+) -> None:
+    """Edit held-out responses in ways that must not please MODEL; exits 1 if one does."""
+    from reward_model.audit_command import run_audit
+
+    code = run_audit(
+        model,
+        scored,
+        part=split,
+        probes=probe or [],
+        sample=sample,
+        threshold=threshold,
+        json_to=json,
+        to_card=card,
+        seed=seed,
+        resamples=resamples,
+        device=device,
+        batch_tokens=batch_tokens,
+    )
+    raise typer.Exit(code)
 
 
 @app.command()

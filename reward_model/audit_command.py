@@ -1,0 +1,67 @@
+"""What `reward-model audit` does with its flags: probe, show, write JSON and model card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from reward_model.held_out import WANTED
+from reward_model.records import UserError
+from reward_model.records.terminal import console
+from reward_model.score_command import write_result
+
+
+def run_audit(
+    model: Path,
+    scored: Path,
+    *,
+    part: str,
+    probes: list[str],
+    sample: int | None,
+    threshold: float | None,
+    json_to: str | None,
+    to_card: bool,
+    seed: int,
+    resamples: int,
+    device: str | None,
+    batch_tokens: int | None,
+) -> int:
+    """Probe and tell; 1 when a probe pleases the model, or does not displease it as it should.
+
+    Raises:
+        UserError: a flag is wrong, the model does not load, or a file is wrong.
+    """
+    if part not in WANTED:
+        raise UserError(f"--split {part}", expected=f"one of {', '.join(WANTED)}")
+    if json_to not in (None, "-") and Path(str(json_to)).is_dir():
+        raise UserError("a folder", expected="a file to write", path=json_to)
+    from reward_model.probes import choose_probes
+
+    choose_probes(probes)  # a wrong name is said before anything slow happens
+    from reward_model.audit import SAMPLE, audit
+    from reward_model.audit_words import audit_table
+    from reward_model.card import record
+
+    found = audit(
+        model,
+        scored,
+        part=part,
+        probes=probes,
+        sample=SAMPLE if sample is None else sample,
+        threshold=threshold,
+        seed=seed,
+        resamples=resamples,
+        device=device,
+        batch_tokens=batch_tokens,
+    )
+    screen = console()
+    screen.print(audit_table(found.result))
+    for sentence in found.result["notes"]:
+        screen.print(f"• {sentence}", markup=False)
+    for finding in found.findings:
+        screen.print(f"problem: {finding['words']}", style="red", markup=False)
+    if not found.findings:
+        screen.print("no probe moves the model where it should not")
+    if to_card:
+        record(model, "audit", found.result)
+    write_result(found.result, json_to)
+    return 1 if found.findings else 0
