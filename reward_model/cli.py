@@ -1,4 +1,4 @@
-"""`reward-model`: labels, train, evaluate, audit, score, doctor, quickstart.
+"""`reward-model`: labels, train, evaluate, calibrate, audit, score, doctor, quickstart.
 
 Each command only reads its flags here and hands over; torch and transformers are imported inside
 the commands that need them, so `--help` stays fast.
@@ -54,8 +54,14 @@ def train(
     ] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the training texts.")] = None,
     learning_rate: Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Texts a step and device.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Texts of a step, over all devices.")] = None,
+    batch_tokens: Annotated[
+        int | None, typer.Option(help="Most tokens a device takes at once; memory, not result.")
+    ] = None,
     max_length: Annotated[int | None, typer.Option(help="Tokens of prompt + response.")] = None,
+    window: Annotated[
+        int | None, typer.Option(help="Read long texts in windows of so many tokens.")
+    ] = None,
     max_prompt_length: Annotated[
         int | None, typer.Option(help="Most tokens of the prompt; 0 leaves it out.")
     ] = None,
@@ -72,6 +78,9 @@ def train(
         str | None, typer.Option(help="none, sqrt or balanced: rare levels count more.")
     ] = None,
     label_smoothing: Annotated[float | None, typer.Option(help="0 to below 1.")] = None,
+    pair_weight: Annotated[
+        float | None, typer.Option(help="Weight of a pairwise term on the expected level.")
+    ] = None,
     patience: Annotated[
         int | None, typer.Option(help="Stop after this many evaluations without gain; 0: never.")
     ] = None,
@@ -89,6 +98,9 @@ def train(
         "epochs": epochs,
         "learning_rate": learning_rate,
         "batch_size": batch_size,
+        "batch_tokens": batch_tokens,
+        "window": window,
+        "pair_weight": pair_weight,
         "max_length": max_length,
         "max_prompt_length": max_prompt_length,
         "pooling": pooling,
@@ -195,6 +207,40 @@ def audit(
         batch_tokens=batch_tokens,
     )
     raise typer.Exit(code)
+
+
+@app.command()
+def calibrate(
+    model: Annotated[Path, typer.Argument(help="Folder of a trained model.")],
+    scored: Scored,
+    split: Annotated[
+        str,
+        typer.Option(
+            help="Held-out groups to fit on: auto (validation, or the whole of a file unknown to "
+            "training), validation or test."
+        ),
+    ] = "auto",
+    json: JsonOption = None,
+    seed: Annotated[int, typer.Option(help="Seed of the intervals.")] = 0,
+    resamples: Annotated[int, typer.Option(min=100, help="Bootstrap draws by group.")] = 1000,
+    device: Annotated[str | None, typer.Option(help="cuda, mps or cpu.")] = None,
+    batch_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Most tokens of a batch, padding included.")
+    ] = None,
+) -> None:
+    """Fit one temperature a head on held-out groups of SCORED and store it in MODEL."""
+    from reward_model.calibrate_command import run_calibrate
+
+    run_calibrate(
+        model,
+        scored,
+        part=split,
+        json_to=json,
+        seed=seed,
+        resamples=resamples,
+        device=device,
+        batch_tokens=batch_tokens,
+    )
 
 
 @app.command()

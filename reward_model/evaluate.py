@@ -74,20 +74,12 @@ def evaluate(
 
     rubric = read_rubric(model)
     samples, bare = read_samples(scored, rubric)
-    split = _split_of(model)
+    split = split_of(model)
     held = choose(samples, split, part)
     train = _training(held, split, train_data, rubric)
     scorer = RewardScorer.from_pretrained(model, device=device, batch_tokens=batch_tokens)
-    scores = _scores(scorer, held.test)
-    shape = (len(rubric.names), rubric.classes)
-    probabilities = np.array(
-        [
-            np.full(shape, np.nan)
-            if s.reward is None
-            else [s.probabilities[n] for n in rubric.names]
-            for s in scores
-        ]
-    )
+    scores = score_texts(scorer, held.test)
+    probabilities = probabilities_of(scores, rubric)
     truth = truth_of(held.test, rubric)
     baselines, learned = _baselines(scorer, held.test, train, seed)
 
@@ -156,7 +148,7 @@ def truth_of(samples: Sequence[Sample], rubric: Rubric) -> Truth:
     )
 
 
-def _split_of(model: Path) -> Split | None:
+def split_of(model: Path) -> Split | None:
     from reward_model.split import SPLIT
 
     there = any((folder / SPLIT).exists() for folder in (model, model.parent))
@@ -178,7 +170,8 @@ def _training(
     ]
 
 
-def _scores(scorer: RewardScorer, samples: Sequence[Sample]) -> list[Score]:
+def score_texts(scorer: RewardScorer, samples: Sequence[Sample]) -> list[Score]:
+    """Scores in the order of the texts, with a bar."""
     scores: list[Score] = []
     # Sorted by length, a chunk holds texts alike, so little of a batch is padding.
     order = sorted(range(len(samples)), key=lambda i: len(as_text(samples[i].response)))
@@ -190,6 +183,16 @@ def _scores(scorer: RewardScorer, samples: Sequence[Sample]) -> list[Score]:
             bar.update(task, advance=len(rows))
     place = {row: i for i, row in enumerate(order)}
     return [scores[place[i]] for i in range(len(samples))]
+
+
+def probabilities_of(scores: Sequence[Score], rubric: Rubric) -> Floats:
+    """[n, D, K]; a row of NaN for a text without an opinion."""
+    silent = np.full((len(rubric.names), rubric.classes), np.nan)
+    rows = [
+        silent if s.reward is None else np.array([s.probabilities[n] for n in rubric.names])
+        for s in scores
+    ]
+    return np.array(rows).reshape(-1, *silent.shape)
 
 
 def _baselines(

@@ -47,6 +47,8 @@ class MultiDimRewardConfig(PreTrainedConfig):
         max_prompt_length: int | None = None,
         evidence: Literal["none", "checks"] = "none",
         input_format: Literal["pair", "chat", "plain"] = "pair",
+        window: int | None = None,
+        temperatures: dict[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
         if isinstance(backbone_config, dict):
@@ -73,6 +75,14 @@ class MultiDimRewardConfig(PreTrainedConfig):
         """`checks`: what reward_model.checks verified stands before the response."""
         self.input_format = input_format
         """How prompt and response are joined; see reward_model.inputs."""
+        if window and pooling != "mean":
+            raise ValueError(f"{pooling} pooling of windows: only mean pooling reads all of them")
+        self.window = window
+        """Longer texts are read in windows of at most so many tokens, each on its own; None: whole."""
+        if any(not heat > 0 for heat in (temperatures or {}).values()):
+            raise ValueError(f"temperatures {temperatures} are not all above 0")
+        self.temperatures = temperatures
+        """Dimension -> what its logits are divided by, from `reward-model calibrate`; None: 1."""
         super().__init__(**kwargs)
 
     @classmethod
@@ -151,9 +161,21 @@ class MultiDimRewardModel(PreTrainedModel):
 
     @classmethod
     def from_backbone(
-        cls, name_or_path: str, config: MultiDimRewardConfig, **kwargs: Any
+        cls,
+        name_or_path: str,
+        config: MultiDimRewardConfig,
+        *,
+        backbone_dropout: bool = True,
+        **kwargs: Any,
     ) -> MultiDimRewardModel:
-        """Pretrained backbone, fresh heads. Weights are float32 unless `dtype` says otherwise."""
+        """Pretrained backbone, fresh heads. Weights are float32 unless `dtype` says otherwise.
+
+        Args:
+            name_or_path: folder or hub id of the backbone.
+            config: of the heads and the input.
+            backbone_dropout: keep the dropout the backbone was pretrained with.
+            kwargs: for `AutoModel.from_pretrained`.
+        """
         kwargs.setdefault("dtype", torch.float32)
         known = AutoConfig.from_pretrained(name_or_path)
         backbone = AutoModel.from_pretrained(name_or_path, **_without_pooler(known), **kwargs)
@@ -219,11 +241,16 @@ class MultiDimRewardModel(PreTrainedModel):
         )
 
     def score_pooled(self, pooled: Tensor) -> Tensor:
-        """(B, H) -> logits (B, D, K), in float32 whatever the backbone runs in."""
+        """(B, H) -> logits (B, D, K), calibrated, in float32 whatever the backbone runs in."""
         with torch.autocast(pooled.device.type, enabled=False):
             pooled = pooled.to(next(self.heads.parameters()).dtype)
-            logits = torch.cat([head(pooled) for head in self.heads], dim=-1)
-        return logits.float().view(len(pooled), len(self.config.dimensions), self.config.num_levels)
+            flat = torch.cat([head(pooled) for head in self.heads], dim=-1).float()
+        logits = flat.view(len(pooled), len(self.config.dimensions), self.config.num_levels)
+        known = self.config.temperatures
+        if not known:
+            return logits
+        heat = [known.get(name, 1.0) for name in self.config.dimensions]
+        return logits / logits.new_tensor(heat)[:, None]
 
 
 def pool(hidden: Tensor, mask: Tensor, how: Pooling) -> Tensor:

@@ -1,0 +1,79 @@
+"""What `reward-model calibrate` does with its flags: fit, store, show, write JSON and card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reward_model.records import UserError
+from reward_model.records.terminal import console
+from reward_model.score_command import write_result
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def run_calibrate(
+    model: Path,
+    scored: Path,
+    *,
+    part: str,
+    json_to: str | None,
+    seed: int,
+    resamples: int,
+    device: str | None,
+    batch_tokens: int | None,
+) -> None:
+    """Fit and tell.
+
+    Raises:
+        UserError: a flag is wrong, the model does not load, or a file is wrong.
+    """
+    wanted = ("auto", "validation", "test")
+    if part not in wanted:
+        raise UserError(f"--split {part}", expected=f"one of {', '.join(wanted)}")
+    if json_to not in (None, "-") and Path(str(json_to)).is_dir():
+        raise UserError("a folder", expected="a file to write", path=json_to)
+    from reward_model.calibrate import calibrate
+    from reward_model.card import record
+
+    result = calibrate(
+        model,
+        scored,
+        part=part,
+        seed=seed,
+        resamples=resamples,
+        device=device,
+        batch_tokens=batch_tokens,
+    )
+    screen = console()
+    screen.print(_table(result))
+    for sentence in result["notes"]:
+        screen.print(f"• {sentence}", markup=False)
+    record(model, "calibration", {k: v for k, v in result.items() if k != "model"})
+    screen.print(f"stored in {model / 'config.json'}", markup=False)
+    write_result(result, json_to)
+
+
+def _table(result: dict[str, Any]) -> Table:
+    from rich.box import SIMPLE
+    from rich.table import Table
+
+    from reward_model.evaluate_words import figure
+
+    parts = {"fitted": result["fitted_on"]["part"]} | (
+        {"test": "test"} if result["test"]["texts"] else {}
+    )
+    table = Table(
+        title="expected calibration error [95%]", title_justify="left", box=SIMPLE, padding=(0, 1)
+    )
+    table.add_column("", no_wrap=True)
+    table.add_column("temperature", justify="right")
+    for name in parts.values():
+        table.add_column(f"{name}: before", justify="right", no_wrap=True)
+        table.add_column("after", justify="right", no_wrap=True)
+    for name, found in result["dimensions"].items():
+        errors = [found[part]["ece"] for part in parts]
+        cells = [figure(error[when]) for error in errors for when in ("before", "after")]
+        table.add_row(name, f"{found['temperature']:.3f}", *cells)
+    return table
