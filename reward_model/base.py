@@ -17,10 +17,12 @@ from transformers import (
     MODEL_FOR_MASKED_LM_MAPPING,
     AutoConfig,
     AutoTokenizer,
+    BitsAndBytesConfig,
 )
 
-from reward_model.bundle import model_type, quiet
+from reward_model.bundle import first_line, model_type, quiet
 from reward_model.data import Sample
+from reward_model.machine import compute_dtype
 from reward_model.model import MultiDimRewardConfig, MultiDimRewardModel, Pooling
 from reward_model.records import UserError, as_text
 from reward_model.tiny import build_tiny
@@ -36,9 +38,22 @@ class Base:
     pooling: Pooling
     """What suits it."""
 
-    def model(self, config: MultiDimRewardConfig, attention: str | None) -> MultiDimRewardModel:
+    def model(self, config: MultiDimRewardConfig, settings: TrainConfig) -> MultiDimRewardModel:
         """The backbone with fresh heads, which draw from torch's global generator."""
-        kwargs = {} if attention is None else {"attn_implementation": attention}
+        kwargs: dict[str, Any] = {"backbone_dropout": settings.backbone_dropout}
+        if settings.attention is not None:
+            kwargs["attn_implementation"] = settings.attention
+        if settings.trust_remote_code:
+            kwargs["trust_remote_code"] = True
+        if settings.load_in_4bit:
+            # What is not quantised (embeddings, norms) is frozen too and need not be float32.
+            kwargs["dtype"] = compute_dtype(settings)
+            kwargs["quantization_config"] = BitsAndBytesConfig(
+                load_in_4bit=True,
+                bnb_4bit_quant_type="nf4",
+                bnb_4bit_use_double_quant=True,
+                bnb_4bit_compute_dtype=kwargs["dtype"],
+            )
         try:
             with quiet():
                 return MultiDimRewardModel.from_backbone(self.name_or_path, config, **kwargs)
@@ -79,24 +94,36 @@ def _open(name: str, config: TrainConfig) -> Base:
         )
     try:
         with quiet():
-            known = AutoConfig.from_pretrained(name)
-            tokenizer = AutoTokenizer.from_pretrained(name)
+            # Said outright: left open, transformers asks whoever sits at the terminal.
+            trust = config.trust_remote_code
+            known = AutoConfig.from_pretrained(name, trust_remote_code=trust)
+            tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust)
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise _unusable(name, error) from None
     if known.is_encoder_decoder:
         raise UserError(f"an encoder-decoder model in {name}", expected="an encoder or a decoder")
     positions = _positions(known, tokenizer)
-    if positions is not None and config.max_length > positions:
+    reads = min(config.max_length, config.window or config.max_length)
+    if positions is not None and reads > positions:
+        what = "max_length" if config.window is None else "window"
         raise UserError(
-            f"max_length {config.max_length} for {name}, which has {positions} positions",
+            f"{what} {reads} for {name}, which has {positions} positions",
             expected=f"at most {positions}",
-            mend=f"pass --max-length {positions}, or a base model that reads longer texts",
+            mend=f"pass --max-length {positions}; or --window {positions} to read longer texts in "
+            "parts; or a base model that reads longer texts",
         )
     # Only a decoder's last token has read the whole text.
     decoder = type(known) in MODEL_FOR_CAUSAL_LM_MAPPING and type(known) not in (
         MODEL_FOR_MASKED_LM_MAPPING
     )
-    return Base(name, tokenizer, "last" if decoder else "mean")
+    pooling: Pooling = "last" if decoder else "mean"
+    if config.window and (config.pooling or pooling) != "mean":
+        raise UserError(
+            f"window {config.window} with {config.pooling or pooling} pooling",
+            expected="mean pooling, which reads all of the windows",
+            mend="add --pooling mean, or leave out --window",
+        )
+    return Base(name, tokenizer, pooling)
 
 
 def _positions(known: Any, tokenizer: Any) -> int | None:
@@ -110,13 +137,9 @@ def _positions(known: Any, tokenizer: Any) -> int | None:
     return min(real) if real else None
 
 
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
-
-
 def _unusable(name: str, error: Exception) -> UserError:
     return UserError(
-        f"no usable model at {name!r} ({_first_line(error)})",
+        f"no usable model at {name!r} ({first_line(error)})",
         expected="the folder or hub id of an encoder or decoder that transformers can load",
         mend="check --base-model, and the network if it is a hub id",
     )

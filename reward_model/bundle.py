@@ -17,6 +17,7 @@ from typing import Any
 
 from pydantic import ValidationError
 from safetensors import SafetensorError
+from torch import Tensor
 from transformers import AutoTokenizer
 from transformers.utils import logging as hf_logging
 
@@ -40,9 +41,37 @@ class Bundle:
 
 
 def save_bundle(
-    model: MultiDimRewardModel, tokenizer: Any, rubric: Rubric, folder: Pathish, card: str = ""
+    model: MultiDimRewardModel,
+    tokenizer: Any,
+    rubric: Rubric,
+    folder: Pathish,
+    card: str = "",
+    state: dict[str, Tensor] | None = None,
 ) -> None:
     """Write a model folder that appears whole, replacing one that stood there.
+
+    Args:
+        model: its weights and configuration.
+        tokenizer: the model's.
+        rubric: the model's.
+        folder: where to.
+        card: the README.
+        state: all weights by name, where the model itself holds only a shard of them.
+
+    Raises:
+        UserError: the place cannot be written.
+    """
+    with staged(folder) as staging, quiet():
+        model.save_pretrained(staging, state_dict=state)
+        tokenizer.save_pretrained(staging)
+        write_json(staging / RUBRIC, rubric.model_dump(mode="json", exclude_unset=True))
+        if card:
+            write_text(staging / "README.md", card)
+
+
+@contextlib.contextmanager
+def staged(folder: Pathish) -> Iterator[Path]:
+    """A folder to fill that takes the place of `folder` when the block ends, whole or not at all.
 
     Raises:
         UserError: the place cannot be written.
@@ -55,12 +84,7 @@ def save_bundle(
         raise explain_os_error(error, target.parent) from None
     try:
         staging.chmod(0o755)
-        with quiet():
-            model.save_pretrained(staging)
-            tokenizer.save_pretrained(staging)
-        write_json(staging / RUBRIC, rubric.model_dump(mode="json", exclude_unset=True))
-        if card:
-            write_text(staging / "README.md", card)
+        yield staging
         if target.exists():
             shutil.rmtree(target)
         staging.replace(target)
@@ -88,10 +112,11 @@ def load_bundle(folder: Pathish, **kwargs: Any) -> Bundle:
             loaded: Any = MultiDimRewardModel.from_pretrained(
                 path, config=config, output_loading_info=True, **kwargs
             )
-            tokenizer = AutoTokenizer.from_pretrained(path)
+            # Said outright: left open, transformers asks whoever sits at the terminal.
+            tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise UserError(
-            f"a model that cannot be read ({_first_line(error)})",
+            f"a model that cannot be read ({first_line(error)})",
             expected="the folder that reward-model train wrote, whole",
             path=path,
         ) from None
@@ -128,6 +153,13 @@ def read_rubric(folder: Pathish) -> Rubric:
             expected="the folder of a trained model, for example outputs/multidim/best",
             path=path,
         )
+    if (path / "adapter_config.json").exists():
+        raise UserError(
+            "an adapter without its base model",
+            expected="a whole model, such as `best` beside it",
+            mend="or join it with its base: reward_model.lora.load_adapter, then merge",
+            path=path,
+        )
     kind = model_type(path)
     if kind != MultiDimRewardConfig.model_type:
         raise UserError(
@@ -142,7 +174,7 @@ def read_rubric(folder: Pathish) -> Rubric:
         raise explain_os_error(error, path / RUBRIC) from None
     except (ValueError, ValidationError) as error:
         raise UserError(
-            f"a broken rubric ({_first_line(error)})", expected="JSON", path=path / RUBRIC
+            f"a broken rubric ({first_line(error)})", expected="JSON", path=path / RUBRIC
         ) from None
 
 
@@ -155,8 +187,13 @@ def model_type(path: Path) -> str | None:
     return value.get("model_type") if isinstance(value, dict) else None
 
 
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
+def first_line(error: Exception) -> str:
+    """What is worth showing of an error of another library: the rest is advice to programmers.
+
+    >>> first_line(ValueError("no such layer\\nSee the documentation of ..."))
+    'no such layer'
+    """
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 @contextlib.contextmanager

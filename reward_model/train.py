@@ -23,7 +23,9 @@ from reward_model.checkpoints import (
     last_checkpoint,
     prepare_folder,
 )
+from reward_model.gather import Weights, whole_weights
 from reward_model.inputs import pad_id
+from reward_model.lora import ADAPTER, is_adapted, merge, save_adapter
 from reward_model.prepare import Run, divide, prepare
 from reward_model.progress import TrainingBar
 from reward_model.records import Stopped, UserError, write_json
@@ -76,8 +78,9 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
         bar.close()
     if failure is not None and not _load_last_good(trainer, config.output_dir):
         raise failure
+    weights = whole_weights(trainer)
     if trainer.is_world_process_zero():
-        _finish(run, trainer, finished=failure is None)
+        _finish(run, trainer, weights, finished=failure is None)
     if failure is not None:
         raise failure
     return config.output_dir / "best"
@@ -132,6 +135,7 @@ def make_trainer(run: Run, bar: TrainingBar) -> MultiDimRewardTrainer:
             dataloader_pin_memory=gpu,
             label_names=["labels"],
             ddp_find_unused_parameters=False,
+            optim="adamw_8bit" if config.optimizer == "adamw_8bit" else "adamw_torch_fused",
             seed=config.seed,
         )
         trainer = MultiDimRewardTrainer(
@@ -157,17 +161,17 @@ def make_trainer(run: Run, bar: TrainingBar) -> MultiDimRewardTrainer:
 
 
 def _load_last_good(trainer: MultiDimRewardTrainer, folder: Path) -> bool:
-    from safetensors.torch import load_model
-
     best = trainer.state.best_model_checkpoint or last_checkpoint(folder)
     if best is None:
         return False
-    model: Any = trainer.model
-    load_model(model, str(Path(best) / "model.safetensors"))
+    # The Trainer's own reading knows adapters and shards.
+    trainer._load_from_checkpoint(str(best), trainer.model)
     return True
 
 
-def _finish(run: Run, trainer: MultiDimRewardTrainer, *, finished: bool) -> None:
+def _finish(
+    run: Run, trainer: MultiDimRewardTrainer, weights: Weights | None, *, finished: bool
+) -> None:
     """Write `best/`, and `metrics.json` if the run is over."""
     history = [
         {name.removeprefix("eval_"): value for name, value in log.items() if _repeats(name)}
@@ -199,7 +203,10 @@ def _finish(run: Run, trainer: MultiDimRewardTrainer, *, finished: bool) -> None
     }
     folder = run.config.output_dir / "best"
     model: Any = trainer.accelerator.unwrap_model(trainer.model)
-    save_bundle(model, run.tokenizer, run.rubric, folder)
+    if is_adapted(model):
+        save_adapter(model, run.tokenizer, run.config.output_dir / ADAPTER, weights)
+        model, weights = merge(model, weights), None
+    save_bundle(model, run.tokenizer, run.rubric, folder, state=weights)
     run.split.write(folder)
     record(folder, "training", training_part(run.config, metrics))
     if finished:

@@ -30,6 +30,10 @@ _TINY_DEFAULTS: dict[str, Any] = {
 prompt tells the same to both sides, which a model of words alone cannot relate to the response."""
 
 
+_LORA_DEFAULTS: dict[str, Any] = {"learning_rate": 2e-4}
+"""Fresh matrices beside frozen weights stand larger steps than the weights themselves would."""
+
+
 class TrainConfig(BaseModel):
     """A training run."""
 
@@ -97,6 +101,21 @@ class TrainConfig(BaseModel):
     patience: int = Field(default=0, ge=0)
     """Stop after this many evaluations without gain; 0 never stops early."""
 
+    lora_rank: int = Field(default=0, ge=0)
+    """Train small matrices of this rank beside a frozen backbone; 0 trains all of it."""
+    lora_alpha: int | None = Field(default=None, ge=1)
+    """What the matrices add is multiplied by alpha / rank; none: twice the rank."""
+    lora_dropout: float = Field(default=0.05, ge=0, lt=1)
+    """Dropout of what the matrices read."""
+    lora_targets: Literal["all-linear"] | list[str] = "all-linear"
+    """Every linear layer of the backbone, or those of these names, such as `["query", "value"]`."""
+    load_in_4bit: bool = False
+    """QLoRA: the frozen backbone is kept in 4 bits (NF4), an eighth of the memory of float32."""
+    optimizer: Literal["adamw", "adamw_8bit"] = "adamw"
+    """`adamw_8bit` keeps its state in a quarter of the memory; slow without a GPU."""
+    trust_remote_code: bool = False
+    """Run the code that comes with `base_model`, for models that transformers does not have."""
+
     seed: int = 0
     """Of split, weights, dropout and order."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
@@ -124,6 +143,8 @@ def resolve(
     merged = {**values, **given, "scored": scored}
     if merged.get("base_model") == TINY:
         merged = {**_TINY_DEFAULTS, **merged}
+    elif merged.get("lora_rank"):
+        merged = {**_LORA_DEFAULTS, **merged}
     try:
         return TrainConfig.model_validate(merged)
     except ValidationError as error:

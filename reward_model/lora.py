@@ -1,0 +1,248 @@
+"""LoRA: small trained matrices beside the frozen weights of a backbone; heads are trained whole.
+
+`add_lora(model, config, base)` before training, `save_adapter(adapted, folder)` and
+`merge(adapted)` after it; `load_adapter(folder)` puts a saved adapter on its base again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+from reward_model.bundle import first_line, quiet, staged
+from reward_model.machine import require_peft
+from reward_model.model import MultiDimRewardConfig, MultiDimRewardModel
+from reward_model.records import UserError, parse_json, write_text
+from reward_model.records.files import Pathish
+from reward_model.train_config import TrainConfig
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+ADAPTER = "adapter"
+"""Folder of adapter and heads in the output of a run."""
+NAME = "default"
+"""peft's name for the one adapter of a model."""
+PREFIX = "base_model.model."
+"""What peft puts before every name of the model it wraps."""
+
+
+def add_lora(model: MultiDimRewardModel, config: TrainConfig, base: str) -> PeftModel:
+    """Freeze the backbone and put adapters beside its linear layers.
+
+    The whole model is wrapped, heads included, not the backbone alone: a PeftModel is what
+    transformers' Trainer, FSDP and DeepSpeed know how to save, resume and gather. Heads are
+    `modules_to_save`, so they travel in the adapter file and cannot be lost on the way.
+
+    Args:
+        model: a backbone with fresh heads.
+        config: `lora_rank` and the other settings of LoRA.
+        base: folder or hub id of the backbone, to be named by the adapter.
+
+    Raises:
+        UserError: `lora_targets` names no linear layer of this backbone.
+    """
+    require_peft()
+    from peft import LoraConfig, get_peft_model
+
+    names = "|".join(map(re.escape, _targets(model, config)))
+    settings = LoraConfig(
+        r=config.lora_rank,
+        lora_alpha=2 * config.lora_rank if config.lora_alpha is None else config.lora_alpha,
+        lora_dropout=config.lora_dropout,
+        # Anchored to the backbone: heads have a layer called `dense` as BERT has.
+        target_modules=rf"backbone\.(.*\.)?({names})",
+        modules_to_save=[f"heads.{i}" for i in range(len(model.heads))],
+    )
+    with _still():
+        adapted: PeftModel = get_peft_model(model, settings)
+    adapted.peft_config[NAME].base_model_name_or_path = base
+    return adapted
+
+
+def _targets(model: MultiDimRewardModel, config: TrainConfig) -> list[str]:
+    linear = {
+        name
+        for name, module in model.backbone.named_modules()
+        if isinstance(module, nn.Linear | Conv1D)
+    }
+    last = {name.rsplit(".", 1)[-1] for name in linear}
+    if not linear:
+        raise UserError(
+            "a base model without linear layers, which LoRA adapts",
+            expected="a pretrained encoder or decoder as --base-model",
+            mend="leave out --lora-rank: a model this small trains whole",
+        )
+    if config.lora_targets == "all-linear":
+        return sorted(last)
+    unknown = [
+        target
+        for target in config.lora_targets
+        if not any(f".{name}".endswith(f".{target}") for name in linear)
+    ]
+    if unknown:
+        raise UserError(
+            f"lora_targets {', '.join(map(repr, unknown))}",
+            expected=f"linear layers of the base model: {', '.join(sorted(last))}",
+            mend='or lora_targets = "all-linear"',
+        )
+    return sorted(config.lora_targets)
+
+
+def is_adapted(model: Any) -> bool:
+    """The model carries LoRA adapters."""
+    return hasattr(model, "peft_config")
+
+
+def plain(model: Any) -> MultiDimRewardModel:
+    """The model itself, without what peft put around it."""
+    inner: MultiDimRewardModel = model.get_base_model() if is_adapted(model) else model
+    return inner
+
+
+def save_adapter(
+    adapted: PeftModel, tokenizer: Any, folder: Pathish, state: Mapping[str, Tensor] | None = None
+) -> None:
+    """Write adapter and heads as safetensors, with what `load_adapter` needs besides the base.
+
+    Args:
+        adapted: from `add_lora`.
+        tokenizer: written beside it.
+        folder: appears whole, replacing one that stood there.
+        state: all weights by name, where the model itself holds only a shard of them.
+    """
+    base = adapted.peft_config[NAME].base_model_name_or_path
+    with staged(folder) as staging, quiet():
+        adapted.save_pretrained(str(staging), state_dict=state)
+        plain(adapted).config.save_pretrained(staging)
+        tokenizer.save_pretrained(staging)
+        write_text(
+            staging / "README.md",
+            f"# LoRA adapter and heads\n\nTrained on `{base}`; useless without it.\n\n"
+            "`reward_model.lora.load_adapter(folder)` puts them on that base again, and\n"
+            "`reward_model.lora.merge` makes one model of both.\n",
+        )
+
+
+def load_adapter(folder: Pathish, base: Pathish | None = None) -> PeftModel:
+    """Base model with the adapter and heads of `folder`, in evaluation mode.
+
+    Args:
+        folder: `adapter` of a training run.
+        base: folder or hub id of the backbone it was trained on, where that moved.
+
+    Raises:
+        UserError: no adapter in `folder`, or a base that it does not fit.
+    """
+    require_peft()
+    from peft import PeftModel
+
+    path = Path(folder)
+    try:
+        named = parse_json((path / "adapter_config.json").read_bytes())["base_model_name_or_path"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(
+            "no adapter",
+            expected="the folder `adapter` of a training run with --lora-rank",
+            path=path,
+        ) from None
+    name = str(base or named)
+    try:
+        with _still():
+            config = MultiDimRewardConfig.from_pretrained(path)
+            backbone = config.backbone_config
+            quantized = getattr(backbone, "quantization_config", None)
+            model = MultiDimRewardModel.from_backbone(
+                name, config, **({"quantization_config": quantized} if quantized else {})
+            )
+            return PeftModel.from_pretrained(model, str(path)).eval()
+    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
+        raise UserError(
+            f"an adapter that does not fit {name} ({first_line(error)})",
+            expected=f"the base model it was trained on ({named})",
+            mend="pass base=... if it lies elsewhere",
+            path=path,
+        ) from None
+
+
+def merge(adapted: PeftModel, state: Mapping[str, Tensor] | None = None) -> MultiDimRewardModel:
+    """A plain model with the adapter added to its weights; `adapted` stays as it is.
+
+    4-bit weights are put back into the precision that the backbone computes in. peft would round
+    the sum to 4 bits again, and the merged model would score differently from the trained one.
+
+    Args:
+        adapted: from `add_lora` or `load_adapter`.
+        state: all weights by name, where the model itself holds only a shard of them.
+    """
+    config = copy.deepcopy(plain(adapted).config)
+    if hasattr(config.backbone_config, "quantization_config"):
+        del config.backbone_config.quantization_config
+    merged = merged_state(adapted, adapted.state_dict() if state is None else state)
+    dtype = next(v.dtype for k, v in merged.items() if k.startswith("backbone."))
+    with quiet():
+        model = MultiDimRewardModel.from_pretrained(
+            None, config=config, state_dict=merged, dtype=dtype
+        )
+    model.eval()
+    return model
+
+
+def merged_state(adapted: PeftModel, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of the plain model that computes what `adapted` computes, by its names."""
+    modules = {
+        name.removeprefix(PREFIX): module for name, module in adapted.named_modules() if name
+    }
+    out: dict[str, Tensor] = {}
+    for key, value in state.items():
+        name = key.removeprefix(PREFIX)
+        if ".lora_" in name or ".original_module." in name:
+            continue
+        owner, _, leaf = name.rpartition(".")
+        name = name.replace(".base_layer.", ".").replace(f".modules_to_save.{NAME}.", ".")
+        module = modules.get(owner)
+        if leaf == "weight" and module is not None:
+            value = _dense(module, value)
+            wrapper = owner.removesuffix(".base_layer")
+            if wrapper != owner:
+                value = value + _delta(modules[wrapper], wrapper, state).to(value)
+        elif module is None:
+            continue  # `weight.absmax` and its like: how the 4-bit weights are to be read
+        out[name] = value
+    return out
+
+
+def _dense(module: nn.Module, weight: Tensor) -> Tensor:
+    """The weight as numbers, whatever it is kept in."""
+    packed: Any = getattr(module, "weight", None)
+    if getattr(packed, "quant_state", None) is None:
+        return weight
+    from bitsandbytes.functional import dequantize_4bit
+
+    dense: Tensor = dequantize_4bit(packed.data, packed.quant_state)
+    return dense
+
+
+def _delta(layer: Any, name: str, state: Mapping[str, Tensor]) -> Tensor:
+    """What the adapter adds to the weight of one layer: scaled B @ A."""
+    down = state[f"{PREFIX}{name}.lora_A.{NAME}.weight"].float()
+    up = state[f"{PREFIX}{name}.lora_B.{NAME}.weight"].float()
+    delta: Tensor = up @ down * layer.scaling[NAME]
+    # GPT-2 keeps its weights the other way round.
+    return delta.T if layer.fan_in_fan_out else delta
+
+
+@contextlib.contextmanager
+def _still() -> Iterator[None]:
+    """Keep peft's questions to an older transformers off the terminal."""
+    with quiet(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        yield

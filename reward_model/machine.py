@@ -1,0 +1,93 @@
+"""What a run needs of this machine: precision, peft, bitsandbytes.
+
+`check_machine(config)` raises before anything is read or written when a setting cannot work here;
+`compute_dtype(config)` is what the backbone will compute in.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+
+import torch
+
+from reward_model.bundle import first_line
+from reward_model.records import UserError
+from reward_model.train_config import TrainConfig
+
+
+def compute_dtype(config: TrainConfig) -> torch.dtype:
+    """bfloat16 or float16 where asked for, or where `auto` finds a GPU that has bfloat16."""
+    if config.precision == "fp16":
+        return torch.float16
+    fast = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    if config.precision == "bf16" or (config.precision == "auto" and fast):
+        return torch.bfloat16
+    return torch.float32
+
+
+def check_machine(config: TrainConfig) -> None:
+    """See that every library and kernel that the settings ask for is there.
+
+    Raises:
+        UserError: what is missing, and how to go on.
+    """
+    if config.lora_rank:
+        require_peft()
+    if config.load_in_4bit:
+        if not config.lora_rank:
+            raise UserError(
+                "load_in_4bit without lora_rank",
+                expected="LoRA on a backbone of 4-bit weights, which cannot be trained themselves",
+                mend="add --lora-rank 16, or leave out --load-in-4bit",
+            )
+        _probe_4bit()
+    if config.optimizer == "adamw_8bit":
+        _probe_8bit_adam()
+
+
+def require_peft() -> None:
+    """LoRA is an extra of this package.
+
+    Raises:
+        UserError: peft is not installed.
+    """
+    if importlib.util.find_spec("peft") is None:
+        raise UserError(
+            "no peft, which LoRA needs",
+            expected="peft 0.18 or later",
+            mend="pip install 'multidim-reward[lora]'",
+        )
+
+
+def _probe_4bit() -> None:
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        from bitsandbytes.nn.modules import Linear4bit
+
+        layer = Linear4bit(64, 64, compute_dtype=torch.float32, quant_type="nf4").to(device)
+        layer(torch.zeros(1, 64, device=device))
+    # The loader of bitsandbytes' library fails in as many ways as there are machines.
+    except Exception as error:
+        raise _cannot("4-bit weights", error, "leave out --load-in-4bit") from None
+
+
+def _probe_8bit_adam() -> None:
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        from bitsandbytes.optim.adamw import AdamW8bit
+
+        # From this size on the state is kept in 8 bits; smaller ones would show nothing.
+        weight = torch.nn.Parameter(torch.zeros(4096, device=device))
+        weight.grad = torch.ones_like(weight)
+        AdamW8bit([weight]).step()
+    except Exception as error:
+        raise _cannot("8-bit AdamW", error, 'set optimizer = "adamw"') from None
+
+
+def _cannot(what: str, error: Exception, mend: str) -> UserError:
+    where = "this GPU" if torch.cuda.is_available() else "this machine's CPU"
+    return UserError(
+        f"no {what} on {where} ({first_line(error)})",
+        expected="a machine on which bitsandbytes works: Linux or Windows, best with a GPU",
+        mend=mend,
+    )
