@@ -6,7 +6,7 @@ groups and a thousand draws are one matrix product.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ Function = Callable[[Floats], Floats]
 
 RESAMPLES = 1000
 _KEPT = 4_000_000
+_BLOCK = 64
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,20 @@ class Bootstrap:
         draws = one.function(self._draw(one.sums)) - other.function(self._draw(other.sums))
         return Estimate(value, one.n, *self._interval(draws, one))
 
+    def draws(self) -> Iterator[Floats]:
+        """How often each row is in each draw, [r, n] a block: for numbers that no sums give."""
+        rng = np.random.default_rng(self.seed)
+        for start in range(0, self.resamples, _BLOCK):
+            yield self._block(rng, min(_BLOCK, self.resamples - start))[:, self.index]
+
+    def _block(self, rng: np.random.Generator, size: int) -> Floats:
+        """How often each group is in each of the next `size` draws, [size, G]."""
+        drawn = [
+            np.bincount(rng.integers(self.groups, size=self.groups), minlength=self.groups)
+            for _ in range(size)
+        ]
+        return np.stack(drawn).astype(np.float64)
+
     def _all_alike(self, value: float, part: Part) -> Estimate:
         """Every draw of "always" is "always"; Clopper and Pearson know what that leaves open."""
         groups = _groups_in(part)
@@ -131,12 +146,8 @@ class Bootstrap:
         keep = self.resamples * self.groups <= _KEPT
         rng = np.random.default_rng(self.seed)
         blocks, out = [], []
-        for start in range(0, self.resamples, 64):
-            draws = [
-                np.bincount(rng.integers(self.groups, size=self.groups), minlength=self.groups)
-                for _ in range(min(64, self.resamples - start))
-            ]
-            counts = np.stack(draws).astype(np.float64)
+        for start in range(0, self.resamples, _BLOCK):
+            counts = self._block(rng, min(_BLOCK, self.resamples - start))
             out.append(counts @ sums)
             if keep:
                 blocks.append(counts)

@@ -192,6 +192,26 @@ def collect(
     return measured
 
 
+def collect_scalar(
+    values: Floats, truth: Truth, *, resamples: int = RESAMPLES, seed: int = 0
+) -> Measured:
+    """The order of pairs by one number a text, which orders every dimension alike.
+
+    Args:
+        values: [n] on any scale; NaN where there is no opinion.
+        truth: labels, groups and pairs of the same n rows.
+        resamples: bootstrap draws.
+        seed: of the draws; those of `collect` are the same.
+    """
+    given: Bools = np.asarray(np.isfinite(values))
+    known = np.where(given, values, 0.0)
+    labels = np.where(given[:, None], truth.labels, MASKED)
+    measured = Measured(Bootstrap(truth.groups, resamples=resamples, seed=seed), {})
+    _pairs(measured, truth, labels, given, np.repeat(known[:, None], labels.shape[1], 1), known)
+    del measured.parts["neutral_gap"]  # a distance on a scale of its own says nothing
+    return measured
+
+
 def _head(measured: Measured, name: str, probabilities: Floats, labels: Ints) -> None:
     """The numbers of one dimension; probabilities [n, K], labels [n]."""
     rows = np.flatnonzero(labels != MASKED)
