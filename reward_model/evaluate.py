@@ -39,6 +39,8 @@ class Evaluation:
     scores: list[Score]
     probabilities: Floats
     """[n, D, K]; NaN for texts without an opinion."""
+    raw: Floats | None
+    """The same before temperature scaling, where the model has temperatures."""
     truth: Truth
     result: dict[str, Any]
     """The JSON."""
@@ -80,6 +82,7 @@ def evaluate(
     scorer = RewardScorer.from_pretrained(model, device=device, batch_tokens=batch_tokens)
     scores = score_texts(scorer, held.test)
     probabilities = probabilities_of(scores, rubric)
+    raw = without_temperatures(probabilities, scorer)
     truth = truth_of(held.test, rubric)
     baselines, learned = _baselines(scorer, held.test, train, seed)
 
@@ -98,6 +101,7 @@ def evaluate(
         "model": measure(probabilities),
         **{name: measure(chances) for name, chances in baselines.items()},
     }
+    before = None if raw is None else measure(raw)
     against = comparisons(measured, rubric.names)
     result: dict[str, Any] = {
         "model": str(model),
@@ -118,6 +122,7 @@ def evaluate(
         "baseline_text": learned,
         "metrics": {name: one.to_json(rubric.names) for name, one in measured.items()},
         "titles": {"model": "this model", **{name: TITLES[name] for name in baselines}},
+        "calibration": {} if before is None else _calibration(scorer, before, measured["model"]),
         "comparisons": against,
         "slices": {
             name: {
@@ -125,11 +130,11 @@ def evaluate(
                 | {"texts": int(keep.sum())}
                 for value, keep in values.items()
             }
-            for name, values in slices_of(held.test).items()
+            for name, values in slices_of(held.test, split).items()
         },
     }
     result["notes"] = held.words + notes(result, rubric, held)
-    return Evaluation(rubric, held.test, scores, probabilities, truth, result)
+    return Evaluation(rubric, held.test, scores, probabilities, raw, truth, result)
 
 
 def truth_of(samples: Sequence[Sample], rubric: Rubric) -> Truth:
@@ -193,6 +198,34 @@ def probabilities_of(scores: Sequence[Score], rubric: Rubric) -> Floats:
         for s in scores
     ]
     return np.array(rows).reshape(-1, *silent.shape)
+
+
+def without_temperatures(probabilities: Floats, scorer: RewardScorer) -> Floats | None:
+    """What the model would say without temperature scaling; None where it has none.
+
+    Logits z over T give chances p; p to the power of T, scaled to sum to 1, are those of z.
+    """
+    known = scorer.model.config.temperatures
+    if not known:
+        return None
+    heat = np.array([known.get(name, 1.0) for name in scorer.dimensions])
+    top = probabilities.max(axis=-1, keepdims=True)
+    raised = (probabilities / top) ** heat[:, None]
+    return np.asarray(raised / raised.sum(axis=-1, keepdims=True))
+
+
+def _calibration(scorer: RewardScorer, before: Measured, after: Measured) -> dict[str, Any]:
+    """Dimension -> temperature and expected calibration error before and after it."""
+    known = scorer.model.config.temperatures or {}
+    return {
+        name: {
+            "temperature": known.get(name, 1.0),
+            "ece_before": before.estimate(f"{name}.ece").to_json(),
+            "ece_after": after.estimate(f"{name}.ece").to_json(),
+            "change": after.difference(before, f"{name}.ece").to_json(),
+        }
+        for name in scorer.dimensions
+    }
 
 
 def _baselines(

@@ -1,4 +1,4 @@
-"""What `reward-model evaluate` does with its flags: measure, show, write JSON and page."""
+"""What `reward-model evaluate` does with its flags: measure, show, write JSON, page and card."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from reward_model.records import UserError, write_text
 from reward_model.records.terminal import console
 from reward_model.score_command import write_result
 
+_NOT_KEPT = {"model", "worst_pairs"}
+"""What a model card leaves out: a place on a disk, keys of single pairs."""
+
 
 def run_evaluate(
     model: Path,
@@ -18,6 +21,7 @@ def run_evaluate(
     train_data: Path | None,
     json_to: str | None,
     html_to: Path | None,
+    to_card: bool,
     seed: int,
     resamples: int,
     device: str | None,
@@ -33,6 +37,7 @@ def run_evaluate(
     for place in (html_to, None if json_to in (None, "-") else Path(str(json_to))):
         if place is not None and place.is_dir():
             raise UserError("a folder", expected="a file to write", path=place)
+    from reward_model.card import record
     from reward_model.evaluate import evaluate
     from reward_model.evaluate_words import metrics_table
     from reward_model.mistakes import worst_pairs
@@ -59,4 +64,6 @@ def run_evaluate(
 
         write_text(html_to, page(found))
         screen.print(f"page: {html_to}", markup=False)
+    if to_card:
+        record(model, "evaluation", {k: v for k, v in found.result.items() if k not in _NOT_KEPT})
     write_result(found.result, json_to)

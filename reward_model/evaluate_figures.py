@@ -15,23 +15,23 @@ def reliability(evaluation: Evaluation) -> list[Plot]:
     """One diagram a head: how often a level said with some confidence is right."""
     plots = []
     for j, name in enumerate(evaluation.rubric.names):
-        confidence, right = _known(evaluation, j)
+        confidence, right = _known(evaluation, evaluation.probabilities, j)
         if not len(confidence):
             continue
-        place = confidence_bin(confidence)
-        count = np.bincount(place, minlength=BINS)
-        sure = np.bincount(place, weights=confidence, minlength=BINS)
-        hits = np.bincount(place, weights=right, minlength=BINS)
-        used = count > 0
+        count = np.bincount(confidence_bin(confidence), minlength=BINS)
         title = f"{name}: share right against confidence, {len(confidence)} labels"
         with plot(f"reliability-{j}", title, width=3.6, height=3.1) as drawing:
             axes = drawing.axes
             axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=(0, (3, 3)))
             middle = (np.arange(BINS) + 0.5) / BINS
             axes.bar(middle, count / count.sum(), 0.9 / BINS, color=SERIES[0], alpha=0.25)
-            axes.plot(
-                sure[used] / count[used], hits[used] / count[used], "o-", color=SERIES[1], ms=4
-            )
+            if evaluation.raw is not None:
+                before = _curve(*_known(evaluation, evaluation.raw, j))
+                axes.plot(*before, "o--", color=INK, ms=3, linewidth=0.8, label="before scaling")
+            label = None if evaluation.raw is None else "after"
+            axes.plot(*_curve(confidence, right), "o-", color=SERIES[1], ms=4, label=label)
+            if evaluation.raw is not None:
+                axes.legend(loc="upper left")
             axes.set_title(name)
             axes.set_xlabel("confidence in the most likely level")
             axes.set_ylabel("share right")
@@ -117,11 +117,20 @@ def confusion(evaluation: Evaluation, j: int) -> Ints:
     return np.asarray(counts.reshape(k, k), dtype=np.int64)
 
 
-def _known(evaluation: Evaluation, j: int) -> tuple[Floats, Floats]:
+def _curve(confidence: Floats, right: Floats) -> tuple[Floats, Floats]:
+    """Mean confidence and share right of every bin that holds a text."""
+    place = confidence_bin(confidence)
+    count = np.bincount(place, minlength=BINS)
+    used = count > 0
+    sure = np.bincount(place, weights=confidence, minlength=BINS)[used] / count[used]
+    return sure, np.bincount(place, weights=right, minlength=BINS)[used] / count[used]
+
+
+def _known(evaluation: Evaluation, probabilities: Floats, j: int) -> tuple[Floats, Floats]:
     """Confidence and correctness of the labelled texts of one dimension."""
     labels = evaluation.truth.labels[:, j]
-    keep = (labels != MASKED) & np.isfinite(evaluation.probabilities[:, j]).all(axis=1)
-    chances = evaluation.probabilities[keep, j]
+    keep = (labels != MASKED) & np.isfinite(probabilities[:, j]).all(axis=1)
+    chances = probabilities[keep, j]
     if not len(chances):
         return np.zeros(0), np.zeros(0)
     return chances.max(axis=1), (chances.argmax(axis=1) == labels[keep]).astype(np.float64)

@@ -194,6 +194,10 @@ def metrics_table(result: Mapping[str, Any]) -> Table:
         table.add_row(f"[bold]{dimension}")
         for metric, label in LABELS.items():
             row(label, "dimensions", dimension, metric)
+        if dimension in result["calibration"]:
+            found = result["calibration"][dimension]
+            label = f"ECE before T={found['temperature']:.2f}"
+            table.add_row(f"  {label}", figure(found["ece_before"]), *["–"] * len(others))
     table.add_row("[bold]all dimensions together")
     row("pair accuracy", "pair_accuracy")
     row("pair ties", "pair_ties")

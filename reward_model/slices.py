@@ -1,7 +1,7 @@
 """Ways to cut held-out texts into parts that may go differently: what, how bad, where, how long.
 
 `slices_of(samples)` gives name -> value -> rows; a pair counts in a slice when both of its sides
-are in it.
+are in it. Kinds that training held out stand beside the others, named as such.
 """
 
 from __future__ import annotations
@@ -14,15 +14,28 @@ import numpy as np
 from reward_model.data import Sample, pair_indices
 from reward_model.metrics import Bools
 from reward_model.records import as_text
+from reward_model.split import Split
 
 MOST = 20
 """Values of one slice that are shown; the rarest ones are left out."""
 
 
-def slices_of(samples: Sequence[Sample]) -> dict[str, dict[str, Bools]]:
-    """Slice -> value -> mask of rows; slices with fewer than two values say nothing."""
+def slices_of(samples: Sequence[Sample], split: Split | None = None) -> dict[str, dict[str, Bools]]:
+    """Slice -> value -> mask of rows; slices with fewer than two values say nothing.
+
+    Args:
+        samples: the texts.
+        split: of the model, where it is known: which kinds were never trained on.
+    """
     out: dict[str, dict[str, Bools]] = {}
-    for name, values in _values(samples).items():
+    columns = _values(samples)
+    if split is not None and split.hold_out:
+        columns = _untrained(samples, split) | columns
+        for name, kinds in split.hold_out.items():
+            columns[name] = [
+                f"never trained on: {value}" if value in kinds else value for value in columns[name]
+            ]
+    for name, values in columns.items():
         counts = Counter(value for value in values if value is not None)
         if len(counts) < 2:
             continue
@@ -41,9 +54,32 @@ def _values(samples: Sequence[Sample]) -> dict[str, list[str | None]]:
         "generator": _generator,
     }
     out = {name: [value(sample) for sample in samples] for name, value in read.items()}
+    out |= _planted(samples)
     out["length"] = _lengths(samples)
     out["longer side"] = _longer(samples)
     return out
+
+
+def _untrained(samples: Sequence[Sample], split: Split) -> dict[str, list[str | None]]:
+    """All kinds that were held out against all that were not."""
+    return {
+        "training": [
+            "kinds never trained on" if split.holds_out(sample) else "kinds trained on"
+            for sample in samples
+        ]
+    }
+
+
+def _planted(samples: Sequence[Sample]) -> dict[str, list[str | None]]:
+    """Preference pairs whose rejected side holds errors put there by code, and which kinds."""
+    there: list[str | None] = []
+    kinds: list[str | None] = []
+    for sample in samples:
+        defect = sample.metadata.defect_metadata
+        errors = sorted({error.error for error in defect.planted}) if defect else []
+        there.append(None if sample.neutral or defect is None else "yes" if errors else "no")
+        kinds.append(" + ".join(errors) or None)
+    return {"planted error": there, "kind of planted error": kinds}
 
 
 def _generator(sample: Sample) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from tiny_models import save_encoder
 from typer.testing import CliRunner
 
 from reward_model import RewardScorer, load_rubric
+from reward_model.card import read_parts
 from reward_model.cli import app
 from reward_model.data import read_samples
 from reward_model.evaluate import Evaluation, evaluate
@@ -22,7 +24,7 @@ from reward_model.evaluate_words import verdict_words
 from reward_model.held_out import choose, folds
 from reward_model.records import UserError
 from reward_model.slices import slices_of
-from reward_model.split import Split, split_groups
+from reward_model.split import Split, read_split, split_groups
 
 RUBRIC = load_rubric("financial_report")
 NASTY = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
@@ -162,6 +164,61 @@ def test_slices_by_what_is_known(found: Evaluation) -> None:
     assert sum(mask.astype(int) for mask in masks).tolist() == [1] * 50
 
 
+def test_kinds_never_trained_on_stand_beside_the_others(
+    model: Path, scored: Path, tmp_path: Path
+) -> None:
+    lines = [json.loads(line) for line in scored.read_text("utf-8").splitlines()]
+    for row in lines[::2]:
+        row["metadata"]["defect_metadata"]["degradation_type"] = "片面覆盖"
+    path = write(tmp_path / "two.jsonl", lines)
+    copy = Path(shutil.copytree(model.parent, tmp_path / "run")) / "best"
+    split = read_split(copy).model_copy(update={"hold_out": {"degradation": ["片面覆盖"]}})
+    split.write(copy.parent)
+    slices = evaluate(copy, path, resamples=100).result["slices"]
+    kinds = slices["degradation"]
+    assert set(kinds) == {"never trained on: 片面覆盖", "浅化深度", "neutral rewrite"}
+    never = slices["training"]["kinds never trained on"]
+    assert never["pair_accuracy"] == kinds["never trained on: 片面覆盖"]["pair_accuracy"]
+    assert never["pair_accuracy"]["n"] + kinds["浅化深度"]["pair_accuracy"]["n"] == 20
+
+
+def test_pairs_with_planted_errors_are_a_slice(model: Path, tmp_path: Path) -> None:
+    rows = [pair(i, f"new{i}") for i in range(12)]
+    for i, error in [(0, "sign"), (1, "sign"), (2, "period")]:
+        rows[i]["metadata"]["defect_metadata"]["planted"] = [
+            {"where": [0, 1], "was": "1", "now": "2", "error": error}
+        ]
+        rows[i]["scores"]["chosen"]["accuracy"] = 4
+        rows[i]["scores"]["rejected"]["accuracy"] = 1
+    result = evaluate(model, write(tmp_path / "p.jsonl", rows), resamples=100).result
+    planted = result["slices"]["planted error"]
+    assert planted["yes"]["dimensions"]["accuracy"]["pair_accuracy"]["n"] == 3
+    assert planted["no"]["pair_accuracy"]["n"] == 9
+    kinds = result["slices"]["kind of planted error"]
+    assert {kind: found["texts"] for kind, found in kinds.items()} == {"period": 2, "sign": 4}
+
+
+def test_a_calibrated_model_shows_its_error_before_and_after(
+    model: Path, scored: Path, found: Evaluation, tmp_path: Path
+) -> None:
+    assert found.result["calibration"] == {}
+    assert found.raw is None
+    copy = Path(shutil.copytree(model.parent, tmp_path / "run")) / "best"
+    config = json.loads((copy / "config.json").read_text())
+    heat = {"depth": 4.0, "professionalism": 1.0, "accuracy": 1.0}
+    (copy / "config.json").write_text(json.dumps(config | {"temperatures": heat}))
+    again = evaluate(copy, scored, resamples=200)
+    depth = again.result["calibration"]["depth"]
+    own = found.result["metrics"]["model"]["dimensions"]["depth"]["ece"]
+    assert depth["ece_before"]["value"] == pytest.approx(own["value"], abs=1e-5)
+    after = again.result["metrics"]["model"]["dimensions"]["depth"]["ece"]
+    assert depth["ece_after"] == after
+    assert depth["change"]["value"] == pytest.approx(after["value"] - own["value"], abs=1e-5)
+    assert again.raw == pytest.approx(found.probabilities, abs=1e-5)
+    assert "ECE before temperature 4" in page(again)
+    assert "before scaling" in page(again)
+
+
 def test_the_page_shows_texts_as_texts(found: Evaluation) -> None:
     text = page(found)
     assert NASTY not in text
@@ -237,12 +294,18 @@ def test_the_command_writes_json_and_page_or_nothing(
     model: Path, scored: Path, tmp_path: Path
 ) -> None:
     run = CliRunner().invoke
+    model = Path(shutil.copytree(model.parent, tmp_path / "run")) / "best"
     json_to, html_to = tmp_path / "e.json", tmp_path / "e.html"
     flags = ["--resamples", "100", "--json", str(json_to), "--html", str(html_to)]
+    done = run(app, ["evaluate", str(model), str(scored), *flags, "--no-card"])
+    assert not (model / "card").exists()
     done = run(app, ["evaluate", str(model), str(scored), *flags])
     assert done.exit_code == 0, done.exception
     assert json.loads(json_to.read_text())["split"]["part"] == "test"
     assert html_to.read_text().startswith("<!doctype html>")
+    kept = read_parts(model)["evaluation"]
+    assert kept["metrics"] == json.loads(json_to.read_text())["metrics"]
+    assert str(tmp_path) not in json.dumps(kept)
     broken = tmp_path / "broken.jsonl"
     lines = scored.read_text("utf-8").splitlines()
     broken.write_text("\n".join([*lines[:6], "{", *lines[6:]]), "utf-8")
