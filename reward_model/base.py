@@ -40,7 +40,7 @@ class Base:
 
     def model(self, config: MultiDimRewardConfig, settings: TrainConfig) -> MultiDimRewardModel:
         """The backbone with fresh heads, which draw from torch's global generator."""
-        kwargs: dict[str, Any] = {"backbone_dropout": settings.backbone_dropout}
+        kwargs: dict[str, Any] = {}
         if settings.attention is not None:
             kwargs["attn_implementation"] = settings.attention
         if settings.trust_remote_code:
