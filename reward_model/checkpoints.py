@@ -91,7 +91,8 @@ def _differing(old: Any, new: dict[str, Any], old_split: Any, split: Split) -> l
         return []
     names = [name for name in new if old.get(name) != new[name]]
     # The file may lie elsewhere today; what it holds is compared below.
-    names = [name for name in names if name not in {"scored", "output_dir", "report_to"}]
+    elsewhere = {"scored", "output_dir", "report_to", "cache_dir"}
+    names = [name for name in names if name not in elsewhere]
     if not isinstance(old_split, dict) or old_split.get("data") != split.data:
         names.append("data")
     return names

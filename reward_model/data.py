@@ -20,7 +20,10 @@ from reward_model.sample import IGNORE, Sample, SampleSide, SingleResponse, samp
 from reward_model.samples import Columns, Samples, label_array, take
 
 if TYPE_CHECKING:
-    from reward_model.inputs import Encoded, InputBuilder
+    from pathlib import Path
+
+    from reward_model.inputs import InputBuilder
+    from reward_model.tokens import Tokens
 
 __all__ = [
     "IGNORE",
@@ -63,7 +66,7 @@ def read_samples(path: Pathish, rubric: Rubric, *, soft: bool = False) -> tuple[
     for line in read_jsonl(path):
         new = opened(line.value, line.number)
         if any(label != IGNORE for sample in new for label in sample.labels):
-            columns.add(new, line.offset, len(line.raw))
+            columns.add(new, line)
         else:
             bare += 1
     samples = Samples(columns.close())
@@ -95,30 +98,51 @@ def find_rubric(path: Pathish, name_or_path: str | None = None) -> Rubric:
 class MultiDimRewardDataset:
     """Labelled texts, one item a response; a map-style dataset for any torch loader.
 
+    Items of a dataset with token ids carry no text: training reads nothing but the ids.
+
     Args:
         samples: the texts and their labels.
         rubric: names and number of the levels.
-        builder: turns texts into token ids, once, here; without one items carry texts only.
+        builder: turns texts into token ids, once, here; without one items carry texts.
+        cache: folder of the cache (`reward_model.cache.cache_root`); without it the ids lie in a
+            temporary folder as long as the dataset lives.
+        encoded: the token ids, where they are there already.
     """
 
     def __init__(
-        self, samples: Sequence[Sample], rubric: Rubric, builder: InputBuilder | None = None
+        self,
+        samples: Sequence[Sample],
+        rubric: Rubric,
+        builder: InputBuilder | None = None,
+        *,
+        cache: Path | None = None,
+        encoded: Tokens | None = None,
     ) -> None:
         self.samples = samples
         self.rubric = rubric
-        self.encoded: list[Encoded] | None = None
+        self.encoded = encoded
         if builder is not None:
-            self.encoded = builder.build(
-                [s.prompt for s in self.samples], [s.response for s in self.samples]
-            )
+            from reward_model.tokens import encode
+
+            self.encoded = encode(samples, builder, cache)
 
     @classmethod
     def from_file(
-        cls, path: Pathish, rubric: Rubric | None = None, builder: InputBuilder | None = None
+        cls,
+        path: Pathish,
+        rubric: Rubric | None = None,
+        builder: InputBuilder | None = None,
+        *,
+        cache: Path | None = None,
     ) -> MultiDimRewardDataset:
         """Read a file of scored pairs or single responses."""
         rubric = rubric or find_rubric(path)
-        return cls(read_samples(path, rubric)[0], rubric, builder)
+        return cls(read_samples(path, rubric)[0], rubric, builder, cache=cache)
+
+    def take(self, rows: Sequence[int] | NDArray[Any]) -> MultiDimRewardDataset:
+        """The items at these positions, with the token ids that are here."""
+        encoded = None if self.encoded is None else self.encoded.take(rows)
+        return MultiDimRewardDataset(take(self.samples, rows), self.rubric, encoded=encoded)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -126,39 +150,35 @@ class MultiDimRewardDataset:
     def __getitem__(self, index: int) -> dict[str, Any]:
         sample = self.samples[index]
         item: dict[str, Any] = {
-            "prompt": sample.prompt,
-            "response": sample.response,
             "labels": list(sample.labels),
             "group": sample.group,
             "side": sample.side,
             "pair": sample.pair,
         }
-        if self.encoded is not None:
-            encoded = self.encoded[index]
-            item["input_ids"] = encoded.input_ids
-            item["types"] = encoded.token_type_ids
-        return item
+        if sample.soft is not None:
+            item["soft_labels"] = [list(shares) for shares in sample.soft]
+        if self.encoded is None:
+            return {"prompt": sample.prompt, "response": sample.response, **item}
+        encoded = self.encoded[index]
+        return {**item, "input_ids": encoded.input_ids, "types": encoded.token_type_ids}
 
     @property
-    def lengths(self) -> list[int]:
+    def lengths(self) -> NDArray[np.int64]:
         """Tokens of every text."""
         if self.encoded is None:
             raise ValueError("lengths need a dataset made with a builder")
-        return [len(encoded.input_ids) for encoded in self.encoded]
+        return self.encoded.lengths
 
     def truncation(self) -> dict[str, float]:
         """Share of the texts whose prompt, and whose response, lost its middle, and by side."""
-        encoded = self.encoded or []
-        shares: dict[str, float] = {
-            "prompt": sum(e.prompt_cut for e in encoded) / max(1, len(encoded)),
-            "response": sum(e.response_cut for e in encoded) / max(1, len(encoded)),
-        }
+        if self.encoded is None or len(self) == 0:
+            return {"prompt": 0.0, "response": 0.0}
+        cut = self.encoded.response_cut
+        shares = {"prompt": float(self.encoded.prompt_cut.mean()), "response": float(cut.mean())}
+        side_of = np.array([sample.side for sample in self.samples])
         for side in (*SIDES, "single"):
-            cut = [
-                e.response_cut for e, s in zip(encoded, self.samples, strict=True) if s.side == side
-            ]
-            if cut:
-                shares[f"response_{side}"] = sum(cut) / len(cut)
+            if (of_side := side_of == side).any():
+                shares[f"response_{side}"] = float(cut[of_side].mean())
         return shares
 
 

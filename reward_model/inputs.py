@@ -83,6 +83,16 @@ class InputBuilder:
             input_format=config.input_format,
         )
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What token ids follow from, beside the tokenizer."""
+        return {
+            "max_length": self.max_length,
+            "max_prompt_length": self.max_prompt_length,
+            "evidence": self.evidence,
+            "input_format": self.input_format,
+        }
+
     def build(self, prompts: Sequence[Text], responses: Sequence[Text]) -> list[Encoded]:
         """Encode texts in order; each result depends on its own text alone."""
         return [self.one(p, r) for p, r in zip(prompts, responses, strict=True)]
@@ -173,6 +183,9 @@ def collate(
         batch["token_type_ids"] = types
     if "labels" in rows[0]:
         batch["labels"] = torch.tensor([row["labels"] for row in rows], dtype=torch.long)
+    if "soft_labels" in rows[0]:
+        soft = [row["soft_labels"] for row in rows]
+        batch["soft_labels"] = torch.tensor(soft, dtype=torch.float32)
     return batch
 
 

@@ -10,12 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from accelerate import PartialState
 from transformers import set_seed
 
 from reward_model.base import Base, find_base
+from reward_model.cache import cache_root
 from reward_model.data import (
     MultiDimRewardDataset,
     Sample,
+    Samples,
     find_rubric,
     get_label_distribution,
     read_samples,
@@ -28,7 +31,7 @@ from reward_model.model import MultiDimRewardConfig, MultiDimRewardModel
 from reward_model.records import UserError
 from reward_model.rubric import Rubric
 from reward_model.split import Part, Split, shared_data_lines, split_groups
-from reward_model.train_config import TrainConfig
+from reward_model.train_config import TINY, TrainConfig
 
 OPTIMISTIC = 0.5
 """From this share of lines with figures in common, held-out prompts are about known companies."""
@@ -39,6 +42,8 @@ class Texts:
     """What a run reads."""
 
     rubric: Rubric
+    samples: Samples
+    """All of the file."""
     split: Split
     parts: dict[Part, Sequence[Sample]]
     remarks: list[str]
@@ -95,7 +100,7 @@ def divide(config: TrainConfig) -> Texts:
             f"{common:.0%} of the lines with figures in held-out prompts are in training prompts "
             "too: they are about the same companies, so held-out numbers are optimistic"
         )
-    return Texts(rubric, split, parts, remarks)
+    return Texts(rubric, samples, split, parts, remarks)
 
 
 def prepare(config: TrainConfig, texts: Texts | None = None) -> Run:
@@ -119,8 +124,7 @@ def prepare(config: TrainConfig, texts: Texts | None = None) -> Run:
         model: Any = base.model(_model_config(config, rubric, base, builder), config)
         if config.lora_rank:
             model = add_lora(model, config, base.name_or_path)
-    train_set = MultiDimRewardDataset(parts["train"], rubric, builder)
-    validation = MultiDimRewardDataset(parts["validation"], rubric, builder)
+    train_set, validation = _encoded(texts, builder, config)
     return Run(
         config,
         rubric,
@@ -132,6 +136,28 @@ def prepare(config: TrainConfig, texts: Texts | None = None) -> Run:
         model,
         texts.remarks + _truncation_words(train_set, config),
     )
+
+
+def _encoded(
+    texts: Texts, builder: InputBuilder, config: TrainConfig
+) -> tuple[MultiDimRewardDataset, MultiDimRewardDataset]:
+    """Training and validation texts with their token ids."""
+    rubric, train, validation = texts.rubric, texts.parts["train"], texts.parts["validation"]
+    # The vocabulary of a tiny model is its training texts' own: nobody would find it again.
+    root = None if config.base_model == TINY else cache_root(config.cache_dir)
+    if root is None:
+        return (
+            MultiDimRewardDataset(train, rubric, builder),
+            MultiDimRewardDataset(validation, rubric, builder),
+        )
+    with PartialState().main_process_first():
+        # The whole file, whatever the split: another seed finds the same token ids.
+        whole = MultiDimRewardDataset(texts.samples, rubric, builder, cache=root)
+        return whole.take(texts.split.rows(texts.samples, "train")), (
+            MultiDimRewardDataset(validation, rubric, builder, cache=root)
+            if config.eval_file
+            else whole.take(texts.split.rows(texts.samples, "validation"))
+        )
 
 
 def _model_config(
@@ -146,6 +172,7 @@ def _model_config(
         max_prompt_length=config.max_prompt_length,
         evidence=config.evidence,
         input_format=builder.input_format,
+        window=config.window,
     )
 
 

@@ -6,6 +6,7 @@ reads a text from its place in the file when it is asked for.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,7 +16,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from reward_model.records import UserError, explain_os_error, parse_json
+from reward_model.records import Line, UserError, digest, explain_os_error, parse_json
 from reward_model.records.files import Pathish
 from reward_model.sample import Sample, SampleSide
 
@@ -52,14 +53,23 @@ class Columns:
         opener: makes samples of a parsed line; called again when a text is asked for.
         dimensions: D.
         classes: K, where soft labels are kept; else 0.
+        layout: what else the samples of a line follow from.
     """
 
     def __init__(
-        self, path: Pathish, opener: Opener, dimensions: int, *, shown: Pathish, classes: int = 0
+        self,
+        path: Pathish,
+        opener: Opener,
+        dimensions: int,
+        *,
+        shown: Pathish,
+        classes: int = 0,
+        layout: str = "",
     ) -> None:
         self.path, self.shown, self._open = Path(path), shown, opener
         self._dimensions, self._classes = dimensions, classes
         self._stamp = _stamp(self.path)
+        self._told = hashlib.sha256(layout.encode())
         self._last: tuple[int, list[Sample]] = (-1, [])
         self._groups = _Codes()
         self._pairs = bytearray()
@@ -76,12 +86,13 @@ class Columns:
             "soft": array("f"),
         }
 
-    def add(self, samples: Iterable[Sample], offset: int, size: int) -> None:
-        """Take in the samples of the line at `offset`."""
+    def add(self, samples: Iterable[Sample], line: Line) -> None:
+        """Take in the samples of a line."""
         raw = self._raw
+        self._told.update(line.raw)
         for nth, sample in enumerate(samples):
-            raw["offset"].append(offset)
-            raw["size"].append(size)
+            raw["offset"].append(line.offset)
+            raw["size"].append(len(line.raw))
             raw["nth"].append(nth)
             raw["labels"].extend(sample.labels)
             raw["side"].append(_SIDES.index(sample.side))
@@ -109,6 +120,7 @@ class Columns:
         self.group_names: list[str] = self._groups.values
         self._facet_codes = {n: np.frombuffer(c.column, "i") for n, c in self._facets.items()}
         self._facet_values = {name: codes.values for name, codes in self._facets.items()}
+        self.source = self._told.hexdigest()
         del self._raw, self._groups, self._facets
         return self
 
@@ -206,6 +218,11 @@ class Samples(Sequence[Sample]):
         """The samples at these positions, in this order; a mask of booleans picks too."""
         picked = np.asarray(rows) if len(rows) else np.zeros(0, np.int64)
         return Samples(self.columns, self.rows[picked])
+
+    @property
+    def source(self) -> str:
+        """Fingerprint of the lines these samples come from, and of which of them they are."""
+        return digest([self.columns.source, digest(self.rows.tobytes(), 24)], 24)
 
     @property
     def labels(self) -> NDArray[np.int8]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from reward_model.data import Sample, take
@@ -46,14 +47,19 @@ class Split(BaseModel):
         """The sample is of a kind that is never trained on."""
         return any(getattr(sample, name) in values for name, values in self.hold_out.items())
 
-    def select(self, samples: Sequence[Sample], part: Part) -> Sequence[Sample]:
-        """The samples of one part, in their order; kinds held out are in the test part only."""
+    def rows(self, samples: Sequence[Sample], part: Part) -> NDArray[np.int64]:
+        """Positions of the samples of one part; kinds held out are in the test part only."""
         wanted = set(self.groups[part])
-        keep = [
-            sample.group in wanted and (part == "test" or not self.holds_out(sample))
-            for sample in samples
-        ]
-        return take(samples, np.flatnonzero(keep))
+        return np.flatnonzero(
+            [
+                sample.group in wanted and (part == "test" or not self.holds_out(sample))
+                for sample in samples
+            ]
+        )
+
+    def select(self, samples: Sequence[Sample], part: Part) -> Sequence[Sample]:
+        """The samples of one part, in their order."""
+        return take(samples, self.rows(samples, part))
 
     def write(self, folder: Pathish) -> None:
         """Write `split.json`."""

@@ -124,6 +124,9 @@ class TrainConfig(BaseModel):
     """Less memory for a third more time."""
     attention: str | None = None
     """`sdpa`, `flash_attention_2`, `eager`; none: transformers chooses what the machine has."""
+    cache_dir: str | None = None
+    """Folder that keeps token ids between runs; none: `multidim-reward` in the user's cache folder;
+    `"none"` keeps nothing."""
     report_to: str = "none"
     """`tensorboard`, `wandb`, `trackio`, ... as transformers names them."""
 
