@@ -17,11 +17,11 @@ import numpy as np
 from reward_model.audit_effects import Effect, measure
 from reward_model.audit_words import notes, say_finding
 from reward_model.bootstrap import RESAMPLES, Bootstrap, Estimate, Floats, Part
-from reward_model.data import Sample, read_samples
+from reward_model.data import Sample, read_samples, take
 from reward_model.held_out import Wanted, choose
 from reward_model.metrics import Bools, mean_of
 from reward_model.probes import Probe, choose_probes
-from reward_model.records import UserError, as_text
+from reward_model.records import UserError
 from reward_model.rubric import Rubric
 from reward_model.scorer import RewardScorer
 from reward_model.split import SPLIT, read_split
@@ -41,7 +41,7 @@ class Audit:
     """What every probe did to the scores."""
 
     rubric: Rubric
-    texts: list[Sample]
+    texts: Sequence[Sample]
     """The responses that were edited."""
     effects: dict[str, Effect]
     """Probe name -> its effect on each of them."""
@@ -133,16 +133,15 @@ def audit(
     return Audit(rubric, texts, effects, result)
 
 
-def draw(samples: Sequence[Sample], count: int, seed: int) -> list[Sample]:
+def draw(samples: Sequence[Sample], count: int, seed: int) -> Sequence[Sample]:
     """At most `count` texts by `seed` (0: all), every text once, in the order of the file."""
-    once: dict[tuple[str, str], Sample] = {}
-    for sample in samples:
-        once.setdefault((as_text(sample.prompt), as_text(sample.response)), sample)
-    texts = list(once.values())
-    if not 0 < count < len(texts):
-        return texts
-    rows = random.Random(f"{seed}:audit").sample(range(len(texts)), count)
-    return [texts[row] for row in sorted(rows)]
+    first: dict[str, int] = {}
+    for row, sample in enumerate(samples):
+        first.setdefault(sample.text_digest, row)
+    rows = list(first.values())
+    if 0 < count < len(rows):
+        rows = sorted(random.Random(f"{seed}:audit").sample(rows, count))
+    return take(samples, rows)
 
 
 def _counts(

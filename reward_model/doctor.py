@@ -1,7 +1,7 @@
 """`reward-model doctor MODEL|FILE`: what usually goes wrong, looked for and said with its mend.
 
-A folder is looked at as a model, a file as scored records. Each finding says what to do; the
-command exits 1 when one of them is a problem.
+A folder is looked at as a model, trained or to be trained, a file as scored records. Each finding
+says why it matters and what to do; the command exits 1 when one of them is a problem.
 """
 
 from __future__ import annotations
@@ -22,7 +22,24 @@ class Finding:
     level: Literal["problem", "note", "ok"]
     check: str
     found: str
+    why: str = ""
+    """What comes of it."""
     mend: str = ""
+
+
+def problem(check: str, found: str, why: str, mend: str) -> Finding:
+    """Something that makes scores wrong, or a model that cannot be used."""
+    return Finding("problem", check, found, why, mend)
+
+
+def note(check: str, found: str, why: str, mend: str = "") -> Finding:
+    """Something to know that is not wrong by itself."""
+    return Finding("note", check, found, why, mend)
+
+
+def ok(check: str, found: str) -> Finding:
+    """Something that was looked at and is as it should be."""
+    return Finding("ok", check, found)
 
 
 def run_doctor(target: Path, *, rubric: str | None, model: Path | None, json_to: str | None) -> int:
@@ -36,9 +53,9 @@ def run_doctor(target: Path, *, rubric: str | None, model: Path | None, json_to:
     if target.is_dir():
         if rubric is not None or model is not None:
             raise UserError("--rubric or --model with a model folder", expected="them with a file")
-        from reward_model.doctor_model import look_at_model
+        from reward_model.doctor_model import look_at_folder
 
-        findings = look_at_model(target)
+        findings = look_at_folder(target)
     else:
         from reward_model.doctor_file import look_at_file
 
@@ -59,7 +76,7 @@ def result_of(target: Path, findings: list[Finding]) -> dict[str, Any]:
 
 
 def tell(findings: list[Finding], problems: int) -> None:
-    """Every finding on a line, with its mend below."""
+    """Every finding on a line, with why it matters and its mend below."""
     from rich.markup import escape
 
     screen = console()
@@ -70,7 +87,9 @@ def tell(findings: list[Finding], problems: int) -> None:
     }
     for finding in findings:
         screen.print(f"{marks[finding.level]} {finding.check}: {escape(finding.found)}")
-        if finding.mend and finding.level != "ok":
+        if finding.why:
+            screen.print(f"        {escape(finding.why)}")
+        if finding.mend:
             screen.print(f"        → {escape(finding.mend)}")
     words = {0: "no problems", 1: "1 problem"}.get(problems, f"{problems} problems")
     screen.print(f"[bold]{words}[/]")

@@ -14,15 +14,17 @@ from reward_model.data import (
     pair_indices,
     read_samples,
 )
-from reward_model.doctor import Finding
+from reward_model.doctor import Finding, note, ok, problem
 from reward_model.labels import label_warnings
-from reward_model.records import as_text
+from reward_model.records import as_text, digest
 from reward_model.rubric import Rubric
 
 LONGER = 0.75
 """Share of pairs with the longer side chosen from which on length alone orders most pairs."""
 CUT = 0.05
 """Share of responses that may lose their middle before it is a problem."""
+BLIND = 0.5
+"""Share of prompts without a readable table from which evidence is of no use."""
 
 
 def look_at_file(path: Path, *, rubric: str | None, model: Path | None) -> list[Finding]:
@@ -34,16 +36,20 @@ def look_at_file(path: Path, *, rubric: str | None, model: Path | None) -> list[
     known = _rubric(path, rubric, model)
     samples, bare = read_samples(path, known)
     pairs = pair_indices(samples)
-    findings = [
-        Finding("ok", "format", f"{len(samples)} texts, {len(pairs)} pairs, rubric {known.id}")
-    ]
+    findings = [ok("format", f"{len(samples)} texts, {len(pairs)} pairs, rubric {known.id}")]
     if bare:
-        mend = "score them with `judge score`, or leave them: training does not use them"
-        findings.append(Finding("note", "scores", f"{bare} records carry none", mend))
+        findings.append(
+            note(
+                "scores",
+                f"{bare} records carry none",
+                "training does not use them",
+                "score them with `judge score`, or leave them",
+            )
+        )
     findings += _labels(samples, known)
     findings += [*_groups(samples), *_repeats(samples), *_sides(samples, pairs)]
     if model is not None:
-        findings += _truncation(samples, pairs, model)
+        findings += _read_by(samples, pairs, model)
     return findings
 
 
@@ -58,65 +64,90 @@ def _rubric(path: Path, rubric: str | None, model: Path | None) -> Rubric:
 def _labels(samples: Sequence[Sample], rubric: Rubric) -> list[Finding]:
     words = label_warnings(get_label_distribution(samples, rubric), rubric)
     if not words:
-        return [Finding("ok", "labels", "every level occurs in every dimension")]
+        return [ok("labels", "every level occurs in every dimension")]
+    why = "a head cannot learn a level that it never sees"
     mend = "add pairs whose texts deserve other levels: other severities, other degradations"
-    return [Finding("problem", "labels", sentence, mend) for sentence in words]
+    return [problem("labels", sentence, why, mend) for sentence in words]
 
 
 def _groups(samples: Sequence[Sample]) -> list[Finding]:
     count = len({sample.group for sample in samples})
     if count == 1:
         return [
-            Finding(
-                "problem",
+            problem(
                 "groups",
-                "one prompt or company only: nothing can be held out",
+                "one prompt or company only",
+                "nothing can be held out, so nothing can be measured",
                 "add pairs of other companies, and name them in metadata.prompt_id",
             )
         ]
     if count < 20:
-        mend = "numbers on so few are rough; add companies before adding pairs a company"
-        return [Finding("note", "groups", f"only {count} prompts or companies", mend)]
-    return [Finding("ok", "groups", f"{count} prompts or companies")]
+        return [
+            note(
+                "groups",
+                f"only {count} prompts or companies",
+                "numbers on so few are rough",
+                "add companies before adding pairs a company",
+            )
+        ]
+    return [ok("groups", f"{count} prompts or companies")]
 
 
 def _repeats(samples: Sequence[Sample]) -> list[Finding]:
-    labels: dict[tuple[str, str], set[tuple[int, ...]]] = defaultdict(set)
-    groups: dict[tuple[str, str], set[str]] = defaultdict(set)
+    labels: dict[str, set[tuple[int, ...]]] = defaultdict(set)
+    groups: dict[str, set[str]] = defaultdict(set)
     count = 0
     for sample in samples:
-        key = (as_text(sample.prompt), as_text(sample.response))
+        key = sample.text_digest
         count += key in labels
         labels[key].add(sample.labels)
         groups[key].add(sample.group)
     findings = []
     conflicts = sum(len(found) > 1 for found in labels.values())
     if conflicts:
-        mend = "keep one scoring of each text, or score again with several samples"
         findings.append(
-            Finding("problem", "labels", f"{conflicts} texts with conflicting labels", mend)
+            problem(
+                "labels",
+                f"{conflicts} texts with conflicting labels",
+                "the model is told two things of one text and can learn neither",
+                "keep one scoring of each text, or score again with several samples",
+            )
         )
     leaks = sum(len(found) > 1 for found in groups.values())
     if leaks:
-        mend = "give what shares a text the same metadata.prompt_id, or held-out numbers leak"
-        findings.append(Finding("problem", "groups", f"{leaks} texts in several groups", mend))
+        findings.append(
+            problem(
+                "groups",
+                f"{leaks} texts in several groups",
+                "a text that was trained on is measured as held out",
+                "give what shares a text the same metadata.prompt_id",
+            )
+        )
     if count and not conflicts:
-        mend = "each counts as often as it stands there; remove them if that is not meant"
-        findings.append(Finding("note", "repeats", f"{count} repeated texts", mend))
+        findings.append(
+            note(
+                "repeats",
+                f"{count} repeated texts",
+                "each counts as often as it stands there",
+                "remove them if that is not meant",
+            )
+        )
     return findings
 
 
 def _sides(samples: Sequence[Sample], pairs: Sequence[tuple[int, int]]) -> list[Finding]:
     findings = []
     lengths = [len(as_text(sample.response)) for sample in samples]
-    same = sum(as_text(samples[a].response) == as_text(samples[b].response) for a, b in pairs)
+    same = sum(samples[a].text_digest == samples[b].text_digest for a, b in pairs)
     if same:
+        why = "no model can tell them apart"
         findings.append(
-            Finding("problem", "pairs", f"{same} with the same text on both sides", "remove them")
+            problem("pairs", f"{same} with the same text on both sides", why, "remove them")
         )
     empty = sum(not as_text(sample.response).strip() for sample in samples)
     if empty:
-        findings.append(Finding("problem", "texts", f"{empty} are empty", "remove them"))
+        why = "a model learns to give numbers to nothing"
+        findings.append(problem("texts", f"{empty} are empty", why, "remove them"))
     different = [(a, b) for a, b in pairs if lengths[a] != lengths[b]]
     if different:
         share = sum(lengths[a] > lengths[b] for a, b in different) / len(different)
@@ -124,12 +155,12 @@ def _sides(samples: Sequence[Sample], pairs: Sequence[tuple[int, int]]) -> list[
             side = "longer" if share > 0.5 else "shorter"
             often = max(share, 1 - share)
             findings.append(
-                Finding(
-                    "problem",
+                problem(
                     "length",
                     f"the {side} side is the chosen one in {often:.0%} of the pairs",
-                    "a model can learn length instead of quality: add degradations that keep or "
-                    "raise the length, and look at the length baseline of `evaluate`",
+                    "a model can learn length instead of quality",
+                    "add degradations that keep or raise the length, and look at the length "
+                    "baseline of `evaluate` and at `audit`",
                 )
             )
     unlike = sum(
@@ -140,45 +171,78 @@ def _sides(samples: Sequence[Sample], pairs: Sequence[tuple[int, int]]) -> list[
         for a, b in pairs
     )
     if unlike:
-        mend = "they teach no order; `judge validate` filters them"
         findings.append(
-            Finding(
-                "note", "pairs", f"{unlike} of {len(pairs)} with equal levels on both sides", mend
+            note(
+                "pairs",
+                f"{unlike} of {len(pairs)} with equal levels on both sides",
+                "they teach no order",
+                "`judge validate` filters them",
             )
         )
     return findings
 
 
-def _truncation(
+def _read_by(
     samples: Sequence[Sample], pairs: Sequence[tuple[int, int]], model: Path
 ) -> list[Finding]:
+    """What the model would read of the texts, and what it would not."""
     from reward_model.bundle import load_bundle
 
     builder = load_bundle(model).builder
-    encoded = [builder.one(sample.prompt, sample.response) for sample in samples]
-    cut = sum(one.response_cut for one in encoded) / len(encoded)
-    prompts = sum(one.prompt_cut for one in encoded) / len(encoded)
-    findings = [
-        Finding(
-            "problem" if cut > CUT else "ok",
-            "truncation",
-            f"{cut:.0%} of the responses and {prompts:.0%} of the prompts lose their middle at "
-            f"{builder.max_length} tokens",
-            "train with a larger --max-length, on a base model that reads as much",
-        )
-    ]
+    seen: list[str] = []
+    cut = prompts = 0
+    for sample in samples:
+        one = builder.one(sample.prompt, sample.response)
+        cut, prompts = cut + one.response_cut, prompts + one.prompt_cut
+        seen.append(digest(one.input_ids))
+    words = (
+        f"{cut / len(seen):.0%} of the responses and {prompts / len(seen):.0%} of the prompts lose "
+        f"their middle at {builder.max_length} tokens"
+    )
+    findings = [ok("truncation", words)]
+    if cut / len(seen) > CUT:
+        findings = [
+            problem(
+                "truncation",
+                words,
+                "the labels judge the whole text, the model reads a part of it",
+                "train with a larger --max-length, on a base model that reads as much",
+            )
+        ]
     alike = sum(
-        encoded[a].input_ids == encoded[b].input_ids
-        and as_text(samples[a].response) != as_text(samples[b].response)
-        for a, b in pairs
+        seen[a] == seen[b] and samples[a].text_digest != samples[b].text_digest for a, b in pairs
     )
     if alike:
         findings.append(
-            Finding(
-                "problem",
+            problem(
                 "truncation",
                 f"{alike} pairs whose two sides are the same to the model",
-                "what tells them apart is cut off or unknown to its tokenizer",
+                "one input with two labels teaches nothing",
+                "what tells them apart is cut off or unknown to its tokenizer: read more of it",
             )
         )
-    return findings
+    return findings + (_tables(samples) if builder.evidence == "checks" else [])
+
+
+def _tables(samples: Sequence[Sample]) -> list[Finding]:
+    """Prompts in which the checks find nothing to verify a response with."""
+    from reward_model.checks import read_facts
+
+    known: set[str] = set()
+    blind = 0
+    for sample in samples:
+        prompt = as_text(sample.prompt)
+        if (key := digest(prompt)) not in known:
+            known.add(key)
+            blind += not read_facts(prompt).figures
+    words = f"{blind} of {len(known)} prompts without a table that the checks can read"
+    if blind <= BLIND * len(known):
+        return [ok("evidence", words)]
+    return [
+        problem(
+            "evidence",
+            words,
+            "the model was trained on what the checks verify, and here they can verify nothing",
+            "give the prompt with its tables, or use a model trained with --evidence none",
+        )
+    ]

@@ -1,4 +1,4 @@
-"""What usually goes wrong with a model folder; see `reward_model.doctor`."""
+"""What usually goes wrong with a trained model's folder; see `reward_model.doctor`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,21 @@ from typing import Any
 import numpy as np
 import torch
 
-from reward_model.bundle import RUBRIC, Bundle, load_bundle, read_rubric
-from reward_model.doctor import Finding
-from reward_model.inputs import collate, pad_id, plain_ids
-from reward_model.records import UserError, parse_json
+from reward_model.bundle import Bundle, load_bundle, model_type
+from reward_model.doctor import Finding, note, ok, problem
+from reward_model.doctor_folder import (
+    chat_template,
+    code,
+    label_map,
+    read_object,
+    rubric_of,
+    weights,
+)
+from reward_model.doctor_machine import precision_here
+from reward_model.doctor_tokenizer import look_at_tokenizer
+from reward_model.inputs import collate, pad_id
+from reward_model.model import MultiDimRewardConfig
+from reward_model.records import UserError
 from reward_model.scorer import RewardScorer, best_device
 
 TOLERANCE = 1e-5
@@ -20,138 +31,160 @@ PROBES = (
     ("分析报表。", "净利率升至12.5%，主要由产品结构改善驱动，但应收账款周转放缓。" * 4),
     ("", "ok"),
 )
-ZH = "净利润同比增长，毛利率与现金流改善"
-EN = "Net income grew while gross margin and cash flow improved"
+
+
+def look_at_folder(folder: Path) -> list[Finding]:
+    """Every check of a folder: of a trained reward model, or of a base to train one from.
+
+    Raises:
+        UserError: it holds no model at all.
+    """
+    if model_type(folder) not in (None, MultiDimRewardConfig.model_type):
+        from reward_model.doctor_base import look_at_base
+
+        return look_at_base(folder)
+    return look_at_model(folder)
 
 
 def look_at_model(folder: Path) -> list[Finding]:
-    """Every check of a model folder.
+    """Every check of the folder of a trained reward model.
 
     Raises:
-        UserError: it is no folder of a trained reward model at all.
+        UserError: it is none.
     """
-    try:
-        read_rubric(folder)
-    except UserError as error:
-        if error.path is None or error.path.name != RUBRIC:
-            raise
-        return [_problem("rubric", str(error), "copy rubric.json from the training output")]
-    findings = [_no_code(folder)]
+    rubric, trouble = rubric_of(folder)
+    if rubric is None:
+        return [trouble] if trouble else []
+    config = read_object(folder / "config.json")
+    stored, readable = weights(folder)
+    findings = [code(folder), *stored, label_map(config, rubric)]
+    template = chat_template(folder, config)
+    if template is not None:
+        findings.append(template)
+    if not readable or any(f.check in ("label map", "chat template") for f in _bad(findings)):
+        return findings  # it cannot be loaded, and why is said
     try:
         bundle = load_bundle(folder, dtype=torch.float32)
     except UserError as error:
-        mend = "copy the folder again, whole, or train again"
-        return [*findings, _problem("load", error.found, mend)]
-    findings.append(_ok("load", f"{_size(bundle)} weights, {len(bundle.rubric.names)} heads"))
-    findings += [_rubric(bundle), *_positions(bundle), *_tokenizer(bundle)]
-    scorer = RewardScorer(bundle)
-    return [*findings, *_behaviour(scorer), _precision(folder)]
+        return [
+            *findings,
+            problem(
+                "load",
+                error.found,
+                "nothing can be scored with it",
+                "copy the folder again, whole, or train again",
+            ),
+        ]
+    size = sum(parameter.numel() for parameter in bundle.model.parameters()) / 1e6
+    findings.append(ok("load", f"{size:.1f} million weights, {len(rubric.names)} heads"))
+    embeddings: Any = bundle.model.get_input_embeddings()
+    findings += [
+        _rubric(bundle),
+        _positions(bundle),
+        *look_at_tokenizer(bundle.tokenizer, embeddings.weight.shape[0]),
+        *_reading(bundle),
+        *behaviour(RewardScorer(bundle)),
+        _temperatures(bundle),
+        precision_here(),
+    ]
+    fast = _precision(folder)
+    return findings if fast is None else [*findings, fast]
 
 
-def _no_code(folder: Path) -> Finding:
-    config = parse_json((folder / "config.json").read_bytes())
-    pickled = [*folder.glob("*.bin"), *folder.glob("*.pt"), *folder.glob("*.pkl")]
-    names = sorted(path.name for path in [*pickled, *folder.glob("*.py")])
-    if "auto_map" in config:
-        names.append("auto_map in config.json")
-    if names:
-        return _problem(
-            "code",
-            f"{', '.join(names)}: files that can carry code",
-            "they are never loaded here; remove them, so that nobody else loads them",
-        )
-    return _ok("code", "safetensors only, nothing that runs when loaded")
+def _bad(findings: list[Finding]) -> list[Finding]:
+    return [finding for finding in findings if finding.level == "problem"]
 
 
 def _rubric(bundle: Bundle) -> Finding:
     named, kept = bundle.model.config.rubric, bundle.rubric.id
     if named != kept:
-        return _problem(
+        return problem(
             "rubric",
             f"the model was trained on {named}, the folder keeps {kept}",
-            "put back the rubric.json it was trained with: levels mean what that one says",
+            "weights and the meaning of the levels come from the rubric that is kept",
+            "put back the rubric.json it was trained with",
         )
-    return _ok("rubric", kept)
+    return ok("rubric", kept)
 
 
-def _positions(bundle: Bundle) -> list[Finding]:
+def _positions(bundle: Bundle) -> Finding:
     config = bundle.model.config
-    backbone = config.backbone_config.get_text_config()
-    positions = getattr(backbone, "max_position_embeddings", None)
-    length = bundle.builder.max_length
-    if not isinstance(positions, int):
-        return [_ok("length", f"{length} tokens, no limit of positions")]
-    # RoBERTa counts positions from its padding index on, so two of them are never used.
-    if backbone.model_type in {"roberta", "xlm-roberta", "camembert"}:
-        positions -= 2
+    window = getattr(config, "window", None)
+    length = window or bundle.builder.max_length
+    words = f"windows of {window} tokens" if window else f"{length} tokens"
+    positions = positions_of(config.backbone_config)
+    if positions is None:
+        return ok("length", f"{words}, no limit of positions")
     if length > positions:
-        return [
-            _problem(
-                "length",
-                f"inputs of up to {length} tokens, but only {positions} positions",
-                f"train again with --max-length {positions} or a base model that reads more",
-            )
-        ]
-    return [_ok("length", f"{length} tokens of {positions} positions")]
+        return problem(
+            "length",
+            f"inputs of up to {length} tokens, but only {positions} positions",
+            "longer texts stop scoring, or are read with positions nobody trained",
+            f"train again with --max-length {positions} or a base model that reads more",
+        )
+    return ok("length", f"{words} of {positions} positions")
 
 
-def _tokenizer(bundle: Bundle) -> list[Finding]:
-    tokenizer = bundle.tokenizer
-    findings = []
-    embeddings: Any = bundle.model.get_input_embeddings()
-    rows = embeddings.weight.shape[0]
-    if len(tokenizer) > rows:
-        findings.append(
-            _problem(
-                "vocabulary",
-                f"{len(tokenizer)} tokens, but {rows} embeddings",
-                "the tokenizer is not the model's: copy the right one into the folder",
-            )
-        )
-    if bundle.builder.input_format == "chat" and not getattr(tokenizer, "chat_template", None):
-        findings.append(
-            _problem(
-                "chat template",
-                "none, but the model was trained with one",
-                "copy chat_template.jinja (or tokenizer_config.json) from the base model",
-            )
-        )
-    if tokenizer.pad_token_id is None:
-        findings.append(
-            _note("padding", "no padding token; the mask tells text from padding", "nothing to do")
-        )
-    elif tokenizer.pad_token_id == tokenizer.eos_token_id:
-        findings.append(
-            _note(
-                "padding",
-                "padding is the end-of-text token; pooling here goes by the mask, not by the token",
-                "other programs that look for the last token that is not padding will go wrong",
-            )
-        )
-    else:
-        findings.append(_ok("padding", f"token {tokenizer.pad_token!r}"))
-    unknown = tokenizer.unk_token_id
-    for language, text in (("Chinese", ZH), ("English", EN)):
-        ids = plain_ids(tokenizer, text)
-        share = sum(i == unknown for i in ids) / max(1, len(ids)) if unknown is not None else 0.0
-        if share > 0.2:
-            findings.append(
-                _note(
-                    "vocabulary",
-                    f"{share:.0%} of the tokens of a {language} sentence are unknown to it",
-                    f"do not score {language} with this model; train on a multilingual base",
-                )
-            )
-    return findings
+def positions_of(config: Any) -> int | None:
+    """Longest text a backbone can read; None where its positions are relative."""
+    backbone = config.get_text_config()
+    positions = getattr(backbone, "max_position_embeddings", None)
+    if getattr(backbone, "relative_attention", False) or not isinstance(positions, int):
+        return None
+    # RoBERTa counts positions from its padding index on, so two of them are never used.
+    two = backbone.model_type in {"roberta", "xlm-roberta", "camembert"}
+    return positions - 2 if two else positions
 
 
-def _behaviour(scorer: RewardScorer) -> list[Finding]:
+def _reading(bundle: Bundle) -> list[Finding]:
+    """What the model needs of a prompt."""
+    if bundle.builder.evidence == "none":
+        return []
+    return [
+        note(
+            "evidence",
+            "the model reads what the checks verified in the response",
+            "the checks read the tables of the prompt: without them there is nothing to verify",
+            "score with the whole prompt, tables included; --max-prompt-length does not cut what "
+            "the checks read",
+        )
+    ]
+
+
+def _temperatures(bundle: Bundle) -> Finding:
+    known = getattr(bundle.model.config, "temperatures", None)
+    if not known:
+        return note(
+            "calibration",
+            "no temperatures",
+            "probabilities are as confident as training left them",
+            "reward-model calibrate MODEL SCORED fits one a head",
+        )
+    strange = [name for name in known if name not in bundle.rubric.names]
+    if strange:
+        return problem(
+            "calibration",
+            f"temperatures of {', '.join(strange)}, which are no heads",
+            "they were fitted for another model",
+            "reward-model calibrate MODEL SCORED fits them again",
+        )
+    words = ", ".join(f"{name} {value:.2f}" for name, value in known.items())
+    return ok("calibration", f"temperatures {words}")
+
+
+def behaviour(scorer: RewardScorer) -> list[Finding]:
     """Scores that depend on company or padding, that are no numbers, or that never change."""
     encoded = [scorer.encode(prompt, response) for prompt, response in PROBES]
     alone = np.concatenate([scorer.probabilities([one]) for one in encoded])
     if not np.isfinite(alone).all():
-        mend = "the training run ended in NaN: train again with a lower learning rate"
-        return [_problem("numbers", "scores that are not numbers", mend)]
+        return [
+            problem(
+                "numbers",
+                "scores that are not numbers",
+                "every text gets no opinion, never a reward",
+                "the training run ended in NaN: train again with a lower learning rate",
+            )
+        ]
     findings = []
     together = scorer.probabilities(encoded)
     padded = _left_padded(scorer, encoded)
@@ -162,27 +195,28 @@ def _behaviour(scorer: RewardScorer) -> list[Finding]:
         difference = float(np.abs(other - alone).max())
         if difference > TOLERANCE:
             findings.append(
-                _problem(
+                problem(
                     check,
                     f"scores differ by {difference:.1e} {words}",
-                    "the backbone does not mask padding; score with --batch-tokens 1 until fixed",
+                    "the backbone does not mask padding, so a score depends on its company",
+                    "score with --batch-tokens 1 until it is fixed",
                 )
             )
         else:
-            findings.append(_ok(check, f"same scores {words} (within {difference:.0e})"))
+            findings.append(ok(check, f"same scores {words} (within {difference:.0e})"))
     spread = np.ptp(alone, axis=0).max(axis=1)
     for name, width in zip(scorer.dimensions, spread, strict=True):
         if width < 1e-4:
             findings.append(
-                _problem(
+                problem(
                     "heads",
                     f"{name} says the same for every text",
-                    "its labels were constant or the head is untrained: look at "
-                    "`reward-model labels`",
+                    "its labels were constant or the head is untrained",
+                    "look at `reward-model labels`",
                 )
             )
     if (spread >= 1e-4).all():
-        findings.append(_ok("heads", f"all {len(spread)} react to the text"))
+        findings.append(ok("heads", f"all {len(spread)} react to the text"))
     return findings
 
 
@@ -197,11 +231,11 @@ def _left_padded(scorer: RewardScorer, encoded: Any) -> Any:
     return torch.softmax(logits.cpu().double(), dim=-1).numpy()
 
 
-def _precision(folder: Path) -> Finding:
-    """The precision that scoring will choose here, against float32."""
+def _precision(folder: Path) -> Finding | None:
+    """The precision that scoring will choose on an accelerator, against float32."""
     device = best_device()
     if device.type == "cpu":
-        return _ok("precision", "float32 on this machine's CPU")
+        return None
     plain = RewardScorer.from_pretrained(folder, device="cpu")
     fast = RewardScorer.from_pretrained(folder, device=device)
     prompts, responses = zip(*PROBES, strict=True)
@@ -212,26 +246,10 @@ def _precision(folder: Path) -> Finding:
     difference = float(np.abs(rewards[0] - rewards[1]).max())
     words = f"{next(fast.model.backbone.parameters()).dtype} on {device.type}"
     if not difference < 0.02:
-        return _problem(
+        return problem(
             "precision",
             f"{words} moves rewards by {difference:.3f}",
+            "rewards of this size of error reorder responses",
             "load it with dtype=torch.float32",
         )
-    return _ok("precision", f"{words}, within {difference:.0e} of float32 rewards")
-
-
-def _size(bundle: Bundle) -> str:
-    count = sum(parameter.numel() for parameter in bundle.model.parameters())
-    return f"{count / 1e6:.1f} million"
-
-
-def _problem(check: str, found: str, mend: str) -> Finding:
-    return Finding("problem", check, found, mend)
-
-
-def _note(check: str, found: str, mend: str) -> Finding:
-    return Finding("note", check, found, mend)
-
-
-def _ok(check: str, found: str) -> Finding:
-    return Finding("ok", check, found)
+    return ok("precision", f"{words}, within {difference:.0e} of float32 rewards")

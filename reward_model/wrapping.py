@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from reward_model.cutting import head_and_tail
-from reward_model.records import Text, as_text
+from reward_model.records import Text, UserError, as_text
 
 InputFormat = Literal["pair", "chat", "plain"]
 _MARK = "\u2042{}\u2042"
@@ -58,6 +58,12 @@ class Wrapping:
 
     def __init__(self, tokenizer: Any, how: InputFormat) -> None:
         self._tokenizer, self._how = tokenizer, how
+        if how == "chat" and not getattr(tokenizer, "chat_template", None):
+            raise UserError(
+                "a tokenizer without a chat template",
+                expected="the one that the model reads its inputs with",
+                mend="copy chat_template.jinja (or tokenizer_config.json) from the base model",
+            )
         self._pair = probe(tokenizer)
         self.has_types = how == "pair" and "token_type_ids" in tokenizer.model_input_names
         self.alone = self._alone()

@@ -11,12 +11,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tiny_models import save_decoder, save_encoder
+from transformers import AutoTokenizer
 from typer.testing import CliRunner
 
+from reward_model import RewardScorer
+from reward_model.bundle import load_bundle
 from reward_model.cli import app
 from reward_model.doctor import Finding
 from reward_model.doctor_file import look_at_file
-from reward_model.doctor_model import look_at_model
+from reward_model.doctor_model import behaviour, look_at_folder, look_at_model
 from reward_model.records import UserError
 
 
@@ -61,7 +64,11 @@ def test_missing_heads_and_broken_weights(model: Path) -> None:
     save_file(kept, model / "model.safetensors", metadata={"format": "pt"})
     assert "heads.1" in problems(look_at_model(model))["load"]
     (model / "model.safetensors").write_bytes(b"no weights")
-    assert "load" in problems(look_at_model(model))
+    assert "cannot be read" in problems(look_at_model(model))["weights"]
+    (model / "model.safetensors").rename(model / "pytorch_model.bin")
+    found = problems(look_at_model(model))
+    assert found["weights"] == "no *.safetensors in the folder"
+    assert "pytorch_model.bin" in found["code"]
 
 
 def test_heads_that_say_the_same_for_every_text_or_no_number(model: Path) -> None:
@@ -80,6 +87,110 @@ def test_inputs_longer_than_the_positions_and_files_that_carry_code(model: Path)
     found = problems(look_at_model(model))
     assert found["length"] == "inputs of up to 4096 tokens, but only 512 positions"
     assert "pytorch_model.bin" in found["code"]
+
+
+def test_heads_in_another_order_or_on_another_scale(model: Path) -> None:
+    names = ["professionalism", "depth", "accuracy"]
+    edit(model / "config.json", dimensions=names)
+    found = look_at_model(model)
+    assert problems(found) == {
+        "label map": "the heads are professionalism, depth, accuracy, the rubric has depth, "
+        "professionalism, accuracy"
+    }
+    assert "read as another's" in next(f.why for f in found if f.level == "problem")
+    edit(model / "config.json", dimensions=["depth"])
+    assert "the heads are depth, the rubric" in problems(look_at_model(model))["label map"]
+    edit(model / "config.json", dimensions=["depth", "professionalism", "accuracy"])
+    edit(model / "config.json", num_levels=10)
+    assert "heads of 10 levels, a rubric of 5" in problems(look_at_model(model))["label map"]
+    edit(model / "config.json", num_levels=5)
+    assert problems(look_at_model(model)) == {}
+    edit(model / "config.json", id2label=dict(enumerate(names)))
+    assert "id2label says professionalism, depth" in problems(look_at_model(model))["label map"]
+
+
+def test_a_chat_template_that_is_missing(tmp_path: Path) -> None:
+    folder = save_decoder(tmp_path / "model", input_format="chat")
+    assert "chat template" in problems(look_at_model(folder))
+    with pytest.raises(UserError, match="a tokenizer without a chat template"):
+        RewardScorer.from_pretrained(folder)
+    template = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}\n{% endfor %}"
+    (folder / "chat_template.jinja").write_text(template)
+    assert problems(look_at_model(folder)) == {}
+    assert RewardScorer.from_pretrained(folder).score("q", "text").reward is not None
+
+
+def test_weights_stored_in_half_precision(model: Path) -> None:
+    weights = load_file(model / "model.safetensors")
+
+    def store(half: str) -> list[Finding]:
+        new = {name: v.bfloat16() if name.startswith(half) else v for name, v in weights.items()}
+        save_file(new, model / "model.safetensors", metadata={"format": "pt"})
+        return look_at_model(model)
+
+    backbone = store("backbone")
+    assert problems(backbone) == {}
+    assert "weights stored in bfloat16" in [f.found for f in backbone if f.level == "note"]
+    assert problems(store("heads")) == {"precision": "the heads are stored in bfloat16"}
+
+
+def test_a_tokenizer_with_more_tokens_than_embeddings(model: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    tokenizer.add_tokens(["营业收入", "净利润"])
+    tokenizer.save_pretrained(model)
+    rows = load_bundle(model).model.get_input_embeddings().weight.shape[0]  # type: ignore[union-attr]
+    found = problems(look_at_model(model))["vocabulary"]
+    assert found == f"{rows + 2} tokens, but {rows} embeddings"
+
+
+def test_temperatures_of_another_model(model: Path) -> None:
+    assert "no temperatures" in [f.found for f in look_at_model(model)]
+    edit(model / "config.json", temperatures={"depth": 1.5})
+    assert "temperatures depth 1.50" in [f.found for f in look_at_model(model)]
+    edit(model / "config.json", temperatures={"fairness": 1.5})
+    found = problems(look_at_model(model))
+    assert found["calibration"] == "temperatures of fairness, which are no heads"
+
+
+@pytest.mark.parametrize("save", [save_encoder, save_decoder], ids=["encoder", "decoder"])
+def test_a_backbone_that_does_not_mask_padding(save: Any, tmp_path: Path) -> None:
+    scorer = RewardScorer.from_pretrained(save(tmp_path / "model", pooling="mean"))
+    assert problems(behaviour(scorer)) == {}
+
+    def all_text(_: Any, args: Any, given: dict[str, Any]) -> Any:
+        return args, given | {"attention_mask": torch.ones_like(given["attention_mask"])}
+
+    scorer.model.register_forward_pre_hook(all_text, with_kwargs=True)
+    found = problems(behaviour(scorer))
+    assert "alone and in one batch" in found["batch"]
+    assert "on the right and on the left" in found["padding side"]
+
+
+def test_a_base_model_that_is_still_to_be_trained(tmp_path: Path) -> None:
+    trained = load_bundle(save_encoder(tmp_path / "trained"))
+    base = tmp_path / "base"
+    trained.model.backbone.save_pretrained(base)
+    trained.tokenizer.save_pretrained(base)
+    found = look_at_folder(base)
+    assert problems(found) == {}
+    words = {f.check: f.found for f in found}
+    assert words["kind"].startswith("bert: an encoder")
+    assert words["length"].startswith("512 positions, fewer than the 1024")
+    edit(base / "config.json", vocab_size=10)
+    assert "but 10 embeddings" in problems(look_at_folder(base))["vocabulary"]
+    (base / "model.safetensors").unlink()
+    assert "weights" in problems(look_at_folder(base))
+    (base / "config.json").write_text('{"model_type": "t5"}')
+    assert problems(look_at_folder(base))["kind"] == "an encoder-decoder (t5)"
+    (base / "config.json").write_text('{"model_type": "none of them"}')
+    assert "load" in problems(look_at_folder(base))
+
+    chat = load_bundle(save_decoder(tmp_path / "decoder"))
+    chat.model.backbone.save_pretrained(tmp_path / "plain")
+    chat.tokenizer.save_pretrained(tmp_path / "plain")
+    found = look_at_folder(tmp_path / "plain")
+    assert {f.check: f.found for f in found}["kind"].startswith("qwen2: a decoder")
+    assert "chat template" in {f.check for f in found if f.level == "note"}
 
 
 def row(i: int, **changes: Any) -> dict[str, Any]:
@@ -131,6 +242,18 @@ def test_a_clean_file_and_what_can_be_wrong_with_one(tmp_path: Path, healthy: Pa
     assert found(middle, healthy)["truncation"].startswith("48 pairs whose two sides are the same")
 
 
+def test_a_model_with_evidence_and_prompts_without_tables(tmp_path: Path) -> None:
+    model = save_encoder(tmp_path / "model", evidence="checks")
+    assert "evidence" in {f.check for f in look_at_model(model) if f.level == "note"}
+    table = "单位：万元\n| 项目 | 2021年 | 2020年 |\n|---|---|---|\n| 营业收入 | 120 | 100 |"
+    bare = write(tmp_path / "bare.jsonl", [row(i) for i in range(48)])
+    found = problems(look_at_file(bare, rubric=None, model=model))
+    assert found == {"evidence": "24 of 24 prompts without a table that the checks can read"}
+    rows = [row(i, prompt=f"company {i % 24}\n\n{table}") for i in range(48)]
+    told = write(tmp_path / "told.jsonl", rows)
+    assert problems(look_at_file(told, rubric=None, model=model)) == {}
+
+
 def test_exit_codes_and_json(healthy: Path, model: Path, tmp_path: Path) -> None:
     run = CliRunner().invoke
     out = tmp_path / "d.json"
@@ -140,7 +263,7 @@ def test_exit_codes_and_json(healthy: Path, model: Path, tmp_path: Path) -> None
     assert run(app, ["doctor", str(model), "--json", str(out)]).exit_code == 1
     result = json.loads(out.read_text())
     assert result["problems"] == 1
-    assert all(f["mend"] for f in result["findings"] if f["level"] == "problem")
+    assert all(f["why"] and f["mend"] for f in result["findings"] if f["level"] == "problem")
     broken = tmp_path / "broken.jsonl"
     broken.write_text(json.dumps(row(0)) + "\n{\n")
     for words, target in [

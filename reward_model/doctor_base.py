@@ -1,0 +1,87 @@
+"""What usually goes wrong with a base model before anything is trained from it; see `doctor`.
+
+Configuration and tokenizer only: its weights are not loaded.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_MASKED_LM_MAPPING,
+    AutoConfig,
+    AutoTokenizer,
+)
+
+from reward_model.bundle import quiet
+from reward_model.doctor import Finding, note, ok, problem
+from reward_model.doctor_folder import code, has_chat_template, weights
+from reward_model.doctor_machine import precision_here
+from reward_model.doctor_model import positions_of
+from reward_model.doctor_tokenizer import look_at_tokenizer
+from reward_model.train_config import TrainConfig
+
+
+def look_at_base(folder: Path) -> list[Finding]:
+    """Every check of the folder of a plain encoder or decoder."""
+    findings = [code(folder), *weights(folder)[0]]
+    try:
+        with quiet():
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        return [
+            *findings,
+            problem(
+                "load",
+                f"configuration or tokenizer cannot be read ({first})",
+                "training cannot start from it",
+                "copy the folder again, whole, or choose a model that transformers knows",
+            ),
+        ]
+    if config.is_encoder_decoder:
+        return [
+            *findings,
+            problem(
+                "kind",
+                f"an encoder-decoder ({config.model_type})",
+                "there is no one place to read a score from",
+                "choose an encoder or a decoder",
+            ),
+        ]
+    decoder = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING and type(config) not in (
+        MODEL_FOR_MASKED_LM_MAPPING
+    )
+    kind = "a decoder, pooled at the last token" if decoder else "an encoder, pooled by mean"
+    findings.append(ok("kind", f"{config.model_type}: {kind}; no heads yet"))
+    findings.append(_positions(config))
+    rows = config.get_text_config().vocab_size
+    findings += look_at_tokenizer(tokenizer, rows)
+    if decoder and not has_chat_template(folder):
+        findings.append(
+            note(
+                "chat template",
+                "none",
+                "prompt and response are joined with a blank line instead",
+                "an instruction-tuned version of the model brings one",
+            )
+        )
+    return [*findings, precision_here()]
+
+
+def _positions(config: Any) -> Finding:
+    usual = TrainConfig.model_fields["max_length"].default
+    positions = positions_of(config)
+    if positions is None:
+        return ok("length", "no limit of positions")
+    if positions < usual:
+        return note(
+            "length",
+            f"{positions} positions, fewer than the {usual} tokens that training reads by default",
+            "training refuses to start on longer inputs than the model can read",
+            f"pass --max-length {positions}, or a base model that reads longer texts",
+        )
+    return ok("length", f"{positions} positions")
