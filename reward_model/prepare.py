@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from accelerate import PartialState
 from transformers import set_seed
 
 from reward_model.base import Base, find_base
@@ -28,6 +27,7 @@ from reward_model.labels import label_warnings
 from reward_model.lora import add_lora
 from reward_model.machine import check_machine
 from reward_model.model import MultiDimRewardConfig, MultiDimRewardModel
+from reward_model.processes import processes
 from reward_model.records import UserError
 from reward_model.rubric import Rubric
 from reward_model.split import Part, Split, shared_data_lines, split_groups
@@ -150,7 +150,7 @@ def _encoded(
             MultiDimRewardDataset(train, rubric, builder),
             MultiDimRewardDataset(validation, rubric, builder),
         )
-    with PartialState().main_process_first():
+    with processes().main_process_first():
         # The whole file, whatever the split: another seed finds the same token ids.
         whole = MultiDimRewardDataset(texts.samples, rubric, builder, cache=root)
         return whole.take(texts.split.rows(texts.samples, "train")), (

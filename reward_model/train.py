@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import PartialState
 from transformers import EarlyStoppingCallback, PrinterCallback, TrainingArguments
 
 from reward_model.bundle import quiet, save_bundle
@@ -27,6 +26,7 @@ from reward_model.gather import Weights, whole_weights
 from reward_model.inputs import pad_id
 from reward_model.lora import ADAPTER, is_adapted, merge, save_adapter
 from reward_model.prepare import Run, divide, prepare
+from reward_model.processes import processes
 from reward_model.progress import TrainingBar
 from reward_model.records import Stopped, UserError, write_json
 from reward_model.records.terminal import console
@@ -55,7 +55,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
         out.print(f"{config.output_dir} is finished; nothing is left to do")
         return config.output_dir / "best"
     run = prepare(config, texts)
-    with PartialState().main_process_first():
+    with processes().main_process_first():
         checkpoint = prepare_folder(config, run.split, resume=resume)
     for words in run.remarks:
         out.print(f"[yellow]note:[/] {words}")
