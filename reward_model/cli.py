@@ -21,10 +21,20 @@ app = typer.Typer(
     help="Train, measure and use multi-dimensional reward models.",
 )
 
-Scored = Annotated[Path, typer.Argument(help="Scored pairs or single responses (JSONL).")]
+Scored = Annotated[
+    Path,
+    typer.Argument(
+        help="Scored pairs or single responses: JSON Lines, Parquet, CSV, a folder of these, or "
+        "the id of a data set of the hub."
+    ),
+]
 RubricOption = Annotated[
     str | None,
     typer.Option("--rubric", help="Name of a shipped rubric or path of a TOML file."),
+]
+ColumnsOption = Annotated[
+    Path | None,
+    typer.Option("--columns", help="TOML file: which columns of SCORED hold texts and levels."),
 ]
 JsonOption = Annotated[
     str | None, typer.Option("--json", help="Write the result as JSON to a file, or - for stdout.")
@@ -32,11 +42,16 @@ JsonOption = Annotated[
 
 
 @app.command()
-def labels(scored: Scored, rubric: RubricOption = None, json: JsonOption = None) -> None:
+def labels(
+    scored: Scored,
+    rubric: RubricOption = None,
+    columns: ColumnsOption = None,
+    json: JsonOption = None,
+) -> None:
     """Show how the labels of SCORED are distributed, by dimension and side."""
     from reward_model.labels import report
 
-    report(scored, rubric=rubric, json_to=json)
+    report(scored, rubric=rubric, columns=columns, json_to=json)
 
 
 @app.command()
@@ -49,6 +64,17 @@ def train(
     output_dir: Annotated[Path | None, typer.Option(help="Folder to write to.")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with any setting.")] = None,
     rubric: RubricOption = None,
+    columns: ColumnsOption = None,
+    soft_labels: Annotated[
+        bool, typer.Option(help="Learn the shares of the levels that the judge's draws gave.")
+    ] = False,
+    hold_out: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Kind that never trains nor validates, such as degradation=generic_wording, "
+            "field=... or language=...; repeatable."
+        ),
+    ] = None,
     eval_file: Annotated[
         Path | None, typer.Option(help="Validate on this file instead of a share of SCORED.")
     ] = None,
@@ -94,6 +120,9 @@ def train(
     flags: dict[str, Any] = {
         "base_model": base_model,
         "rubric": rubric,
+        "columns": columns,
+        "labels": "soft" if soft_labels else None,
+        "hold_out": hold_out or None,
         "eval_file": eval_file,
         "epochs": epochs,
         "learning_rate": learning_rate,

@@ -7,17 +7,20 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from reward_model.columns import ColumnMap
+from reward_model.formats import records_of, rubric_of
 from reward_model.records import SIDES, UserError, read_jsonl
 from reward_model.records.files import Pathish
 from reward_model.rubric import Rubric, load_rubric, shipped_rubrics
 from reward_model.sample import IGNORE, Sample, SampleSide, SingleResponse, samples_of
 from reward_model.samples import Columns, Samples, label_array, take
+from reward_model.sources import Source, find_source
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,57 +45,123 @@ __all__ = [
 ]
 
 
-def read_samples(path: Pathish, rubric: Rubric, *, soft: bool = False) -> tuple[Samples, int]:
-    """Every labelled text of a file, in order, and how many records carry no label at all.
+def read_samples(
+    path: Pathish,
+    rubric: Rubric,
+    *,
+    columns: ColumnMap | None = None,
+    soft: bool = False,
+    cache_dir: str | None = None,
+) -> tuple[Samples, int]:
+    """Every labelled text of a file, in order, and how many rows carry no label at all.
 
-    The file is read once, record by record; texts stay on the disk.
+    The file is read once, row by row; texts stay on the disk.
 
     Args:
-        path: JSON Lines of scored pairs or single responses.
+        path: scored pairs or single responses, rows of HelpSteer or UltraFeedback, in JSON Lines,
+            Parquet or CSV; a folder of such files; or the id of a data set of the hub.
         rubric: dimensions and scale.
+        columns: which columns hold what, for rows of another shape.
         soft: keep the shares of the levels that the judge's draws gave, beside the level.
+        cache_dir: where rows that are not JSON Lines are kept, as in the settings of training.
 
     Raises:
         UserError: naming file and line: a record that is not one, a level or a dimension that is
             not of the rubric; or a file without a single label.
     """
+    source = _source(path, columns, cache_dir)
 
     def opened(value: Any, number: int | None) -> list[Sample]:
-        return list(samples_of(value, rubric, path, number, soft=soft))
+        where: dict[str, Any] = {"path": source.shown, "line": number}
+        try:
+            return [
+                sample
+                for record in _records(value, rubric, columns, source, where)
+                for sample in samples_of(record, rubric, source.shown, number, soft=soft)
+            ]
+        except UserError as error:
+            if not source.converted:
+                raise
+            row = f"{error.found} in row {number}"
+            raise UserError(
+                row, expected=error.expected, mend=error.mend, path=source.shown
+            ) from None
 
-    classes = rubric.classes if soft else 0
-    columns = Columns(path, opened, len(rubric.names), shown=path, classes=classes)
+    table = Columns(
+        source.path,
+        opened,
+        len(rubric.names),
+        shown=source.shown,
+        classes=rubric.classes if soft else 0,
+        layout=columns.digest if columns else "",
+        holder=source.folder,
+    )
     bare = 0
-    for line in read_jsonl(path):
+    for line in read_jsonl(source.path):
         new = opened(line.value, line.number)
         if any(label != IGNORE for sample in new for label in sample.labels):
-            columns.add(new, line)
+            table.add(new, line)
         else:
             bare += 1
-    samples = Samples(columns.close())
+    samples = Samples(table.close())
     if not samples:
         raise UserError(
             "no level on any line" if bare else "no record",
             expected=f"scores for {', '.join(rubric.names)}",
             mend="score the pairs first: judge score PAIRS --out SCORED",
-            path=path,
+            path=source.shown,
         )
     return samples, bare
 
 
-def find_rubric(path: Pathish, name_or_path: str | None = None) -> Rubric:
-    """The rubric to read a file with: the one asked for, else the one its judge named, if it ships,
-    else `financial_report`.
+def find_rubric(
+    path: Pathish,
+    name_or_path: str | None = None,
+    *,
+    columns: ColumnMap | None = None,
+    cache_dir: str | None = None,
+) -> Rubric:
+    """The rubric to read a file with: the one asked for, else the one its column map or its judge
+    names, if it ships, or its format has, else `financial_report`.
     """
-    if name_or_path:
-        return load_rubric(name_or_path)
-    for line in itertools.islice(read_jsonl(path), 1):
+    wanted = name_or_path or (columns.rubric if columns else None)
+    if wanted:
+        return load_rubric(wanted)
+    source = _source(path, columns, cache_dir)
+    for line in itertools.islice(read_jsonl(source.path), 1):
         scores = line.value.get("scores")
         judge = scores.get("judge") if isinstance(scores, dict) else None
         named = judge.get("rubric") if isinstance(judge, dict) else None
         if isinstance(named, str) and named.split("@")[0] in shipped_rubrics():
             return load_rubric(named.split("@")[0])
+        if (known := rubric_of(line.value)) is not None:
+            return load_rubric(known)
     return load_rubric("financial_report")
+
+
+def _source(path: Pathish, columns: ColumnMap | None, cache_dir: str | None) -> Source:
+    if columns is None:
+        return find_source(path, cache_dir=cache_dir)
+    return find_source(path, config=columns.config, split=columns.split, cache_dir=cache_dir)
+
+
+def _records(
+    value: Any,
+    rubric: Rubric,
+    columns: ColumnMap | None,
+    source: Source,
+    where: dict[str, Any],
+) -> Iterable[Mapping[str, Any]]:
+    if columns is not None:
+        return [columns.record(value, rubric, where)]
+    return records_of(_without_null(value) if source.converted else value, where)
+
+
+def _without_null(value: Any) -> Any:
+    """Parquet gives every row every key; those that a row does not have are null."""
+    if isinstance(value, dict):
+        return {key: _without_null(one) for key, one in value.items() if one is not None}
+    return [_without_null(one) for one in value] if isinstance(value, list) else value
 
 
 class MultiDimRewardDataset:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from reward_model.columns import read_columns
 from reward_model.data import find_rubric, get_label_distribution, read_samples
 from reward_model.records import dump_json, write_json
 from reward_model.records.files import Pathish
@@ -19,10 +20,17 @@ NEAR_CONSTANT = 0.9
 """From this share at one level on, plain accuracy says nothing."""
 
 
-def report(path: Pathish, *, rubric: str | None = None, json_to: str | None = None) -> None:
+def report(
+    path: Pathish,
+    *,
+    rubric: str | None = None,
+    columns: Path | None = None,
+    json_to: str | None = None,
+) -> None:
     """Print the table and the warnings, and write them as JSON if asked to."""
-    known = find_rubric(path, rubric)
-    samples, bare = read_samples(path, known)
+    layout = read_columns(columns) if columns else None
+    known = find_rubric(path, rubric, columns=layout)
+    samples, bare = read_samples(path, known, columns=layout)
     counts = get_label_distribution(samples, known)
     warnings = label_warnings(counts, known)
     result = {

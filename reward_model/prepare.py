@@ -8,12 +8,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from transformers import set_seed
 
 from reward_model.base import Base, find_base
 from reward_model.cache import cache_root
+from reward_model.columns import read_columns
 from reward_model.data import (
     MultiDimRewardDataset,
     Sample,
@@ -30,7 +32,7 @@ from reward_model.model import MultiDimRewardConfig, MultiDimRewardModel
 from reward_model.processes import processes
 from reward_model.records import UserError
 from reward_model.rubric import Rubric
-from reward_model.split import Part, Split, shared_data_lines, split_groups
+from reward_model.split import Part, Split, parse_hold_out, shared_data_lines, split_groups
 from reward_model.train_config import TINY, TrainConfig
 
 OPTIMISTIC = 0.5
@@ -77,8 +79,15 @@ def divide(config: TrainConfig) -> Texts:
             f"eval_share {config.eval_share} and test_share {config.test_share}",
             expected="something left to train on: together below 1",
         )
-    rubric = find_rubric(config.scored, config.rubric)
-    samples, bare = read_samples(config.scored, rubric)
+    layout = read_columns(config.columns) if config.columns else None
+    cache_dir = config.cache_dir
+    rubric = find_rubric(config.scored, config.rubric, columns=layout, cache_dir=cache_dir)
+
+    def read(path: Path) -> tuple[Samples, int]:
+        soft = config.labels == "soft"
+        return read_samples(path, rubric, columns=layout, soft=soft, cache_dir=cache_dir)
+
+    samples, bare = read(config.scored)
     remarks = [f"{bare} records carry no score and were left out"] if bare else []
     validation = 0.0 if config.eval_file else config.eval_share
     shares: dict[Part, float] = {
@@ -86,12 +95,12 @@ def divide(config: TrainConfig) -> Texts:
         "validation": validation,
         "test": config.test_share,
     }
-    split = split_groups(samples, shares, config.seed)
+    split = split_groups(samples, shares, config.seed, parse_hold_out(config.hold_out))
     parts: dict[Part, Sequence[Sample]] = {
         part: split.select(samples, part) for part in split.groups
     }
     if config.eval_file:
-        parts["validation"], _ = read_samples(config.eval_file, rubric)
+        parts["validation"], _ = read(config.eval_file)
     remarks += label_warnings(get_label_distribution(parts["train"], rubric), rubric)
     held_out = itertools.chain(parts["validation"], parts["test"])
     common = shared_data_lines(parts["train"], held_out)

@@ -54,6 +54,7 @@ class Columns:
         dimensions: D.
         classes: K, where soft labels are kept; else 0.
         layout: what else the samples of a line follow from.
+        holder: what keeps `path` there, where it is temporary.
     """
 
     def __init__(
@@ -65,10 +66,12 @@ class Columns:
         shown: Pathish,
         classes: int = 0,
         layout: str = "",
+        holder: Any = None,
     ) -> None:
         self.path, self.shown, self._open = Path(path), shown, opener
         self._dimensions, self._classes = dimensions, classes
         self._stamp = _stamp(self.path)
+        self._holder = holder
         self._told = hashlib.sha256(layout.encode())
         self._last: tuple[int, list[Sample]] = (-1, [])
         self._groups = _Codes()

@@ -49,12 +49,22 @@ class TrainConfig(BaseModel):
     rubric: str | None = None
     """Shipped name or path; default: what the judge of the file names, else financial_report."""
 
+    columns: Path | None = None
+    """Column map (TOML) for rows of another shape; see docs/formats.md."""
+    labels: Literal["hard", "soft"] = "hard"
+    """`soft`: where the judge was asked several times, its draws' shares of the levels are learned
+    instead of the one level they were joined to."""
+
     eval_file: Path | None = None
     """Validate on this file; then nothing of `scored` is held out for validation."""
     eval_share: float = Field(default=0.15, ge=0, lt=1)
     """Share of the texts, by whole groups, that picks the best checkpoint."""
     test_share: float = Field(default=0.15, ge=0, lt=1)
     """Share of the texts, by whole groups, that nothing here looks at; `evaluate` uses it."""
+
+    hold_out: tuple[str, ...] = ()
+    """Kinds that never train nor validate, whatever their group: `degradation=generic_wording`,
+    `field=...`, `language=...`. The test part keeps them, so `evaluate` shows how they go."""
 
     max_length: int = Field(default=1024, ge=8)
     """Tokens of prompt and response together."""
