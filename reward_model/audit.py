@@ -98,6 +98,15 @@ def audit(
     texts = draw(held.test, sample, seed)
     scorer = RewardScorer.from_pretrained(model, device=device, batch_tokens=batch_tokens)
     effects = measure(scorer, texts, chosen, seed)
+    if any(e.no_opinion for e in effects.values()) and not any(
+        e.measured.any() for e in effects.values()
+    ):
+        raise UserError(
+            f"a model that scores none of {len(texts)} texts",
+            expected="levels to see a change in",
+            mend="reward-model doctor MODEL says why",
+            path=model,
+        )
     bootstrap = Bootstrap([text.group for text in texts], resamples=resamples, seed=seed)
     result: dict[str, Any] = {
         "model": str(model),

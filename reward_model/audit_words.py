@@ -104,7 +104,7 @@ def audit_table(result: Mapping[str, Any]) -> Table:
     dimensions = list(next(iter(probes.values()))["dimensions"])
     for name in (*dimensions, "reward"):
         table.add_column(name, justify="right", min_width=9)
-    table.add_column("raised", justify="right")
+    table.add_column("texts raised", justify="right")
     table.add_column("unseen", justify="right")
     for name, probe in probes.items():
         cells = [(probe["dimensions"][dimension], 2) for dimension in dimensions]
