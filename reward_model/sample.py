@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
@@ -90,6 +90,10 @@ class Sample:
                 columns, row = self._row
                 return getattr(columns.read(row), name)
             raise AttributeError(name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travels to another process with its texts, without the file."""
+        return Sample, tuple(getattr(self, f.name) for f in fields(self) if f.init)
 
     @classmethod
     def view(cls, columns: Columns, row: int) -> Sample:

@@ -48,8 +48,11 @@ def write(folder: Path, samples: Sequence[Sample], builder: InputBuilder) -> Non
     Raises:
         OSError: the disk is full or cannot be written.
     """
+    if len(samples) < MANY:
+        _write(folder, samples, builder, lambda count: None)
+        return
     with progress(transient=True) as bar:
-        task = bar.add_task("tokens", total=len(samples), note="", visible=len(samples) >= MANY)
+        task = bar.add_task("tokens", total=len(samples), note="")
         _write(folder, samples, builder, lambda count: bar.update(task, advance=count))
 
 

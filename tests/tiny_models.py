@@ -14,7 +14,7 @@ from reward_model.model import MultiDimRewardConfig, MultiDimRewardModel
 from reward_model.rubric import Rubric, load_rubric
 
 
-def byte_tokenizer(specials: list[str], template: str = "", **names: str) -> Any:
+def byte_tokenizer(specials: list[str], template: str = "", **names: Any) -> Any:
     """A token a byte: every text of every language, nothing to train."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {token: i for i, token in enumerate([*specials, *alphabet])}
