@@ -51,7 +51,7 @@ def _values(samples: Sequence[Sample]) -> dict[str, list[str | None]]:
         "severity": lambda s: None if s.neutral or s.severity is None else str(s.severity),
         "field": lambda s: s.field,
         "language": lambda s: s.language,
-        "generator": _generator,
+        "generator": lambda s: s.generator,
     }
     out = {name: [value(sample) for sample in samples] for name, value in read.items()}
     out |= _planted(samples)
@@ -80,13 +80,6 @@ def _planted(samples: Sequence[Sample]) -> dict[str, list[str | None]]:
         there.append(None if sample.neutral or defect is None else "yes" if errors else "no")
         kinds.append(" + ".join(errors) or None)
     return {"planted error": there, "kind of planted error": kinds}
-
-
-def _generator(sample: Sample) -> str | None:
-    """Who wrote the pair: one model, or both if they differ."""
-    gold, defect = sample.metadata.gold_metadata, sample.metadata.defect_metadata
-    names = [part.model for part in (gold, defect) if part is not None and part.model]
-    return " / ".join(dict.fromkeys(names)) or None
 
 
 def _lengths(samples: Sequence[Sample]) -> list[str | None]:

@@ -1,0 +1,95 @@
+"""From settings to encoded data sets: caches, soft labels, maps, words on poor labels."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import toy
+from tiny_models import save_encoder
+
+from reward_model.prepare import prepare
+from reward_model.records import UserError
+from reward_model.rubric import load_rubric
+from reward_model.train import train
+from reward_model.train_config import TrainConfig, resolve
+
+RUBRIC = load_rubric("financial_report")
+
+
+def config(scored: Path, out: Path, **flags: Any) -> TrainConfig:
+    known = {"base_model": "tiny", "max_length": 64, "eval_share": 0.2, "test_share": 0.1}
+    return resolve(scored, out, None, {**known, **flags})
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A plain encoder of random weights, as a local folder."""
+    from reward_model.bundle import load_bundle
+
+    folder = tmp_path_factory.mktemp("base")
+    bundle = load_bundle(save_encoder(folder / "reward"))
+    bundle.model.backbone.save_pretrained(folder / "plain")
+    bundle.tokenizer.save_pretrained(folder / "plain")
+    return str(folder / "plain")
+
+
+def test_another_seed_finds_the_same_token_ids(tmp_path: Path, backbone: str) -> None:
+    path = toy.write(tmp_path / "a.jsonl", toy.pairs(RUBRIC, 20))
+    cache = tmp_path / "cache"
+    flags = {"base_model": backbone, "cache_dir": str(cache)}
+    first = prepare(config(path, tmp_path / "out", **flags))
+    (folder,) = cache.iterdir()
+    stamp = (folder / "tokens.npy").stat().st_mtime_ns
+    second = prepare(config(path, tmp_path / "out", **flags, seed=1))
+    assert [f.name for f in cache.iterdir()] == [folder.name]
+    assert (folder / "tokens.npy").stat().st_mtime_ns == stamp
+    for run in (first, second):
+        builder_ids = {s.pair + s.side: i for i, s in enumerate(run.train.samples)}
+        assert len(builder_ids) == len(run.train) == len(run.train.lengths)
+    assert {s.group for s in first.train.samples} != {s.group for s in second.train.samples}
+    same = {s.pair + s.side: first.train[i] for i, s in enumerate(first.train.samples)}
+    both = [(same[s.pair + s.side], second.train[i]) for i, s in enumerate(second.train.samples)
+            if s.pair + s.side in same]  # fmt: skip
+    assert both
+    assert all(a["input_ids"] == b["input_ids"] for a, b in both)
+    none = prepare(config(path, tmp_path / "out", **{**flags, "cache_dir": "none"}))
+    assert [none.train[i] for i in range(5)] == [first.train[i] for i in range(5)]
+
+
+def test_a_dimension_without_labels_is_warned_of_and_trained_masked(tmp_path: Path) -> None:
+    rows = toy.pairs(RUBRIC, 24)
+    for row in rows:
+        for side in ("chosen", "rejected"):
+            row["scores"][side]["depth"] = None
+            row["scores"][side]["accuracy"] = 3
+    path = toy.write(tmp_path / "a.jsonl", rows)
+    best = train(config(path, tmp_path / "out", max_steps=2))
+    metrics = json.loads((best.parent / "metrics.json").read_text())
+    words = " ".join(metrics["remarks"])
+    assert "depth: no labels at all" in words
+    assert "accuracy: level 3 on every text" in words
+    assert np.isfinite(metrics["history"][-1]["loss"])
+
+
+def test_other_columns_train(tmp_path: Path) -> None:
+    rows = [
+        {
+            "q": f"Company {i}",
+            "text": f"revenue {'rose' if i % 2 else 'fell'} {i}",
+            "mark": 1 + i % 5,
+        }
+        for i in range(30)
+    ]
+    layout = tmp_path / "columns.toml"
+    layout.write_text('prompt = "q"\nresponse = "text"\noffset = -1\n[levels]\ndepth = "mark"\n')
+    path = toy.write(tmp_path / "a.jsonl", rows)
+    best = train(config(path, tmp_path / "out", columns=layout, max_steps=2))
+    assert (best / "model.safetensors").exists()
+    layout.write_text('prompt = "q"\nresponse = "text"\n[levels]\ndepth = "mark"\n')
+    with pytest.raises(UserError, match="5 in mark; expected a whole number from 0 to 4"):
+        train(config(path, tmp_path / "out2", columns=layout))
+    assert not (tmp_path / "out2").exists()
