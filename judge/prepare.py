@@ -7,10 +7,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from judge.family import family
 from judge.rows import PairFile
 from judge.settings import WITHOUT_EFFECT, ScoreSettings
 from reward_model.llm import LLM, open_llm
+from reward_model.llm.family import family
 from reward_model.records import UserError, digest, parse_json
 from reward_model.records.terminal import console
 from reward_model.rubric import Rubric

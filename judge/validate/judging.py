@@ -8,10 +8,10 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from judge.family import family
 from judge.validate.report import Clustering, Finding, Halo, Missing
 from judge.validate.stats import unit
 from judge.validate.table import MISSING, Table, mean_gap
+from reward_model.llm.family import family
 
 HALO = 0.8
 """Mean correlation between dimensions from which on they say one thing."""
