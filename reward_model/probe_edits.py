@@ -54,12 +54,12 @@ def pad(text: str, prompt: str, rng: random.Random) -> str | None:
     >>> pad("毛利率上升。", "", random.Random(0)).startswith("毛利率上升。")
     True
     """
-    return _spread(text, "filler", PADDING, 2, rng)
+    return _spread(text, "filler", PADDING, rng)
 
 
 def stuff_jargon(text: str, prompt: str, rng: random.Random) -> str | None:
-    """Terms that impress and say nothing, a fifth of the length, three sentences at least."""
-    return _spread(text, "jargon", STUFFING, 3, rng)
+    """Terms that impress and say nothing about the company, a fifth of the length."""
+    return _spread(text, "jargon", STUFFING, rng)
 
 
 def dress(text: str, prompt: str, rng: random.Random) -> str | None:
@@ -196,14 +196,14 @@ def sentences(line: str) -> list[str]:
 
 
 def _is_prose(line: str) -> bool:
-    """Whether a line is running text: no table, title, markup or fence."""
+    """Whether a line is running text: no table, title, markup, fence or lead to a list."""
     text = line.strip().strip("*_ ")
-    if not text or line.lstrip().startswith(_NOT_PROSE):
+    if not text or text.endswith((":", "：")) or line.lstrip().startswith(_NOT_PROSE):
         return False
     return text[-1] in _ENDS or len(text) >= _PROSE[language_of(text)]
 
 
-def _spread(text: str, kind: str, share: float, least: int, rng: random.Random) -> str | None:
+def _spread(text: str, kind: str, share: float, rng: random.Random) -> str | None:
     """Stock sentences appended to lines of prose all over the text."""
     if not text.strip():
         return None
@@ -212,7 +212,7 @@ def _spread(text: str, kind: str, share: float, least: int, rng: random.Random) 
     rng.shuffle(pool)
     wanted, added = share * len(text), 0
     chosen: list[str] = []
-    while added < wanted or len(chosen) < least:
+    while added < wanted:
         sentence = pool[len(chosen) % len(pool)]
         chosen.append(sentence)
         added += len(sentence)
@@ -222,7 +222,10 @@ def _spread(text: str, kind: str, share: float, least: int, rng: random.Random) 
     for i, sentence in enumerate(chosen):
         # Evenly over the text, so that a model that cuts the middle out still sees some of it.
         place = places[math.floor(i * len(places) / len(chosen))]
-        lines[place] = f"{lines[place].rstrip()}{gap}{sentence}"
+        line = lines[place].rstrip()
+        if line.rstrip("*_ ")[-1:] not in _ENDS:
+            line += "。" if language == "zh" else "."  # a point of a list, which ends in nothing
+        lines[place] = f"{line}{gap}{sentence}"
     return "\n".join(lines)
 
 
