@@ -113,6 +113,12 @@ def train(
     best_metric: Annotated[
         str | None, typer.Option(help="qwk, loss, accuracy or pair_accuracy on validation.")
     ] = None,
+    lora_rank: Annotated[
+        int | None, typer.Option(help="LoRA of this rank on a frozen backbone; 0: train it all.")
+    ] = None,
+    load_in_4bit: Annotated[
+        bool, typer.Option("--load-in-4bit", help="QLoRA: the frozen backbone in 4 bits.")
+    ] = False,
     seed: Annotated[int | None, typer.Option(help="Seed of split, weights and order.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint.")] = False,
 ) -> None:
@@ -141,6 +147,8 @@ def train(
         "label_smoothing": label_smoothing,
         "patience": patience,
         "best_metric": best_metric,
+        "lora_rank": lora_rank,
+        "load_in_4bit": load_in_4bit or None,
         "seed": seed,
     }
     from reward_model.train_config import resolve

@@ -158,6 +158,10 @@ class MultiDimRewardModel(PreTrainedModel):
         self._takes_types = "token_type_ids" in takes
         self._takes_cache = "use_cache" in takes
         self.post_init()
+        # Units of sharding. Not the embeddings: accelerate makes a unit of the token table inside
+        # them, and nothing can be in two.
+        units = self._no_split_modules or set()
+        self._no_split_modules = {name for name in units if "Embedding" not in name}
 
     @classmethod
     def from_backbone(
