@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 from pydantic import ValidationError
 
 from reward_model.card_text import card_text
+from reward_model.provenance import provenance
 from reward_model.records import UserError, write_json, write_text
 from reward_model.records.files import Pathish
 from reward_model.records.terminal import console
@@ -53,10 +54,16 @@ def training_part(config: TrainConfig, metrics: dict[str, Any]) -> dict[str, Any
     settings = {
         name: value
         for name, value in config.model_dump(mode="json").items()
-        if not isinstance(getattr(config, name), Path)
+        if not isinstance(getattr(config, name), Path) and name != "cache_dir"
     }
+    if Path(config.base_model).is_dir():
+        settings["base_model"] = Path(config.base_model).resolve().name
     long = {"history", "loss"}
-    return {"settings": settings, **{k: v for k, v in metrics.items() if k not in long}}
+    return {
+        "settings": settings,
+        "labels_from": provenance(config.scored),
+        **{name: value for name, value in metrics.items() if name not in long},
+    }
 
 
 def _rubric(folder: Path) -> Rubric | None:

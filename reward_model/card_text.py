@@ -1,38 +1,169 @@
-"""The words of a model card: Markdown from the parts that `reward_model.card` keeps."""
+"""The words of a model card: Markdown from the parts that `reward_model.card` keeps.
+
+Every figure comes from a part; what was not measured is named as not measured.
+"""
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
+from reward_model.card_use import use
+from reward_model.evaluate_words import LABELS, SHORT, figure
 from reward_model.rubric import Rubric, say
 
-_HOW = """## Use
-
-```python
-from reward_model import RewardScorer
-
-scorer = RewardScorer.from_pretrained("path/to/this/folder")
-score = scorer.score(prompt, response)
-score.reward, score.levels, score.probabilities
-```
-"""
+Parts = Mapping[Any, Mapping[str, Any]]
+_TOGETHER = {
+    "pair_accuracy": "pair accuracy by reward",
+    "pair_ties": "pair ties by reward",
+    "element_accuracy": "levels right",
+    "all_dimensions_accuracy": "texts with every level right",
+}
 
 
-def card_text(parts: Mapping[Any, dict[str, Any]], rubric: Rubric | None) -> str:
-    """README.md: a section for every part that is there."""
-    lines = ["# Multi-dimensional reward model", ""]
+def card_text(parts: Parts, rubric: Rubric | None) -> str:
+    """README.md: a section for every part, or the command that would bring it."""
+    lines = [*_metadata(parts), "# Multi-dimensional reward model", ""]
     if rubric is not None:
         names = ", ".join(say(d.title, "en").lower() for d in rubric.dimensions)
+        shares = ", ".join(f"{name} {share:.2f}" for name, share in rubric.weights.items())
         lines += [
             f"Scores a response on {names}, levels 0 to {rubric.scale} each "
-            f"(rubric `{rubric.id}`).",
+            f"(rubric `{rubric.id}`): a distribution over the levels, the expected level and its "
+            f"uncertainty a dimension, and one reward in 0 to 1 (weights: {shares}).",
             "",
         ]
-    lines.append(_HOW)
+    lines += use()
+    lines += _quality(parts.get("evaluation"))
+    lines += _calibration(parts.get("calibration"))
+    lines += _probes(parts.get("audit"))
     if "training" in parts:
         lines += _training(parts["training"])
-    return "\n".join(lines) + "\n"
+    lines += _limits(parts)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def code(value: object) -> str:
+    """A value of a file as inline code, whatever is in it.
+
+    >>> code("gpt`|<b>")
+    '`gptb`'
+    """
+    return "`" + re.sub(r"[`|<>\r\n]", "", str(value)) + "`"
+
+
+def _metadata(parts: Parts) -> list[str]:
+    """The header that model hubs read. No licence: it is that of base model and data."""
+    training = parts.get("training", {})
+    base = str(training.get("settings", {}).get("base_model", ""))
+    lines = ["---", "pipeline_tag: text-classification", "library_name: multidim-reward"]
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", base):
+        lines.append(f"base_model: {json.dumps(base)}")
+    languages = (training.get("labels_from") or {}).get("languages", {})
+    known = sorted(name for name in languages if re.fullmatch(r"[a-z]{2,3}", name))
+    if known:
+        lines += ["language:", *(f"- {json.dumps(name)}" for name in known)]
+    lines += ["tags:", "- reward-model", "- rlhf", "- multi-dimensional-reward", "---", ""]
+    return lines
+
+
+def _quality(part: Mapping[str, Any] | None) -> list[str]:
+    if part is None:
+        return [
+            "## Quality",
+            "",
+            "Not measured on held-out texts yet: `reward-model evaluate` does.",
+            "",
+        ]
+    split, metrics = part["split"], part["metrics"]
+    others = [name for name in metrics if name != "model"]
+    titles = [SHORT[name] if name != "bradley_terry" else "Bradley-Terry" for name in others]
+    lines = [
+        "## Quality",
+        "",
+        f"{split['texts']} texts, {split['pairs']} pairs, {split['groups']} groups "
+        f"({split['part']}), with 95% bootstrap intervals by group; beside it simple baselines "
+        "on the same texts. –: not defined.",
+        "",
+        f"| dimension | measure | this model | {' | '.join(titles)} |",
+        "|" + "---|" * (3 + len(others)),
+    ]
+
+    def row(name: str, label: str, *path: str) -> str:
+        cells = []
+        for predictor in ("model", *others):
+            value: Any = metrics[predictor]
+            for key in path:
+                value = value[key]
+            cells.append(figure(value, interval=predictor == "model"))
+        return f"| {name} | {label} | {' | '.join(cells)} |"
+
+    for name in metrics["model"]["dimensions"]:
+        lines += [row(name, label, "dimensions", name, key) for key, label in LABELS.items()]
+    lines += [row("all", label, key) for key, label in _TOGETHER.items()]
+    for title, slices in part.get("slices", {}).items():
+        if title in ("training", "planted error"):
+            lines += ["", f"By {title}:", "", "| | pairs | pair accuracy |", "|---|---|---|"]
+            lines += [
+                f"| {value} | {found['pair_accuracy']['n']} | {figure(found['pair_accuracy'])} |"
+                for value, found in slices.items()
+            ]
+    return [*lines, "", *(f"- {sentence}" for sentence in part["notes"]), ""]
+
+
+def _calibration(part: Mapping[str, Any] | None) -> list[str]:
+    lines = ["## Calibration", ""]
+    if part is None:
+        return [*lines, "No temperatures fitted yet: `reward-model calibrate` does.", ""]
+    where = {"fitted": f"{part['fitted_on']['part']} (fitted)", "test": "test"}
+    shown = [key for key in where if key == "fitted" or part["test"]["texts"]]
+    head = " | ".join(f"ECE before, {where[key]} | after" for key in shown)
+    lines += [f"| dimension | temperature | {head} |", "|" + "---|" * (2 + 2 * len(shown))]
+    for name, found in part["dimensions"].items():
+        cells = [figure(found[key]["ece"][when]) for key in shown for when in ("before", "after")]
+        lines.append(f"| {name} | {found['temperature']:.3f} | {' | '.join(cells)} |")
+    return [*lines, "", *(f"- {sentence}" for sentence in part["notes"]), ""]
+
+
+def _probes(part: Mapping[str, Any] | None) -> list[str]:
+    lines = ["## Probes", ""]
+    if part is None:
+        return [*lines, "What a policy could gain by writing no better: `reward-model audit`.", ""]
+    probes = part["probes"]
+    names = list(next(iter(probes.values()))["dimensions"]) if probes else []
+    lines += [
+        "Mean change of the expected level (of the reward: 0 to 1) when a held-out response is "
+        f"edited, {part['split']['texts']} texts; ↓: the edit should lower it.",
+        "",
+        f"| probe | {' | '.join(names)} | reward |",
+        "|" + "---|" * (2 + len(names)),
+    ]
+    for probe, found in probes.items():
+        columns = [found["dimensions"][name] for name in names] + [found["reward"]]
+        cells = [_change(column["change"]) for column in columns]
+        lines.append(f"| {probe}{' ↓' if found.get('lowers') else ''} | {' | '.join(cells)} |")
+    raised = sorted({f["probe"] for f in part["findings"] if f.get("verdict") == "raised"})
+    lines += [
+        "",
+        f"Probes that raise a score: {', '.join(raised)}."
+        if raised
+        else "No probe raises a score beyond what was let pass.",
+        "",
+        *(f"- {finding['words']}" for finding in part["findings"]),
+        *(f"- {sentence}" for sentence in part["notes"]),
+    ]
+    return [*lines, ""]
+
+
+def _change(estimate: Mapping[str, Any]) -> str:
+    if estimate["value"] is None:
+        return "–"
+    text = f"{estimate['value']:+.3f}"
+    if estimate["low"] is not None:
+        text += f" [{estimate['low']:+.3f}, {estimate['high']:+.3f}]"
+    return text
 
 
 def _training(part: Mapping[str, Any]) -> list[str]:
@@ -40,17 +171,15 @@ def _training(part: Mapping[str, Any]) -> list[str]:
     lines = [
         "## Training",
         "",
-        f"- base model: `{settings['base_model']}`, at most {settings['max_length']} tokens, "
-        f"evidence: {settings['evidence']}, seed {settings['seed']}",
+        f"- base model: {code(settings['base_model'])}, at most {settings['max_length']} tokens, "
+        f"evidence: {settings['evidence']}, seed {settings['seed']}, {part['steps']} steps",
         f"- texts: {texts['train']} to learn from, {texts['validation']} to "
         f"pick the checkpoint, {texts['test']} set aside, in groups: what shares "
         "a prompt or a company stays together",
-        f"- data digest: `{part['data']}`",
+        f"- data digest: `{part['data']}`, rubric: `{part['rubric']}`",
+        *(f"- {words}" for words in _labels(part.get("labels_from"))),
         "",
-        "## Validation",
-        "",
-        "Measured on the texts that picked the checkpoint, so slightly optimistic; "
-        "`reward-model evaluate` measures on the texts set aside, beside simple baselines.",
+        "Validation, on the texts that picked the checkpoint, so slightly optimistic:",
         "",
     ]
     best = part["validation"]
@@ -58,7 +187,53 @@ def _training(part: Mapping[str, Any]) -> list[str]:
         lines += ["| measure | value |", "|---|---|"]
         lines += [f"| {name} | {value:.4f} |" for name, value in sorted(best.items())]
     else:
-        lines.append("No text was held out.")
-    if part["remarks"]:
-        lines += ["", "## Limits", "", *(f"- {words}" for words in part["remarks"])]
+        lines.append("No text was held out for it.")
     return [*lines, ""]
+
+
+def _labels(found: Mapping[str, Any] | None) -> list[str]:
+    """Who gave the labels, and to whose texts."""
+    if found is None:
+        return ["labels: where they come from is not known"]
+
+    def listed(counts: Mapping[str, int]) -> str:
+        return ", ".join(f"{code(name)} ({n})" for name, n in counts.items() if name != "not named")
+
+    judges, writers = listed(found["judges"]), listed(found["writers"])
+    draws = ", ".join(name for name in found["samples"] if name != "not named") or "not named"
+    read = f"first {found['records_read']} records"
+    words = [
+        f"labels by {judges} ({read}), draws a label: {draws}"
+        if judges
+        else f"labels: no judge is named in the {read}; people, or a model nobody wrote down",
+        f"texts by {writers}" if writers else f"texts: no writer is named in the {read}",
+    ]
+    if found["related"]:
+        words.append(
+            f"judge and writer are of one family ({', '.join(map(code, found['related']))}): "
+            "a judge favours its relatives' text, so levels may be too high"
+        )
+    elif judges and writers:
+        words.append("judge and writer are not of one family")
+    return words
+
+
+def _limits(parts: Parts) -> list[str]:
+    training = parts.get("training", {})
+    settings = training.get("settings", {})
+    lines = ["## Limits", ""]
+    lines += [f"- {words}" for words in training.get("remarks", [])]
+    if settings:
+        lines.append(
+            f"- a response of more than {settings['max_length']} tokens loses its middle; the "
+            "prompt gives way first"
+        )
+        if settings["evidence"] == "none":
+            lines.append("- figures are not recomputed: a wrong number in good prose passes")
+    return [
+        *lines,
+        "- a level means what the rubric and the judge of the training labels mean by it",
+        "- a policy that is optimised against a reward finds what the reward gets wrong: look at "
+        "samples, keep a limit on the distance from the starting policy, audit again",
+        "",
+    ]

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import run
+from huggingface_hub import ModelCard
+from scored_sets import scored_set, write
 from tiny_models import save_encoder
 
 from reward_model.card import read_parts, record, training_part
+from reward_model.card_text import card_text
+from reward_model.provenance import provenance
 from reward_model.train_config import TrainConfig
 
 METRICS: dict[str, Any] = {
@@ -48,6 +54,123 @@ def test_parts_are_kept_and_the_readme_is_written_from_them(model: Path, tmp_pat
     assert set(parts) == {"training"}
     assert parts["training"]["settings"]["learning_rate"] == 3e-5
     assert "history" not in parts["training"]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder with every part, each from its own command."""
+    folder = save_encoder(tmp_path_factory.mktemp("whole") / "best")
+    scored = write(folder.parent / "scored.jsonl", scored_set(groups=8))
+    config = TrainConfig(scored=scored, base_model="acme/encoder")
+    record(folder, "training", training_part(config, METRICS))
+    for words in (
+        ("calibrate", "--resamples", "100"),
+        ("evaluate", "--resamples", "100"),
+        ("audit", "--resamples", "100", "--sample", "8"),
+    ):
+        done = run("reward-model", words[0], folder, scored, *words[1:])
+        assert done.code in (0, 1), done.stderr
+    return folder
+
+
+def section(text: str, title: str) -> str:
+    return text.split(f"## {title}\n")[1].split("\n## ")[0]
+
+
+def test_every_part_is_in_the_card_with_its_own_figures(whole: Path) -> None:
+    text = (whole / "README.md").read_text("utf-8")
+    parts = read_parts(whole)
+    assert set(parts) == {"training", "calibration", "evaluation", "audit"}
+    metrics = parts["evaluation"]["metrics"]
+    quality = section(text, "Quality")
+    for name, found in metrics["model"]["dimensions"].items():
+        kappa = found["kappa"]
+        others = [metrics[o]["dimensions"][name]["kappa"]["value"] for o in metrics if o != "model"]
+        cells = " | ".join(f"{value:.3f}" for value in others)
+        interval = f"[{kappa['low']:.2f}, {kappa['high']:.2f}]"
+        assert f"| {name} | QWK | {kappa['value']:.3f} {interval} | {cells} |" in quality
+    for sentence in parts["evaluation"]["notes"]:
+        assert sentence in quality
+    for name, heat in parts["calibration"]["temperatures"].items():
+        assert f"| {name} | {heat:.3f} |" in section(text, "Calibration")
+    probes = section(text, "Probes")
+    for name, found in parts["audit"]["probes"].items():
+        assert f"| {name}" in probes
+        change = found["reward"]["change"]
+        if change["value"] is not None:
+            assert f"{change['value']:+.3f}" in probes
+    for finding in parts["audit"]["findings"]:
+        assert finding["words"] in probes
+    training = section(text, "Training")
+    assert "labels by `beta:judge` (48)" in training
+    assert "texts by `alpha:writer` (48)" in training
+    assert "not of one family" in training
+    assert str(whole.parent) not in text
+
+
+def test_the_header_is_what_a_hub_reads(whole: Path) -> None:
+    card = ModelCard.load(whole / "README.md")
+    assert card.data.base_model == "acme/encoder"
+    assert card.data.pipeline_tag == "text-classification"
+    assert card.data.language == ["zh"]
+    assert "reward-model" in card.data.tags
+    assert card.data.license is None
+
+
+def test_the_lines_that_say_how_to_plug_it_in_run(whole: Path) -> None:
+    text = (whole / "README.md").read_text("utf-8").replace("path/to/this/folder", str(whole))
+    blocks = re.findall(r"```python\n(.*?)```", text, re.S)
+    space: dict[str, Any] = {"prompt": "问题", "response": "回答"}
+    for block in blocks:
+        exec(block, space)
+    prompts, completions = ["问题", "q"], ["净利润上升", "profit rose"]
+    rewards = space["reward"](prompts, completions, completion_ids=[[1], [2]], trainer_state=None)
+    chat = [[{"role": "user", "content": prompt}] for prompt in prompts]
+    said = [[{"role": "assistant", "content": text}] for text in completions]
+    assert all(0 <= value <= 1 for value in rewards)
+    assert len(space["reward"](chat, said)) == 2
+
+
+def test_what_was_not_measured_is_named(model: Path, tmp_path: Path) -> None:
+    record(model, "training", training(tmp_path))
+    text = (model / "README.md").read_text("utf-8")
+    assert "Not measured on held-out texts yet" in text
+    assert "No temperatures fitted yet" in text
+    assert "reward-model audit" in text
+    assert "labels: where they come from is not known" in text
+
+
+def test_a_local_base_model_is_named_without_its_place(tmp_path: Path) -> None:
+    folder = tmp_path / "secret" / "my-encoder"
+    folder.mkdir(parents=True)
+    config = TrainConfig(scored=tmp_path / "s.jsonl", base_model=str(folder), cache_dir="/secret")
+    part = training_part(config, METRICS)
+    assert part["settings"]["base_model"] == "my-encoder"
+    assert "secret" not in json.dumps(part)
+
+
+def test_names_from_a_file_stay_names(tmp_path: Path) -> None:
+    rows = scored_set(groups=1)
+    for row in rows:
+        row["scores"]["judge"] = {"model": "x`|<script>\n## Quality", "samples": 3}
+        row["metadata"]["gold_metadata"] = {"model": "qwen-plus"}
+        row["metadata"]["defect_metadata"]["model"] = "qwen3-max"
+    found = provenance(write(tmp_path / "s.jsonl", rows))
+    part = {**training(tmp_path), "labels_from": found}
+    text = card_text({"training": part}, None)
+    assert "<script>" not in text
+    assert text.count("\n## Quality") == 1
+    assert "draws a label: 3" in text
+    related = provenance(
+        write(
+            tmp_path / "r.jsonl",
+            [row | {"scores": row["scores"] | {"judge": {"model": "a+qwen-max"}}} for row in rows],
+        )
+    )
+    assert related is not None
+    assert related["related"] == ["qwen"]
+    text = card_text({"training": {**part, "labels_from": related}}, None)
+    assert "judge and writer are of one family (`qwen`)" in text
 
 
 def test_a_broken_part_counts_as_absent(model: Path, tmp_path: Path) -> None:
