@@ -36,7 +36,7 @@ def card_text(parts: Parts, rubric: Rubric | None) -> str:
             "",
         ]
     lines += use()
-    lines += _quality(parts.get("evaluation"))
+    lines += _quality(parts.get("evaluation"), parts.get("calibration"))
     lines += _calibration(parts.get("calibration"))
     lines += _probes(parts.get("audit"))
     if "training" in parts:
@@ -69,7 +69,7 @@ def _metadata(parts: Parts) -> list[str]:
     return lines
 
 
-def _quality(part: Mapping[str, Any] | None) -> list[str]:
+def _quality(part: Mapping[str, Any] | None, calibration: Mapping[str, Any] | None) -> list[str]:
     if part is None:
         return [
             "## Quality",
@@ -110,7 +110,11 @@ def _quality(part: Mapping[str, Any] | None) -> list[str]:
                 f"| {value} | {found['pair_accuracy']['n']} | {figure(found['pair_accuracy'])} |"
                 for value, found in slices.items()
             ]
-    return [*lines, "", *(f"- {sentence}" for sentence in part["notes"]), ""]
+    notes = list(part["notes"])
+    heat = {name: found["temperature"] for name, found in part["calibration"].items()}
+    if calibration is not None and heat != calibration["temperatures"]:
+        notes.insert(0, "measured before the temperatures below were fitted: evaluate again")
+    return [*lines, "", *(f"- {sentence}" for sentence in notes), ""]
 
 
 def _calibration(part: Mapping[str, Any] | None) -> list[str]:

@@ -108,6 +108,14 @@ def test_every_part_is_in_the_card_with_its_own_figures(whole: Path) -> None:
     assert str(whole.parent) not in text
 
 
+def test_figures_from_before_a_calibration_are_said_to_be(whole: Path) -> None:
+    parts = read_parts(whole)
+    words = "measured before the temperatures below were fitted"
+    assert words not in card_text(parts, None)
+    late = {**parts["calibration"], "temperatures": {"depth": 1.5}}
+    assert words in card_text({**parts, "calibration": late}, None)
+
+
 def test_the_header_is_what_a_hub_reads(whole: Path) -> None:
     card = ModelCard.load(whole / "README.md")
     assert card.data.base_model == "acme/encoder"
