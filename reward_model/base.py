@@ -40,7 +40,7 @@ class Base:
 
     def model(self, config: MultiDimRewardConfig, settings: TrainConfig) -> MultiDimRewardModel:
         """The backbone with fresh heads, which draw from torch's global generator."""
-        kwargs: dict[str, Any] = {}
+        kwargs: dict[str, Any] = {"backbone_dropout": settings.backbone_dropout}
         if settings.attention is not None:
             kwargs["attn_implementation"] = settings.attention
         if settings.trust_remote_code:
@@ -103,17 +103,27 @@ def _open(name: str, config: TrainConfig) -> Base:
     if known.is_encoder_decoder:
         raise UserError(f"an encoder-decoder model in {name}", expected="an encoder or a decoder")
     positions = _positions(known, tokenizer)
-    if positions is not None and config.max_length > positions:
+    reads = min(config.max_length, config.window or config.max_length)
+    if positions is not None and reads > positions:
+        what = "max_length" if config.window is None else "window"
         raise UserError(
-            f"max_length {config.max_length} for {name}, which has {positions} positions",
+            f"{what} {reads} for {name}, which has {positions} positions",
             expected=f"at most {positions}",
-            mend=f"pass --max-length {positions}, or a base model that reads longer texts",
+            mend=f"pass --max-length {positions}; or --window {positions} to read longer texts in "
+            "parts; or a base model that reads longer texts",
         )
     # Only a decoder's last token has read the whole text.
     decoder = type(known) in MODEL_FOR_CAUSAL_LM_MAPPING and type(known) not in (
         MODEL_FOR_MASKED_LM_MAPPING
     )
-    return Base(name, tokenizer, "last" if decoder else "mean")
+    pooling: Pooling = "last" if decoder else "mean"
+    if config.window and (config.pooling or pooling) != "mean":
+        raise UserError(
+            f"window {config.window} with {config.pooling or pooling} pooling",
+            expected="mean pooling, which reads all of the windows",
+            mend="add --pooling mean, or leave out --window",
+        )
+    return Base(name, tokenizer, pooling)
 
 
 def _positions(known: Any, tokenizer: Any) -> int | None:

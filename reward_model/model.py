@@ -18,6 +18,7 @@ from transformers.utils.generic import ModelOutput
 from reward_model.data import IGNORE
 from reward_model.losses import level_cross_entropy
 from reward_model.rubric import Rubric
+from reward_model.windows import into_windows, mean_over_windows
 
 Pooling = Literal["mean", "cls", "last"]
 Head = Literal["multi", "shared"]
@@ -78,7 +79,7 @@ class MultiDimRewardConfig(PreTrainedConfig):
         if window and pooling != "mean":
             raise ValueError(f"{pooling} pooling of windows: only mean pooling reads all of them")
         self.window = window
-        """Longer texts are read in windows of at most so many tokens, each on its own; None: whole."""
+        """Longer texts are read in windows of at most so many tokens; None: as a whole."""
         if any(not heat > 0 for heat in (temperatures or {}).values()):
             raise ValueError(f"temperatures {temperatures} are not all above 0")
         self.temperatures = temperatures
@@ -181,8 +182,13 @@ class MultiDimRewardModel(PreTrainedModel):
             kwargs: for `AutoModel.from_pretrained`.
         """
         kwargs.setdefault("dtype", torch.float32)
-        known = AutoConfig.from_pretrained(name_or_path)
-        backbone = AutoModel.from_pretrained(name_or_path, **_without_pooler(known), **kwargs)
+        trust = kwargs.get("trust_remote_code", False)
+        known = AutoConfig.from_pretrained(name_or_path, trust_remote_code=trust)
+        if not backbone_dropout:
+            _switch_off_dropout(known)
+        backbone = AutoModel.from_pretrained(
+            name_or_path, config=known, **_without_pooler(known), **kwargs
+        )
         config.backbone_config = backbone.config
         return cls(config, backbone=backbone)
 
@@ -222,13 +228,22 @@ class MultiDimRewardModel(PreTrainedModel):
         input_ids, attention_mask, token_type_ids = _flush_left(
             input_ids, attention_mask, token_type_ids
         )
+        texts, owner = len(input_ids), None
+        if self.config.window and input_ids.shape[1] > self.config.window:
+            input_ids, attention_mask, token_type_ids, owner = into_windows(
+                input_ids, attention_mask, token_type_ids, self.config.window
+            )
         extra: dict[str, Any] = {"use_cache": False} if self._takes_cache else {}
         if self._takes_types and token_type_ids is not None:
             extra["token_type_ids"] = token_type_ids
         hidden = self.backbone(
             input_ids=input_ids, attention_mask=attention_mask, return_dict=True, **extra
         ).last_hidden_state
-        logits = self.score_pooled(pool(hidden, attention_mask, self.config.pooling))
+        if owner is None:
+            pooled = pool(hidden, attention_mask, self.config.pooling)
+        else:
+            pooled = mean_over_windows(hidden, attention_mask, owner, texts)
+        logits = self.score_pooled(pooled)
         loss = accuracy = per_dim = None
         if labels is not None:
             loss = level_cross_entropy(logits, labels, num_items=num_items_in_batch)
@@ -288,3 +303,11 @@ def _without_pooler(config: PreTrainedConfig) -> dict[str, bool]:
     if model is None or "add_pooling_layer" not in inspect.signature(model).parameters:
         return {}
     return {"add_pooling_layer": False}
+
+
+def _switch_off_dropout(config: PreTrainedConfig) -> None:
+    """Every rate by its name: attention takes its own from here, not from a module."""
+    for part in (config, config.get_text_config()):
+        for name, value in vars(part).items():
+            if "dropout" in name and isinstance(value, float):
+                setattr(part, name, 0.0)

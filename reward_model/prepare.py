@@ -181,6 +181,7 @@ def _model_config(
         max_prompt_length=config.max_prompt_length,
         evidence=config.evidence,
         input_format=builder.input_format,
+        window=config.window,
     )
 
 

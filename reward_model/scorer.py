@@ -11,13 +11,14 @@ import json
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 
+from reward_model.batches import token_batches
 from reward_model.bootstrap import Floats
 from reward_model.bundle import Bundle, load_bundle
 from reward_model.inputs import Encoded, collate, pad_id
@@ -302,25 +303,6 @@ def best_device() -> torch.device:
     return torch.device("cpu")
 
 
-def token_batches(lengths: Mapping[int, int], budget: int) -> Iterator[list[int]]:
-    """Group rows of like length so that a padded batch stays within `budget` tokens.
-
-    A row longer than the budget is a batch of its own.
-
-    >>> list(token_batches({0: 5, 1: 90, 2: 6, 3: 5}, budget=18))
-    [[1], [2, 0, 3]]
-    """
-    batch: list[int] = []
-    for i in sorted(lengths, key=lambda i: (-lengths[i], i)):
-        # Longest first: the first row of a batch is as wide as the batch will be.
-        if batch and lengths[batch[0]] * (len(batch) + 1) > budget:
-            yield batch
-            batch = []
-        batch.append(i)
-    if batch:
-        yield batch
-
-
 def as_words(text: Words, what: str) -> Text:
     """A string or chat messages in the package's own form.
 
@@ -357,4 +339,4 @@ def _checked_risk(risk: float) -> float:
     return float(risk)
 
 
-__all__ = ["RewardScorer", "Score", "Words", "best_device", "token_batches"]
+__all__ = ["RewardScorer", "Score", "Words", "best_device"]

@@ -36,6 +36,7 @@ from reward_model.trainer import (
     LevelCollator,
     MultiDimRewardTrainer,
     ValidationMetrics,
+    device_tokens,
     level_weights,
 )
 
@@ -100,7 +101,9 @@ def make_trainer(run: Run, bar: TrainingBar) -> MultiDimRewardTrainer:
     bf16 = config.precision == "bf16" or (
         config.precision == "auto" and gpu and torch.cuda.is_bf16_supported()
     )
-    steps = -(-len(run.train) // (config.batch_size * config.accumulation)) * config.epochs
+    steps = max(1, len(run.train) // config.batch_size) * config.epochs
+    world = processes().num_processes
+    tokens = config.batch_tokens or device_tokens("cuda" if gpu else "cpu")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         args = TrainingArguments(
@@ -112,9 +115,8 @@ def make_trainer(run: Run, bar: TrainingBar) -> MultiDimRewardTrainer:
             warmup_steps=round(config.warmup_share * (config.max_steps or steps)),
             weight_decay=config.weight_decay,
             max_grad_norm=config.max_grad_norm,
-            per_device_train_batch_size=config.batch_size,
-            per_device_eval_batch_size=config.batch_size * 2,
-            gradient_accumulation_steps=config.accumulation,
+            per_device_train_batch_size=max(1, config.batch_size // world),
+            per_device_eval_batch_size=max(1, tokens // config.max_length),
             gradient_checkpointing=config.gradient_checkpointing,
             bf16=bf16,
             fp16=config.precision == "fp16",
@@ -126,7 +128,7 @@ def make_trainer(run: Run, bar: TrainingBar) -> MultiDimRewardTrainer:
             load_best_model_at_end=validates,
             metric_for_best_model=f"eval_{best}" if validates else None,
             greater_is_better=best != "loss" if validates else None,
-            logging_steps=10,
+            logging_steps=config.logging_steps,
             # A loss that is no number has to be seen, not averaged away.
             logging_nan_inf_filter=False,
             disable_tqdm=True,
@@ -153,6 +155,9 @@ def make_trainer(run: Run, bar: TrainingBar) -> MultiDimRewardTrainer:
                 run.train.samples, run.rubric, 1.0 if config.class_weights == "balanced" else 0.5
             ),
             label_smoothing=config.label_smoothing,
+            pair_weight=config.pair_weight,
+            texts_per_step=config.batch_size,
+            batch_tokens=tokens,
         )
     trainer.remove_callback(PrinterCallback)
     if config.patience and validates:

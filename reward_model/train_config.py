@@ -68,6 +68,9 @@ class TrainConfig(BaseModel):
 
     max_length: int = Field(default=1024, ge=8)
     """Tokens of prompt and response together."""
+    window: int | None = Field(default=None, ge=16)
+    """Read longer texts in windows of at most so many tokens, each on its own, and pool over all of
+    them: for backbones with few positions."""
     max_prompt_length: int | None = Field(default=None, ge=0)
     """Most tokens of the prompt; none: what the response leaves; 0: no prompt."""
     evidence: Literal["none", "checks"] = "none"
@@ -93,15 +96,21 @@ class TrainConfig(BaseModel):
     """AdamW's."""
     max_grad_norm: float = Field(default=1.0, ge=0)
     """Gradients are clipped to it; 0 does not clip."""
-    batch_size: int = Field(default=8, ge=1)
-    """Texts a step and device."""
-    accumulation: int = Field(default=1, ge=1)
-    """Batches whose gradients are added up before a step."""
+    batch_size: int = Field(default=16, ge=1)
+    """Texts of an optimiser step, over all devices."""
+    batch_tokens: int | None = Field(default=None, ge=1)
+    """Most tokens a device takes at once, padding included; changes memory and speed, never the
+    result. None: 4,096 on a CPU, 32,768 on a GPU."""
+    backbone_dropout: bool = False
+    """Keep the dropout that the backbone was pretrained with: several times slower on a CPU, where
+    attention with dropout has no fast kernel."""
     class_weights: Literal["none", "sqrt", "balanced"] = "none"
     """`balanced`: rare levels count more, in inverse proportion to how often they occur; `sqrt`:
     to the root of that, which costs less accuracy on the common ones."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of the target given to the other levels, near ones first."""
+    pair_weight: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    """Weight of a pairwise (Bradley-Terry) term on the expected level of both sides of a pair."""
 
     best_metric: Literal["qwk", "loss", "accuracy", "pair_accuracy"] = "qwk"
     """What picks the best checkpoint: quadratic weighted kappa, mean over the dimensions, counts a
@@ -137,6 +146,8 @@ class TrainConfig(BaseModel):
     cache_dir: str | None = None
     """Folder that keeps token ids between runs; none: `multidim-reward` in the user's cache folder;
     `"none"` keeps nothing."""
+    logging_steps: int = Field(default=10, ge=1)
+    """Steps between two reports of the loss."""
     report_to: str = "none"
     """`tensorboard`, `wandb`, `trackio`, ... as transformers names them."""
 

@@ -5,26 +5,25 @@ Device, processes, mixed precision, sharding, checkpoints and reporting stay the
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator, Mapping, Sequence
+import contextlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from accelerate.utils import DistributedType
 from torch import Tensor
-from torch.utils.data import Sampler
+from torch.utils.data import DataLoader, Dataset
 from transformers import EvalPrediction, Trainer, TrainerCallback
 
+from reward_model.batches import StepBatches, StepCollator
 from reward_model.bootstrap import Ints
 from reward_model.data import IGNORE, MultiDimRewardDataset, Sample, pair_indices
 from reward_model.inputs import collate
-from reward_model.losses import level_cross_entropy
+from reward_model.losses import level_cross_entropy, pairwise_loss
 from reward_model.metrics import kappa_of
 from reward_model.records import UserError
 from reward_model.rubric import Rubric
-
-WINDOW = 50
-"""Batches that are sorted by length together: long enough to pad little, short enough to mix."""
 
 
 class LevelCollator:
@@ -38,65 +37,63 @@ class LevelCollator:
         return collate(items, self.pad)
 
 
-class LengthOrder(Sampler[int]):
-    """Texts of like length next to each other, in an order that follows from seed and epoch alone.
+def device_tokens(device: torch.device | str) -> int:
+    """Tokens that a device takes at once: what fits a CPU's caches, what fills a GPU.
 
-    Args:
-        lengths: tokens of every text.
-        chunk: texts of one optimiser step, over all processes.
-        seed: of the order.
+    >>> device_tokens("cpu")
+    4096
     """
-
-    def __init__(self, lengths: Sequence[int], chunk: int, seed: int) -> None:
-        self.lengths, self.chunk, self.seed, self.epoch = list(lengths), chunk, seed, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order of this epoch."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    def __iter__(self) -> Iterator[int]:
-        rng = random.Random(f"{self.seed}:order:{self.epoch}")
-        order = list(range(len(self.lengths)))
-        rng.shuffle(order)
-        size = self.chunk * WINDOW
-        chunks: list[list[int]] = []
-        for start in range(0, len(order), size):
-            window = sorted(order[start : start + size], key=lambda i: self.lengths[i])
-            chunks += [window[i : i + self.chunk] for i in range(0, len(window), self.chunk)]
-        # The short chunk has to come last, or every chunk after it would straddle two lengths.
-        short = [c for c in chunks if len(c) < self.chunk]
-        full = [c for c in chunks if len(c) == self.chunk]
-        rng.shuffle(full)
-        return iter([i for c in (*full, *short) for i in c])
+    return 4096 if torch.device(device).type == "cpu" else 32768
 
 
 class _EpochOfOrder(TrainerCallback):
     """Tells the order which epoch begins, also in the middle of one that is resumed."""
 
-    def __init__(self, order: LengthOrder) -> None:
+    def __init__(self, order: StepBatches) -> None:
         self.order = order
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.order.set_epoch(int(state.epoch or 0))
 
 
+class _PairItems(Dataset[dict[str, Any]]):
+    """Items that say whether the next one is what they were preferred to."""
+
+    def __init__(self, dataset: MultiDimRewardDataset, first: set[int]) -> None:
+        self.dataset, self.first = dataset, first
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return {**self.dataset[index], "preferred": index in self.first}
+
+
 class MultiDimRewardTrainer(Trainer):
     """Trainer for `MultiDimRewardModel` on `MultiDimRewardDataset`.
 
+    A step is `texts_per_step` texts over all processes. Each process runs its share in pieces of at
+    most `batch_tokens` tokens and synchronises gradients once, so neither the budget nor the number
+    of processes changes what is learned.
+
     Args:
+        texts_per_step: if not given, the Trainer's batch size a device times the processes.
+        batch_tokens: most tokens of a piece, padding included; chosen by the device if not given.
         class_weights: (D, K) weights of the levels, or None.
         label_smoothing: share of the target given to the other levels, near ones first.
-        kwargs: Trainer's own.
+        pair_weight: weight of the pairwise term (see `reward_model.losses.pairwise_loss`), 0 for
+            none; the dimensions count as in the rubric.
+        kwargs: Trainer's own; `data_collator` must know the padding id, as `LevelCollator` does.
     """
 
     def __init__(
         self,
         *args: Any,
+        texts_per_step: int | None = None,
+        batch_tokens: int | None = None,
         class_weights: Tensor | None = None,
         label_smoothing: float = 0.0,
+        pair_weight: float = 0.0,
         **kwargs: Any,
     ) -> None:
         def loss(
@@ -112,28 +109,144 @@ class MultiDimRewardTrainer(Trainer):
 
         kwargs["compute_loss_func"] = loss
         super().__init__(*args, **kwargs)
+        if self.args.gradient_accumulation_steps > 1:
+            raise ValueError(
+                "gradient_accumulation_steps is not used here: a step is texts_per_step texts, "
+                "and batch_tokens bounds the memory"
+            )
+        self.class_weights, self.label_smoothing = class_weights, label_smoothing
+        self.pair_weight = pair_weight
+        self.texts_per_step = (
+            texts_per_step or self.args.train_batch_size * self.accelerator.num_processes
+        )
+        self.batch_tokens = batch_tokens or device_tokens(self.args.device)
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        dataset = self.train_dataset if train_dataset is None else train_dataset
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Steps of like lengths; each process draws its own share of every step."""
+        dataset = self.train_dataset
         if not isinstance(dataset, MultiDimRewardDataset):
-            return super()._get_train_sampler(train_dataset)
-        args = self.args
-        chunk = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
-        order = LengthOrder(dataset.lengths, chunk, args.seed)
-        self.add_callback(_EpochOfOrder(order))
-        return order
-
-    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
-        """One forward and backward; stops before a loss that is no number reaches the weights."""
-        loss: Tensor = super().training_step(*args, **kwargs)
-        if not torch.isfinite(loss):
+            raise TypeError(f"train_dataset is a {type(dataset).__name__}, not what this trains on")
+        pairs = pair_indices(dataset.samples) if self.pair_weight else []
+        if self.pair_weight and not pairs:
             raise UserError(
-                f"a loss that is no number ({float(loss)}) at step {self.state.global_step + 1}",
+                "a pairwise term, and no pair to train on",
+                expected="pairs with both sides, not single responses",
+                mend="leave out --pair-weight",
+            )
+        order = StepBatches(
+            dataset.lengths,
+            self.texts_per_step,
+            self.args.seed,
+            units=_units(len(dataset), pairs) if pairs else None,
+            rank=self.accelerator.process_index,
+            world=self.accelerator.num_processes,
+        )
+        self.add_callback(_EpochOfOrder(order))
+        pad = getattr(self.data_collator, "pad", 0)
+        multiple = 1 if self.args.device.type == "cpu" else 8
+        first = {chosen for chosen, _ in pairs}
+        items: Any = _PairItems(dataset, first) if pairs else dataset
+        return DataLoader(
+            items,
+            batch_sampler=order,
+            collate_fn=StepCollator(pad, self.batch_tokens, multiple=multiple, pairs=bool(pairs)),
+            num_workers=self.args.dataloader_num_workers,
+            pin_memory=self.args.dataloader_pin_memory,
+        )
+
+    def training_step(
+        self, model: Any, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None
+    ) -> Tensor:
+        """All pieces of a step, forward and backward; the loss is the mean over the whole step.
+
+        Raises:
+            UserError: the loss is no number; the weights have not seen it.
+        """
+        model.train()
+        pieces = inputs["pieces"]
+        labels, pairs, rounds = self._over_processes(
+            int((inputs["labels"] != IGNORE).sum()),
+            sum(len(piece.get("pairs", ())) for piece in pieces),
+            len(pieces),
+        )
+        total = torch.zeros((), device=self.args.device)
+        for i in range(rounds):
+            last = i == rounds - 1
+            self.accelerator.gradient_state._set_sync_gradients(last)
+            with self._without_sync(model, last):
+                piece = self._prepare_inputs(dict(pieces[min(i, len(pieces) - 1)]))
+                loss = self._piece_loss(model, piece, labels, pairs)
+                # Gradients are averaged over the processes, and this one's are a part of the sum.
+                loss = loss * self.accelerator.num_processes
+                if i >= len(pieces):  # sharded weights are gathered as often on every process
+                    loss = loss * 0.0
+                scale = (
+                    {"scale_wrt_gas": False}
+                    if self.accelerator.distributed_type == DistributedType.DEEPSPEED
+                    else {}
+                )
+                self.accelerator.backward(loss, **scale)
+            total += loss.detach()
+        mean = self.accelerator.reduce(total.clone(), reduction="mean")
+        if not torch.isfinite(mean):
+            raise UserError(
+                f"a loss that is no number ({float(mean)}) at step {self.state.global_step + 1}",
                 expected="a finite loss",
                 mend="lower --lr, or train in fp32; the last good checkpoint is kept",
                 path=self.args.output_dir,
             )
+        return total
+
+    def _piece_loss(self, model: Any, piece: dict[str, Any], labels: int, pairs: int) -> Tensor:
+        target, sides = piece.pop("labels"), piece.pop("pairs", None)
+        soft = piece.pop("soft_labels", None)
+        with self.compute_loss_context_manager():
+            logits = model(**piece).logits
+            loss = level_cross_entropy(
+                logits,
+                target,
+                soft_labels=soft,
+                class_weights=self.class_weights,
+                smoothing=self.label_smoothing,
+                num_items=labels,
+            )
+            if sides is not None:
+                weights = self._dimension_weights()
+                loss = loss + self.pair_weight * pairwise_loss(
+                    logits, sides, weights, num_pairs=pairs
+                )
         return loss
+
+    def _dimension_weights(self) -> Tensor:
+        dataset: Any = self.train_dataset
+        rubric: Rubric = dataset.rubric
+        return torch.tensor([rubric.weights[name] for name in rubric.names])
+
+    def _over_processes(self, labels: int, pairs: int, pieces: int) -> tuple[int, int, int]:
+        """Labels and pairs of the whole step, and the most pieces that any process has."""
+        if self.accelerator.num_processes == 1:
+            return labels, pairs, pieces
+        mine = torch.tensor([[labels, pairs, pieces]], device=self.args.device)
+        every = self.accelerator.gather(mine)
+        return int(every[:, 0].sum()), int(every[:, 1].sum()), int(every[:, 2].max())
+
+    def _without_sync(self, model: Any, last: bool) -> contextlib.AbstractContextManager[Any]:
+        # DeepSpeed goes by the accelerator's sync_gradients instead.
+        if last or self.accelerator.distributed_type == DistributedType.DEEPSPEED:
+            return contextlib.nullcontext()
+        context: contextlib.AbstractContextManager[Any] = self.accelerator.no_sync(model)
+        return context
+
+    def floating_point_ops(self, inputs: Any) -> int:
+        """Not counted: pieces have no shape in common."""
+        return 0
+
+
+def _units(texts: int, pairs: Sequence[tuple[int, int]]) -> list[list[int]]:
+    """Pairs together, all other texts alone."""
+    second = {rejected for _, rejected in pairs}
+    first = {chosen for chosen, _ in pairs}
+    return [[i, i + 1] if i in first else [i] for i in range(texts) if i not in second]
 
 
 def level_weights(samples: Sequence[Sample], rubric: Rubric, power: float = 1.0) -> Tensor:
@@ -192,6 +305,8 @@ class ValidationMetrics:
         if kappas:
             out["qwk"] = float(np.mean(kappas))
         if (labels != IGNORE).any():
+            # Over all labels at once: the Trainer's own mean over batches depends on the batches.
+            out["loss"] = float(level_cross_entropy(logits, torch.as_tensor(labels)))
             out["accuracy"] = float((predicted == labels)[labels != IGNORE].mean())
         if self.pairs:
             weights = np.array([self.rubric.weights[name] for name in self.rubric.names])

@@ -25,11 +25,12 @@ from reward_model.prepare import prepare
 from reward_model.progress import TrainingBar
 from reward_model.records import UserError
 from reward_model.rubric import load_rubric
+from reward_model.scorer import RewardScorer
 from reward_model.split import read_split
 from reward_model.tiny import train_tokenizer
 from reward_model.train import make_trainer, train
 from reward_model.train_config import TrainConfig, resolve
-from reward_model.trainer import LengthOrder, level_weights
+from reward_model.trainer import level_weights
 
 RUBRIC = load_rubric("financial_report")
 QUICK: dict[str, Any] = {
@@ -153,28 +154,41 @@ def test_killed_and_resumed_is_as_if_never_killed(scored: Path, tmp_path: Path) 
     assert (cut / "best" / "model.safetensors").stat().st_mtime_ns == stamp
 
 
-def test_accumulated_batches_train_as_one(scored: Path, tmp_path: Path) -> None:
+def test_the_token_budget_changes_nothing_that_is_learned(scored: Path, tmp_path: Path) -> None:
     ends = []
-    for size, accumulation in ((8, 1), (2, 4)):
+    for tokens in (4096, 100):
         run = prepare(
             config(
                 scored,
-                tmp_path / str(size),
-                batch_size=size,
-                accumulation=accumulation,
+                tmp_path / str(tokens),
+                batch_tokens=tokens,
                 head_dropout=0.0,
                 max_steps=3,
                 eval_share=0.0,
+                label_smoothing=0.1,
+                pair_weight=0.5,
             )
         )
-        for module in run.model.modules():
-            if isinstance(module, torch.nn.Dropout):
-                module.p = 0.0
-        trainer = make_trainer(run, TrainingBar())
-        trainer.train()
+        make_trainer(run, TrainingBar()).train()
         ends.append({k: v.clone() for k, v in run.model.state_dict().items()})
     for key in ends[0]:
         torch.testing.assert_close(ends[0][key], ends[1][key], atol=1e-4, rtol=1e-3, msg=key)
+
+
+def test_the_pairwise_term_pulls_the_sides_apart(scored: Path, tmp_path: Path) -> None:
+    gaps = []
+    for weight in (0.0, 10.0):
+        out = tmp_path / str(weight)
+        # Heads that hardly move on the levels alone in so few steps.
+        train(config(scored, out, epochs=3, pair_weight=weight))
+        dataset = MultiDimRewardDataset.from_file(scored)
+        scorer = RewardScorer.from_pretrained(out / "best")
+        scores = scorer.score_batch(
+            [s.prompt for s in dataset.samples], [s.response for s in dataset.samples]
+        )
+        rewards = [score.reward or 0.0 for score in scores]
+        gaps.append(sum(rewards[0::2]) - sum(rewards[1::2]))
+    assert gaps[1] > gaps[0] + 1
 
 
 def bias_rows() -> list[dict[str, Any]]:
@@ -263,18 +277,6 @@ def test_a_loss_that_is_no_number_stops_and_keeps_what_was_good(
     assert not (out / "metrics.json").exists()
 
 
-def test_order_follows_from_seed_and_epoch() -> None:
-    lengths = [(7 * i) % 50 for i in range(203)]
-    order = LengthOrder(lengths, 4, seed=3)
-    first = list(order)
-    assert sorted(first) == list(range(203))
-    assert list(order) == first
-    order.set_epoch(1)
-    assert list(order) != first
-    padded = sum(max(lengths[i] for i in first[k : k + 4]) * 4 for k in range(0, len(first) - 4, 4))
-    assert padded < 1.2 * sum(lengths)
-
-
 @pytest.mark.parametrize("power", [0.5, 1.0])
 def test_class_weights_keep_the_mean_loss(scored: Path, power: float) -> None:
     dataset = MultiDimRewardDataset.from_file(scored)
@@ -288,7 +290,7 @@ def test_settings_come_from_defaults_file_and_flags(scored: Path, tmp_path: Path
     file = tmp_path / "a.toml"
     file.write_text("epochs = 7\nseed = 3\n", "utf-8")
     settings = resolve(scored, None, file, {"seed": 5, "rubric": None})
-    assert (settings.epochs, settings.seed, settings.batch_size) == (7, 5, 8)
+    assert (settings.epochs, settings.seed, settings.batch_size) == (7, 5, 16)
     assert resolve(scored, None, file, {"base_model": "tiny"}).learning_rate >= 1e-3
     file.write_text('epochs = -1\ncolour = "red"\n', "utf-8")
     with pytest.raises(UserError, match=r"2 mistake\(s\).*epochs.*colour") as error:
@@ -312,9 +314,10 @@ def test_wrong_input_is_refused_before_anything_is_written(tmp_path: Path) -> No
             7,
         ),
         "encoding": (bad(tmp_path, "c.jsonl", "\n".join(good).encode("gb18030")), "UTF-8", 1),
-        "folder": (tmp_path, "a folder", None),
+        "folder": (tmp_path / "folder", "folder", None),
         "missing": (tmp_path / "none.jsonl", "no such file", None),
     }
+    (tmp_path / "folder").mkdir()
     for name, (path, words, line) in cases.items():
         out = tmp_path / f"out-{name}"
         with pytest.raises(UserError, match=words) as error:
@@ -347,6 +350,11 @@ def test_too_few_positions_are_named(scored: Path, tmp_path: Path, trained: Path
     bundle.tokenizer.save_pretrained(backbone)
     with pytest.raises(UserError, match=r"has 64 positions.*pass --max-length 64"):
         train(config(scored, tmp_path / "out", base_model=str(backbone), max_length=65))
+    with pytest.raises(UserError, match=r"window 65 .*has 64 positions"):
+        train(config(scored, tmp_path / "out", base_model=str(backbone), window=65, max_length=99))
+    flags = {"window": 64, "max_length": 99, "pooling": "cls"}
+    with pytest.raises(UserError, match="window 64 with cls pooling"):
+        train(config(scored, tmp_path / "out", base_model=str(backbone), **flags))
     with pytest.raises(UserError, match="a trained reward model"):
         train(config(scored, tmp_path / "out", base_model=str(trained / "best")))
 

@@ -1,0 +1,163 @@
+"""Which texts make a step, which process takes which, and in what pieces they fit into memory.
+
+A step is a number of texts over all processes, the same for the same seed however many there are.
+Each process takes its share in pieces of at most `budget` tokens, so memory is bounded by the
+budget alone and neither budget nor number of processes changes what is learned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+from torch.utils.data import Sampler
+
+from reward_model.bootstrap import Ints
+from reward_model.inputs import collate
+from reward_model.records import UserError
+
+WINDOW = 50
+"""Steps whose texts are sorted by length together: long enough to pad little, short to mix."""
+
+
+class StepBatches(Sampler[list[int]]):
+    """This process's texts of every step of an epoch; the order follows from seed and epoch alone.
+
+    Texts of like length meet in a step. What is left over is spread, so no step has fewer than
+    `texts` texts.
+
+    Args:
+        lengths: tokens of every text.
+        texts: texts of a step, over all processes.
+        seed: of the order.
+        units: texts that have to stay together, such as the two sides of a pair; each text alone
+            if not given.
+        rank: of this process.
+        world: number of processes.
+
+    >>> list(StepBatches([5, 9, 5, 8], texts=2, seed=0))
+    [[3, 1], [2, 0]]
+    """
+
+    def __init__(
+        self,
+        lengths: Sequence[int] | Ints,
+        texts: int,
+        seed: int,
+        *,
+        units: Sequence[Sequence[int]] | None = None,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.lengths = np.asarray(lengths)
+        self.units = None if units is None else [list(unit) for unit in units]
+        self.seed, self.rank, self.world, self.epoch = seed, rank, world, 0
+        count = len(self.lengths) if self.units is None else len(self.units)
+        size = len(self.lengths) / count
+        self.steps = max(1, len(self.lengths) // texts)
+        if count // self.steps < world:
+            what = "texts" if self.units is None else "pairs or texts"
+            raise UserError(
+                f"steps of {count // self.steps} {what} for {world} processes",
+                expected="at least one for each process",
+                mend="a larger --batch-size, or fewer processes",
+            )
+        self._longest = (
+            self.lengths
+            if self.units is None
+            else np.array([self.lengths[unit].max() for unit in self.units])
+        )
+        self._window = WINDOW * max(1, round(texts / size))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of this epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self) -> Iterator[list[int]]:
+        rng = np.random.default_rng([self.seed, self.epoch])
+        order = rng.permutation(len(self._longest))
+        for start in range(0, len(order), self._window):
+            window = order[start : start + self._window]
+            order[start : start + self._window] = window[
+                np.argsort(self._longest[window], kind="stable")
+            ]
+        steps = np.array_split(order, self.steps)
+        for i in rng.permutation(len(steps)):
+            # Every other unit: each process gets as much of the long as of the short ones.
+            mine = steps[i][self.rank :: self.world].tolist()
+            yield mine if self.units is None else [t for u in mine for t in self.units[u]]
+
+
+def token_batches(
+    lengths: Mapping[int, int], budget: int, sizes: Mapping[int, int] | None = None
+) -> Iterator[list[int]]:
+    """Group rows of like length so that a padded batch stays within `budget` tokens.
+
+    A row longer than the budget is a batch of its own.
+
+    Args:
+        lengths: row -> tokens.
+        budget: most tokens of a batch, padding included.
+        sizes: row -> texts it stands for; 1 each if not given.
+
+    >>> list(token_batches({0: 5, 1: 90, 2: 6, 3: 5}, budget=18))
+    [[1], [2, 0, 3]]
+    """
+    batch: list[int] = []
+    texts = 0
+    for i in sorted(lengths, key=lambda i: (-lengths[i], i)):
+        size = 1 if sizes is None else sizes[i]
+        # Longest first: the first row of a batch is as wide as the batch will be.
+        if batch and lengths[batch[0]] * (texts + size) > budget:
+            yield batch
+            batch, texts = [], 0
+        batch.append(i)
+        texts += size
+    if batch:
+        yield batch
+
+
+class StepCollator:
+    """Items of a MultiDimRewardDataset -> `{"pieces": padded batches, "labels": all of them}`.
+
+    Args:
+        pad: id to pad with.
+        budget: most tokens of a piece, padding included.
+        multiple: widths are multiples of it.
+        pairs: keep the sides of a pair, which follow each other, in one piece, and mark them.
+    """
+
+    def __init__(self, pad: int, budget: int, *, multiple: int = 1, pairs: bool = False) -> None:
+        self.pad, self.budget, self.multiple, self.pairs = pad, budget, multiple, pairs
+
+    def __call__(self, items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Pad on the right, in as few pieces as the budget allows."""
+        import torch
+
+        units = _units(items) if self.pairs else [[i] for i in range(len(items))]
+        lengths = {u: max(len(items[i]["input_ids"]) for i in unit) for u, unit in enumerate(units)}
+        sizes = {u: len(unit) for u, unit in enumerate(units)}
+        pieces: list[dict[str, Tensor]] = []
+        for batch in token_batches(lengths, self.budget, sizes):
+            rows = [i for u in batch for i in units[u]]
+            piece = collate([items[i] for i in rows], self.pad, multiple=self.multiple)
+            if self.pairs:
+                sides = [k for k, i in enumerate(rows) if items[i].get("preferred")]
+                piece["pairs"] = torch.tensor([[k, k + 1] for k in sides]).reshape(-1, 2)
+            pieces.append(piece)
+        return {"pieces": pieces, "labels": torch.tensor([list(item["labels"]) for item in items])}
+
+
+def _units(items: Sequence[Mapping[str, Any]]) -> list[list[int]]:
+    units: list[list[int]] = []
+    for i in range(len(items)):
+        if i and items[i - 1].get("preferred"):
+            units[-1].append(i)
+        else:
+            units.append([i])
+    return units

@@ -1,0 +1,56 @@
+"""Long texts in windows, for backbones with few positions: cut evenly, read alone, pool over all.
+
+`into_windows(ids, mask, types, size)` before the backbone, `mean_over_windows(...)` after it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def into_windows(
+    input_ids: Tensor, mask: Tensor, types: Tensor | None, size: int
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
+    """Cut B texts into R windows of at most `size` tokens, those of one text all of like length.
+
+    How a text is cut follows from its own length alone, so its score does not depend on the batch.
+
+    Args:
+        input_ids: (B, T), padding on the right.
+        mask: (B, T)
+        types: (B, T) or None.
+        size: most tokens of a window.
+
+    Returns:
+        ids (R, W), mask (R, W), types (R, W) or None, and the text (R,) each window belongs to.
+
+    >>> ids = torch.tensor([[1, 2, 3, 4, 5], [6, 7, 0, 0, 0]])
+    >>> into_windows(ids, (ids > 0).long(), None, 3)[0]
+    tensor([[1, 2, 3],
+            [4, 5, 0],
+            [6, 7, 0]])
+    """
+    lengths = mask.sum(1)
+    counts = ((lengths + size - 1) // size).clamp(min=1)
+    each = (lengths + counts - 1) // counts
+    owner = torch.repeat_interleave(torch.arange(len(counts), device=mask.device), counts)
+    first = torch.cumsum(counts, 0) - counts
+    start = (torch.arange(len(owner), device=mask.device) - first[owner]) * each[owner]
+    length = torch.minimum(each[owner], lengths[owner] - start)
+    column = torch.arange(int(each.max()), device=mask.device)
+    there = column < length.unsqueeze(1)
+    at = (start.unsqueeze(1) + column).clamp(max=mask.shape[1] - 1)
+    rows = owner.unsqueeze(1)
+    ids = torch.where(there, input_ids[rows, at], torch.zeros_like(at))
+    kinds = None if types is None else torch.where(there, types[rows, at], torch.zeros_like(at))
+    return ids, there.to(mask.dtype), kinds, owner
+
+
+def mean_over_windows(hidden: Tensor, mask: Tensor, owner: Tensor, texts: int) -> Tensor:
+    """(R, W, H) -> (texts, H) in float32: the mean over all tokens of each text."""
+    share = mask.to(torch.float32).unsqueeze(-1)
+    sums = (hidden.float() * share).sum(1)
+    pooled = sums.new_zeros(texts, sums.shape[1]).index_add(0, owner, sums)
+    counts = share.new_zeros(texts, 1).index_add(0, owner, share.sum(1))
+    return pooled / counts.clamp(min=1)
