@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reward_model.columns import read_columns
 from reward_model.records import UserError
 from reward_model.records.terminal import console
 from reward_model.score_command import write_result
@@ -18,6 +19,7 @@ def run_calibrate(
     scored: Path,
     *,
     part: str,
+    columns: Path | None,
     json_to: str | None,
     seed: int,
     resamples: int,
@@ -41,6 +43,7 @@ def run_calibrate(
         model,
         scored,
         part=part,
+        columns=read_columns(columns) if columns else None,
         seed=seed,
         resamples=resamples,
         device=device,
@@ -65,15 +68,17 @@ def _table(result: dict[str, Any]) -> Table:
         {"test": "test"} if result["test"]["texts"] else {}
     )
     table = Table(
-        title="expected calibration error [95%]", title_justify="left", box=SIMPLE, padding=(0, 1)
+        title="expected calibration error", title_justify="left", box=SIMPLE, padding=(0, 1)
     )
     table.add_column("", no_wrap=True)
-    table.add_column("temperature", justify="right")
-    for name in parts.values():
-        table.add_column(f"{name}: before", justify="right", no_wrap=True)
-        table.add_column("after", justify="right", no_wrap=True)
+    table.add_column("texts", no_wrap=True)
+    for name in ("before [95%]", "after [95%]"):
+        table.add_column(name, justify="right", no_wrap=True)
     for name, found in result["dimensions"].items():
-        errors = [found[part]["ece"] for part in parts]
-        cells = [figure(error[when]) for error in errors for when in ("before", "after")]
-        table.add_row(name, f"{found['temperature']:.3f}", *cells)
+        rows = [
+            (part, *(figure(found[key]["ece"][when]) for when in ("before", "after")))
+            for key, part in parts.items()
+        ]
+        table.add_row(name, *rows[0])
+        table.add_row(f"  T = {found['temperature']:.3f}", *(rows[1:] or [()])[0])
     return table

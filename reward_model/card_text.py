@@ -79,7 +79,7 @@ def _quality(part: Mapping[str, Any] | None, calibration: Mapping[str, Any] | No
         ]
     split, metrics = part["split"], part["metrics"]
     others = [name for name in metrics if name != "model"]
-    titles = [SHORT[name] if name != "bradley_terry" else "Bradley-Terry" for name in others]
+    titles = [SHORT[name] for name in others]
     lines = [
         "## Quality",
         "",

@@ -80,7 +80,9 @@ def train(
     ] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the training texts.")] = None,
     learning_rate: Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Texts of a step, over all devices.")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Texts of a step, over all devices.")
+    ] = None,
     batch_tokens: Annotated[
         int | None, typer.Option(help="Most tokens a device takes at once; memory, not result.")
     ] = None,
@@ -174,9 +176,17 @@ def evaluate(
         Path | None,
         typer.Option(help="File the baselines learn from, where SCORED has no training texts."),
     ] = None,
+    columns: ColumnsOption = None,
     json: JsonOption = None,
     html: Annotated[Path | None, typer.Option(help="Write a page with plots.")] = None,
     card: Annotated[bool, typer.Option(help="Keep the result in MODEL's card.")] = True,
+    compare: Annotated[
+        bool,
+        typer.Option(help="Train TRL's Bradley-Terry scalar on the same base, data and steps too."),
+    ] = False,
+    compare_out: Annotated[
+        Path | None, typer.Option(help="Folder to keep that scalar model in; implies --compare.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the intervals.")] = 0,
     resamples: Annotated[int, typer.Option(min=100, help="Bootstrap draws by group.")] = 1000,
     device: Annotated[str | None, typer.Option(help="cuda, mps or cpu.")] = None,
@@ -191,10 +201,13 @@ def evaluate(
         model,
         scored,
         part=split,
+        columns=columns,
         train_data=train_data,
         json_to=json,
         html_to=html,
         to_card=card,
+        compare=compare,
+        compare_out=compare_out,
         seed=seed,
         resamples=resamples,
         device=device,
@@ -209,6 +222,7 @@ def audit(
     split: Annotated[
         str, typer.Option(help="Groups to edit texts of, as in evaluate: auto, test, ..., all.")
     ] = "auto",
+    columns: ColumnsOption = None,
     probe: Annotated[
         list[str] | None, typer.Option(help="Only this probe; repeatable. [default: all]")
     ] = None,
@@ -235,6 +249,7 @@ def audit(
         model,
         scored,
         part=split,
+        columns=columns,
         probes=probe or [],
         sample=sample,
         threshold=threshold,
@@ -259,6 +274,7 @@ def calibrate(
             "training), validation or test."
         ),
     ] = "auto",
+    columns: ColumnsOption = None,
     json: JsonOption = None,
     seed: Annotated[int, typer.Option(help="Seed of the intervals.")] = 0,
     resamples: Annotated[int, typer.Option(min=100, help="Bootstrap draws by group.")] = 1000,
@@ -274,6 +290,7 @@ def calibrate(
         model,
         scored,
         part=split,
+        columns=columns,
         json_to=json,
         seed=seed,
         resamples=resamples,

@@ -15,6 +15,7 @@ import numpy as np
 
 from reward_model.baselines import TITLES, Samples, predict_all
 from reward_model.bootstrap import RESAMPLES, Floats
+from reward_model.columns import ColumnMap
 from reward_model.data import Sample, get_label_distribution, pair_indices, read_samples
 from reward_model.evaluate_words import comparisons, notes
 from reward_model.held_out import HeldOut, Wanted, choose, folds
@@ -52,10 +53,13 @@ def evaluate(
     *,
     part: Wanted = "auto",
     train_data: Path | None = None,
+    columns: ColumnMap | None = None,
     seed: int = 0,
     resamples: int = RESAMPLES,
     device: str | None = None,
     batch_tokens: int | None = None,
+    compare: bool = False,
+    compare_out: Path | None = None,
 ) -> Evaluation:
     """Measure `model` on the held-out texts of `scored`.
 
@@ -64,10 +68,13 @@ def evaluate(
         scored: scored pairs or single responses.
         part: which texts; see `reward_model.held_out`.
         train_data: file the baselines learn from, where `scored` holds no training text.
+        columns: which columns hold what, for rows of another shape.
         seed: of the bootstrap and the folds.
         resamples: bootstrap draws.
         device: where the model runs.
         batch_tokens: most tokens of a batch.
+        compare: train a Bradley-Terry scalar beside it; see `reward_model.compare`.
+        compare_out: folder to keep that one in.
 
     Raises:
         UserError: the model does not load, or a file is wrong.
@@ -75,10 +82,16 @@ def evaluate(
     from reward_model.bundle import read_rubric
 
     rubric = read_rubric(model)
-    samples, bare = read_samples(scored, rubric)
+    if compare:
+        from reward_model.compare import read_run, require_trl
+
+        require_trl()
+        read_run(model)  # what is missing is said before anything slow happens
+    samples, bare = read_samples(scored, rubric, columns=columns)
     split = split_of(model)
     held = choose(samples, split, part)
-    train = _training(held, split, train_data, rubric)
+    more = None if train_data is None else read_samples(train_data, rubric, columns=columns)[0]
+    train = _training(held, split, more)
     scorer = RewardScorer.from_pretrained(model, device=device, batch_tokens=batch_tokens)
     scores = score_texts(scorer, held.test)
     probabilities = probabilities_of(scores, rubric)
@@ -133,6 +146,16 @@ def evaluate(
             for name, values in slices_of(held.test, split).items()
         },
     }
+    if compare:
+        from reward_model.compare import SCALAR, Texts, train_scalar
+        from reward_model.compare_numbers import beside
+
+        picked = split.select(samples, "validation") if split is not None else []
+        scalar = train_scalar(model, scorer, Texts(train, picked), held.test, compare_out)
+        found = beside(scalar.values, measured["model"], probabilities, truth, rubric.weights)
+        result["metrics"][SCALAR] = found.pop("metrics")
+        result["titles"][SCALAR] = "Bradley-Terry scalar"
+        result[SCALAR] = {"training": scalar.training, **found}
     result["notes"] = held.words + notes(result, rubric, held)
     return Evaluation(rubric, held.test, scores, probabilities, raw, truth, result)
 
@@ -161,16 +184,16 @@ def split_of(model: Path) -> Split | None:
 
 
 def _training(
-    held: HeldOut, split: Split | None, train_data: Path | None, rubric: Rubric
+    held: HeldOut, split: Split | None, more: Sequence[Sample] | None
 ) -> Sequence[Sample]:
     """What the baselines learn from: nothing that is measured."""
-    if train_data is None:
+    if more is None:
         return [] if held.part == "all" else held.train
     known = set(split.groups["train"]) if split else None
     measured = {sample.group for sample in held.test}
     return [
         sample
-        for sample in read_samples(train_data, rubric)[0]
+        for sample in more
         if sample.group not in measured and (known is None or sample.group in known)
     ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from reward_model.columns import read_columns
 from reward_model.held_out import WANTED
 from reward_model.records import UserError, write_text
 from reward_model.records.terminal import console
@@ -18,10 +19,13 @@ def run_evaluate(
     scored: Path,
     *,
     part: str,
+    columns: Path | None,
     train_data: Path | None,
     json_to: str | None,
     html_to: Path | None,
     to_card: bool,
+    compare: bool,
+    compare_out: Path | None,
     seed: int,
     resamples: int,
     device: str | None,
@@ -39,21 +43,26 @@ def run_evaluate(
             raise UserError("a folder", expected="a file to write", path=place)
     from reward_model.card import record
     from reward_model.evaluate import evaluate
-    from reward_model.evaluate_words import metrics_table
+    from reward_model.evaluate_words import metrics_table, scalar_table
     from reward_model.mistakes import worst_pairs
 
     found = evaluate(
         model,
         scored,
         part=part,
+        columns=read_columns(columns) if columns else None,
         train_data=train_data,
         seed=seed,
         resamples=resamples,
         device=device,
         batch_tokens=batch_tokens,
+        compare=compare or compare_out is not None,
+        compare_out=compare_out,
     )
     screen = console()
     screen.print(metrics_table(found.result))
+    if "bradley_terry" in found.result:
+        screen.print(scalar_table(found.result))
     for sentence in found.result["notes"]:
         screen.print(f"• {sentence}", markup=False)
     found.result["worst_pairs"] = [

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from reward_model.compare_numbers import METRICS
 from reward_model.evaluate import Evaluation
 from reward_model.evaluate_figures import confusion, level_gaps, reliability, reward_gaps
 from reward_model.evaluate_words import LABELS
@@ -25,6 +26,7 @@ def page(evaluation: Evaluation) -> str:
         result=evaluation.result,
         rubric=evaluation.rubric,
         metrics=LABELS,
+        scalar_metrics=METRICS,
         tiles=_tiles(evaluation),
         verdicts=_verdicts(evaluation.result),
         notes=_notes(evaluation.result["notes"]),

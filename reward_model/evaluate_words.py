@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from reward_model.baselines import TITLES
+from reward_model.bootstrap import Estimate
 from reward_model.held_out import HeldOut
 from reward_model.labels import label_warnings
 from reward_model.metrics import Measured
@@ -46,20 +47,26 @@ def comparisons(measured: Mapping[str, Measured], names: Sequence[str]) -> list[
             continue
         best = max(others, key=lambda other: others[other] or 0.0)
         difference = measured["model"].difference(measured[best], key)
-        low, high = difference.low, difference.high
-        verdict = "unclear"
-        if low is not None and high is not None and measured["model"].bootstrap.groups >= FEWEST:
-            verdict = "better" if low > 0 else "worse" if high < 0 else "unclear"
         out.append(
             {
                 **entry,
                 "baseline": best,
                 "baseline_value": others[best],
                 "difference": difference.to_json(),
-                "verdict": verdict,
+                "verdict": verdict(difference, measured["model"].bootstrap.groups),
             }
         )
     return out
+
+
+def verdict(difference: Estimate, groups: int) -> str:
+    """`better`, `worse`, `unclear` or `unknown`: no claim that the interval does not carry."""
+    if difference.value is None:
+        return "unknown"
+    low, high = difference.low, difference.high
+    if low is None or high is None or groups < FEWEST:
+        return "unclear"
+    return "better" if low > 0 else "worse" if high < 0 else "unclear"
 
 
 def notes(result: Mapping[str, Any], rubric: Rubric, held: HeldOut) -> list[str]:
@@ -93,7 +100,27 @@ def notes(result: Mapping[str, Any], rubric: Rubric, held: HeldOut) -> list[str]
     for reason, count in given["no_opinion"].items():
         words.append(f"{count} texts got no score ({reason}) and are in no number")
     words.append(f"baselines: {result['baseline_text']}")
+    if "bradley_terry" in result:
+        from reward_model.compare_numbers import scalar_words
+
+        known = result["bradley_terry"]
+        words += [
+            scalar_words(entry) for entry in known["comparisons"] if entry["verdict"] != "unclear"
+        ]
+        words += footing_words(known["training"])
     return words
+
+
+def footing_words(training: Mapping[str, Any]) -> list[str]:
+    """How equal the footing of model and scalar was."""
+    pairs, seen = training["pairs"], training["texts_seen"]
+    return [
+        f"Bradley-Terry: {training['by']} on the same backbone, pooling, token ids, learning rate "
+        f"and {training['steps']} steps; {pairs['train']} pairs, {seen['bradley_terry']} texts "
+        f"seen against {seen['model']}; {pairs['left_out']['tied']} tied and "
+        f"{pairs['left_out']['neutral']} neutral pairs left out; picked by "
+        f"{training['picked_by']}; dropout: {training['dropout']}"
+    ]
 
 
 def length_words(result: Mapping[str, Any]) -> list[str]:
@@ -144,7 +171,12 @@ LABELS = {
     "ece": "ECE",
 }
 """Names of the metrics in tables."""
-SHORT = {"majority": "majority", "length": "length", "tfidf": "TF-IDF"}
+SHORT = {
+    "majority": "majority",
+    "length": "length",
+    "tfidf": "TF-IDF",
+    "bradley_terry": "Bradley-Terry",
+}
 """Names of the baselines in tables."""
 
 
@@ -164,6 +196,29 @@ def figure(estimate: Mapping[str, Any], *, interval: bool = True) -> str:
     return text
 
 
+def scalar_table(result: Mapping[str, Any]) -> Table:
+    """The model beside the Bradley-Terry scalar."""
+    from rich.box import SIMPLE
+    from rich.table import Table
+
+    from reward_model.compare_numbers import METRICS
+
+    table = Table(
+        title="beside a Bradley-Terry scalar (B-T)",
+        title_justify="left",
+        box=SIMPLE,
+        padding=(0, 1),
+    )
+    table.add_column("", no_wrap=True)
+    for name in ("model", "B-T", "difference [95%]"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for entry in result["bradley_terry"]["comparisons"]:
+        label = f"{entry['dimension'] or 'reward'}: {METRICS[entry['metric']]}"
+        cells = [figure(entry[name], interval=False) for name in ("model", "scalar")]
+        table.add_row(label, *cells, figure(entry["difference"]))
+    return table
+
+
 def metrics_table(result: Mapping[str, Any]) -> Table:
     """Every metric of the model with its interval, and of the baselines beside it."""
     from rich.box import SIMPLE
@@ -176,7 +231,7 @@ def metrics_table(result: Mapping[str, Any]) -> Table:
     )
     table.add_column("", no_wrap=True)
     table.add_column("model [95%]", justify="right", no_wrap=True)
-    others = [name for name in result["metrics"] if name != "model"]
+    others = [name for name in result["metrics"] if name in TITLES]  # a scalar has its own table
     for name in others:
         table.add_column(SHORT[name], justify="right", no_wrap=True)
     all_metrics = result["metrics"]

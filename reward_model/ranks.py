@@ -12,12 +12,14 @@ from reward_model.bootstrap import Bootstrap, Estimate, Floats, Ints
 from reward_model.metrics import MASKED, Bools
 
 
-def rank_correlation(values: Floats, labels: Ints, bootstrap: Bootstrap) -> Estimate:
-    """Spearman's rho of values [n] with labels [n], `MASKED` or NaN rows left out."""
+def rank_correlation(values: Floats, labels: Ints | Floats, bootstrap: Bootstrap) -> Estimate:
+    """Spearman's rho of values [n] with labels [n]; `MASKED` or NaN rows are left out."""
     return _estimate([values], labels, bootstrap)
 
 
-def rank_difference(one: Floats, other: Floats, labels: Ints, bootstrap: Bootstrap) -> Estimate:
+def rank_difference(
+    one: Floats, other: Floats, labels: Ints | Floats, bootstrap: Bootstrap
+) -> Estimate:
     """Rho of `one` minus rho of `other`, on the rows that both have a value for."""
     return _estimate([one, other], labels, bootstrap)
 
@@ -51,7 +53,7 @@ def _ranks(values: Floats, weights: Floats) -> Floats:
     return np.asarray(middle[..., index])
 
 
-def _estimate(columns: list[Floats], labels: Ints, bootstrap: Bootstrap) -> Estimate:
+def _estimate(columns: list[Floats], labels: Ints | Floats, bootstrap: Bootstrap) -> Estimate:
     keep: Bools = labels != MASKED
     for column in columns:
         keep &= np.isfinite(column)

@@ -203,7 +203,7 @@ def test_the_command(model: Path, scored: Path, tmp_path: Path) -> None:
     assert done.code == 0, done.stderr
     result = json.loads(out.read_text())
     assert json.loads((model / "config.json").read_text())["temperatures"] == result["temperatures"]
-    assert "validation: before" in done.stderr
+    assert f"{result['temperatures']['depth']:.3f}" in done.stderr
     assert "temperature kept at 1" in done.stderr
     assert read_parts(model)["calibration"]["temperatures"] == result["temperatures"]
     before = sorted(os.listdir(tmp_path))

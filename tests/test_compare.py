@@ -1,0 +1,194 @@
+"""A Bradley-Terry scalar beside the model: trained for real, on the same texts, measured alike."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import toy
+from commands import run
+from safetensors.torch import load_file
+from scipy.stats import spearmanr
+
+from reward_model.bundle import load_bundle
+from reward_model.card import read_parts
+from reward_model.compare import _PairCollator, preferences, read_run
+from reward_model.compare_numbers import beside, scalar_words
+from reward_model.data import MultiDimRewardDataset, read_samples
+from reward_model.evaluate import Evaluation, evaluate
+from reward_model.evaluate_page import page
+from reward_model.inputs import InputBuilder
+from reward_model.metrics import MASKED, Truth, collect
+from reward_model.records import UserError
+from reward_model.rubric import load_rubric
+from reward_model.split import read_split
+from reward_model.train import train
+from reward_model.train_config import resolve
+
+RUBRIC = load_rubric("financial_report")
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pairs; every fifth is a tie, every fifth a neutral rewrite."""
+    rows = toy.pairs(RUBRIC, 60, groups=12)
+    for row in rows[::5]:
+        row["scores"]["rejected"] = dict(row["scores"]["chosen"])
+    for row in rows[2::5]:
+        row["metadata"]["kind"] = "neutral"
+    return toy.write(tmp_path_factory.mktemp("data") / "scored.jsonl", rows)
+
+
+@pytest.fixture(scope="module")
+def model(scored: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    flags: dict[str, Any] = {
+        "base_model": "tiny",
+        "max_length": 96,
+        "learning_rate": 3e-3,
+        "epochs": 3,
+        "batch_size": 8,
+        "eval_share": 0.2,
+        "test_share": 0.3,
+    }
+    return train(resolve(scored, tmp_path_factory.mktemp("run"), None, flags))
+
+
+@pytest.fixture(scope="module")
+def found(model: Path, scored: Path, tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
+    out = tmp_path_factory.mktemp("scalar") / "kept"
+    return evaluate(model, scored, resamples=200, compare=True, compare_out=out)
+
+
+def test_it_is_trained_on_the_same_pairs_for_the_same_steps(
+    found: Evaluation, model: Path, scored: Path
+) -> None:
+    how = found.result["bradley_terry"]["training"]
+    assert how["by"].startswith("trl.RewardTrainer 1.")
+    split = read_split(model)
+    rows = [json.loads(line) for line in scored.read_text("utf-8").splitlines()]
+    learned = [row for row in rows if row["metadata"]["prompt_id"] in split.groups["train"]]
+    neutral = [row for row in learned if row["metadata"].get("kind") == "neutral"]
+    tied = [
+        row
+        for row in learned
+        if row not in neutral and row["scores"]["chosen"] == row["scores"]["rejected"]
+    ]
+    assert neutral
+    assert tied
+    assert how["pairs"]["train"] == len(learned) - len(neutral) - len(tied)
+    assert how["pairs"]["left_out"] == {"neutral": len(neutral), "tied": len(tied)}
+    card = read_parts(model)["training"]
+    assert how["steps"] == card["steps"]
+    assert how["texts_seen"]["model"] == 3 * card["texts"]["train"]
+    assert how["texts_seen"]["bradley_terry"] == pytest.approx(how["steps"] * 8, rel=0.2)
+    assert how["learning_rate"] == 3e-3
+
+
+def test_a_scalar_has_an_order_and_no_levels(found: Evaluation) -> None:
+    scalar = found.result["metrics"]["bradley_terry"]
+    own = found.result["metrics"]["model"]
+    assert scalar.keys() == own.keys()
+    assert scalar["dimensions"]["depth"].keys() == own["dimensions"]["depth"].keys()
+    assert scalar["pair_accuracy"]["n"] == own["pair_accuracy"]["n"]
+    assert scalar["dimensions"]["depth"]["kappa"]["value"] is None
+    assert scalar["dimensions"]["depth"]["ece"]["reason"] == "a scalar has no levels"
+    entries = found.result["bradley_terry"]["comparisons"]
+    assert [(e["dimension"], e["metric"]) for e in entries] == [
+        (name, metric) for name in (*RUBRIC.names, None) for metric in ("pair_accuracy", "rank")
+    ]
+    for entry in entries:
+        change = entry["model"]["value"] - entry["scalar"]["value"]
+        assert entry["difference"]["value"] == pytest.approx(change, abs=1e-9)
+    assert "Beside a Bradley-Terry scalar" in page(found)
+    assert "on the same backbone, pooling, token ids" in "\n".join(found.result["notes"])
+
+
+def test_it_learns_and_the_same_seed_gives_the_same_model(
+    found: Evaluation, model: Path, scored: Path, tmp_path: Path
+) -> None:
+    assert found.result["metrics"]["bradley_terry"]["pair_accuracy"]["value"] > 0.9
+    again = evaluate(model, scored, resamples=200, compare=True, compare_out=tmp_path / "kept")
+    assert again.result == found.result
+    kept = load_file(tmp_path / "kept" / "model.safetensors")
+    assert kept["heads.0.out.weight"].shape[0] == 1
+    assert not any(name.startswith("heads.1") for name in kept)
+    settings = json.loads((tmp_path / "kept" / "train_config.json").read_text())
+    assert settings["learning_rate"] == 3e-3
+
+
+def test_it_reads_the_very_tokens_of_the_model(model: Path, scored: Path) -> None:
+    bundle = load_bundle(model)
+    samples, _ = read_samples(scored, RUBRIC)
+    builder = InputBuilder.for_model(bundle.tokenizer, bundle.model.config)
+    data = MultiDimRewardDataset(samples, RUBRIC, builder)
+    batch = _PairCollator(data, 0)([{"chosen_ids": 4, "rejected_ids": 5}])
+    for row, sample in enumerate([samples[4], samples[5]]):
+        one = builder.one(sample.prompt, sample.response)
+        width = len(one.input_ids)
+        assert batch["input_ids"][row, :width].tolist() == list(one.input_ids)
+        assert batch["token_type_ids"][row, :width].tolist() == list(one.token_type_ids or [])
+        assert batch["attention_mask"][row].sum() == width
+    assert set(batch) == {"input_ids", "token_type_ids", "attention_mask"}
+
+
+def test_the_numbers_are_those_of_scipy_and_numpy() -> None:
+    rng = np.random.default_rng(3)
+    n = 120
+    labels = rng.integers(0, 5, (n, 2))
+    labels[rng.random((n, 2)) < 0.1] = MASKED
+    probabilities = rng.dirichlet(np.ones(5), (n, 2))
+    probabilities[7] = np.nan
+    scalar = rng.normal(size=n)
+    pairs = np.arange(n).reshape(-1, 2)
+    truth = Truth(("a", "b"), labels, tuple(f"g{i // 6}" for i in range(n)), pairs)
+    weights = {"a": 0.75, "b": 0.25}
+    own = collect(probabilities, truth, weights=weights, resamples=100)
+    entries = beside(scalar, own, probabilities, truth, weights)["comparisons"]
+    by = {(entry["dimension"], entry["metric"]): entry for entry in entries}
+    keep = (labels[:, 1] != MASKED) & (np.arange(n) != 7)
+    rho = spearmanr(scalar[keep], labels[keep, 1]).statistic
+    assert by["b", "rank"]["scalar"]["value"] == pytest.approx(rho, abs=1e-9)
+    levels = probabilities @ np.arange(5)
+    rho = spearmanr(levels[keep, 1], labels[keep, 1]).statistic
+    assert by["b", "rank"]["model"]["value"] == pytest.approx(rho, abs=1e-9)
+    whole = (labels != MASKED).all(1) & (np.arange(n) != 7)
+    target = labels[whole] @ [0.75, 0.25]
+    rho = spearmanr(scalar[whole], target).statistic
+    assert by[None, "rank"]["scalar"]["value"] == pytest.approx(rho, abs=1e-9)
+    high, low = (pairs[pairs[:, 0] != 6]).T
+    assert by[None, "pair_accuracy"]["scalar"]["value"] == pytest.approx(
+        (scalar[high] > scalar[low]).mean(), abs=1e-9
+    )
+    differ = (labels[high, 0] != MASKED) & (labels[low, 0] != MASKED)
+    differ &= labels[high, 0] != labels[low, 0]
+    right = np.sign(scalar[high] - scalar[low]) == np.sign(labels[high, 0] - labels[low, 0])
+    assert by["a", "pair_accuracy"]["scalar"]["value"] == pytest.approx(
+        right[differ].mean(), abs=1e-9
+    )
+    better = {**by["a", "rank"], "verdict": "worse"}
+    assert "a: BEHIND Bradley-Terry on rank correlation (" in scalar_words(better)
+
+
+def test_what_is_missing_is_said(model: Path, scored: Path, tmp_path: Path) -> None:
+    bare = Path(shutil.copytree(model, tmp_path / "alone"))
+    assert read_run(bare)[0].learning_rate == 3e-3  # the card knows as well
+    shutil.rmtree(bare / "card")
+    done = run("reward-model", "evaluate", bare, scored, "--compare")
+    assert done.code == 2
+    assert "a model without its training settings" in " ".join(done.stderr.split())
+    singles = tmp_path / "singles.jsonl"
+    rows = [
+        {"prompt": f"q{i}", "response": "word " * (i + 1), "scores": {"depth": i % 5}}
+        for i in range(8)
+    ]
+    toy.write(singles, rows)
+    with pytest.raises(UserError, match="no preference pair among the training texts"):
+        evaluate(model, singles, resamples=100, compare=True)
+    samples, _ = read_samples(scored, RUBRIC)
+    kept, left_out = preferences(samples, RUBRIC)
+    assert len(kept) == 36
+    assert left_out == {"neutral": 12, "tied": 12}
