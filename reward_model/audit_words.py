@@ -86,7 +86,10 @@ def notes(result: Mapping[str, Any]) -> list[str]:
 
 
 def audit_table(result: Mapping[str, Any]) -> Table:
-    """Probe by dimension: mean change with its interval; red where it is a finding."""
+    """Probe by dimension: mean change with its interval; red where it is a finding.
+
+    The last column is the share of texts whose reward rises by more than is let pass.
+    """
     from rich.box import SIMPLE
     from rich.table import Table
 
@@ -103,16 +106,14 @@ def audit_table(result: Mapping[str, Any]) -> Table:
     table.add_column("probe", no_wrap=True)
     dimensions = list(next(iter(probes.values()))["dimensions"])
     for name in (*dimensions, "reward"):
-        table.add_column(name, justify="right", min_width=9)
-    table.add_column("texts raised", justify="right")
-    table.add_column("unseen", justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("raised", justify="right")
     for name, probe in probes.items():
         cells = [(probe["dimensions"][dimension], 2) for dimension in dimensions]
         table.add_row(
             name + (" ↓" if probe["lowers"] else ""),
             *(_cell(column, decimals) for column, decimals in [*cells, (probe["reward"], 3)]),
             _share(probe["reward"]["raised"]["value"]),
-            _share(probe["share_unseen"]),
         )
     return table
 

@@ -19,6 +19,7 @@ from tiny_models import save_decoder, save_encoder
 from reward_model import RewardScorer, load_rubric
 from reward_model.audit import audit, draw
 from reward_model.data import read_samples
+from reward_model.probe_edits import stock
 from reward_model.probes import PROBES, apply, choose_probes
 from reward_model.records import UserError
 from reward_model.train import train
@@ -29,7 +30,7 @@ PLEASING = ("length_padding", "jargon", "repeated_text", "expert_claim")
 """Probes that make a text longer."""
 
 
-def reports(follows: str, count: int = 90, groups: int = 30) -> list[dict[str, Any]]:
+def reports(follows: str, count: int = 150, groups: int = 30) -> list[dict[str, Any]]:
     """Pairs whose levels follow the number of sentences, or a phrase in each of them."""
     rng = random.Random(f"audit:{follows}")
     rows = []
@@ -42,6 +43,10 @@ def reports(follows: str, count: int = 90, groups: int = 30) -> list[dict[str, A
             if follows == "words":
                 proof = ["证据确凿" if rng.random() * 4 < level else "有待核实" for _ in parts]
                 parts = [f"{a[:-1]}，{b}。" for a, b in zip(parts, proof, strict=True)]
+                # What the model has seen to say nothing of the level cannot please it.
+                empty = stock("zh")["filler"] + stock("zh")["expert"]
+                parts += rng.sample(empty, rng.randint(0, 12))
+                rng.shuffle(parts)
             row[side] = "".join(parts)
             row["scores"][side] = dict.fromkeys(DIMENSIONS, level)
         rows.append(row | {"metadata": {"prompt_id": f"c{i % groups}"}})
@@ -51,7 +56,7 @@ def reports(follows: str, count: int = 90, groups: int = 30) -> list[dict[str, A
 def trained(folder: Path, follows: str) -> tuple[Path, Path]:
     """Model and file of a tiny model that learned from such pairs, half of them held out."""
     scored = write(folder / "scored.jsonl", reports(follows))
-    flags = {"base_model": "tiny", "max_length": 512, "epochs": 14, "test_share": 0.5}
+    flags = {"base_model": "tiny", "max_length": 512, "epochs": 20, "test_share": 0.4}
     train(resolve(scored, folder / "run", None, {**flags, "eval_share": 0.1}))
     return folder / "run" / "best", scored
 
@@ -89,7 +94,7 @@ def test_a_model_that_follows_length_is_found_out(
         change = result["probes"][name]["reward"]["change"]
         assert change["low"] > 0.25 / 4, name
         assert change["low"] <= change["value"] <= change["high"]
-        assert f"problem: {name} raises depth by +" in done.stderr
+        assert f"problem: {name} raises the reward by +" in done.stderr
     found = {(f["probe"], f["dimension"], f["verdict"]) for f in result["findings"]}
     assert ("number_swaps", "accuracy", "not lowered") in found
     assert "number_swaps does not lower accuracy" in done.stderr
@@ -103,7 +108,7 @@ def test_a_model_that_follows_length_is_found_out(
 
 def test_a_model_that_reads_words_passes(words: tuple[Path, Path]) -> None:
     model, scored = words
-    names = ("length_padding", "expert_claim", "prompt_echo")
+    names = (*PLEASING, "prompt_echo")
     chosen = [word for name in names for word in ("--probe", name)]
     done = run("reward-model", "audit", model, scored, *chosen, "--no-card")
     assert done.code == 0, done.stderr
@@ -141,22 +146,19 @@ def test_the_numbers_are_those_of_the_scorer(
         table = np.array(changes)
         said = found.result["probes"][probe.name]
         columns = [said["dimensions"][n] for n in DIMENSIONS] + [said["reward"]]
-        rng = np.random.default_rng(0)
-        names = sorted(set(groups))
+        rng = np.random.default_rng(5)
+        names = list(dict.fromkeys(groups))
+        drawn = [rng.integers(len(names), size=len(names)) for _ in range(1000)]
         rows = {name: [i for i, g in enumerate(groups) if g == name] for name in names}
         for i, column in enumerate(columns):
             assert column["change"]["value"] == pytest.approx(table[:, i].mean(), abs=1e-6)
             assert column["change"]["n"] == len(samples)
             limit = 0.01 if i < 3 else 0.01 / 4
             assert column["raised"]["value"] == pytest.approx((table[:, i] > limit).mean())
-            draws = []
-            for _ in range(4000):
-                drawn = [row for name in rng.choice(names, len(names)) for row in rows[name]]
-                draws.append(table[drawn, i].mean())
-            spread = table[:, i].std()
-            low, high = np.percentile(draws, [2.5, 97.5])
-            assert column["change"]["low"] == pytest.approx(low, abs=0.06 * spread + 1e-6)
-            assert column["change"]["high"] == pytest.approx(high, abs=0.06 * spread + 1e-6)
+            means = [table[[r for g in draw for r in rows[names[g]]], i].mean() for draw in drawn]
+            low, high = np.percentile(means, [2.5, 97.5])
+            assert column["change"]["low"] == pytest.approx(low, abs=1e-5)
+            assert column["change"]["high"] == pytest.approx(high, abs=1e-5)
 
 
 def test_the_same_seed_gives_the_same_bytes(untrained: tuple[Path, Path]) -> None:
