@@ -17,6 +17,7 @@ import numpy as np
 from reward_model.audit_effects import Effect, measure
 from reward_model.audit_words import notes, say_finding
 from reward_model.bootstrap import RESAMPLES, Bootstrap, Estimate, Floats, Part
+from reward_model.columns import ColumnMap
 from reward_model.data import Sample, read_samples, take
 from reward_model.held_out import Wanted, choose
 from reward_model.metrics import Bools, mean_of
@@ -60,6 +61,7 @@ def audit(
     scored: Path,
     *,
     part: Wanted = "auto",
+    columns: ColumnMap | None = None,
     probes: Sequence[str] = (),
     sample: int = SAMPLE,
     threshold: float | None = None,
@@ -73,6 +75,7 @@ def audit(
     Args:
         model: folder of a trained model.
         scored: scored pairs or single responses; both sides of a pair are edited.
+        columns: which columns hold what, for rows of another shape.
         part: which texts; see `reward_model.held_out`.
         probes: names of the probes; all of them if empty.
         sample: texts to edit, drawn by `seed`; 0 for all.
@@ -92,7 +95,7 @@ def audit(
     limit = rubric.scale * TOLERATED if threshold is None else threshold
     if not 0 <= limit < rubric.scale:
         raise UserError(f"threshold {limit}", expected=f"levels from 0 to below {rubric.scale}")
-    samples, _ = read_samples(scored, rubric)
+    samples, _ = read_samples(scored, rubric, columns=columns)
     known = any((folder / SPLIT).exists() for folder in (model, model.parent))
     held = choose(samples, read_split(model) if known else None, part)
     texts = draw(held.test, sample, seed)

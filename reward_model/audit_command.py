@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from reward_model.columns import read_columns
 from reward_model.held_out import WANTED
 from reward_model.records import UserError
 from reward_model.records.terminal import console
@@ -15,6 +16,7 @@ def run_audit(
     scored: Path,
     *,
     part: str,
+    columns: Path | None,
     probes: list[str],
     sample: int | None,
     threshold: float | None,
@@ -45,6 +47,7 @@ def run_audit(
         model,
         scored,
         part=part,
+        columns=read_columns(columns) if columns else None,
         probes=probes,
         sample=SAMPLE if sample is None else sample,
         threshold=threshold,

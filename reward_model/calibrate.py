@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from reward_model.bootstrap import RESAMPLES, Bootstrap, Floats, Ints, Part
+from reward_model.columns import ColumnMap
 from reward_model.data import Sample, read_samples
 from reward_model.evaluate import probabilities_of, score_texts, split_of, truth_of
 from reward_model.held_out import choose
@@ -34,6 +35,7 @@ def calibrate(
     scored: Path,
     *,
     part: str = "auto",
+    columns: ColumnMap | None = None,
     seed: int = 0,
     resamples: int = RESAMPLES,
     device: str | None = None,
@@ -44,6 +46,7 @@ def calibrate(
     Args:
         model: folder of a trained model; its config.json is written anew.
         scored: scored pairs or single responses.
+        columns: which columns hold what, for rows of another shape.
         part: `validation` or `test` groups of the model's split to fit on; `auto`: validation, or
             the whole of a file that training knows nothing of.
         seed: of the bootstrap.
@@ -57,7 +60,7 @@ def calibrate(
     from reward_model.bundle import read_rubric
 
     rubric = read_rubric(model)
-    samples, _ = read_samples(scored, rubric)
+    samples, _ = read_samples(scored, rubric, columns=columns)
     name, texts, test = _divide(samples, split_of(model), part)
     scorer = RewardScorer.from_pretrained(model, device=device, batch_tokens=batch_tokens)
     scorer.model.config.temperatures = None  # always from the raw logits, however often it is run

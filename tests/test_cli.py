@@ -163,6 +163,12 @@ def test_wrong_files_are_told_in_one_message(
             "'none'",
         ),
         (("reward-model", "evaluate", "{out}", "{good}"), "no such"),
+        (("reward-model", "labels", "{good}", "--columns", "none.toml"), "none.toml"),
+        (("reward-model", "labels", "{good}", "--columns", "{good}"), "broken TOML"),
+        (
+            ("reward-model", "train", "{good}", "--output-dir", "{out}", "--hold-out", "red"),
+            "FACET=VALUE",
+        ),
         (("reward-model", "audit", "{out}", "{good}"), "no such"),
         (("reward-model", "audit", "{out}", "{good}", "--probe", "x"), "one of length_padding"),
         (("reward-model", "audit", "{out}", "{good}", "--split", "x"), "one of auto, test"),
