@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import toy
+from commands import run
 from tiny_models import save_encoder
 
 from reward_model.prepare import prepare
@@ -47,9 +48,9 @@ def test_another_seed_finds_the_same_token_ids(tmp_path: Path, backbone: str) ->
     second = prepare(config(path, tmp_path / "out", **flags, seed=1))
     assert [f.name for f in cache.iterdir()] == [folder.name]
     assert (folder / "tokens.npy").stat().st_mtime_ns == stamp
-    for run in (first, second):
-        builder_ids = {s.pair + s.side: i for i, s in enumerate(run.train.samples)}
-        assert len(builder_ids) == len(run.train) == len(run.train.lengths)
+    for ready in (first, second):
+        builder_ids = {s.pair + s.side: i for i, s in enumerate(ready.train.samples)}
+        assert len(builder_ids) == len(ready.train) == len(ready.train.lengths)
     assert {s.group for s in first.train.samples} != {s.group for s in second.train.samples}
     same = {s.pair + s.side: first.train[i] for i, s in enumerate(first.train.samples)}
     both = [(same[s.pair + s.side], second.train[i]) for i, s in enumerate(second.train.samples)
@@ -88,7 +89,11 @@ def test_other_columns_train(tmp_path: Path) -> None:
     layout.write_text('prompt = "q"\nresponse = "text"\noffset = -1\n[levels]\ndepth = "mark"\n')
     path = toy.write(tmp_path / "a.jsonl", rows)
     best = train(config(path, tmp_path / "out", columns=layout, max_steps=2))
-    assert (best / "model.safetensors").exists()
+    page = tmp_path / "numbers.json"
+    done = run("reward-model", "evaluate", best, path, "--columns", layout, "--json", page)
+    assert done.code == 0, done.stderr
+    assert json.loads(page.read_text())["split"]["part"] == "test"
+    assert run("reward-model", "evaluate", best, path).code == 2
     layout.write_text('prompt = "q"\nresponse = "text"\n[levels]\ndepth = "mark"\n')
     with pytest.raises(UserError, match="5 in mark; expected a whole number from 0 to 4"):
         train(config(path, tmp_path / "out2", columns=layout))
