@@ -12,6 +12,7 @@ import toy
 from commands import run
 from tiny_models import save_encoder
 
+from reward_model.inputs import collate
 from reward_model.prepare import prepare
 from reward_model.records import UserError
 from reward_model.rubric import load_rubric
@@ -59,6 +60,29 @@ def test_another_seed_finds_the_same_token_ids(tmp_path: Path, backbone: str) ->
     assert all(a["input_ids"] == b["input_ids"] for a, b in both)
     none = prepare(config(path, tmp_path / "out", **{**flags, "cache_dir": "none"}))
     assert [none.train[i] for i in range(5)] == [first.train[i] for i in range(5)]
+
+
+def test_soft_labels_reach_the_batch_and_training(tmp_path: Path) -> None:
+    rows = toy.pairs(RUBRIC, 24)
+    for row in rows:
+        levels = row["scores"]["chosen"]
+        row["scores"]["judge"] = {
+            "levels": {"a": {"chosen": {"depth": [levels["depth"], levels["depth"] - 1]}}}
+        }
+        row["scores"]["rejected"]["accuracy"] = None
+    path = toy.write(tmp_path / "a.jsonl", rows)
+    soft = config(path, tmp_path / "soft", labels="soft", max_steps=2)
+    ready = prepare(soft)
+    batch = collate([ready.train[0], ready.train[1]], 0)
+    assert batch["soft_labels"].shape == (2, 3, 5)
+    depth = ready.train[0]["labels"][0]
+    assert batch["soft_labels"][0, 0, depth - 1 : depth + 1].tolist() == [0.5, 0.5]
+    assert batch["soft_labels"][1, 2].sum() == 0
+    best = train(soft)
+    hard = train(config(path, tmp_path / "hard", max_steps=2))
+    losses = [json.loads((b.parent / "metrics.json").read_text())["history"] for b in (best, hard)]
+    assert all(np.isfinite(h[-1]["loss"]) for h in losses)
+    assert (best / "model.safetensors").read_bytes() != (hard / "model.safetensors").read_bytes()
 
 
 def test_a_dimension_without_labels_is_warned_of_and_trained_masked(tmp_path: Path) -> None:
