@@ -86,45 +86,44 @@ def notes(result: Mapping[str, Any]) -> list[str]:
 
 
 def audit_table(result: Mapping[str, Any]) -> Table:
-    """Probe by dimension: mean change with its interval; red where it is a finding.
-
-    The last column is the share of texts whose reward rises by more than is let pass.
-    """
+    """Probe by dimension: mean change with its interval, texts raised, and the verdict."""
     from rich.box import SIMPLE
     from rich.table import Table
 
-    split, limit = result["split"], result["settings"]["threshold"]
-    reward_limit = result["settings"]["reward_threshold"]
+    split, settings = result["split"], result["settings"]
     table = Table(
-        title=f"change in level by probe, {split['texts']} texts, {split['groups']} groups "
-        f"({split['part']}); {limit:g} is let pass, of the reward {reward_limit:g}",
+        title=f"change by probe: {split['texts']} texts, {split['groups']} groups "
+        f"({split['part']}); let pass: {settings['threshold']:g} levels, "
+        f"{settings['reward_threshold']:g} of the reward",
         title_justify="left",
         box=SIMPLE,
         padding=(0, 1),
     )
-    probes: Mapping[str, Any] = result["probes"]
-    table.add_column("probe", no_wrap=True)
-    dimensions = list(next(iter(probes.values()))["dimensions"])
-    for name in (*dimensions, "reward"):
+    table.add_column("", no_wrap=True)
+    for name in ("change [95%]", "texts raised", "verdict"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("raised", justify="right")
-    for name, probe in probes.items():
-        cells = [(probe["dimensions"][dimension], 2) for dimension in dimensions]
-        table.add_row(
-            name + (" ↓" if probe["lowers"] else ""),
-            *(_cell(column, decimals) for column, decimals in [*cells, (probe["reward"], 3)]),
-            _share(probe["reward"]["raised"]["value"]),
-        )
+    for name, probe in result["probes"].items():
+        table.add_row(f"[bold]{name}", *_unseen(probe))
+        for dimension, column in probe["dimensions"].items():
+            table.add_row(*_row(dimension, column, 2))
+        table.add_row(*_row("reward", probe["reward"], 3))
     return table
 
 
-def _cell(column: Mapping[str, Any], decimals: int) -> str:
+def _row(name: str, column: Mapping[str, Any], decimals: int) -> tuple[str, ...]:
     from rich.markup import escape
 
-    text = escape(change_words(column["change"], decimals)).replace(" ", "\n", 1)
-    colour = COLOURS.get(column["verdict"])
-    return f"[{colour}]{text}[/]" if colour else text
+    colour = COLOURS.get(column["verdict"], "dim" if column["verdict"] == "held" else "")
+    verdict = f"[{colour}]{column['verdict']}[/]" if colour else column["verdict"]
+    share = column["raised"]["value"]
+    return (
+        f"  {name}",
+        escape(change_words(column["change"], decimals)),
+        "–" if share is None else f"{share:.0%}",
+        verdict,
+    )
 
 
-def _share(value: float | None) -> str:
-    return "–" if value is None else f"{value:.0%}"
+def _unseen(probe: Mapping[str, Any]) -> tuple[str, ...]:
+    """Beside the probe's name only where there is something to say."""
+    return ("", "", f"{probe['share_unseen']:.0%} unseen") if probe["unseen"] else ()
