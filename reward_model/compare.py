@@ -34,6 +34,7 @@ from reward_model.records import UserError, as_text, write_json
 from reward_model.rubric import Rubric
 from reward_model.scorer import RewardScorer
 from reward_model.train_config import TrainConfig
+from reward_model.trainer import device_tokens
 
 SCALAR = "bradley_terry"
 """Its name beside the baselines."""
@@ -215,7 +216,7 @@ def _trainer(
     steps = int(run["steps"])
     pairs = max(1, settings.batch_size // 2)
     longest = int(data.lengths.max())
-    budget = settings.batch_tokens or (32768 if gpu else 4096)
+    budget = settings.batch_tokens or device_tokens("cuda" if gpu else "cpu")
     fits = max(1, budget // (2 * longest))
     at_once = max(size for size in range(1, pairs + 1) if pairs % size == 0 and size <= fits)
     every = max(1, round(steps / float(run.get("epochs") or settings.epochs)))
