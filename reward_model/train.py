@@ -6,6 +6,7 @@ leaves `best/` (the model folder), `split.json`, `metrics.json` and `train_confi
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from pathlib import Path
 from typing import Any
@@ -202,7 +203,7 @@ def _finish(
             "test": run.test_texts,
         },
         "truncation": run.train.truncation(),
-        "data": fingerprint([*run.train.samples, *run.validation.samples]),
+        "data": fingerprint(itertools.chain(run.train.samples, run.validation.samples)),
         "rubric": run.rubric.id,
         "remarks": run.remarks,
     }

@@ -18,7 +18,13 @@ from transformers import EvalPrediction, Trainer, TrainerCallback
 
 from reward_model.batches import StepBatches, StepCollator
 from reward_model.bootstrap import Ints
-from reward_model.data import IGNORE, MultiDimRewardDataset, Sample, pair_indices
+from reward_model.data import (
+    IGNORE,
+    MultiDimRewardDataset,
+    Sample,
+    label_array,
+    pair_indices,
+)
 from reward_model.inputs import collate
 from reward_model.losses import level_cross_entropy, pairwise_loss
 from reward_model.metrics import kappa_of
@@ -254,7 +260,7 @@ def level_weights(samples: Sequence[Sample], rubric: Rubric, power: float = 1.0)
 
     Levels nobody gave weigh 1; they never meet a label.
     """
-    labels = np.array([sample.labels for sample in samples])
+    labels = label_array(samples)
     weights = np.ones((len(rubric.names), rubric.classes))
     for d in range(len(rubric.names)):
         column = labels[:, d][labels[:, d] != IGNORE]
@@ -277,7 +283,7 @@ class ValidationMetrics:
     def __init__(self, samples: Sequence[Sample], rubric: Rubric) -> None:
         self.rubric = rubric
         self.pairs: list[tuple[int, int]] = pair_indices(samples)
-        self.labels: Ints = np.array([sample.labels for sample in samples])
+        self.labels: Ints = label_array(samples).astype(np.int64)
 
     @property
     def can_rank(self) -> bool:
