@@ -148,7 +148,8 @@ class StepCollator:
             piece = collate([items[i] for i in rows], self.pad, multiple=self.multiple)
             if self.pairs:
                 sides = [k for k, i in enumerate(rows) if items[i].get("preferred")]
-                piece["pairs"] = torch.tensor([[k, k + 1] for k in sides]).reshape(-1, 2)
+                there = torch.tensor([[k, k + 1] for k in sides], dtype=torch.long)
+                piece["pairs"] = there.reshape(-1, 2)
             pieces.append(piece)
         return {"pieces": pieces, "labels": torch.tensor([list(item["labels"]) for item in items])}
 

@@ -85,6 +85,7 @@ def test_the_sides_of_a_pair_stay_in_one_piece() -> None:
     assert step["labels"].shape == (6, 2)
     found = []
     for piece in step["pieces"]:
+        assert piece["pairs"].dtype == torch.long  # also of a piece without any
         lengths = piece["attention_mask"].sum(1).tolist()
         found += [(lengths[a], lengths[b]) for a, b in piece["pairs"].tolist()]
         assert lengths[0] * len(lengths) <= 20 or len(lengths) <= 2
