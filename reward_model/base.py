@@ -102,7 +102,7 @@ def _open(name: str, config: TrainConfig) -> Base:
         raise _unusable(name, error) from None
     if known.is_encoder_decoder:
         raise UserError(f"an encoder-decoder model in {name}", expected="an encoder or a decoder")
-    positions = _positions(known, tokenizer)
+    positions = positions_of(known, tokenizer)
     reads = min(config.max_length, config.window or config.max_length)
     if positions is not None and reads > positions:
         what = "max_length" if config.window is None else "window"
@@ -112,11 +112,7 @@ def _open(name: str, config: TrainConfig) -> Base:
             mend=f"pass --max-length {positions}; or --window {positions} to read longer texts in "
             "parts; or a base model that reads longer texts",
         )
-    # Only a decoder's last token has read the whole text.
-    decoder = type(known) in MODEL_FOR_CAUSAL_LM_MAPPING and type(known) not in (
-        MODEL_FOR_MASKED_LM_MAPPING
-    )
-    pooling: Pooling = "last" if decoder else "mean"
+    pooling = suited_pooling(known)
     if config.window and (config.pooling or pooling) != "mean":
         raise UserError(
             f"window {config.window} with {config.pooling or pooling} pooling",
@@ -126,13 +122,23 @@ def _open(name: str, config: TrainConfig) -> Base:
     return Base(name, tokenizer, pooling)
 
 
-def _positions(known: Any, tokenizer: Any) -> int | None:
+def suited_pooling(known: Any) -> Pooling:
+    """How to pool a backbone of this configuration: only a decoder's last token has read it all."""
+    kind = type(known)
+    decoder = kind in MODEL_FOR_CAUSAL_LM_MAPPING and kind not in MODEL_FOR_MASKED_LM_MAPPING
+    return "last" if decoder else "mean"
+
+
+def positions_of(known: Any, tokenizer: Any) -> int | None:
     """Longest text the backbone can read; None where its positions are relative."""
-    if getattr(known, "relative_attention", False):
+    backbone = known.get_text_config()
+    if getattr(backbone, "relative_attention", False):
         return None
-    limits = [getattr(known.get_text_config(), "max_position_embeddings", None)]
-    # RoBERTa's table has two rows more than it can read; its tokenizer knows.
-    limits.append(getattr(tokenizer, "model_max_length", None))
+    table = getattr(backbone, "max_position_embeddings", None)
+    # RoBERTa counts positions from its padding index on, so two of them are never used.
+    if isinstance(table, int) and backbone.model_type in {"roberta", "xlm-roberta", "camembert"}:
+        table -= 2
+    limits = [table, getattr(tokenizer, "model_max_length", None)]
     real = [limit for limit in limits if isinstance(limit, int) and 0 < limit < 10**9]
     return min(real) if real else None
 

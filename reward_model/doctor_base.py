@@ -8,18 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from transformers import (
-    MODEL_FOR_CAUSAL_LM_MAPPING,
-    MODEL_FOR_MASKED_LM_MAPPING,
-    AutoConfig,
-    AutoTokenizer,
-)
+from transformers import AutoConfig, AutoTokenizer
 
-from reward_model.bundle import quiet
+from reward_model.base import positions_of, suited_pooling
+from reward_model.bundle import first_line, quiet
 from reward_model.doctor import Finding, note, ok, problem
 from reward_model.doctor_folder import code, has_chat_template, weights
 from reward_model.doctor_machine import precision_here
-from reward_model.doctor_model import positions_of
 from reward_model.doctor_tokenizer import look_at_tokenizer
 from reward_model.train_config import TrainConfig
 
@@ -32,12 +27,11 @@ def look_at_base(folder: Path) -> list[Finding]:
             config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
             tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError, KeyError, ImportError) as error:
-        first = next(iter(str(error).strip().splitlines()), type(error).__name__)
         return [
             *findings,
             problem(
                 "load",
-                f"configuration or tokenizer cannot be read ({first})",
+                f"configuration or tokenizer cannot be read ({first_line(error)})",
                 "training cannot start from it",
                 "copy the folder again, whole, or choose a model that transformers knows",
             ),
@@ -52,12 +46,10 @@ def look_at_base(folder: Path) -> list[Finding]:
                 "choose an encoder or a decoder",
             ),
         ]
-    decoder = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING and type(config) not in (
-        MODEL_FOR_MASKED_LM_MAPPING
-    )
+    decoder = suited_pooling(config) == "last"
     kind = "a decoder, pooled at the last token" if decoder else "an encoder, pooled by mean"
     findings.append(ok("kind", f"{config.model_type}: {kind}; no heads yet"))
-    findings.append(_positions(config))
+    findings.append(_positions(config, tokenizer))
     rows = config.get_text_config().vocab_size
     findings += look_at_tokenizer(tokenizer, rows)
     if decoder and not has_chat_template(folder):
@@ -72,9 +64,9 @@ def look_at_base(folder: Path) -> list[Finding]:
     return [*findings, precision_here()]
 
 
-def _positions(config: Any) -> Finding:
+def _positions(config: Any, tokenizer: Any) -> Finding:
     usual = TrainConfig.model_fields["max_length"].default
-    positions = positions_of(config)
+    positions = positions_of(config, tokenizer)
     if positions is None:
         return ok("length", "no limit of positions")
     if positions < usual:
@@ -82,6 +74,7 @@ def _positions(config: Any) -> Finding:
             "length",
             f"{positions} positions, fewer than the {usual} tokens that training reads by default",
             "training refuses to start on longer inputs than the model can read",
-            f"pass --max-length {positions}, or a base model that reads longer texts",
+            f"pass --max-length {positions}; or --window {positions} to read longer texts in "
+            "parts; or a base model that reads longer texts",
         )
     return ok("length", f"{positions} positions")

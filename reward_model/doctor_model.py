@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from reward_model.base import positions_of
 from reward_model.bundle import Bundle, load_bundle, model_type
 from reward_model.doctor import Finding, note, ok, problem
 from reward_model.doctor_folder import (
@@ -109,10 +110,10 @@ def _rubric(bundle: Bundle) -> Finding:
 
 def _positions(bundle: Bundle) -> Finding:
     config = bundle.model.config
-    window = getattr(config, "window", None)
-    length = window or bundle.builder.max_length
+    window = config.window
+    length = min(bundle.builder.max_length, window or bundle.builder.max_length)
     words = f"windows of {window} tokens" if window else f"{length} tokens"
-    positions = positions_of(config.backbone_config)
+    positions = positions_of(config.backbone_config, bundle.tokenizer)
     if positions is None:
         return ok("length", f"{words}, no limit of positions")
     if length > positions:
@@ -123,17 +124,6 @@ def _positions(bundle: Bundle) -> Finding:
             f"train again with --max-length {positions} or a base model that reads more",
         )
     return ok("length", f"{words} of {positions} positions")
-
-
-def positions_of(config: Any) -> int | None:
-    """Longest text a backbone can read; None where its positions are relative."""
-    backbone = config.get_text_config()
-    positions = getattr(backbone, "max_position_embeddings", None)
-    if getattr(backbone, "relative_attention", False) or not isinstance(positions, int):
-        return None
-    # RoBERTa counts positions from its padding index on, so two of them are never used.
-    two = backbone.model_type in {"roberta", "xlm-roberta", "camembert"}
-    return positions - 2 if two else positions
 
 
 def _reading(bundle: Bundle) -> list[Finding]:
@@ -152,7 +142,7 @@ def _reading(bundle: Bundle) -> list[Finding]:
 
 
 def _temperatures(bundle: Bundle) -> Finding:
-    known = getattr(bundle.model.config, "temperatures", None)
+    known = bundle.model.config.temperatures
     if not known:
         return note(
             "calibration",

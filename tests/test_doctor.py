@@ -89,6 +89,14 @@ def test_inputs_longer_than_the_positions_and_files_that_carry_code(model: Path)
     assert "pytorch_model.bin" in found["code"]
 
 
+def test_windows_stay_within_the_positions(model: Path) -> None:
+    edit(model / "config.json", max_input_length=4096, window=128)
+    found = {f.check: f.found for f in look_at_model(model)}
+    assert found["length"] == "windows of 128 tokens of 512 positions"
+    edit(model / "config.json", window=1024)
+    assert "only 512 positions" in problems(look_at_model(model))["length"]
+
+
 def test_heads_in_another_order_or_on_another_scale(model: Path) -> None:
     names = ["professionalism", "depth", "accuracy"]
     edit(model / "config.json", dimensions=names)

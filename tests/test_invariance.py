@@ -29,13 +29,15 @@ WORDS = st.text(
 ROWS = st.lists(st.tuples(WORDS, WORDS.filter(str.strip)), min_size=2, max_size=10)
 
 
-@pytest.fixture(scope="module", params=["bert mean", "bert cls", "qwen2 last", "qwen2 mean"])
+@pytest.fixture(
+    scope="module", params=["bert mean", "bert cls", "bert windows", "qwen2 last", "qwen2 mean"]
+)
 def scorer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    kind, pooling = request.param.split()
+    kind, how = request.param.split()
     save = save_encoder if kind == "bert" else save_decoder
-    return RewardScorer.from_pretrained(
-        save(tmp_path_factory.mktemp("same") / "model", pooling=pooling), device="cpu"
-    )
+    reading = {"window": 24} if how == "windows" else {"pooling": how}
+    folder = save(tmp_path_factory.mktemp("same") / "model", **reading)
+    return RewardScorer.from_pretrained(folder, device="cpu")
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
