@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from jinja2 import TemplateError
+
 from reward_model.cutting import head_and_tail
 from reward_model.records import Text, UserError, as_text
 
@@ -82,18 +84,15 @@ class Wrapping:
             )
             try:
                 return self._chat(messages)
-            except Exception as error:
+            except (TemplateError, ValueError):
                 # Templates raise their own errors for roles or orders they do not know.
-                if len(messages) == 1 and messages[0][0] == "user":
-                    raise
-                del error
-                return self._chat([("user", text)])
+                return self._question(text)
         shape = self._pair if self._how == "pair" else self._plain()
         return Parts(shape.before, shape.between, shape.after, shape.first_types, (text,))
 
     def _alone(self) -> Parts:
         if self._how == "chat":
-            empty = self._chat([("user", "")])
+            empty = self._question("")
             return Parts(empty.before + empty.between, [], empty.after)
         if self._how == "plain":
             plain = self._plain()
@@ -111,6 +110,17 @@ class Wrapping:
         gap = self._tokenizer("\n\n", add_special_tokens=False)["input_ids"]
         eos = self._tokenizer.eos_token_id
         return Parts(before, gap, [] if eos is None else [eos])
+
+    def _question(self, text: str) -> Parts:
+        """The least any template has to know: one question and its answer."""
+        try:
+            return self._chat([("user", text)])
+        except (TemplateError, ValueError) as error:
+            raise UserError(
+                f"a chat template that cannot show a question and its answer ({error})",
+                expected="one that renders a user and an assistant message, each once and whole",
+                mend="mend chat_template.jinja of the base model, or remove it",
+            ) from None
 
     def _chat(self, messages: list[tuple[str, str]]) -> Parts:
         marked = [
