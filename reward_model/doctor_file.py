@@ -65,7 +65,7 @@ def _labels(samples: Sequence[Sample], rubric: Rubric) -> list[Finding]:
     words = label_warnings(get_label_distribution(samples, rubric), rubric)
     if not words:
         return [ok("labels", "every level occurs in every dimension")]
-    why = "a head cannot learn a level that it never sees"
+    why = "a head learns the levels it is shown, about as often as it is shown them"
     mend = "add pairs whose texts deserve other levels: other severities, other degradations"
     return [problem("labels", sentence, why, mend) for sentence in words]
 
