@@ -90,6 +90,12 @@ def staged(folder: Pathish) -> Iterator[Path]:
         staging.replace(target)
     except OSError as error:
         raise explain_os_error(error, target) from None
+    except SafetensorError as error:  # as safetensors puts a full disk
+        raise UserError(
+            f"a model that could not be written ({first_line(error)})",
+            expected="room on the disk, and the right to write there",
+            path=target,
+        ) from None
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 

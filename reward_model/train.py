@@ -7,14 +7,16 @@ leaves `best/` (the model folder), `split.json`, `metrics.json` and `train_confi
 from __future__ import annotations
 
 import itertools
+import errno
 import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import EarlyStoppingCallback, PrinterCallback, TrainingArguments
 
-from reward_model.bundle import quiet, save_bundle
+from reward_model.bundle import first_line, quiet, save_bundle
 from reward_model.card import record, training_part
 from reward_model.checkpoints import (
     CHECKPOINTS,
@@ -71,6 +73,15 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     except UserError as error:
         failure = error
+    except (OSError, SafetensorError, RuntimeError) as error:
+        if not _is_writing(error):
+            raise
+        raise UserError(
+            f"a checkpoint that could not be written ({first_line(error)})",
+            expected="room on the disk, and the right to write there",
+            mend="make room and run the same command to go on from the last checkpoint",
+            path=config.output_dir,
+        ) from None
     except KeyboardInterrupt:
         raise Stopped(
             "training was interrupted and its checkpoints are kept; "
@@ -86,6 +97,14 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     if failure is not None:
         raise failure
     return config.output_dir / "best"
+
+
+def _is_writing(error: Exception) -> bool:
+    """A failure to write, as Python, safetensors and torch each put it."""
+    if isinstance(error, OSError):
+        return error.errno in {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EACCES}
+    words = str(error)
+    return any(part in words for part in ("I/O error", "PytorchStreamWriter", "unexpected pos"))
 
 
 def make_trainer(run: Run, bar: TrainingBar) -> MultiDimRewardTrainer:

@@ -294,6 +294,12 @@ class ValidationMetrics:
         """Kappa, accuracy, pair accuracy from logits (N, D, K); what has no value is left out."""
         logits = torch.as_tensor(np.asarray(prediction.predictions), dtype=torch.float64)
         labels = np.asarray(prediction.label_ids)
+        if not torch.isfinite(logits).all():
+            raise UserError(
+                "outputs that are no numbers on the validation texts",
+                expected="finite logits",
+                mend="lower --lr, or train in fp32; the last good checkpoint is kept",
+            )
         probabilities = logits.softmax(-1).numpy()
         predicted = probabilities.argmax(-1)
         levels = self.rubric.classes

