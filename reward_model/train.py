@@ -6,8 +6,8 @@ leaves `best/` (the model folder), `split.json`, `metrics.json` and `train_confi
 
 from __future__ import annotations
 
-import itertools
 import errno
+import itertools
 import warnings
 from pathlib import Path
 from typing import Any
