@@ -23,6 +23,7 @@ from reward_model.data import (
     find_rubric,
     get_label_distribution,
     read_samples,
+    take,
 )
 from reward_model.inputs import InputBuilder
 from reward_model.labels import label_warnings
@@ -100,7 +101,14 @@ def divide(config: TrainConfig) -> Texts:
         part: split.select(samples, part) for part in split.groups
     }
     if config.eval_file:
-        parts["validation"], _ = read(config.eval_file)
+        other, _ = read(config.eval_file)
+        parts["validation"] = take(other, [not split.holds_out(sample) for sample in other])
+    if split.hold_out:
+        unused = sum(split.holds_out(s) for s in samples) - sum(map(split.holds_out, parts["test"]))
+        remarks.append(
+            f"{', '.join(config.hold_out)} is never trained on: {unused} texts of other groups than "
+            "the test groups are not used"
+        )
     remarks += label_warnings(get_label_distribution(parts["train"], rubric), rubric)
     held_out = itertools.chain(parts["validation"], parts["test"])
     common = shared_data_lines(parts["train"], held_out)

@@ -123,6 +123,13 @@ def test_the_setting_reaches_training_texts(scored: Path) -> None:
     texts = divide(config.model_copy(update={"hold_out": ("degradation=shallow_depth",)}))
     for part in ("train", "validation"):
         assert "shallow_depth" not in {s.degradation for s in texts.parts[part]}
+    assert "degradation=shallow_depth is never trained on" in " ".join(texts.remarks)
+    own = config.model_copy(
+        update={"hold_out": ("degradation=shallow_depth",), "eval_file": scored}
+    )
+    kinds = {s.degradation for s in divide(own).parts["validation"]}
+    assert kinds
+    assert "shallow_depth" not in kinds
     with pytest.raises(UserError, match="on every text"):
         divide(config.model_copy(update={"hold_out": ("language=zh",)}))
 
