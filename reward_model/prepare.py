@@ -106,8 +106,8 @@ def divide(config: TrainConfig) -> Texts:
     if split.hold_out:
         unused = sum(split.holds_out(s) for s in samples) - sum(map(split.holds_out, parts["test"]))
         remarks.append(
-            f"{', '.join(config.hold_out)} is never trained on: {unused} texts of other groups than "
-            "the test groups are not used"
+            f"{', '.join(config.hold_out)} is never trained on: {unused} texts outside the test "
+            "groups are not used"
         )
     remarks += label_warnings(get_label_distribution(parts["train"], rubric), rubric)
     held_out = itertools.chain(parts["validation"], parts["test"])
