@@ -16,7 +16,8 @@ import numpy as np
 from reward_model.bootstrap import RESAMPLES, Bootstrap, Floats, Ints, Part
 from reward_model.columns import ColumnMap
 from reward_model.data import Sample, read_samples
-from reward_model.evaluate import probabilities_of, score_texts, split_of, truth_of
+from reward_model.evaluate import ece_if_perfect, probabilities_of, score_texts, split_of, truth_of
+from reward_model.evaluate_words import calibration_words
 from reward_model.held_out import choose
 from reward_model.metrics import MASKED, Truth, collect, mean_of
 from reward_model.records import UserError, write_json
@@ -175,6 +176,7 @@ class _Rows:
             )
             for logits in (self.raw, after)
         )
+        floor = ece_if_perfect(softmax(after), self.truth, self.seed)
         out: dict[str, dict[str, Any]] = {}
         for j, name in enumerate(self.rubric.names):
             own: dict[str, Any] = {}
@@ -186,6 +188,7 @@ class _Rows:
                     "change": two.difference(one, key).to_json(),
                 }
             before, then = (self._loss(one.bootstrap, z[:, j], j) for z in (self.raw, after))
+            own["ece"]["if_perfect"] = floor[name]
             own["nll"] = {
                 "before": one.bootstrap.estimate(before).to_json(),
                 "after": one.bootstrap.estimate(then).to_json(),
@@ -245,5 +248,13 @@ def _notes(result: dict[str, Any]) -> list[str]:
                 f"{name}: the expected calibration error did not fall on the "
                 f"{'test' if 'test' in found else 'fitted'} texts ({change['value']:+.3f})"
             )
+    last = {
+        name: found.get("test", found["fitted"])["ece"]
+        for name, found in result["dimensions"].items()
+    }
+    words += calibration_words(
+        {name: {"ece": error["after"]} for name, error in last.items()},
+        {name: error["if_perfect"] for name, error in last.items()},
+    )
     words.append("expected levels and rewards move with a temperature; the most likely level stays")
     return words

@@ -246,8 +246,9 @@ def _trainer(
             save_total_limit=2,
             save_only_model=True,
             load_best_model_at_end=len(picked) > 0,
-            metric_for_best_model="eval_accuracy" if len(picked) else None,
-            greater_is_better=True if len(picked) else None,
+            # Pair accuracy is soon 1 on a few hundred pairs and says no more.
+            metric_for_best_model="eval_loss" if len(picked) else None,
+            greater_is_better=False if len(picked) else None,
             disable_tqdm=True,
             report_to="none",
             dataloader_pin_memory=gpu,
@@ -315,7 +316,7 @@ def _training(
         "learning_rate": settings.learning_rate,
         "seed": settings.seed,
         "best_step": best or steps,
-        "picked_by": "pair accuracy on validation pairs" if len(picked) else "nothing: last step",
+        "picked_by": "the loss on validation pairs" if len(picked) else "nothing: last step",
         "dropout": "none, as RewardTrainer has it (disable_dropout); the model has it in its heads"
         + (" and its backbone" if settings.backbone_dropout else ""),
     }

@@ -20,7 +20,7 @@ from reward_model.data import Sample, get_label_distribution, pair_indices, read
 from reward_model.evaluate_words import comparisons, notes
 from reward_model.held_out import HeldOut, Wanted, choose, folds
 from reward_model.inputs import plain_ids
-from reward_model.metrics import Measured, Truth, collect
+from reward_model.metrics import MASKED, Measured, Truth, collect, perfect_error
 from reward_model.records import as_text
 from reward_model.records.terminal import progress
 from reward_model.rubric import Rubric
@@ -135,6 +135,7 @@ def evaluate(
         "baseline_text": learned,
         "metrics": {name: one.to_json(rubric.names) for name, one in measured.items()},
         "titles": {"model": "this model", **{name: TITLES[name] for name in baselines}},
+        "ece_if_perfect": ece_if_perfect(probabilities, truth, seed),
         "calibration": {} if before is None else _calibration(scorer, before, measured["model"]),
         "comparisons": against,
         "slices": {
@@ -235,6 +236,18 @@ def without_temperatures(probabilities: Floats, scorer: RewardScorer) -> Floats 
     top = probabilities.max(axis=-1, keepdims=True)
     raised = (probabilities / top) ** heat[:, None]
     return np.asarray(raised / raised.sum(axis=-1, keepdims=True))
+
+
+def ece_if_perfect(
+    probabilities: Floats, truth: Truth, seed: int
+) -> dict[str, dict[str, float] | None]:
+    """Dimension -> calibration error that chance alone gives these confidences on these labels."""
+    out: dict[str, dict[str, float] | None] = {}
+    for j, name in enumerate(truth.names):
+        sure = probabilities[truth.labels[:, j] != MASKED, j].max(axis=-1)
+        found = perfect_error(sure[np.isfinite(sure)], seed=seed)
+        out[name] = None if found is None else {"mean": found[0], "high": found[1]}
+    return out
 
 
 def _calibration(scorer: RewardScorer, before: Measured, after: Measured) -> dict[str, Any]:

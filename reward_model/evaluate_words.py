@@ -80,6 +80,7 @@ def notes(result: Mapping[str, Any], rubric: Rubric, held: HeldOut) -> list[str]
             f"neutral rewrites move the reward by {neutral['value']:.3f} on average: smaller "
             "differences between two responses are noise"
         )
+    words += calibration_words(own["dimensions"], result["ece_if_perfect"])
     words += length_words(result)
     groups = result["split"]["groups"]
     if groups < 20:
@@ -109,6 +110,32 @@ def notes(result: Mapping[str, Any], rubric: Rubric, held: HeldOut) -> list[str]
         ]
         words += footing_words(known["training"])
     return words
+
+
+def calibration_words(
+    dimensions: Mapping[str, Any], perfect: Mapping[str, Mapping[str, float] | None]
+) -> list[str]:
+    """Which calibration errors are beyond what so few texts show by chance."""
+    beyond: list[str] = []
+    within: list[str] = []
+    for name, found in perfect.items():
+        error = dimensions[name]["ece"]["value"]
+        if found is None or error is None:
+            continue
+        words = f"{name} ({error:.3f} against {found['mean']:.3f})"
+        (beyond if error > found["high"] else within).append(words)
+    out = []
+    if beyond:
+        out.append(
+            "calibration error is beyond what a perfectly calibrated model shows by chance on so "
+            f"many texts: {', '.join(beyond)}"
+        )
+    if within:
+        out.append(
+            "calibration error cannot be told from that of a perfectly calibrated model on so few "
+            f"texts: {', '.join(within)}"
+        )
+    return out
 
 
 def footing_words(training: Mapping[str, Any]) -> list[str]:

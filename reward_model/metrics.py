@@ -73,6 +73,31 @@ def calibration_error_of(bins: Floats) -> Floats:
         return np.asarray(gaps / parts[..., 0].sum(axis=-1))
 
 
+def perfect_error(
+    confidence: Floats, *, draws: int = 500, seed: int = 0
+) -> tuple[float, float] | None:
+    """Calibration error [n] confidences would show if each were kept to: mean, 95th percentile.
+
+    It is not 0: a bin of a few texts misses its confidence by chance. An error below it says that
+    so few texts cannot tell the model from a perfectly calibrated one.
+
+    >>> perfect_error(np.zeros(0)) is None
+    True
+    >>> few, many = perfect_error(np.full(20, 0.7)), perfect_error(np.full(2000, 0.7))
+    >>> few[0] > 5 * many[0]
+    True
+    """
+    if not len(confidence):
+        return None
+    rng = np.random.default_rng(seed)
+    bins = np.eye(BINS)[confidence_bin(confidence)]
+    errors = np.empty(draws)
+    for i in range(draws):
+        right = rng.random(len(confidence)) < confidence
+        errors[i] = np.abs((confidence - right) @ bins).sum() / len(confidence)
+    return float(errors.mean()), float(np.percentile(errors, 95))
+
+
 def confidence_bin(confidence: Floats) -> Ints:
     """Bin of a top-label confidence; bins are (low, high], so 1.0 is in the last one.
 

@@ -78,7 +78,7 @@ def _planted(samples: Sequence[Sample]) -> dict[str, list[str | None]]:
         defect = sample.metadata.defect_metadata
         errors = sorted({error.error for error in defect.planted}) if defect else []
         there.append(None if sample.neutral or defect is None else "yes" if errors else "no")
-        kinds.append(" + ".join(errors) or None)
+        kinds.append("several kinds" if len(errors) > 1 else errors[0] if errors else None)
     return {"planted error": there, "kind of planted error": kinds}
 
 

@@ -20,7 +20,7 @@ from reward_model.cli import app
 from reward_model.data import read_samples
 from reward_model.evaluate import Evaluation, evaluate
 from reward_model.evaluate_page import page
-from reward_model.evaluate_words import verdict_words
+from reward_model.evaluate_words import calibration_words, verdict_words
 from reward_model.held_out import choose, folds
 from reward_model.records import UserError
 from reward_model.slices import slices_of
@@ -184,9 +184,9 @@ def test_kinds_never_trained_on_stand_beside_the_others(
 
 def test_pairs_with_planted_errors_are_a_slice(model: Path, tmp_path: Path) -> None:
     rows = [pair(i, f"new{i}") for i in range(12)]
-    for i, error in [(0, "sign"), (1, "sign"), (2, "period")]:
+    for i, errors in [(0, ["sign"]), (1, ["sign", "sign"]), (2, ["period", "unit"])]:
         rows[i]["metadata"]["defect_metadata"]["planted"] = [
-            {"where": [0, 1], "was": "1", "now": "2", "error": error}
+            {"where": [0, 1], "was": "1", "now": "2", "error": error} for error in errors
         ]
         rows[i]["scores"]["chosen"]["accuracy"] = 4
         rows[i]["scores"]["rejected"]["accuracy"] = 1
@@ -195,7 +195,23 @@ def test_pairs_with_planted_errors_are_a_slice(model: Path, tmp_path: Path) -> N
     assert planted["yes"]["dimensions"]["accuracy"]["pair_accuracy"]["n"] == 3
     assert planted["no"]["pair_accuracy"]["n"] == 9
     kinds = result["slices"]["kind of planted error"]
-    assert {kind: found["texts"] for kind, found in kinds.items()} == {"period": 2, "sign": 4}
+    assert {kind: found["texts"] for kind, found in kinds.items()} == {
+        "several kinds": 2,
+        "sign": 4,
+    }
+
+
+def test_an_error_that_chance_explains_is_said_to_be_one() -> None:
+    dimensions = {
+        name: {"ece": {"value": value}} for name, value in [("a", 0.05), ("b", 0.2), ("c", None)]
+    }
+    perfect = {"a": {"mean": 0.06, "high": 0.1}, "b": {"mean": 0.06, "high": 0.1}, "c": None}
+    assert calibration_words(dimensions, perfect) == [
+        "calibration error is beyond what a perfectly calibrated model shows by chance on so many "
+        "texts: b (0.200 against 0.060)",
+        "calibration error cannot be told from that of a perfectly calibrated model on so few "
+        "texts: a (0.050 against 0.060)",
+    ]
 
 
 def test_a_calibrated_model_shows_its_error_before_and_after(

@@ -12,7 +12,17 @@ from hypothesis.extra.numpy import arrays
 from sklearn.metrics import accuracy_score, cohen_kappa_score, f1_score, mean_absolute_error
 
 from reward_model.bootstrap import Estimate
-from reward_model.metrics import BINS, MASKED, Measured, Truth, collect, rewards
+from reward_model.metrics import (
+    BINS,
+    MASKED,
+    Measured,
+    Truth,
+    calibration_error_of,
+    collect,
+    confidence_bin,
+    perfect_error,
+    rewards,
+)
 
 NAMES = ("depth", "accuracy")
 WEIGHTS = {"depth": 2.0, "accuracy": 1.0}
@@ -209,3 +219,21 @@ def test_always_right_is_not_certainty() -> None:
     exact = binomtest(6, 6).proportion_ci(method="exact")
     assert (found.value, found.high) == (1.0, 1.0)
     assert found.low == pytest.approx(exact.low, abs=1e-9)
+
+
+def test_the_error_of_a_perfectly_calibrated_model_is_what_chance_gives() -> None:
+    rng = np.random.default_rng(5)
+    sure = rng.uniform(0.2, 1.0, 90)
+    found = perfect_error(sure, draws=400, seed=1)
+    assert found is not None
+    # The same by the package's own error of hits drawn at those confidences.
+    errors = []
+    for _ in range(400):
+        right = rng.random(90) < sure
+        bins = np.zeros((BINS, 3))
+        for place, c, hit in zip(confidence_bin(sure), sure, right, strict=True):
+            bins[place] += (1, c, hit)
+        errors.append(float(calibration_error_of(bins.reshape(-1))))
+    assert found[0] == pytest.approx(np.mean(errors), abs=0.01)
+    assert found[1] == pytest.approx(np.percentile(errors, 95), abs=0.02)
+    assert perfect_error(sure, draws=400, seed=1) == found
