@@ -173,20 +173,19 @@ def load_adapter(folder: Pathish, base: Pathish | None = None) -> PeftModel:
         ) from None
 
 
-def merge(adapted: PeftModel, state: Mapping[str, Tensor] | None = None) -> MultiDimRewardModel:
+def merge(adapted: PeftModel) -> MultiDimRewardModel:
     """A plain model with the adapter added to its weights; `adapted` stays as it is.
 
     4-bit weights are put back into the precision that the backbone computes in. peft would round
     the sum to 4 bits again, and the merged model would score differently from the trained one.
 
     Args:
-        adapted: from `add_lora` or `load_adapter`.
-        state: all weights by name, where the model itself holds only a shard of them.
+        adapted: from `add_lora` or `load_adapter`; every process holds all of it.
     """
     config = copy.deepcopy(plain(adapted).config)
     if hasattr(config.backbone_config, "quantization_config"):
         del config.backbone_config.quantization_config
-    merged = merged_state(adapted, adapted.state_dict() if state is None else state)
+    merged = merged_state(adapted, adapted.state_dict())
     dtype = next(v.dtype for k, v in merged.items() if k.startswith("backbone."))
     with quiet():
         model = MultiDimRewardModel.from_pretrained(

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 
 import torch
 
@@ -39,6 +40,14 @@ def check_machine(config: TrainConfig) -> None:
                 "load_in_4bit without lora_rank",
                 expected="LoRA on a backbone of 4-bit weights, which cannot be trained themselves",
                 mend="add --lora-rank 16, or leave out --load-in-4bit",
+            )
+        if any(
+            os.environ.get(f"ACCELERATE_USE_{kind}") == "true" for kind in ("FSDP", "DEEPSPEED")
+        ):
+            raise UserError(
+                "load_in_4bit with weights that are spread over processes",
+                expected="a whole 4-bit backbone in every process",
+                mend="start with docs/accelerate/ddp.yaml, or leave out --load-in-4bit",
             )
         _probe_4bit()
     if config.optimizer == "adamw_8bit":

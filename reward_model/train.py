@@ -27,7 +27,7 @@ from reward_model.checkpoints import (
 )
 from reward_model.gather import Weights, whole_weights
 from reward_model.inputs import pad_id
-from reward_model.lora import ADAPTER, is_adapted, merge, save_adapter
+from reward_model.lora import ADAPTER, is_adapted, merge, merged_state, plain, save_adapter
 from reward_model.prepare import Run, divide, prepare
 from reward_model.processes import processes
 from reward_model.progress import TrainingBar
@@ -230,7 +230,10 @@ def _finish(
     model: Any = trainer.accelerator.unwrap_model(trainer.model)
     if is_adapted(model):
         save_adapter(model, run.tokenizer, run.config.output_dir / ADAPTER, weights)
-        model, weights = merge(model, weights), None
+        if weights is None:
+            model = merge(model)
+        else:  # sharded: no process could build another model
+            model, weights = plain(model), merged_state(model, weights)
     save_bundle(model, run.tokenizer, run.rubric, folder, state=weights)
     run.split.write(folder)
     record(folder, "training", training_part(run.config, metrics))
