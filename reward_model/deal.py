@@ -19,10 +19,18 @@ TRIES = 64
 """Groups looked at on either side of an exchange; enough where a level is rare, and quick."""
 
 
-def deal(samples: Sequence[Sample], shares: Sequence[float], seed: int) -> list[list[str]]:
+def deal(
+    samples: Sequence[Sample], shares: Sequence[float], seed: int, marks: Bools | None = None
+) -> list[list[str]]:
     """Sorted group names of each part; there have to be as many groups as parts.
 
     The same samples and seed give the same parts whatever the order of the rows.
+
+    Args:
+        samples: the texts.
+        shares: of the texts, for each part.
+        seed: of the order of the groups.
+        marks: [text, mark] what else should be in every part, like a level.
     """
     strata = _facets(samples)
     names = sorted(strata)
@@ -35,7 +43,12 @@ def deal(samples: Sequence[Sample], shares: Sequence[float], seed: int) -> list[
     random.Random(f"{seed}:split").shuffle(order)
     order.sort(key=lambda g: (*strata[names[g]], int(thirds[g])))
     part_of = _by_size(order, sizes, shares)
-    _spread_levels(part_of, _levels_there(labels, of_row, len(names)), sizes, order)
+    there = _levels_there(labels, of_row, len(names))
+    if marks is not None:
+        marked = np.zeros((len(names), marks.shape[1]), np.bool_)
+        np.logical_or.at(marked, of_row, marks)
+        there = np.hstack([there, marked])
+    _spread_levels(part_of, there, sizes, order)
     return [
         [names[g] for g in range(len(names)) if part_of[g] == part] for part in range(len(shares))
     ]

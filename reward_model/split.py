@@ -123,7 +123,10 @@ def split_groups(
             expected=f"at least {len(parts)}, to hold some out for {' and '.join(parts[1:])}",
             mend="give another file with --eval-file, or pass --eval-share 0 --test-share 0",
         )
-    dealt = deal(samples, [wanted[part] for part in parts], seed)
+    # What is never trained on has to be in the test part to be measured.
+    kinds = [(name, value) for name, values in held.items() for value in values]
+    marks = [[getattr(s, name) == value for name, value in kinds] for s in samples if kinds]
+    dealt = deal(samples, [wanted[p] for p in parts], seed, np.array(marks) if kinds else None)
     groups_of: dict[Part, list[str]] = {part: [] for part in PARTS}
     groups_of.update(dict(zip(parts, dealt, strict=True)))
     split = Split(

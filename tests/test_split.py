@@ -116,6 +116,20 @@ def test_a_kind_held_out_is_never_trained_on(scored: Path, tmp_path: Path) -> No
     assert Split.model_validate(old).hold_out == {}
 
 
+def test_a_rare_kind_that_is_held_out_is_in_the_test_part(scored: Path) -> None:
+    samples, _ = read_samples(scored, RUBRIC)
+    rows = [
+        i
+        for i, s in enumerate(samples)
+        if s.degradation != "generic_wording" or s.group in {"公司003", "公司007", "公司011"}
+    ]
+    few = samples.take(rows)
+    held = parse_hold_out(["degradation=generic_wording"])
+    for seed in range(10):
+        test = split_groups(few, SHARES, seed, held).select(few, "test")
+        assert any(s.degradation == "generic_wording" for s in test)
+
+
 def test_the_setting_reaches_training_texts(scored: Path) -> None:
     config = TrainConfig(scored=scored, hold_out=("degradation=shallow_depth", "language=en"))
     with pytest.raises(UserError, match=r"hold_out language=en; expected one of the file: zh"):
