@@ -6,7 +6,6 @@ most would use instead, on the token ids this package builds, and gives one numb
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import tempfile
 import warnings
@@ -64,12 +63,14 @@ def require_trl() -> None:
     Raises:
         UserError: it is not installed.
     """
-    if importlib.util.find_spec("trl") is None:
+    try:
+        import trl  # noqa: F401
+    except ImportError:
         raise UserError(
             "--compare without trl installed",
             expected="trl's RewardTrainer to compare with",
             mend="install the extra rlhf: pip install 'multidim-reward[rlhf]'",
-        )
+        ) from None
 
 
 def train_scalar(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -192,3 +193,12 @@ def test_what_is_missing_is_said(model: Path, scored: Path, tmp_path: Path) -> N
     kept, left_out = preferences(samples, RUBRIC)
     assert len(kept) == 36
     assert left_out == {"neutral": 12, "tied": 12}
+
+
+def test_without_trl_it_names_the_extra(
+    model: Path, scored: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "trl", None)  # as where it is not installed
+    done = run("reward-model", "evaluate", model, scored, "--compare")
+    assert done.code == 2
+    assert "multidim-reward[rlhf]" in done.stderr
