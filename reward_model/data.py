@@ -202,11 +202,14 @@ class MultiDimRewardDataset:
         rubric: Rubric | None = None,
         builder: InputBuilder | None = None,
         *,
+        columns: ColumnMap | None = None,
+        soft: bool = False,
         cache: Path | None = None,
     ) -> MultiDimRewardDataset:
-        """Read a file of scored pairs or single responses."""
-        rubric = rubric or find_rubric(path)
-        return cls(read_samples(path, rubric)[0], rubric, builder, cache=cache)
+        """Read a file; `columns` and `soft` as in `read_samples`."""
+        rubric = rubric or find_rubric(path, columns=columns)
+        samples, _ = read_samples(path, rubric, columns=columns, soft=soft)
+        return cls(samples, rubric, builder, cache=cache)
 
     def take(self, rows: Sequence[int] | NDArray[Any]) -> MultiDimRewardDataset:
         """The items at these positions, with the token ids that are here."""

@@ -15,7 +15,14 @@ import pytest
 import scored_sets
 import toy
 
-from reward_model.data import Sample, label_array, pair_indices, read_samples, take
+from reward_model.data import (
+    MultiDimRewardDataset,
+    Sample,
+    label_array,
+    pair_indices,
+    read_samples,
+    take,
+)
 from reward_model.records import Message, UserError
 from reward_model.rubric import load_rubric
 from reward_model.split import fingerprint
@@ -121,6 +128,9 @@ def test_soft_labels_are_the_shares_of_the_draws(tmp_path: Path) -> None:
     assert soft[0, 2].tolist() == [0, 0, 0, 0, 1]
     assert soft[1].tolist() == [[0, 1, 0, 0, 0], [0] * 5, [0] * 5]
     assert read_samples(path, RUBRIC)[0][0].soft is None
+    dataset = MultiDimRewardDataset.from_file(path, soft=True)
+    assert dataset[2]["soft_labels"][0][rows[1]["scores"]["chosen"]["depth"]] == 1.0
+    assert "soft_labels" not in MultiDimRewardDataset.from_file(path)[0]
     for wrong, words in (([5], "level 5 in scores.judge.levels"), ("34", "of another shape")):
         rows[0]["scores"]["judge"]["levels"]["b"]["chosen"]["depth"] = wrong
         toy.write(path, rows)
