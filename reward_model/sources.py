@@ -173,9 +173,9 @@ def _saved(path: Path, split: str) -> Iterable[Any]:
 
 
 def _is_hub_id(name: str) -> bool:
-    return bool(re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name)) and not name.lower().endswith(
-        (*_LINES, *_CSV, *_PARQUET)
-    )
+    if name.lower().endswith((*_LINES, *_CSV, *_PARQUET)) or Path(name).parent.is_dir():
+        return False  # a path that is misspelt; asking the hub would only take time
+    return bool(re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name))
 
 
 def _hub(name: str, config: str | None, split: str) -> Any:

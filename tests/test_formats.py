@@ -252,10 +252,18 @@ def test_broken_files_are_told(tmp_path: Path, name: str, content: bytes, words:
     assert error.value.path == tmp_path / name
 
 
-def test_a_data_set_of_the_hub_that_does_not_load_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+def test_a_data_set_of_the_hub_that_does_not_load_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for offline in ("huggingface_hub.constants.HF_HUB_OFFLINE", "datasets.config.HF_HUB_OFFLINE"):
+        monkeypatch.setattr(offline, True)
     with pytest.raises(UserError, match="no data set of the hub that loads"):
         read_samples("nobody/nothing-of-this-name", RUBRIC)
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path)
+    # A folder that is there makes it a path, whoever may have a name like it on the hub.
+    with pytest.raises(UserError, match="found no such file or folder; expected an existing one"):
+        read_samples("mine/nothing-of-this-name", RUBRIC)
 
 
 def test_labels_through_a_map(tmp_path: Path) -> None:
