@@ -21,11 +21,11 @@ from transformers import PrinterCallback, set_seed
 from reward_model.base import find_base
 from reward_model.batches import token_batches
 from reward_model.bootstrap import Floats, Ints
-from reward_model.bundle import quiet
+from reward_model.bundle import quiet, staged
 from reward_model.card import read_parts
 from reward_model.data import MultiDimRewardDataset, Sample, pair_indices
 from reward_model.inputs import InputBuilder, collate, pad_id
-from reward_model.lora import add_lora
+from reward_model.lora import add_lora, is_adapted, merge
 from reward_model.metrics import MASKED
 from reward_model.model import MultiDimRewardConfig
 from reward_model.progress import TrainingBar
@@ -37,6 +37,8 @@ from reward_model.trainer import device_tokens
 
 SCALAR = "bradley_terry"
 """Its name beside the baselines."""
+KEPT = "bradley_terry.json"
+"""Settings beside a scalar model that is kept; what marks a folder that may be replaced by one."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,22 @@ def require_trl() -> None:
         ) from None
 
 
+def check_place(out: Path | None) -> None:
+    """A folder that holds anything but an earlier scalar model is left alone.
+
+    Raises:
+        UserError: it does.
+    """
+    if out is None or not out.exists() or (out / KEPT).exists():
+        return
+    if not out.is_dir() or any(out.iterdir()):
+        raise UserError(
+            "a folder with other files in it" if out.is_dir() else "a file",
+            expected="a new or empty folder for --compare-out, or one with an earlier scalar model",
+            path=out,
+        )
+
+
 def train_scalar(
     model: Path, scorer: RewardScorer, texts: Texts, test: Sequence[Sample], out: Path | None
 ) -> Scalar:
@@ -101,7 +119,7 @@ def train_scalar(
     set_seed(settings.seed)
     with (
         find_base(settings, texts.train) as base,
-        tempfile.TemporaryDirectory(prefix="bradley-terry-") as folder,
+        tempfile.TemporaryDirectory(prefix="bradley-terry-") as checkpoints,
     ):
         known: Any = scorer.model.config
         network: Any = base.model(_one_number(known), settings)
@@ -111,14 +129,24 @@ def train_scalar(
         rows = [*texts.train, *texts.validation]
         data = MultiDimRewardDataset(rows, scorer.rubric, builder)
         trainer = _trainer(
-            settings, run, network, base.tokenizer, data, learned, picked + len(texts.train), folder
+            settings,
+            run,
+            network,
+            base.tokenizer,
+            data,
+            learned,
+            picked + len(texts.train),
+            checkpoints,
         )
         with quiet():
             trainer.train()
-        values = _values(trainer.model, builder, test, scorer)
+        learner = trainer.accelerator.unwrap_model(trainer.model)
+        values = _values(learner, builder, test, scorer)
         if out is not None:
-            trainer.save_model(str(out))
-            write_json(out / "train_config.json", settings.model_dump(mode="json"))
+            with staged(out) as folder, quiet():
+                (merge(learner) if is_adapted(learner) else learner).save_pretrained(folder)
+                base.tokenizer.save_pretrained(folder)
+                write_json(folder / KEPT, settings.model_dump(mode="json"))
         training = _training(settings, run, trainer, learned, left_out, picked)
     return Scalar(values, training)
 

@@ -83,9 +83,10 @@ def evaluate(
 
     rubric = read_rubric(model)
     if compare:
-        from reward_model.compare import read_run, require_trl
+        from reward_model.compare import check_place, read_run, require_trl
 
         require_trl()
+        check_place(compare_out)
         read_run(model)  # what is missing is said before anything slow happens
     samples, bare = read_samples(scored, rubric, columns=columns)
     split = split_of(model)

@@ -17,7 +17,7 @@ from scipy.stats import spearmanr
 
 from reward_model.bundle import load_bundle
 from reward_model.card import read_parts
-from reward_model.compare import _PairCollator, preferences, read_run
+from reward_model.compare import _PairCollator, check_place, preferences, read_run
 from reward_model.compare_numbers import beside, scalar_words
 from reward_model.data import MultiDimRewardDataset, read_samples
 from reward_model.evaluate import Evaluation, evaluate
@@ -117,7 +117,7 @@ def test_it_learns_and_the_same_seed_gives_the_same_model(
     kept = load_file(tmp_path / "kept" / "model.safetensors")
     assert kept["heads.0.out.weight"].shape[0] == 1
     assert not any(name.startswith("heads.1") for name in kept)
-    settings = json.loads((tmp_path / "kept" / "train_config.json").read_text())
+    settings = json.loads((tmp_path / "kept" / "bradley_terry.json").read_text())
     assert settings["learning_rate"] == 3e-3
 
 
@@ -193,6 +193,17 @@ def test_what_is_missing_is_said(model: Path, scored: Path, tmp_path: Path) -> N
     kept, left_out = preferences(samples, RUBRIC)
     assert len(kept) == 36
     assert left_out == {"neutral": 12, "tied": 12}
+
+
+def test_a_folder_with_other_files_is_left_alone(model: Path, scored: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    done = run("reward-model", "evaluate", model, scored, "--compare-out", tmp_path)
+    assert done.code == 2
+    assert "a folder with other files in it" in " ".join(done.stderr.split())
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    check_place(empty)
 
 
 def test_without_trl_it_names_the_extra(
