@@ -56,9 +56,12 @@ class Base:
             )
         try:
             with quiet():
-                return MultiDimRewardModel.from_backbone(self.name_or_path, config, **kwargs)
+                model = MultiDimRewardModel.from_backbone(self.name_or_path, config, **kwargs)
         except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
             raise _unusable(self.name_or_path, error) from None
+        # Who trusted the base's code need not be the one who loads the trained model.
+        vars(config.backbone_config).pop("auto_map", None)
+        return model
 
 
 @contextlib.contextmanager
@@ -144,6 +147,12 @@ def positions_of(known: Any, tokenizer: Any) -> int | None:
 
 
 def _unusable(name: str, error: Exception) -> UserError:
+    if "custom code" in str(error):
+        return UserError(
+            f"a base model in {name} that comes with code of its own",
+            expected="one that transformers has, or your word that its code may run",
+            mend="read that code, then set trust_remote_code = true",
+        )
     return UserError(
         f"no usable model at {name!r} ({first_line(error)})",
         expected="the folder or hub id of an encoder or decoder that transformers can load",

@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from torch import Tensor
-from transformers import AutoTokenizer
+from transformers import CONFIG_MAPPING, AutoTokenizer
 from transformers.utils import logging as hf_logging
 
 from reward_model.inputs import InputBuilder
@@ -112,6 +112,16 @@ def load_bundle(folder: Pathish, **kwargs: Any) -> Bundle:
     """
     path = Path(folder)
     rubric = read_rubric(path)
+    backbone = json.loads((path / "config.json").read_bytes()).get("backbone_config")
+    kind = backbone.get("model_type") if isinstance(backbone, dict) else None
+    if isinstance(kind, str) and kind not in CONFIG_MAPPING:
+        raise UserError(
+            f"a backbone of type {kind}, which transformers does not have",
+            expected="one that it has: no code of a model is ever run from here",
+            mend="import its classes and name them to transformers (AutoConfig.register, "
+            "AutoModel.register) before loading",
+            path=path,
+        )
     try:
         with quiet():
             config = MultiDimRewardConfig.from_pretrained(path)

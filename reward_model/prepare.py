@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transformers import set_seed
+from transformers import CONFIG_MAPPING, set_seed
 
 from reward_model.base import Base, find_base
 from reward_model.cache import cache_root
@@ -151,7 +151,7 @@ def prepare(config: TrainConfig, texts: Texts | None = None) -> Run:
         len(parts["test"]),
         base.tokenizer,
         model,
-        texts.remarks + _truncation_words(train_set, config),
+        texts.remarks + _code_words(model) + _truncation_words(train_set, config),
     )
 
 
@@ -191,6 +191,16 @@ def _model_config(
         input_format=builder.input_format,
         window=config.window,
     )
+
+
+def _code_words(model: MultiDimRewardModel) -> list[str]:
+    kind = model.config.backbone_config.model_type
+    if kind in CONFIG_MAPPING:
+        return []
+    return [
+        f"the base model's code ({kind}) is not kept: its classes have to be "
+        "named to transformers (AutoConfig.register, AutoModel.register) before best/ loads"
+    ]
 
 
 def _truncation_words(dataset: MultiDimRewardDataset, config: TrainConfig) -> list[str]:

@@ -1,0 +1,87 @@
+"""Base models that bring code of their own: it runs only where that was asked for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import toy
+from tiny_models import save_encoder
+from transformers import CONFIG_MAPPING, AutoConfig, AutoModel, BertConfig, BertModel
+
+from reward_model.bundle import load_bundle
+from reward_model.records import UserError
+from reward_model.rubric import load_rubric
+from reward_model.train import train
+from reward_model.train_config import TrainConfig, resolve
+
+CODE = """
+from pathlib import Path
+from transformers import BertConfig, BertModel
+
+Path({ran!r}).touch()
+
+class OwnConfig(BertConfig):
+    model_type = "own_bert"
+
+class OwnModel(BertModel):
+    config_class = OwnConfig
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """A base model with a file of code that leaves a trace when it runs."""
+    bundle = load_bundle(save_encoder(tmp_path / "whole"))
+    folder = tmp_path / "own"
+    bundle.model.backbone.save_pretrained(folder)
+    bundle.tokenizer.save_pretrained(folder)
+    (folder / "modeling_own.py").write_text(CODE.format(ran=str(tmp_path / "ran")))
+    config = json.loads((folder / "config.json").read_text())
+    config |= {
+        "model_type": "own_bert",
+        "auto_map": {"AutoConfig": "modeling_own.OwnConfig", "AutoModel": "modeling_own.OwnModel"},
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def config(own: Path, **flags: Any) -> TrainConfig:
+    rows = toy.pairs(load_rubric("financial_report"), 16)
+    scored = toy.write(own.parent / "scored.jsonl", rows)
+    settings = {"base_model": str(own), "max_length": 64, "max_steps": 1, **flags}
+    return resolve(scored, own.parent / "out", None, settings)
+
+
+def test_code_of_a_base_model_does_not_run_unasked(own: Path) -> None:
+    with pytest.raises(UserError, match=r"code of its own.*set trust_remote_code = true"):
+        train(config(own))
+    assert not (own.parent / "ran").exists()
+    assert not (own.parent / "out").exists()
+
+
+def test_code_of_a_base_model_is_not_kept(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    best = train(config(own, trust_remote_code=True))
+    said = " ".join(capsys.readouterr().err.split())
+    assert "its classes have to be named to transformers" in said
+    (own.parent / "ran").unlink()
+    assert "auto_map" not in (best / "config.json").read_text()
+    assert not list(best.glob("*.py"))
+    with pytest.raises(UserError, match=r"a backbone of type own_bert.*AutoConfig\.register"):
+        load_bundle(best)
+    assert not (own.parent / "ran").exists()
+
+    class OwnConfig(BertConfig):  # type: ignore[misc]
+        model_type = "own_bert"
+
+    class OwnModel(BertModel):  # type: ignore[misc]
+        config_class = OwnConfig
+
+    AutoConfig.register("own_bert", OwnConfig)
+    AutoModel.register(OwnConfig, OwnModel)
+    try:
+        assert load_bundle(best).model.config.backbone_config.model_type == "own_bert"
+    finally:
+        CONFIG_MAPPING._extra_content.pop("own_bert")
