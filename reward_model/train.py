@@ -61,9 +61,10 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     run = prepare(config, texts)
     with processes().main_process_first():
         checkpoint = prepare_folder(config, run.split, resume=resume)
-    for words in run.remarks:
+    first = processes().is_main_process
+    for words in run.remarks if first else []:
         out.print(f"[yellow]note:[/] {words}")
-    if checkpoint is not None:
+    if checkpoint is not None and first:
         out.print(f"going on from {checkpoint.name}")
     bar = TrainingBar()
     trainer = make_trainer(run, bar)

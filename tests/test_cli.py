@@ -105,6 +105,7 @@ WRONG = {
     "dimension": "line 7: found unknown dimension 'dept' in scores.rejected",
     "encoding": "line 7: found bytes that are not UTF-8",
 }
+TINY, LORA = ("--base-model", "tiny"), ("--lora-rank", "4")
 NEEDS_LEVELS = {"level_5", "dimension"}
 TEXTS_ALONE = {"score", "redteam", "calibrate"}
 """Commands that read texts and no levels."""
@@ -161,6 +162,18 @@ def test_wrong_files_are_told_in_one_message(
         (
             ("reward-model", "train", "{good}", "--base-model", "none", "--output-dir", "{out}"),
             "'none'",
+        ),
+        (
+            ("reward-model", "train", "{good}", "--output-dir", "{out}", "--load-in-4bit"),
+            "load_in_4bit without lora_rank",
+        ),
+        (
+            ("reward-model", "train", "{good}", "--output-dir", "{out}", "--lora-rank", "-1"),
+            "lora_rank: input should be greater than or equal to 0, not -1",
+        ),
+        (
+            (*("reward-model", "train", "{good}", "--output-dir", "{out}"), *TINY, *LORA),
+            "a base model without linear layers",
         ),
         (("reward-model", "evaluate", "{out}", "{good}"), "no such"),
         (("reward-model", "labels", "{good}", "--columns", "none.toml"), "none.toml"),
