@@ -60,6 +60,7 @@ def add_lora(model: MultiDimRewardModel, config: TrainConfig, base: str) -> Peft
         lora_dropout=config.lora_dropout,
         # Anchored to the backbone: heads have a layer called `dense` as BERT has.
         target_modules=rf"backbone\.(.*\.)?({names})",
+        fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.backbone.modules()),
         modules_to_save=[f"heads.{i}" for i in range(len(model.heads))],
     )
     with _still():

@@ -13,9 +13,11 @@ import torch
 import toy
 from safetensors.torch import load_file
 from tiny_models import save_decoder, save_encoder
+from transformers import GPT2Config, ModernBertConfig, Qwen3Config
 
 from reward_model.bundle import load_bundle, save_bundle
-from reward_model.lora import load_adapter, merge, save_adapter
+from reward_model.lora import add_lora, load_adapter, merge, save_adapter
+from reward_model.model import MultiDimRewardConfig, MultiDimRewardModel
 from reward_model.prepare import prepare
 from reward_model.progress import TrainingBar
 from reward_model.records import UserError
@@ -109,6 +111,28 @@ def test_trained_loaded_and_merged_score_the_same(
     torch.testing.assert_close(logits(adapted), before, atol=0, rtol=0)  # merging left it alone
     if "load_in_4bit" not in flags:  # peft's own merge rounds to 4 bits
         torch.testing.assert_close(logits(adapted.merge_and_unload()), before, atol=CLOSE, rtol=0)
+
+
+SMALL = {"vocab_size": 80, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+BACKBONES = [
+    ModernBertConfig(**SMALL, intermediate_size=48, pad_token_id=0, cls_token_id=1, sep_token_id=2),
+    Qwen3Config(**SMALL, intermediate_size=48, num_key_value_heads=1, head_dim=16),
+    GPT2Config(vocab_size=80, n_embd=32, n_layer=2, n_head=2, n_positions=64),  # transposed weights
+]
+
+
+@pytest.mark.parametrize("backbone", BACKBONES, ids=lambda config: config.model_type)
+def test_any_backbone_merges(scored: Path, tmp_path: Path, backbone: Any) -> None:
+    torch.manual_seed(0)
+    heads = MultiDimRewardConfig.for_rubric(RUBRIC, backbone_config=backbone)
+    adapted: Any = add_lora(MultiDimRewardModel(heads), config(scored, Path("b"), tmp_path), "b")
+    for name, weight in adapted.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.1)
+    before = logits(adapted)
+    with adapted.disable_adapter():
+        assert (logits(adapted) - before).abs().max() > 1e-3
+    torch.testing.assert_close(logits(merge(adapted)), before, atol=CLOSE, rtol=0)
 
 
 def test_a_run_leaves_a_whole_model_and_an_adapter(trained: Path, bases: dict[str, Path]) -> None:
