@@ -52,6 +52,8 @@ def check_machine(config: TrainConfig) -> None:
         _probe_4bit()
     if config.optimizer == "adamw_8bit":
         _probe_8bit_adam()
+    if config.report_to != "none":
+        _probe_reporting(config.report_to)
 
 
 def require_peft() -> None:
@@ -100,3 +102,17 @@ def _cannot(what: str, error: Exception, mend: str) -> UserError:
         expected="a machine on which bitsandbytes works: Linux or Windows, best with a GPU",
         mend=mend,
     )
+
+
+def _probe_reporting(name: str) -> None:
+    from transformers.integrations import get_reporting_integration_callbacks
+
+    try:
+        for callback in get_reporting_integration_callbacks([name]):
+            callback()
+    except (RuntimeError, ValueError, ImportError) as error:
+        raise UserError(
+            f"report_to {name!r} ({first_line(error)})",
+            expected="a service that transformers reports to, and its package installed",
+            mend=f"pip install {name}, or leave report_to out",
+        ) from None

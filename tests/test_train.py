@@ -417,3 +417,48 @@ def test_the_command_says_what_is_wrong_in_one_line(tmp_path: Path) -> None:
 
 def test_the_rubric_of_a_model_is_that_of_its_data(trained: Path, scored: Path) -> None:
     assert load_bundle(trained / "best").rubric == find_rubric(scored)
+
+
+def test_the_page_names_every_setting() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "train.md").read_text("utf-8")
+    missing = [name for name in TrainConfig.model_fields if f"`{name}`" not in page]
+    assert missing == ["scored"]  # the argument itself
+
+
+def test_the_loss_is_reported_where_it_was_asked_for(scored: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    train(config(scored, out, max_steps=2, logging_steps=1, report_to="tensorboard"))
+    assert list(out.rglob("events.out.tfevents.*"))
+    with pytest.raises(UserError, match=r"report_to 'nonsense' \(nonsense is not supported"):
+        train(config(scored, tmp_path / "none", report_to="nonsense"))
+    assert not (tmp_path / "none").exists()
+
+
+def test_training_stops_when_nothing_is_gained(scored: Path, tmp_path: Path) -> None:
+    flags = {"epochs": 30, "eval_steps": 1, "patience": 2, "learning_rate": 1e-30}
+    train(config(scored, tmp_path / "out", **flags))
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text("utf-8"))
+    assert metrics["steps"] == 3
+    assert metrics["best_step"] == 1
+
+
+def test_checkpointed_gradients_are_the_same(scored: Path, tmp_path: Path, trained: Path) -> None:
+    base = tmp_path / "base"
+    bundle = load_bundle(trained / "best")
+    Qwen2Model(
+        Qwen2Config(
+            vocab_size=len(bundle.tokenizer),
+            hidden_size=32,
+            intermediate_size=48,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+        )
+    ).save_pretrained(base)
+    bundle.tokenizer.save_pretrained(base)
+    flags = {"base_model": str(base), "max_steps": 3, "learning_rate": 1e-3, "pooling": "mean"}
+    for name, value in (("plain", False), ("checkpointed", True)):
+        train(config(scored, tmp_path / name, gradient_checkpointing=value, **flags))
+    first, second = (weights(tmp_path / name / "best") for name in ("plain", "checkpointed"))
+    for key in first:
+        torch.testing.assert_close(first[key], second[key], atol=1e-6, rtol=0, msg=key)
