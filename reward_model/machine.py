@@ -105,7 +105,7 @@ def _cannot(what: str, error: Exception, mend: str) -> UserError:
 
 
 def _probe_reporting(name: str) -> None:
-    from transformers.integrations import get_reporting_integration_callbacks
+    from transformers.integrations.integration_utils import get_reporting_integration_callbacks
 
     try:
         for callback in get_reporting_integration_callbacks([name]):
