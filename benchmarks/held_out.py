@@ -120,7 +120,49 @@ def main() -> None:
         name: evaluated(out, model, planted, f"planted_{name}", "--split", "all")
         for name, model in (("evidence", with_evidence), ("none", without))
     }
-    print(json.dumps({"results": list(results), "errors": list(errors)}))
+    print_tables(results, errors)
+
+
+def print_tables(results: dict[str, Any], errors: dict[str, Any]) -> None:
+    """The tables, in Markdown."""
+    own = results["evidence"]
+    split = own["split"]
+    print(f"{split['pairs']} pairs, {split['texts']} texts, {split['groups']} companies never seen")
+    columns = [name for name in own["metrics"] if name != "model"]
+    print("\n| | " + " | ".join(["this model", *(own["titles"][name] for name in columns)]) + " |")
+    print("|---" * (len(columns) + 2) + "|")
+    names = list(own["metrics"]["model"]["dimensions"])
+
+    def row(label: str, *path: str) -> None:
+        cells = [figure(own["metrics"][column], *path) for column in ("model", *columns)]
+        print(f"| {label} | " + " | ".join(cells) + " |")
+
+    row("pair accuracy, reward", "pair_accuracy")
+    for metric, label in (("pair_accuracy", "pair accuracy"), ("kappa", "QWK"), ("ece", "ECE")):
+        for name in names:
+            row(f"{label}, {name}", "dimensions", name, metric)
+    print("\n| calibration | temperature | ECE before | after |\n|---|---|---|---|")
+    for name, entry in own["calibration"].items():
+        before, after = figure(entry["ece_before"]), figure(entry["ece_after"])
+        print(f"| {name} | {entry['temperature']:.2f} | {before} | {after} |")
+    print("\n| kinds of degradation | pair accuracy | QWK " + " | QWK ".join(names) + " |")
+    print("|---" * (len(names) + 2) + "|")
+    for value, slice_ in results["unseen"]["slices"]["training"].items():
+        cells = [figure(slice_, "dimensions", name, "kappa") for name in names]
+        print(f"| {value} | {figure(slice_, 'pair_accuracy')} | " + " | ".join(cells) + " |")
+    print("\n| planted numeric errors | pair accuracy of the accuracy head |\n|---|---|")
+    for name, result in errors.items():
+        cell = figure(result["metrics"]["model"], "dimensions", "accuracy", "pair_accuracy")
+        print(f"| {'with' if name == 'evidence' else 'without'} evidence | {cell} |")
+
+
+def figure(found: dict[str, Any], *path: str) -> str:
+    """A number with its interval, or why there is none."""
+    for key in path:
+        found = found[key]
+    if found.get("value") is None:
+        return str(found.get("reason", "–"))
+    return f"{found['value']:.3f} [{found['low']:.2f}, {found['high']:.2f}]"
 
 
 if __name__ == "__main__":
