@@ -15,9 +15,8 @@ from accelerate.state import PartialState
 
 from reward_model.cli import main
 
-os.environ["ACCELERATE_TORCH_DEVICE"] = "cpu"
-PartialState._prepare_backend = lambda *_, **__: ("gloo", DistributedType.MULTI_GPU)
-
 if __name__ == "__main__":
+    os.environ["ACCELERATE_TORCH_DEVICE"] = "cpu"
+    PartialState._prepare_backend = lambda *_, **__: ("gloo", DistributedType.MULTI_GPU)
     torch.distributed.init_process_group("gloo")
     main()
