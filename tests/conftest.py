@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+# Workers are as many as cores: two threads in each would wait for one another.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Cores are shared with whatever else runs: a slow example is no failure.
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
