@@ -117,24 +117,42 @@ def _spread_levels(
     counts = np.array([there[part_of == part].sum(axis=0) for part in parts])
     possible = counts.sum(axis=0) > 0
     place = np.argsort(np.asarray(order))  # ties are broken by the shuffled order
-    for part in parts:
-        for level in np.flatnonzero((counts[part] == 0) & possible).tolist():
-            if counts[part, level]:
-                continue  # an earlier exchange brought it
-            best: tuple[int, int, int, int] | None = None
-            givers = np.flatnonzero(there[:, level] & (part_of != part))
-            for giver in sorted(givers.tolist(), key=place.__getitem__)[:TRIES]:
-                own = np.flatnonzero(part_of == part)
-                near = np.argsort(np.abs(sizes[own] - sizes[giver]), kind="stable")[:TRIES]
-                for taker in own[near].tolist():
-                    gain = _gain(counts, there, part_of, giver, taker)
-                    off = abs(int(sizes[giver]) - int(sizes[taker]))
-                    if gain > 0 and (best is None or (gain, -off) > (best[0], -best[1])):
-                        best = (gain, off, giver, taker)
-            if best is not None:
-                _, _, giver, taker = best
-                counts = _exchanged(counts, there, part_of, giver, taker)
-                part_of[giver], part_of[taker] = part_of[taker], part_of[giver]
+    moved = True
+    while moved:  # an exchange may cost another part a level; each one gains, so this ends
+        moved = False
+        for part in parts:
+            for level in np.flatnonzero((counts[part] == 0) & possible).tolist():
+                if counts[part, level]:
+                    continue  # an earlier exchange brought it
+                pair = _best_exchange(part_of, there, sizes, place, counts, part, level)
+                if pair is not None:
+                    giver, taker = pair
+                    counts = _exchanged(counts, there, part_of, giver, taker)
+                    part_of[giver], part_of[taker] = part_of[taker], part_of[giver]
+                    moved = True
+
+
+def _best_exchange(
+    part_of: NDArray[np.int64],
+    there: Bools,
+    sizes: NDArray[np.int64],
+    place: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    part: int,
+    level: int,
+) -> tuple[int, int] | None:
+    """Giver of `level` and taker of `part` that gain most, of like size; None if none gain."""
+    best: tuple[int, int, int, int] | None = None
+    givers = np.flatnonzero(there[:, level] & (part_of != part))
+    for giver in sorted(givers.tolist(), key=place.__getitem__)[:TRIES]:
+        own = np.flatnonzero(part_of == part)
+        near = np.argsort(np.abs(sizes[own] - sizes[giver]), kind="stable")[:TRIES]
+        for taker in own[near].tolist():
+            gain = _gain(counts, there, part_of, giver, taker)
+            off = abs(int(sizes[giver]) - int(sizes[taker]))
+            if gain > 0 and (best is None or (gain, -off) > (best[0], -best[1])):
+                best = (gain, off, giver, taker)
+    return None if best is None else best[2:]
 
 
 def _exchanged(

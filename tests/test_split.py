@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import random
 from pathlib import Path
@@ -10,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scored_sets
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from reward_model.data import IGNORE, Sample, read_samples
 from reward_model.held_out import choose
@@ -39,23 +40,23 @@ def levels_of(samples: list[Sample], split: Split) -> list[set[tuple[int, int]]]
     ]
 
 
-def test_a_rare_level_lands_in_every_part() -> None:
-    found = []
-    for seed, rare in itertools.product(range(20), (3, 4, 6)):
-        rng = random.Random(seed)
-        samples = []
-        for g in range(60):
-            level = 0 if g < rare else rng.choice((2, 3, 3, 4))
-            samples += [sample(f"g{g}", level, 3), sample(f"g{g}", rng.choice((3, 4)), 3)]
-        split = split_groups(samples, SHARES, seed)
-        everywhere = {(0, 0), (0, 2), (0, 3), (0, 4), (1, 3)}
-        found.append(all(levels == everywhere for levels in levels_of(samples, split)))
-        sizes = [len(split.groups[part]) for part in SHARES]
-        assert sizes == pytest.approx([42, 9, 9], abs=1)
-        # The order of the rows plays no part.
-        turned = split_groups(samples[::-1], SHARES, seed)
-        assert turned.groups == split.groups
-    assert all(found)
+@given(st.integers(0, 1000), st.integers(3, 6))
+@settings(max_examples=25, deadline=None)
+def test_a_rare_level_lands_in_every_part(seed: int, rare: int) -> None:
+    rng = random.Random(seed)
+    samples = []
+    for g in range(60):
+        level = 0 if g < rare else rng.choice((2, 3, 3, 4))
+        samples += [sample(f"g{g}", level, 3), sample(f"g{g}", rng.choice((3, 4)), 3)]
+    split = split_groups(samples, SHARES, seed)
+    assert all(
+        levels == {(0, 0), (0, 2), (0, 3), (0, 4), (1, 3)} for levels in levels_of(samples, split)
+    )
+    sizes = [len(split.groups[part]) for part in SHARES]
+    assert sizes == pytest.approx([42, 9, 9], abs=1)
+    # The order of the rows plays no part.
+    turned = split_groups(samples[::-1], SHARES, seed)
+    assert turned.groups == split.groups
 
 
 def test_a_level_of_one_group_cannot_be_everywhere_and_parts_stay_whole() -> None:
