@@ -1,0 +1,250 @@
+"""A policy's decoded text taken apart: prompt and response, by a chat template that was declared.
+
+`split_query(query, prompt, load_template("chatml"))` gives what was asked and what was answered.
+A text that does not fit what was declared is refused: nothing about a template is ever guessed.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from reward_model.records import Message, Text, UserError, read_text
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Turn(_Strict):
+    """How the turn of one role is written."""
+
+    open: str = Field(min_length=1)
+    """What stands before its content: ``<|im_start|>user\\n``."""
+    close: str = Field(min_length=1)
+    """What ends it: ``<|im_end|>``."""
+
+
+class ChatTemplate(_Strict):
+    """The turn markers of a policy's chat template.
+
+    Without turns only `start` and `end` are taken off, and the prompt says where the response
+    begins.
+    """
+
+    turns: dict[str, Turn] = {}
+    """Role -> its markers; `assistant` has to be there if any is."""
+    start: tuple[str, ...] = ()
+    """What may stand once before the first turn, such as ``<|begin_of_text|>``."""
+    end: tuple[str, ...] = ()
+    """What may stand after the response, beside the assistant's own close."""
+    thinking: tuple[str, str] | None = None
+    """Marks around a thought that may come first in a response; it is not part of what is judged.
+    """
+
+    @model_validator(mode="after")
+    def _assistant(self) -> ChatTemplate:
+        if self.turns and "assistant" not in self.turns:
+            raise ValueError("no turn of the assistant, who gives the response")
+        return self
+
+
+def _chatml(*, thinking: tuple[str, str] | None = None) -> ChatTemplate:
+    roles = ("system", "user", "assistant", "tool")
+    return ChatTemplate(
+        turns={r: Turn(open=f"<|im_start|>{r}\n", close="<|im_end|>") for r in roles},
+        end=("<|endoftext|>",),
+        thinking=thinking,
+    )
+
+
+TEMPLATES: dict[str, ChatTemplate] = {
+    "chatml": _chatml(),
+    "qwen": _chatml(thinking=("<think>", "</think>")),
+    "llama3": ChatTemplate(
+        turns={
+            role: Turn(open=f"<|start_header_id|>{role}<|end_header_id|>\n\n", close="<|eot_id|>")
+            for role in ("system", "user", "assistant", "tool", "ipython")
+        },
+        start=("<|begin_of_text|>",),
+        end=("<|end_of_text|>",),
+    ),
+    "none": ChatTemplate(),
+}
+"""Templates known by name. `none` declares plain text, whatever it looks like."""
+
+_SPECIAL = re.compile(
+    r"<\|[^\s|<>]{1,40}\|>|<｜[^\s｜<>]{1,40}｜>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>"
+    r"|\A\s*<(?:s|bos)>|</s>\s*\Z|<(?:eos|pad)>"
+)
+"""What looks like a token of some chat template. `<s>` is one only where a text begins: within it
+is HTML."""
+
+
+def load_template(name: str | None) -> ChatTemplate | None:
+    """A template by name, or from a TOML file with the keys of `ChatTemplate`.
+
+    >>> load_template("llama3").start
+    ('<|begin_of_text|>',)
+
+    Raises:
+        UserError: no such name or file, or a file with other keys.
+    """
+    if name is None:
+        return None
+    if name in TEMPLATES:
+        return TEMPLATES[name]
+    if not name.endswith(".toml"):
+        raise UserError(
+            f"chat template {name!r}", expected=f"{', '.join(TEMPLATES)} or a TOML file"
+        )
+    try:
+        return ChatTemplate.model_validate(tomllib.loads(read_text(name)))
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"broken TOML ({error})", path=Path(name)) from None
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"{'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in error.errors()
+        )
+        raise UserError(
+            f"a chat template that is none ({wrong})",
+            expected="turns.ROLE.open and .close, start, end, thinking",
+            path=Path(name),
+        ) from None
+
+
+def split_query(query: str, prompt: str | None, template: ChatTemplate | None) -> tuple[Text, str]:
+    """What was asked and what was answered, from a policy's prompt and response in one text.
+
+    Args:
+        query: both together, with the tokens of the policy's template in it.
+        prompt: its beginning as it was given to the policy, or the text of its last user turn;
+            None or empty where it is not known.
+        template: as declared; None where nothing was.
+
+    >>> chat = "<|im_start|>user\\nMargins?<|im_end|>\\n<|im_start|>assistant\\nUp.<|im_end|>"
+    >>> split_query(chat, None, TEMPLATES["chatml"])
+    ('Margins?', 'Up.')
+    >>> split_query("Margins? Up.", "Margins?", None)
+    ('Margins?', ' Up.')
+
+    Raises:
+        UserError: the text does not fit the template, or needs one and none was declared.
+    """
+    if template is None:
+        _refuse_specials(query, "no chat template was declared", "declare it with --chat-template")
+        return _split_plain(query, prompt, ChatTemplate())
+    if not template.turns:
+        return _split_plain(query, prompt, template)
+    return _split_turns(query, prompt or None, template)
+
+
+def _split_plain(query: str, prompt: str | None, template: ChatTemplate) -> tuple[str, str]:
+    if not prompt:
+        raise UserError(
+            "a query without its prompt",
+            expected="the prompt as well, to know where the response begins",
+            mend="send prompts, or declare the policy's --chat-template",
+        )
+    body, begin = _without_start(query, template), _without_start(prompt, template)
+    if not body.startswith(begin):
+        raise UserError("a query that does not begin with its prompt", expected="prompt + response")
+    return begin, _without_end(body[len(begin) :], template.end)
+
+
+def _split_turns(query: str, prompt: str | None, template: ChatTemplate) -> tuple[Text, str]:
+    body = _without_start(query, template)
+    assistant = template.turns["assistant"]
+    given = None if prompt is None else _without_start(prompt, template)
+    if given is not None and body.startswith(given) and _ends_open(given, template):
+        # The policy wrote all that follows: no marker in it can move where the response begins.
+        cut = given.rfind(assistant.open) + len(assistant.open)
+    else:
+        cut = body.rfind(assistant.open) + len(assistant.open)
+        if cut < len(assistant.open):
+            raise UserError(
+                "a query without a turn of the assistant",
+                expected=f"{assistant.open!r} before the response, as the chat template declares",
+            )
+    messages = _turns(body[: cut - len(assistant.open)], template)
+    if given is not None and not (
+        body.startswith(given) or (messages and messages[-1].content.strip() == given.strip())
+    ):
+        raise UserError("a query that does not begin with its prompt", expected="prompt + response")
+    response = _response(body[cut:], template)
+    if len(messages) == 1 and messages[0].role == "user":
+        return messages[0].content, response
+    return (tuple(messages) if messages else ""), response
+
+
+def _ends_open(prompt: str, template: ChatTemplate) -> bool:
+    """Whether a prompt ends in an opened turn of the assistant."""
+    assistant = template.turns["assistant"]
+    at = prompt.rfind(assistant.open)
+    return at >= 0 and assistant.close not in prompt[at + len(assistant.open) :]
+
+
+def _turns(text: str, template: ChatTemplate) -> list[Message]:
+    messages: list[Message] = []
+    rest = text.lstrip()
+    while rest:
+        found = [(r, t) for r, t in template.turns.items() if rest.startswith(t.open)]
+        if not found:
+            raise UserError(
+                f"text outside of any turn, after {len(messages)} of them",
+                expected="only turns, as the chat template declares",
+            )
+        role, turn = max(found, key=lambda one: len(one[1].open))
+        content, close, rest = rest[len(turn.open) :].partition(turn.close)
+        if not close:
+            raise UserError(f"a turn of the {role} without an end", expected=repr(turn.close))
+        _refuse_specials(content, f"it is in turn {len(messages) + 1}", "", template)
+        messages.append(Message(role=role, content=content))
+        rest = rest.lstrip()
+    return messages
+
+
+def _response(text: str, template: ChatTemplate) -> str:
+    response = _without_end(text, (template.turns["assistant"].close, *template.end))
+    if template.thinking:
+        begin, end = template.thinking
+        thought, closed, said = response.partition(end)
+        if closed and thought.lstrip().startswith(begin):
+            response = said.lstrip()
+        elif response.lstrip().startswith(begin):
+            response = ""  # cut off while it was still thinking: nothing was said
+    _refuse_specials(response, "it is in the response", "", template)
+    return response
+
+
+def _refuse_specials(text: str, why: str, mend: str, template: ChatTemplate | None = None) -> None:
+    marks = [] if template is None else [m for t in template.turns.values() for m in (t.open,)]
+    found = next((m for m in marks if m in text), None) or _SPECIAL.search(text)
+    if found:
+        token = found if isinstance(found, str) else found[0]
+        raise UserError(
+            f"{token.strip()!r}, which looks like a special token; {why}",
+            expected="text of prompt and response alone",
+            mend=mend or "declare the template that writes it: --chat-template",
+        )
+
+
+def _without_start(text: str, template: ChatTemplate) -> str:
+    for mark in template.start:
+        if text.startswith(mark):
+            return text[len(mark) :]
+    return text
+
+
+def _without_end(text: str, marks: tuple[str, ...]) -> str:
+    """Text without the end marks it ends in, however many; its own last spaces stay."""
+    rest = text
+    while True:
+        bare = rest.rstrip()
+        mark = next((m for m in marks if bare.endswith(m)), None)
+        if mark is None:
+            return rest
+        rest = bare[: -len(mark)]
