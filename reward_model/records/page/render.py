@@ -19,12 +19,15 @@ if TYPE_CHECKING:
 BASE = "reward_model.records.page"
 
 
-def render(package: str, name: str, /, *, data: Any = None, **context: Any) -> str:
+def render(
+    package: str, name: str, /, *, data: Any = None, connect: bool = False, **context: Any
+) -> str:
     """The page `package/templates/NAME.html.j2` filled with `context`.
 
     `NAME.css` and `NAME.js` beside the template come after the shared ones. `data` (any JSON value)
     is put in the page for the script, which reads it with `pageData()`. The template gets the
     filters `number` (`{{ x|number(2) }}`, a dash for None), `percent` and `svg` (a `Plot`).
+    `connect` lets the script ask the server that the page came from, and no other.
     """
     styles = [_asset(BASE, "base.css"), _asset(package, f"{name}.css")]
     scripts = [_asset(BASE, "base.js"), _asset(package, f"{name}.js")]
@@ -36,7 +39,7 @@ def render(package: str, name: str, /, *, data: Any = None, **context: Any) -> s
             **context,
             page_style=_Safe(style),
             page_script=_Safe(script),
-            page_policy=_policy(style, script),
+            page_policy=_policy(style, script, connect),
             page_data=None if data is None else _Safe(json_island(data)),
         )
     )
@@ -63,7 +66,7 @@ class _Safe(str):
         return str(self)
 
 
-def _policy(style: str, script: str) -> str:
+def _policy(style: str, script: str, connect: bool) -> str:
     def allow(text: str) -> str:
         digest = hashlib.sha256(text.encode()).digest()
         return f"'sha256-{base64.b64encode(digest).decode()}'"
@@ -71,6 +74,7 @@ def _policy(style: str, script: str) -> str:
     return (
         f"default-src 'none'; script-src {allow(script)}; style-src {allow(style)}; "
         "img-src data:; base-uri 'none'; form-action 'none'"
+        + ("; connect-src 'self'" if connect else "")
     )
 
 
