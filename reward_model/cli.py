@@ -1,4 +1,4 @@
-"""`reward-model`: labels, train, evaluate, calibrate, audit, score, doctor, quickstart.
+"""`reward-model`: labels, train, evaluate, calibrate, audit, score, prefer, doctor, quickstart.
 
 Each command only reads its flags here and hands over; torch and transformers are imported inside
 the commands that need them, so `--help` stays fast.
@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from reward_model import cli_use
 from reward_model.records.terminal import run
 
 app = typer.Typer(
@@ -346,6 +347,9 @@ def score(
         batch_tokens=batch_tokens,
         json_to=json,
     )
+
+
+app.command()(cli_use.prefer)
 
 
 @app.command()

@@ -1,0 +1,81 @@
+"""Commands that carry a reward to where it is used: `prefer` and `export`.
+
+`reward_model.cli` registers them; like its own they only read flags and hand over.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def prefer(
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="[MODEL] COMPLETIONS",
+            help="A trained model, and prompts with completions (JSON Lines). Without a model: "
+            "rows that `score` or `judge score` wrote.",
+        ),
+    ],
+    out: Annotated[Path | None, typer.Option(help="Folder of the data set.")] = None,
+    to: Annotated[
+        str, typer.Option("--format", help="dpo, orpo, cpo, reward, kto or grpo.")
+    ] = "dpo",
+    pairs: Annotated[
+        str, typer.Option(help="Which completions are compared: best-worst, best-random or all.")
+    ] = "best-worst",
+    min_margin: Annotated[float, typer.Option(help="Least difference of the rewards, 0 to 1.")] = 0,
+    z: Annotated[
+        float, typer.Option("--z", help="Least difference in standard deviations of it.")
+    ] = 0,
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="KTO: desirable from this reward on. [default: labels from the pairs]"),
+    ] = None,
+    weight: Annotated[
+        list[str] | None,
+        typer.Option(help="DIMENSION=NUMBER instead of the rubric's weights; repeatable."),
+    ] = None,
+    risk: Annotated[
+        float, typer.Option(help="Lambda of the reward's mean - lambda x sd; 0 is the mean.")
+    ] = 0,
+    rubric: Annotated[
+        str | None, typer.Option(help="Of a judge's scores: name or path of a TOML file.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the draws of best-random.")] = 0,
+    device: Annotated[str | None, typer.Option(help="cuda, mps or cpu.")] = None,
+    batch_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Most tokens of a batch, padding included.")
+    ] = None,
+    push_to_hub: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Upload the folder as a private data set.")
+    ] = None,
+    json: Annotated[
+        str | None,
+        typer.Option("--json", help="Write the result as JSON to a file, or - for stdout."),
+    ] = None,
+) -> None:
+    """Make preference data of completions: pairs for DPO and the like, labels for KTO, prompts.
+
+    The folder feeds TRL's trainers as it is. Exits 1 if the filters leave nothing.
+    """
+
+    from reward_model.prefer_command import Options, run_prefer
+
+    asked: dict[str, Any] = {"to": to, "how": pairs}
+    code = run_prefer(
+        files,
+        out,
+        Options(**asked, min_margin=min_margin, z=z, threshold=threshold, seed=seed),
+        weight=weight or [],
+        risk=risk,
+        rubric=rubric,
+        device=device,
+        batch_tokens=batch_tokens,
+        push_to_hub=push_to_hub,
+        json_to=json,
+    )
+    raise typer.Exit(code)

@@ -1,0 +1,353 @@
+"""`reward-model prefer [MODEL] COMPLETIONS --out PREFS`: a data set of preferences, with a card.
+
+PREFS holds `train.jsonl`, which `datasets.load_dataset(PREFS)` gives to a trainer as it is,
+`README.md` (the card), `config.json`, and the scores, so that other filters need no model.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from reward_model.prefer_card import card, push
+from reward_model.prefer_rewards import (
+    file_digest,
+    judged_groups,
+    kept_groups,
+    scored_groups,
+    shares,
+    stored_groups,
+    stored_weights,
+)
+from reward_model.prefer_rows import Group, Index, read_index
+from reward_model.records import (
+    UserError,
+    as_text,
+    digest,
+    parse_json,
+    write_json,
+    write_jsonl,
+    write_text,
+)
+from reward_model.records.terminal import console
+from reward_model.rlhf.preferences import (
+    Candidate,
+    Filters,
+    How,
+    dpo_row,
+    grpo_row,
+    kto_by_threshold,
+    kto_rows,
+    preferences,
+    usable,
+)
+from reward_model.rubric import Rubric
+from reward_model.score_command import write_result
+from reward_model.score_one import language_of, parse_weights
+
+Format = Literal["dpo", "orpo", "cpo", "reward", "kto", "grpo"]
+"""Trainers; the first four read the same columns."""
+ROWS = "train.jsonl"
+COMMAND = "reward-model prefer"
+REPEATED = "a row that is there already"
+OTHER_WAY = "the judge prefers the rejected side"
+NEUTRAL = "neutral pairs, which are controls"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What makes preferences of rewards."""
+
+    to: Format = "dpo"
+    how: How = "best-worst"
+    min_margin: float = 0.0
+    z: float = 0.0
+    threshold: float | None = None
+    seed: int = 0
+
+    @property
+    def filters(self) -> Filters:
+        """Of the margin."""
+        return Filters(self.min_margin, self.z)
+
+    def check(self) -> None:
+        """Refuse what cannot be meant.
+
+        Raises:
+            UserError: naming the option.
+        """
+        for name, value, known in (
+            ("--format", self.to, get_args(Format)),
+            ("--pairs", self.how, get_args(How)),
+        ):
+            if value not in known:
+                raise UserError(f"{name} {value!r}", expected=f"one of {', '.join(known)}")
+        if not 0 <= self.min_margin <= 1:
+            raise UserError(f"--min-margin {self.min_margin}", expected="a reward, from 0 to 1")
+        if not 0 <= self.z < float("inf"):
+            raise UserError(f"--z {self.z}", expected="a number from 0 up")
+        if self.threshold is not None and self.to != "kto":
+            raise UserError(f"--threshold with --format {self.to}", expected="--format kto")
+        if self.threshold is not None and not 0 <= self.threshold <= 1:
+            raise UserError(f"--threshold {self.threshold}", expected="a reward, from 0 to 1")
+
+
+@dataclass
+class Counts:
+    """What became of everything that was read."""
+
+    rows_read: int = 0
+    prompts: int = 0
+    completions: int = 0
+    written: int = 0
+    desirable: int | None = None
+    """KTO: rows with the label true."""
+    dropped_completions: Counter[str] = field(default_factory=Counter)
+    dropped_pairs: Counter[str] = field(default_factory=Counter)
+    dropped_rows: Counter[str] = field(default_factory=Counter)
+    mean_margin: float | None = None
+    languages: Counter[str] = field(default_factory=Counter)
+
+    def to_json(self) -> dict[str, Any]:
+        """For `--json` and config.json; reasons sorted, so that equal runs give equal files."""
+        return {
+            name: dict(sorted(value.items())) if isinstance(value, Counter) else value
+            for name, value in vars(self).items()
+        }
+
+
+def run_prefer(
+    files: Sequence[Path],
+    out: Path | None,
+    options: Options,
+    *,
+    weight: list[str],
+    risk: float,
+    rubric: str | None,
+    device: str | None,
+    batch_tokens: int | None,
+    push_to_hub: str | None,
+    json_to: str | None,
+) -> int:
+    """Make the data set; 1 where nothing is left of it.
+
+    Raises:
+        UserError: the options or the input are wrong; nothing is written.
+    """
+    options.check()
+    model, path = _split_files(files)
+    if out is None:
+        raise UserError("no --out", expected="--out PREFS, the folder of the data set")
+    _check_out(out)
+    if push_to_hub is not None:
+        push(None, push_to_hub)
+    weights = parse_weights(weight)
+    if risk and model is None:
+        raise UserError("--risk without a model", expected="MODEL before the file")
+    if not 0 <= risk < float("inf"):
+        raise UserError(f"--risk {risk}", expected="a number from 0 up")
+    index = read_index(path, model=model is not None)
+    config: dict[str, Any] = {
+        "command": COMMAND,
+        "input": {"name": path.name, "digest": file_digest(path)},
+        "rewards_from": index.by,
+    }
+    if model is not None:
+        groups = _with_model(index, model, out, config, weights, risk, device, batch_tokens)
+    elif index.by == "reward_model":
+        if weights:
+            raise UserError(
+                "--weight with rewards that are made already", expected="MODEL before the file"
+            )
+        config["weights"] = stored_weights(path)
+        if options.z and config["weights"] is None:
+            raise UserError(
+                f"no {path.name}.config.json beside the file, which says how dimensions weigh",
+                expected="it, as reward-model score wrote it: --z needs it",
+                path=path,
+            )
+        groups = stored_groups(index, config["weights"])
+    else:
+        known = _rubric(path, rubric)
+        config["rubric"] = known.id
+        config["weights"] = shares(weights or known.weights, known)
+        # All levels are looked at before anything is written.
+        for _ in judged_groups(index, known, config["weights"]):
+            pass
+        groups = judged_groups(index, known, config["weights"])
+    config |= asdict(options)
+    counts = Counts(index.rows, len(index.places), index.completions)
+    if index.neutral:
+        counts.dropped_rows[NEUTRAL] = index.neutral
+    try:
+        write_jsonl(out / ROWS, _some(_rows(groups, index, options, counts)))
+    except _NothingLeftError:
+        _tell(counts, options, out)
+        write_result({**config, "counts": counts.to_json()}, json_to)
+        return 1
+    result = {**config, "counts": counts.to_json()}
+    write_json(out / "config.json", result)
+    write_text(out / "README.md", card(result))
+    _tell(counts, options, out)
+    write_result(result, json_to)
+    if push_to_hub is not None:
+        push(out, push_to_hub)
+        console().print(f"pushed to {push_to_hub}, private", markup=False)
+    return 0
+
+
+class _NothingLeftError(Exception):
+    """No row came through the filters: an empty data set is none."""
+
+
+def _some(rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    first = next(rows, None)
+    if first is None:
+        raise _NothingLeftError
+    yield first
+    yield from rows
+
+
+def _split_files(files: Sequence[Path]) -> tuple[Path | None, Path]:
+    if len(files) == 1:
+        return None, files[0]
+    if len(files) == 2:
+        return files[0], files[1]
+    raise UserError(f"{len(files)} paths", expected="[MODEL] COMPLETIONS")
+
+
+def _check_out(out: Path) -> None:
+    if out.suffix in {".jsonl", ".json", ".parquet"} or out.is_file():
+        raise UserError(
+            "a file as --out", expected="a folder: the data set goes there with its card", path=out
+        )
+    try:
+        before = parse_json((out / "config.json").read_bytes())
+    except (OSError, ValueError):
+        return
+    if not isinstance(before, dict) or before.get("command") != COMMAND:
+        raise UserError(
+            "a config.json that this command did not write",
+            expected="a folder of its own",
+            mend="name another --out",
+            path=out,
+        )
+
+
+def _with_model(
+    index: Index,
+    model: Path,
+    out: Path,
+    config: dict[str, Any],
+    weights: Mapping[str, float] | None,
+    risk: float,
+    device: str | None,
+    batch_tokens: int | None,
+) -> Iterator[tuple[Group, list[Candidate]]]:
+    from reward_model.bundle import read_rubric
+    from reward_model.score_file import model_digest
+
+    rubric = read_rubric(model)
+    config["model"] = {"name": model.resolve().name, "digest": model_digest(model)}
+    config["rubric"] = rubric.id
+    config["weights"] = shares(weights or rubric.weights, rubric)
+    config["risk"] = risk
+    scorer = None
+    depends_on = dict(config)
+    if kept_groups(index, out, depends_on) < len(index.places):
+        from reward_model.scorer import RewardScorer
+
+        scorer = RewardScorer.from_pretrained(
+            model, device=device, weights=weights, risk=risk, batch_tokens=batch_tokens
+        )
+    return scored_groups(index, scorer, out, depends_on, config["weights"])
+
+
+def _rubric(path: Path, name: str | None) -> Rubric:
+    from reward_model.data import find_rubric
+
+    return find_rubric(path, name)
+
+
+def _rows(
+    groups: Iterator[tuple[Group, list[Candidate]]],
+    index: Index,
+    options: Options,
+    counts: Counts,
+) -> Iterator[dict[str, Any]]:
+    """The rows of the data set, each once."""
+    seen: set[str] = set()
+    margins = 0.0
+    for group, candidates in groups:
+        for row in _of_prompt(group, candidates, index, options, counts):
+            mark = digest({key: kept for key, kept in row.items() if key != "margin"}, 24)
+            if mark in seen:
+                counts.dropped_rows[REPEATED] += 1
+                continue
+            seen.add(mark)
+            counts.written += 1
+            counts.languages[language_of(as_text(group.prompt) or str(row))] += 1
+            if "label" in row:
+                counts.desirable = (counts.desirable or 0) + row["label"]
+            if "margin" in row:
+                margins += row["margin"]
+                counts.mean_margin = round(margins / counts.written, 6)
+            yield row
+
+
+def _of_prompt(
+    group: Group, candidates: list[Candidate], index: Index, options: Options, counts: Counts
+) -> list[dict[str, Any]]:
+    kept, dropped = usable(candidates)
+    counts.dropped_completions.update(dropped)
+    chat = index.chat
+    if options.to == "kto" and options.threshold is not None:
+        rows, dropped = kto_by_threshold(
+            group.prompt, kept, options.threshold, options.filters, chat=chat
+        )
+        counts.dropped_completions.update(dropped)
+        return rows
+    if options.to == "grpo" and not (options.min_margin or options.z):
+        return [grpo_row(group.prompt, chat=chat)]
+    if index.by == "scores" and len(kept) == 2 and _worse(kept[0], kept[1]):
+        counts.dropped_pairs[OTHER_WAY] += 1
+        return []
+    pairs, dropped = preferences(
+        kept, options.how, options.filters, seed=f"{options.seed}:{group.key}"
+    )
+    counts.dropped_pairs.update(dropped)
+    if options.to == "grpo":
+        # Completions that score alike teach such a trainer nothing.
+        return [grpo_row(group.prompt, chat=chat)] if pairs else []
+    if options.to == "kto":
+        rows, dropped = kto_rows(group.prompt, pairs, chat=chat)
+        counts.dropped_completions.update(dropped)
+        return rows
+    return [dpo_row(group.prompt, pair, chat=chat) for pair in pairs]
+
+
+def _worse(chosen: Candidate, rejected: Candidate) -> bool:
+    return (chosen.reward or 0.0) < (rejected.reward or 0.0)
+
+
+def _tell(counts: Counts, options: Options, out: Path) -> None:
+    screen = console()
+    screen.print(
+        f"{counts.written} rows for {options.to} in {out / ROWS}, from {counts.completions} "
+        f"completions of {counts.prompts} prompts",
+        markup=False,
+    )
+    if counts.desirable is not None:
+        screen.print(f"desirable: {counts.desirable} of {counts.written}", markup=False)
+    for what, dropped in (
+        ("completions", counts.dropped_completions),
+        ("pairs", counts.dropped_pairs),
+        ("rows", counts.dropped_rows),
+    ):
+        for reason, count in sorted(dropped.items()):
+            screen.print(f"left out: {count} {what}: {reason}", markup=False)
+    if not counts.written:
+        screen.print("[bold red]nothing is left[/], nothing was written: loosen the filters")

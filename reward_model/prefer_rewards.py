@@ -1,0 +1,253 @@
+"""Rewards of completions for `reward-model prefer`: from a model, from scored rows, from a judge.
+
+`scored_groups(...)` runs the model and keeps every score in `scores.jsonl`, so that a run that was
+stopped goes on, and other filters need no model; the other two read what the rows hold.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reward_model.prefer_rows import Group, Index, texts_of
+from reward_model.records import (
+    SIDES,
+    Appender,
+    Side,
+    Text,
+    UserError,
+    explain_os_error,
+    parse_json,
+    read_jsonl,
+    repair_tail,
+    write_json,
+)
+from reward_model.records.terminal import progress
+from reward_model.rlhf.preferences import Candidate, reward_sd
+from reward_model.rubric import Rubric
+
+if TYPE_CHECKING:
+    from reward_model.scorer import RewardScorer
+
+SCORES = "scores.jsonl"
+UNJUDGED = "a level is missing"
+
+
+def scored_groups(
+    index: Index,
+    scorer: RewardScorer | None,
+    folder: Path,
+    config: Mapping[str, Any],
+    weights: Mapping[str, float],
+) -> Iterator[tuple[Group, list[Candidate]]]:
+    """Prompts with the rewards of their completions, in the order of the file.
+
+    Args:
+        index: of the file.
+        scorer: of the model; None where `scores.jsonl` already holds everything.
+        folder: where scores are kept.
+        config: what the kept scores depend on.
+        weights: of the dimensions, for the uncertainty of the reward.
+    """
+    kept = folder / SCORES
+    done = kept_groups(index, folder, config)
+    groups = index.groups()
+    for written in read_jsonl(kept, allow_empty=True) if done else ():
+        group = next(groups)
+        stored = written.value["scores"]
+        yield (
+            group,
+            [_stored(t, s, weights) for t, s in zip(group.completions, stored, strict=True)],
+        )
+    if scorer is None:
+        return
+    total = len(index.places)
+    with Appender(kept) as file, progress() as bar:
+        write_json(folder / f"{SCORES}.config.json", dict(config))
+        note = f"going on after {done} prompts" if done else ""
+        task = bar.add_task("score", total=total, completed=done, note=note)
+        size = max(32, 4 * scorer.batch_tokens // scorer.builder.max_length)
+        for block in _blocks(groups, size):
+            scores = iter(_rows(scorer, block))
+            for group in block:
+                mine = [next(scores) for _ in group.completions]
+                file.append({"prompt": group.key, "scores": mine})
+                texts = group.completions
+                yield group, [_stored(t, s, weights) for t, s in zip(texts, mine, strict=True)]
+                bar.update(task, advance=1)
+
+
+def kept_groups(index: Index, folder: Path, config: Mapping[str, Any]) -> int:
+    """Prompts whose scores an earlier run of the same model on the same file kept.
+
+    Raises:
+        UserError: scores of another model, file, weights or risk.
+    """
+    kept, known = folder / SCORES, folder / f"{SCORES}.config.json"
+    try:
+        if not kept.exists():
+            return 0
+        repair_tail(kept)
+        before = parse_json(known.read_bytes()) if known.exists() else None
+    except OSError as error:
+        raise explain_os_error(error, kept) from None
+    except ValueError:
+        before = None
+    if before != dict(config):
+        there = before if isinstance(before, dict) else {}
+        changed = [name for name in config if there.get(name) != config[name]]
+        raise UserError(
+            f"scores with another {', '.join(changed) or 'configuration'}",
+            expected="those of the same model, file, weights and risk, to go on",
+            mend="remove them, or name another --out",
+            path=kept,
+        )
+    order = iter(index.places)
+    done = 0
+    for row in read_jsonl(kept, allow_empty=True):
+        if row.value.get("prompt") != next(order, None):
+            raise UserError(
+                "scores of another prompt than the file has here",
+                expected="its prompts in their order",
+                mend="remove them, or name another --out",
+                path=kept,
+                line=row.number,
+            )
+        done += 1
+    return done
+
+
+def _blocks(groups: Iterator[Group], size: int) -> Iterator[list[Group]]:
+    """Whole prompts, together at least `size` completions: enough to fill batches."""
+    block: list[Group] = []
+    count = 0
+    for group in groups:
+        block.append(group)
+        count += len(group.completions)
+        if count >= size:
+            yield block
+            block, count = [], 0
+    if block:
+        yield block
+
+
+def _rows(scorer: RewardScorer, block: list[Group]) -> list[dict[str, Any]]:
+    from reward_model.score_file import rounded
+
+    prompts, texts = texts_of(block)
+    return [rounded(score.to_json()) for score in scorer.score_batch(prompts, texts)]
+
+
+def stored_groups(
+    index: Index, weights: Mapping[str, float] | None
+) -> Iterator[tuple[Group, list[Candidate]]]:
+    """The same from rows that `reward-model score` wrote.
+
+    Args:
+        index: of the file.
+        weights: of the dimensions, where they are known: for the uncertainty of the reward.
+    """
+    for group in index.groups():
+        stored = [known for row in group.rows for known in row.known]
+        texts = group.completions
+        yield group, [_stored(t, s, weights or {}) for t, s in zip(texts, stored, strict=True)]
+
+
+def _stored(text: Text, score: Mapping[str, Any], weights: Mapping[str, float]) -> Candidate:
+    reward = score["reward"]
+    if reward is None:
+        return Candidate(text, None, reason=str(score.get("reason") or "no reward"))
+    spread = score.get("uncertainty") or {}
+    levels: list[float] = next(iter((score.get("probabilities") or {}).values()), [])
+    known = bool(weights) and set(weights) <= set(spread) and len(levels) > 1
+    return Candidate(
+        text, float(reward), reward_sd(spread, weights, len(levels) - 1) if known else None
+    )
+
+
+def stored_weights(path: Path) -> dict[str, float] | None:
+    """Weights that the rewards of a scored file were made with, from the file beside it."""
+    try:
+        config = parse_json(path.with_name(path.name + ".config.json").read_bytes())
+        weights = {str(k): float(v) for k, v in config["weights"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    total = sum(weights.values())
+    return {name: share / total for name, share in weights.items()} if total > 0 else None
+
+
+def judged_groups(
+    index: Index, rubric: Rubric, weights: Mapping[str, float]
+) -> Iterator[tuple[Group, list[Candidate]]]:
+    """Chosen and rejected side, in this order, with the weighted level that the judge gave.
+
+    Raises:
+        UserError: levels that are not of the rubric.
+    """
+    for group in index.groups():
+        (row,) = group.rows
+        # As read_index saw to.
+        assert row.pair is not None
+        assert row.scores is not None
+        number = index.places[group.key][0][0]
+        found = []
+        for side in SIDES:
+            levels = row.scores.side(side)
+            rubric.check_levels(levels, where=f"scores.{side}", path=index.path, line=number)
+            found.append(
+                _judged(row.pair.side(side), levels, _spread(row.scores, side), weights, rubric)
+            )
+        yield group, found
+
+
+def _spread(scores: Any, side: Side) -> Mapping[str, float] | None:
+    by_side = scores.judge.spread if scores.judge else None
+    return by_side.get(side) if by_side else None
+
+
+def _judged(
+    text: Text,
+    levels: Mapping[str, int | None],
+    spread: Mapping[str, float] | None,
+    weights: Mapping[str, float],
+    rubric: Rubric,
+) -> Candidate:
+    there = {name: level for name in weights if (level := levels.get(name)) is not None}
+    if len(there) < len(weights):
+        # A mean of what is left would compare one dimension of a side with another of the other.
+        return Candidate(text, None, reason=UNJUDGED)
+    reward = sum(weights[name] * level for name, level in there.items()) / rubric.scale
+    known = spread is not None and set(weights) <= set(spread)
+    sd = reward_sd(spread, weights, rubric.scale) if known and spread is not None else None
+    return Candidate(text, round(reward, 6), sd)
+
+
+def file_digest(path: Path) -> str:
+    """Fingerprint of the whole content of a file."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:12]
+    except OSError as error:
+        raise explain_os_error(error, path) from None
+
+
+def shares(wanted: Mapping[str, float], rubric: Rubric) -> dict[str, float]:
+    """Weights that sum to 1, without dimensions that weigh nothing.
+
+    Raises:
+        UserError: a dimension that the rubric does not have, or no positive weight.
+    """
+    unknown = [name for name in wanted if name not in rubric.names]
+    if unknown:
+        raise UserError(
+            f"weight of unknown dimension {', '.join(map(repr, unknown))}",
+            expected=f"dimensions of rubric {rubric.name}: {', '.join(rubric.names)}",
+        )
+    if any(not 0 <= share < float("inf") for share in wanted.values()):
+        raise UserError(f"weights {dict(wanted)}", expected="numbers from 0 up")
+    total = sum(wanted.values())
+    if not total > 0:
+        raise UserError(f"weights {dict(wanted)}", expected="at least one of them above 0")
+    return {name: share / total for name, share in wanted.items() if share > 0}

@@ -1,0 +1,1 @@
+"""Where the reward is used: trainers, servers of other projects, preference data."""

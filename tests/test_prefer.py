@@ -1,0 +1,470 @@
+"""`reward-model prefer`: which pairs come out, what is left out and why, and TRL trains on it."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from commands import run
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_models import byte_tokenizer, save_encoder
+
+from reward_model import RewardScorer
+from reward_model.prefer_card import card
+from reward_model.prefer_rows import read_index
+from reward_model.records import UserError
+from reward_model.rlhf.preferences import Candidate, Filters, preferences, reward_sd, usable
+
+TEMPLATE = (
+    "{% for m in messages %}{{ '<' + m['role'] + '>' + m['content'] + '<eos>' }}{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_encoder(tmp_path_factory.mktemp("model") / "best")
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    return path
+
+
+def read(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "train.jsonl").read_text().splitlines()]
+
+
+def completions(prompts: int, of_each: int = 4) -> list[dict[str, Any]]:
+    texts = ["营业收入同比增长12.3%。", "Revenue rose.", "Margins fell on costs.", "毛利率下降。"]
+    return [
+        {
+            "prompt": f"分析公司 {i}",
+            "completions": [f"{texts[j % 4]} {i}{j}" for j in range(of_each)],
+        }
+        for i in range(prompts)
+    ]
+
+
+def prefer(*args: object) -> dict[str, Any]:
+    done = run("reward-model", "prefer", *args, "--json", "-")
+    assert done.code == 0, done.stderr
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def test_chosen_and_rejected_are_the_ends_that_the_scorer_sees(model: Path, tmp_path: Path) -> None:
+    rows = completions(4)
+    rows[0]["completions"] += ["", rows[0]["completions"][0] + " "]
+    out = tmp_path / "prefs"
+    result = prefer(model, write(tmp_path / "c.jsonl", rows), "--out", out)
+    scorer = RewardScorer.from_pretrained(model)
+    for asked, made in zip(rows, read(out), strict=True):
+        texts = [text for text in asked["completions"] if text]
+        rewards = [
+            s.reward or 0.0 for s in scorer.score_batch([asked["prompt"]] * len(texts), texts)
+        ]
+        assert made["prompt"] == asked["prompt"]
+        assert made["chosen"] == texts[rewards.index(max(rewards))]
+        assert made["rejected"] == texts[rewards.index(min(rewards))]
+        assert made["margin"] == pytest.approx(max(rewards) - min(rewards), abs=2e-6)
+    assert result["counts"]["dropped_completions"] == {
+        "identical to an earlier one": 1,
+        "the response is empty": 1,
+    }
+    # Rows of a completion each are the same input.
+    flat = [
+        {"prompt": row["prompt"], "response": text} for row in rows for text in row["completions"]
+    ]
+    random.Random(0).shuffle(flat)
+    prefer(model, write(tmp_path / "flat.jsonl", flat), "--out", tmp_path / "again")
+    assert {r["prompt"]: r for r in read(tmp_path / "again")} == {
+        r["prompt"]: {**r} for r in read(out)
+    }
+
+
+def test_scored_rows_need_no_model_and_give_the_same(model: Path, tmp_path: Path) -> None:
+    rows = [
+        {"prompt": row["prompt"], "response": text}
+        for row in completions(3)
+        for text in row["completions"]
+    ]
+    path, scored = write(tmp_path / "c.jsonl", rows), tmp_path / "scored.jsonl"
+    assert run("reward-model", "score", model, path, "--out", scored).code == 0
+    for extra in ([], ["--z", "0.001"], ["--format", "kto", "--threshold", "0.5"]):
+        prefer(scored, "--out", tmp_path / "a", *extra)
+        prefer(model, path, "--out", tmp_path / "b", *extra)
+        assert read(tmp_path / "a") == read(tmp_path / "b")
+    Path(f"{scored}.config.json").unlink()
+    done = run("reward-model", "prefer", scored, "--out", tmp_path / "c", "--z", "1")
+    assert done.code == 2
+    assert "which says how dimensions weigh" in done.stderr
+
+
+def test_a_stopped_run_goes_on_and_other_filters_need_no_scoring(
+    model: Path, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "c.jsonl", completions(40))
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    prefer(model, path, "--out", whole)
+    prefer(model, path, "--out", out)
+    kept = out / "scores.jsonl"
+    lines = kept.read_bytes().splitlines(keepends=True)
+    kept.write_bytes(b"".join(lines[:17]) + lines[17][:30])
+    (out / "train.jsonl").unlink()
+    prefer(model, path, "--out", out)
+    for name in ("train.jsonl", "scores.jsonl", "README.md", "config.json"):
+        assert (out / name).read_bytes() == (whole / name).read_bytes(), name
+    weights = model / "model.safetensors"
+    hidden = weights.rename(model / "elsewhere.safetensors")
+    try:
+        done = run("reward-model", "prefer", model, path, "--out", out, "--pairs", "all")
+        assert done.code == 2, "the weights are part of what the scores belong to"
+        assert "scores with another model" in done.stderr
+    finally:
+        hidden.rename(weights)
+    assert prefer(model, path, "--out", out, "--pairs", "all")["counts"]["written"] > 40
+
+
+def judged(chosen: int | None, rejected: int, **more: Any) -> dict[str, Any]:
+    names = ("depth", "professionalism", "accuracy")
+    return {
+        "prompt": "p",
+        "chosen": f"good {chosen}{rejected}{more}",
+        "rejected": f"bad {chosen}{rejected}{more}",
+        "scores": {
+            "chosen": dict.fromkeys(names, chosen),
+            "rejected": dict.fromkeys(names, rejected),
+        },
+        **more,
+    }
+
+
+def test_judged_pairs_are_filtered_by_gap(tmp_path: Path) -> None:
+    rows = [
+        judged(4, 2),
+        judged(4, 3),
+        judged(3, 3),
+        judged(2, 3),
+        judged(None, 3),
+        judged(4, 4, metadata={"kind": "neutral"}),
+    ]
+    result = prefer(
+        write(tmp_path / "s.jsonl", rows), "--out", tmp_path / "o", "--min-margin", "0.3"
+    )
+    assert [(r["chosen"], r["margin"]) for r in read(tmp_path / "o")] == [("good 42{}", 0.5)]
+    assert result["counts"]["dropped_pairs"] == {
+        "a tie": 1,
+        "fewer than two completions to compare": 1,
+        "margin below --min-margin": 1,
+        "the judge prefers the rejected side": 1,
+    }
+    assert result["counts"]["dropped_completions"] == {"a level is missing": 1}
+    assert result["counts"]["dropped_rows"] == {"neutral pairs, which are controls": 1}
+    done = run(
+        *("reward-model", "prefer", tmp_path / "s.jsonl", "--out", tmp_path / "o"),
+        *("--min-margin", "0.9"),
+    )
+    assert done.code == 1
+    assert "nothing is left" in done.stderr
+    assert len(read(tmp_path / "o")) == 1, "what was there before stays"
+
+
+def test_the_spread_of_the_judge_counts_as_uncertainty(tmp_path: Path) -> None:
+    def spread(sd: float) -> dict[str, Any]:
+        row = judged(4, 3)
+        by = dict.fromkeys(row["scores"]["chosen"], sd)
+        row["scores"]["judge"] = {"samples": 3, "spread": {"chosen": by, "rejected": by}}
+        return {**row, "prompt": f"p{sd}"}
+
+    path = write(tmp_path / "s.jsonl", [spread(0.1), spread(2.0), judged(4, 3)])
+    result = prefer(path, "--out", tmp_path / "o", "--z", "1")
+    assert [row["prompt"] for row in read(tmp_path / "o")] == ["p0.1"]
+    assert result["counts"]["dropped_pairs"] == {
+        "margin within the uncertainty": 1,
+        "uncertainty not known": 1,
+    }
+
+
+def test_kto_labels_by_threshold_and_from_pairs(model: Path, tmp_path: Path) -> None:
+    path = write(tmp_path / "c.jsonl", completions(5))
+    prefer(model, path, "--out", tmp_path / "t", "--format", "kto", "--threshold", "0.5")
+    rows = read(tmp_path / "t")
+    scorer = RewardScorer.from_pretrained(model)
+    assert len(rows) == 20
+    for row in rows:
+        reward = scorer.score(row["prompt"], row["completion"]).reward
+        assert reward is not None
+        assert row["label"] == (round(reward, 6) >= 0.5)
+    result = prefer(model, path, "--out", tmp_path / "p", "--format", "kto")
+    assert [row["label"] for row in read(tmp_path / "p")] == [True, False] * 5
+    assert result["counts"]["desirable"] == 5
+    # Of three, the one in the middle wins against one and loses to the other.
+    three = write(tmp_path / "3.jsonl", completions(1, 3))
+    result = prefer(model, three, "--out", tmp_path / "q", "--format", "kto", "--pairs", "all")
+    assert len(read(tmp_path / "q")) == 2
+    assert result["counts"]["dropped_completions"] == {"chosen in one pair, rejected in another": 1}
+
+
+def test_chat_stays_chat_and_forms_are_not_mixed(model: Path, tmp_path: Path) -> None:
+    ask = [{"role": "user", "content": "分析"}]
+    rows = [
+        {"prompt": ask, "completions": ["收入增长。", [{"role": "assistant", "content": "好"}]]}
+    ]
+    path = write(tmp_path / "c.jsonl", rows)
+    prefer(model, path, "--out", tmp_path / "o")
+    (row,) = read(tmp_path / "o")
+    assert row["prompt"] == ask
+    assert {row["chosen"][0]["content"], row["rejected"][0]["content"]} == {"收入增长。", "好"}
+    assert row["chosen"][0]["role"] == row["rejected"][0]["role"] == "assistant"
+    write(path, [*rows, {"prompt": "plain", "completions": ["a", "b"]}])
+    done = run("reward-model", "prefer", model, path, "--out", tmp_path / "p")
+    assert done.code == 2
+    assert "line 2: found plain text after rows of chat messages" in done.stderr
+    assert not (tmp_path / "p").exists()
+
+
+def test_prompts_of_one_company_are_not_mixed(tmp_path: Path) -> None:
+    def row(prompt: str, text: str, prompt_id: str = "acme") -> dict[str, Any]:
+        return {"prompt": prompt, "response": text, "prompt_id": prompt_id}
+
+    index = read_index(
+        write(
+            tmp_path / "c.jsonl",
+            [row("a", "1"), row("b", "2"), row("a", "3"), row("", "4"), row("", "5")],
+        ),
+        model=True,
+    )
+    assert [group.completions for group in index.groups()] == [["1", "3"], ["2"], ["4", "5"]]
+    write(tmp_path / "c.jsonl", [row("", "1", "")])
+    with pytest.raises(UserError, match="completions without a prompt"):
+        read_index(tmp_path / "c.jsonl", model=True)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"prompt": "p"}, "found keys prompt; expected prompt with completions"),
+        ({"prompt": "p", "completions": []}, "no list of texts in completions"),
+        ({"prompt": "p", "completions": [1]}, "1 in completions"),
+        ({"prompt": "p", "completions": "abc"}, "no list of texts in completions"),
+        ({"prompt": 3, "response": "r"}, "3 in prompt"),
+        (
+            {"prompt": "p", "completions": ["a"], "reward_model": []},
+            "0 scores in reward_model for 1 completions",
+        ),
+        ({"prompt": "p", "response": "a"}, "neither scores of a judge nor of a model"),
+        ({"prompt": "p", "response": "a", "reward_model": {"reward": 3}}, "reward 3 in"),
+        ({"prompt": "p", "response": "a", "reward_model": {}}, "no score in reward_model"),
+    ],
+)
+def test_wrong_rows_are_told(tmp_path: Path, row: dict[str, Any], message: str) -> None:
+    done = run(
+        "reward-model", "prefer", write(tmp_path / "c.jsonl", [row]), "--out", tmp_path / "o"
+    )
+    assert done.code == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--format", "ppo"), "one of dpo, orpo, cpo, reward, kto, grpo"),
+        (("--pairs", "some"), "one of best-worst"),
+        (("--min-margin", "3"), "a reward, from 0 to 1"),
+        (("--z", "-1"), "a number from 0 up"),
+        (("--threshold", "0.5"), "expected --format kto"),
+        (("--out", "{out}.jsonl"), "a folder"),
+        (("--risk", "1"), "MODEL before the file"),
+        (("--push-to-hub", "no such name"), "a name such as owner/data"),
+    ],
+)
+def test_wrong_options_are_told(tmp_path: Path, words: tuple[str, ...], message: str) -> None:
+    path, out = write(tmp_path / "s.jsonl", [judged(4, 2)]), tmp_path / "o"
+    done = run(*("reward-model", "prefer", path, "--out", out, *(w.format(out=out) for w in words)))
+    assert done.code == 2
+    assert message in done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["s.jsonl"]
+
+
+def test_a_folder_of_something_else_is_left_alone(model: Path, tmp_path: Path) -> None:
+    before = (model / "config.json").read_bytes()
+    path = write(tmp_path / "s.jsonl", [judged(4, 2)])
+    done = run("reward-model", "prefer", path, "--out", model)
+    assert done.code == 2
+    assert "a config.json that this command did not write" in done.stderr
+    assert (model / "config.json").read_bytes() == before
+
+
+def test_pushing_without_a_hub_is_told_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    path, out = write(tmp_path / "s.jsonl", [judged(4, 2)]), tmp_path / "o"
+    words = ("reward-model", "prefer", path, "--out", out, "--push-to-hub", "me/prefs")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    done = run(*words)
+    assert done.code == 2
+    assert "HF_HUB_OFFLINE" in done.stderr
+    assert not out.exists()
+    # A hub that is not there, reached for real: the data set stays, and the message says so.
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("HF_TOKEN", "hf_x")
+    done = run(*words)
+    assert done.code == 2, done.stderr
+    assert "the data set is whole on this disk" in done.stderr
+    assert len(read(out)) == 1
+
+
+def test_the_card_is_one_that_hubs_read(model: Path, tmp_path: Path) -> None:
+    from huggingface_hub import DatasetCard
+
+    out = tmp_path / "o"
+    prefer(model, write(tmp_path / "c.jsonl", completions(3)), "--out", out, "--z", "0.0001")
+    words = DatasetCard.load(out / "README.md")
+    assert words.data.language == ["zh"]
+    assert words.data.to_dict()["configs"][0]["data_files"][0]["path"] == "train.jsonl"
+    assert "license" not in words.data.to_dict()
+    config = json.loads((out / "config.json").read_text())
+    assert config["model"]["digest"] in words.text
+    assert config["input"]["digest"] in words.text
+    config["input"]["name"] = "`|<script>"
+    assert "<script>" not in card(config)
+
+
+rewards = st.lists(st.floats(0, 1), min_size=2, max_size=6)
+
+
+@given(
+    rewards,
+    st.floats(0, 0.5),
+    st.floats(0, 2),
+    st.sampled_from(["best-worst", "best-random", "all"]),
+)
+def test_no_pair_is_against_the_rewards(
+    values: list[float], min_margin: float, z: float, how: Any
+) -> None:
+    candidates = [Candidate(str(i), value, 0.1) for i, value in enumerate(values)]
+    made, dropped = preferences(candidates, how, Filters(min_margin, z))
+    for pair in made:
+        assert pair.margin > 0
+        assert pair.margin >= min_margin
+        assert pair.margin >= z * 0.02**0.5 - 1e-9
+    asked = len(values) * (len(values) - 1) // 2 if how == "all" else 1
+    assert len(made) + dropped.total() == asked
+    if how == "best-random" and not made:
+        assert not preferences(candidates, "best-worst", Filters(min_margin, z))[0]
+
+
+@given(st.dictionaries(st.sampled_from("abc"), st.floats(0, 2), min_size=1))
+def test_the_spread_of_a_reward_is_that_of_independent_heads(spread: dict[str, float]) -> None:
+    weights = dict.fromkeys(spread, 1 / len(spread))
+    expected = sum((sd / len(spread) / 4) ** 2 for sd in spread.values()) ** 0.5
+    assert reward_sd(spread, weights, 4) == pytest.approx(expected)
+
+
+def test_texts_are_compared_as_they_read() -> None:
+    kept, dropped = usable([Candidate("a", 0.1), Candidate(" a\n", 0.1), Candidate("b", None)])
+    assert [one.text for one in kept] == ["a"]
+    assert dropped == {"identical to an earlier one": 1, "no reward": 1}
+
+
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    folder = tmp_path_factory.mktemp("policy")
+    tokenizer = byte_tokenizer(["<pad>", "<eos>"], pad_token="<pad>", eos_token="<eos>")
+    tokenizer.chat_template = TEMPLATE
+    torch.manual_seed(0)
+    config = Qwen2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        intermediate_size=32,
+        pad_token_id=0,
+        eos_token_id=1,
+    )
+    Qwen2ForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("chat", [False, True], ids=["plain", "chat"])
+@pytest.mark.parametrize("to", ["dpo", "orpo", "cpo", "reward", "kto", "grpo"])
+def test_trl_trains_on_the_folder_as_it_is(
+    to: str, chat: bool, model: Path, policy: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("trl", reason="needs the extra rlhf")
+    from datasets import load_dataset
+
+    rows: list[dict[str, Any]] = completions(4)
+    if chat:
+        rows = [{**row, "prompt": [{"role": "user", "content": row["prompt"]}]} for row in rows]
+    out = tmp_path / "prefs"
+    prefer(model, write(tmp_path / "c.jsonl", rows), "--out", out, "--format", to)
+    dataset = load_dataset(str(out), split="train", cache_dir=str(tmp_path / "cache"))
+    trainer = _trainer(to, policy, dataset, tmp_path / "run")
+    before = {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
+    trainer.train()
+    after = dict(trainer.model.named_parameters())
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+    losses = [log["loss"] for log in trainer.state.log_history if "loss" in log]
+    assert losses
+    assert all(loss == loss for loss in losses)
+
+
+def _trainer(to: str, policy: Path, dataset: Any, folder: Path) -> Any:
+    import trl
+
+    common: dict[str, Any] = {
+        "output_dir": str(folder),
+        "per_device_train_batch_size": 2,
+        "max_steps": 2,
+        "learning_rate": 1e-2,
+        "logging_steps": 1,
+        "report_to": "none",
+        "save_strategy": "no",
+        "use_cpu": True,
+        "bf16": False,
+        "seed": 0,
+    }
+    if to == "grpo":
+        return trl.GRPOTrainer(
+            str(policy),
+            reward_funcs=lambda completions, **_: [float(i) for i in range(len(completions))],
+            args=trl.GRPOConfig(**common, max_completion_length=4, num_generations=2),
+            train_dataset=dataset,
+        )
+    if to in {"orpo", "cpo"}:
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from trl.experimental import cpo, orpo
+
+        kind = orpo if to == "orpo" else cpo
+        name = to.upper()
+        args = getattr(kind, f"{name}Config")(**common)
+        return getattr(kind, f"{name}Trainer")(
+            AutoModelForCausalLM.from_pretrained(policy),
+            args=args,
+            train_dataset=dataset,
+            processing_class=AutoTokenizer.from_pretrained(policy),
+        )
+    if to == "kto":
+        return trl.KTOTrainer(str(policy), args=trl.KTOConfig(**common), train_dataset=dataset)
+    if to == "reward":
+        assert "margin" in dataset.column_names
+        args = trl.RewardConfig(**common)
+        return trl.RewardTrainer(str(policy), args=args, train_dataset=dataset)
+    return trl.DPOTrainer(str(policy), args=trl.DPOConfig(**common), train_dataset=dataset)
