@@ -6,7 +6,7 @@ from pathlib import Path
 
 from reward_model.columns import read_columns
 from reward_model.held_out import WANTED
-from reward_model.records import UserError
+from reward_model.records import UserError, refuse_folder
 from reward_model.records.terminal import console
 from reward_model.score_command import write_result
 
@@ -34,8 +34,7 @@ def run_audit(
     """
     if part not in WANTED:
         raise UserError(f"--split {part}", expected=f"one of {', '.join(WANTED)}")
-    if json_to not in (None, "-") and Path(str(json_to)).is_dir():
-        raise UserError("a folder", expected="a file to write", path=json_to)
+    refuse_folder(json_to)
     from reward_model.probes import choose_probes
 
     choose_probes(probes)  # a wrong name is said before anything slow happens

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reward_model.columns import read_columns
-from reward_model.records import UserError
+from reward_model.records import UserError, refuse_folder
 from reward_model.records.terminal import console
 from reward_model.score_command import write_result
 
@@ -34,8 +34,7 @@ def run_calibrate(
     wanted = ("auto", "validation", "test")
     if part not in wanted:
         raise UserError(f"--split {part}", expected=f"one of {', '.join(wanted)}")
-    if json_to not in (None, "-") and Path(str(json_to)).is_dir():
-        raise UserError("a folder", expected="a file to write", path=json_to)
+    refuse_folder(json_to)
     from reward_model.calibrate import calibrate
     from reward_model.card import record
 

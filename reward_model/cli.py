@@ -37,6 +37,14 @@ ColumnsOption = Annotated[
     Path | None,
     typer.Option("--columns", help="TOML file: which columns of SCORED hold texts and levels."),
 ]
+DeviceOption = Annotated[str | None, typer.Option("--device", help="cuda, mps or cpu.")]
+BatchTokensOption = Annotated[
+    int | None,
+    typer.Option("--batch-tokens", min=1, help="Most tokens of a batch, padding included."),
+]
+ResamplesOption = Annotated[
+    int, typer.Option("--resamples", min=100, help="Bootstrap draws by group.")
+]
 JsonOption = Annotated[
     str | None, typer.Option("--json", help="Write the result as JSON to a file, or - for stdout.")
 ]
@@ -189,11 +197,9 @@ def evaluate(
         Path | None, typer.Option(help="Folder to keep that scalar model in; implies --compare.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the intervals.")] = 0,
-    resamples: Annotated[int, typer.Option(min=100, help="Bootstrap draws by group.")] = 1000,
-    device: Annotated[str | None, typer.Option(help="cuda, mps or cpu.")] = None,
-    batch_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Most tokens of a batch, padding included.")
-    ] = None,
+    resamples: ResamplesOption = 1000,
+    device: DeviceOption = None,
+    batch_tokens: BatchTokensOption = None,
 ) -> None:
     """Measure MODEL on the held-out groups of SCORED, beside simple baselines."""
     from reward_model.evaluate_command import run_evaluate
@@ -237,11 +243,9 @@ def audit(
     json: JsonOption = None,
     card: Annotated[bool, typer.Option(help="Keep the result in MODEL's card.")] = True,
     seed: Annotated[int, typer.Option(help="Seed of sample, edits and intervals.")] = 0,
-    resamples: Annotated[int, typer.Option(min=100, help="Bootstrap draws by group.")] = 1000,
-    device: Annotated[str | None, typer.Option(help="cuda, mps or cpu.")] = None,
-    batch_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Most tokens of a batch, padding included.")
-    ] = None,
+    resamples: ResamplesOption = 1000,
+    device: DeviceOption = None,
+    batch_tokens: BatchTokensOption = None,
 ) -> None:
     """Edit held-out responses in ways that must not please MODEL; exits 1 if one does."""
     from reward_model.audit_command import run_audit
@@ -278,11 +282,9 @@ def calibrate(
     columns: ColumnsOption = None,
     json: JsonOption = None,
     seed: Annotated[int, typer.Option(help="Seed of the intervals.")] = 0,
-    resamples: Annotated[int, typer.Option(min=100, help="Bootstrap draws by group.")] = 1000,
-    device: Annotated[str | None, typer.Option(help="cuda, mps or cpu.")] = None,
-    batch_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Most tokens of a batch, padding included.")
-    ] = None,
+    resamples: ResamplesOption = 1000,
+    device: DeviceOption = None,
+    batch_tokens: BatchTokensOption = None,
 ) -> None:
     """Fit one temperature a head on held-out groups of SCORED and store it in MODEL."""
     from reward_model.calibrate_command import run_calibrate
@@ -322,10 +324,8 @@ def score(
     risk: Annotated[
         float, typer.Option(help="Lambda of the reward's mean - lambda x sd; 0 is the mean.")
     ] = 0.0,
-    device: Annotated[str | None, typer.Option(help="cuda, mps or cpu.")] = None,
-    batch_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Most tokens of a batch, padding included.")
-    ] = None,
+    device: DeviceOption = None,
+    batch_tokens: BatchTokensOption = None,
     json: JsonOption = None,
 ) -> None:
     """Score responses: expected level, probabilities and uncertainty a dimension, one reward.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from reward_model.columns import read_columns
 from reward_model.held_out import WANTED
-from reward_model.records import UserError, write_text
+from reward_model.records import UserError, refuse_folder, write_text
 from reward_model.records.terminal import console
 from reward_model.score_command import write_result
 
@@ -38,9 +38,7 @@ def run_evaluate(
     """
     if part not in WANTED:
         raise UserError(f"--split {part}", expected=f"one of {', '.join(WANTED)}")
-    for place in (html_to, None if json_to in (None, "-") else Path(str(json_to))):
-        if place is not None and place.is_dir():
-            raise UserError("a folder", expected="a file to write", path=place)
+    refuse_folder(html_to, json_to)
     from reward_model.card import record
     from reward_model.evaluate import evaluate
     from reward_model.evaluate_words import metrics_table, scalar_table

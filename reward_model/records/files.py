@@ -153,6 +153,20 @@ def digest(value: Any, length: int = 12) -> str:
     return hashlib.sha256(data).hexdigest()[:length]
 
 
+def refuse_folder(*places: Pathish | None) -> None:
+    """Said before the work instead of after it: a folder cannot be written as a file.
+
+    Args:
+        places: where output goes; None and `-` (stdout) are fine.
+
+    Raises:
+        UserError: one of them is a folder.
+    """
+    for place in places:
+        if place not in (None, "-") and Path(str(place)).is_dir():
+            raise UserError("a folder", expected="a file to write", path=place)
+
+
 @contextlib.contextmanager
 def writing(path: Pathish) -> Iterator[IO[bytes]]:
     """Open a file that appears under `path` only when the block ends without an exception.
@@ -162,9 +176,8 @@ def writing(path: Pathish) -> Iterator[IO[bytes]]:
     Raises:
         UserError: the place cannot be written.
     """
+    refuse_folder(path)
     target = Path(path)
-    if target.is_dir():
-        raise UserError("a folder", expected="a file to write", path=path)
     temporary = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
