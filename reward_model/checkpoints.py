@@ -89,7 +89,9 @@ def _read(path: Path) -> Any:
 def _differing(old: Any, new: dict[str, Any], old_split: Any, split: Split) -> list[str]:
     if not isinstance(old, dict):
         return []
-    names = [name for name in new if old.get(name) != new[name]]
+    # A setting that is newer than the run was at what is now its default.
+    old = {**TrainConfig(scored=Path()).model_dump(mode="json"), **old}
+    names = [name for name in new if old[name] != new[name]]
     # The file may lie elsewhere today; what it holds is compared below.
     elsewhere = {"scored", "output_dir", "report_to", "cache_dir"}
     names = [name for name in names if name not in elsewhere]

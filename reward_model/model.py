@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,8 @@ from reward_model.windows import into_windows, mean_over_windows
 
 Pooling = Literal["mean", "cls", "last"]
 Head = Literal["multi", "shared"]
+HeadType = Literal["mlp", "linear"]
+Activation = Literal["relu", "tanh", "gelu"]
 
 
 class MultiDimRewardConfig(PreTrainedConfig):
@@ -44,6 +46,9 @@ class MultiDimRewardConfig(PreTrainedConfig):
         pooling: Pooling = "mean",
         head: Head = "multi",
         head_dropout: float = 0.1,
+        head_type: HeadType = "mlp",
+        head_activation: Activation = "relu",
+        head_width: int | None = None,
         max_input_length: int = 1024,
         max_prompt_length: int | None = None,
         evidence: Literal["none", "checks"] = "none",
@@ -67,6 +72,15 @@ class MultiDimRewardConfig(PreTrainedConfig):
         self.pooling = pooling
         self.head = head
         self.head_dropout = head_dropout
+        if head_type not in get_args(HeadType) or head_activation not in get_args(Activation):
+            raise ValueError(f"heads of type {head_type} with {head_activation}: not known")
+        self.head_type = head_type
+        """`mlp`: two layers; `linear`: one without bias, as transformers' own classifiers on
+        decoders have it, so that the model can be exported to one exactly."""
+        self.head_activation = head_activation
+        """Between the two layers."""
+        self.head_width = head_width
+        """Units between the two layers; None: half as many as the backbone is wide."""
         self.max_input_length = max_input_length
         """Tokens of prompt, evidence and response together (`max_length` is a generation setting,
         which transformers refuses in a model's configuration)."""
@@ -115,18 +129,26 @@ class MultiDimRewardOutput(ModelOutput):
 
 
 class LevelHead(nn.Module):
-    """Linear(H, H/2), ReLU, Dropout, Linear(H/2, out)."""
+    """Linear(H, H/2), ReLU, Dropout, Linear(H/2, out); or Dropout, Linear(H, out) without bias."""
 
-    def __init__(self, hidden: int, out: int, dropout: float) -> None:
+    def __init__(self, hidden: int, out: int, config: MultiDimRewardConfig) -> None:
         super().__init__()
-        self.dense = nn.Linear(hidden, hidden // 2)
-        self.dropout = nn.Dropout(dropout)
-        self.out = nn.Linear(hidden // 2, out)
+        self.dropout = nn.Dropout(config.head_dropout)
+        self.activation = config.head_activation
+        width = config.head_width or hidden // 2
+        linear = config.head_type == "linear"
+        self.dense = None if linear else nn.Linear(hidden, width)
+        self.out = nn.Linear(hidden if linear else width, out, bias=not linear)
 
     def forward(self, pooled: Tensor) -> Tensor:
         """(B, H) -> (B, out)"""
-        logits: Tensor = self.out(self.dropout(torch.relu(self.dense(pooled))))
+        if self.dense is not None:
+            pooled = _ACTIVATIONS[self.activation](self.dense(pooled))
+        logits: Tensor = self.out(self.dropout(pooled))
         return logits
+
+
+_ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh, "gelu": nn.functional.gelu}
 
 
 class MultiDimRewardModel(PreTrainedModel):
@@ -154,7 +176,7 @@ class MultiDimRewardModel(PreTrainedModel):
         hidden = config.backbone_config.get_text_config().hidden_size
         dims, levels = len(config.dimensions), config.num_levels
         outs = [levels] * dims if config.head == "multi" else [dims * levels]
-        self.heads = nn.ModuleList(LevelHead(hidden, out, config.head_dropout) for out in outs)
+        self.heads = nn.ModuleList(LevelHead(hidden, out, config) for out in outs)
         takes = inspect.signature(backbone.forward).parameters
         self._takes_types = "token_type_ids" in takes
         self._takes_cache = "use_cache" in takes
@@ -195,9 +217,11 @@ class MultiDimRewardModel(PreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, LevelHead):
-            for layer in (module.dense, module.out):
-                nn.init.normal_(layer.weight, std=layer.in_features**-0.5)
-                nn.init.zeros_(layer.bias)
+            for layer in module.children():
+                if isinstance(layer, nn.Linear):
+                    nn.init.normal_(layer.weight, std=layer.in_features**-0.5)
+                    if layer.bias is not None:
+                        nn.init.zeros_(layer.bias)
 
     def get_input_embeddings(self) -> nn.Module:
         """The backbone's token embeddings."""

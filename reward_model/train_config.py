@@ -81,6 +81,13 @@ class TrainConfig(BaseModel):
     """One head a dimension, or one for all."""
     head_dropout: float = Field(default=0.1, ge=0, lt=1)
     """Dropout inside the heads."""
+    head_type: Literal["mlp", "linear"] = "mlp"
+    """`linear`: one layer without bias instead of two. With `pooling = "last"` such a model can be
+    exported to transformers' own classifiers exactly; see docs/export.md."""
+    head_activation: Literal["relu", "tanh", "gelu"] = "relu"
+    """Between the two layers of a head."""
+    head_width: int | None = Field(default=None, ge=1)
+    """Units between the two layers; none: half as many as the backbone is wide."""
 
     epochs: float = Field(default=3.0, gt=0)
     """Passes over the training texts."""

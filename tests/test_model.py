@@ -177,6 +177,35 @@ def test_both_kinds_of_head_give_every_dimension(head: str) -> None:
     assert model(**batch(texts(2))).logits.shape == (2, 3, 5)
 
 
+def test_heads_of_other_shapes_are_built_saved_and_read_back(tmp_path: Path) -> None:
+    rows = batch(texts(3))
+    for i, settings in enumerate(
+        (
+            {"head_type": "linear"},
+            {"head_activation": "tanh", "head_width": 10},
+            {"head_activation": "gelu", "head": "shared"},
+        )
+    ):
+        model = bert(**settings).eval()
+        assert (model.heads[0].dense is None) == (i == 0)
+        pooled = torch.randn(2, model.backbone.config.hidden_size)
+        if i == 0:
+            assert model.heads[1].out.bias is None
+            by_hand = pooled @ model.heads[1].out.weight.T
+        else:
+            dense, out = model.heads[0].dense, model.heads[0].out
+            between = (pooled @ dense.weight.T + dense.bias).double()
+            phi = torch.distributions.Normal(0, 1).cdf(between)
+            between = between.tanh() if i == 1 else between * phi
+            by_hand = between.float() @ out.weight.T + out.bias
+        torch.testing.assert_close(model.heads[1 if i == 0 else 0](pooled), by_hand)
+        model.save_pretrained(tmp_path / str(i))
+        again = MultiDimRewardModel.from_pretrained(tmp_path / str(i)).eval()
+        assert torch.equal(again(**rows).logits, model(**rows).logits)
+    with pytest.raises(ValueError, match="swish"):
+        bert(head_activation="swish")
+
+
 def test_pooling_reads_what_it_says() -> None:
     hidden = torch.arange(12.0).view(1, 4, 3)
     mask = torch.tensor([[1, 1, 1, 0]])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -88,6 +89,21 @@ def test_the_output_folder_is_complete(trained: Path, scored: Path) -> None:
         logits = bundle.model(**collate(rows, pad_id(bundle.tokenizer))).logits
     levels = (logits.softmax(-1) @ torch.arange(5.0)).mean(1)
     assert levels[0::2].mean() > levels[1::2].mean() + 0.5
+
+
+def test_a_run_of_an_older_version_counts_as_the_same_run(
+    trained: Path, scored: Path, tmp_path: Path
+) -> None:
+    older = shutil.copytree(trained, tmp_path / "run")
+    settings = json.loads((older / "train_config.json").read_text("utf-8"))
+    newer = ("head_type", "head_activation", "head_width")
+    kept = {name: value for name, value in settings.items() if name not in newer}
+    (older / "train_config.json").write_text(json.dumps(kept), "utf-8")
+    before = (older / "best" / "model.safetensors").stat().st_mtime_ns
+    train(config(scored, older, epochs=12), resume=True)
+    assert (older / "best" / "model.safetensors").stat().st_mtime_ns == before
+    with pytest.raises(UserError, match="a run with other head_type"):
+        train(config(scored, older, epochs=12, head_type="linear"), resume=True)
 
 
 def test_the_best_checkpoint_is_the_one_kept(trained: Path) -> None:
