@@ -142,6 +142,18 @@ def split_query(query: str, prompt: str | None, template: ChatTemplate | None) -
     return _split_turns(query, prompt or None, template)
 
 
+def plain_response(text: str, template: ChatTemplate | None) -> str:
+    """A response that stands alone, where no turns were declared.
+
+    Raises:
+        UserError: it holds special tokens, and nothing was declared that writes them.
+    """
+    if template is None:
+        _refuse_specials(text, "no chat template was declared", "declare it with --chat-template")
+        return text
+    return _without_end(_without_start(text, template), template.end)
+
+
 def _split_plain(query: str, prompt: str | None, template: ChatTemplate) -> tuple[str, str]:
     if not prompt:
         raise UserError(
@@ -170,6 +182,12 @@ def _split_turns(query: str, prompt: str | None, template: ChatTemplate) -> tupl
                 expected=f"{assistant.open!r} before the response, as the chat template declares",
             )
     messages = _turns(body[: cut - len(assistant.open)], template)
+    if messages and messages[-1].role == "assistant":
+        raise UserError(
+            "two turns of the assistant in a row",
+            expected="one response",
+            mend="send prompts as well, to know where it begins",
+        )
     if given is not None and not (
         body.startswith(given) or (messages and messages[-1].content.strip() == given.strip())
     ):

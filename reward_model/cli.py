@@ -1,4 +1,5 @@
-"""`reward-model`: labels, train, evaluate, calibrate, audit, score, prefer, doctor, quickstart.
+"""`reward-model`: labels, train, evaluate, calibrate, audit, score, serve, prefer, doctor,
+quickstart.
 
 Each command only reads its flags here and hands over; torch and transformers are imported inside
 the commands that need them, so `--help` stays fast.
@@ -13,6 +14,7 @@ import typer
 
 from reward_model import cli_use
 from reward_model.records.terminal import run
+from reward_model.serve_command import serve
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -349,6 +351,7 @@ def score(
     )
 
 
+app.command()(serve)
 app.command()(cli_use.prefer)
 
 

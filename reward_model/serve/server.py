@@ -1,0 +1,163 @@
+"""A service under uvicorn: one port, signals, and a stop that finishes what was accepted.
+
+`serve(model, settings, host=..., port=...)` returns when it was told to stop and all is answered.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from reward_model.bundle import first_line, read_rubric
+from reward_model.records import Stopped, UserError
+from reward_model.records.terminal import console
+from reward_model.serve.app import create_app
+from reward_model.serve.service import Service, served_name
+from reward_model.serve.settings import Settings
+
+if TYPE_CHECKING:
+    from reward_model.scorer import RewardScorer
+
+KEY = "REWARD_MODEL_KEY"
+"""Environment variable of the key that clients have to show."""
+
+
+class Server(uvicorn.Server):
+    """uvicorn that drains first: what was accepted is answered, what comes new is refused."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self.service = service
+        self.cut_off = False
+        """It stopped before all was answered."""
+        self._since = 0.0
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Load the model beside the answering."""
+        self.service.start()
+        await super().startup(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The first signal drains, the second cuts off."""
+        if self.service.draining:
+            self.cut_off = self.force_exit = self.should_exit = True
+            return
+        self.service.draining = True
+        self._since = time.monotonic()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Whether it is time to leave."""
+        leave = await super().on_tick(counter)
+        if not self.service.draining or leave:
+            return leave
+        if not self.service.active:
+            return True
+        self.cut_off = time.monotonic() - self._since > self.service.settings.drain_s
+        if self.cut_off:
+            self.service.stop()
+        return self.cut_off
+
+
+def serve(
+    model: Path,
+    settings: Settings,
+    *,
+    host: str,
+    port: int,
+    load: Callable[[], RewardScorer],
+    digest: str,
+) -> None:
+    """Answer requests until a signal comes.
+
+    Args:
+        model: its folder.
+        settings: limits.
+        host: where to listen.
+        port: where to listen; 0 for any that is free.
+        load: makes the scorer.
+        digest: of the model.
+
+    Raises:
+        UserError: the port is taken, or the model does not load.
+        Stopped: it was cut off while requests were waiting.
+    """
+    screen = console()
+    key = os.environ.get(KEY)
+    if key is not None and not key.strip():
+        raise UserError(f"an empty {KEY}", expected="a key", mend="set one, or unset it")
+    began = time.monotonic()
+    failure: list[BaseException] = []
+
+    def failed(error: BaseException) -> None:
+        failure.append(error)
+        server.should_exit = True
+
+    service = Service(
+        load,
+        read_rubric(model),
+        name=served_name(model),
+        digest=digest,
+        settings=settings,
+        key=key,
+        on_failed=failed,
+        on_ready=lambda: screen.print(f"ready after {time.monotonic() - began:.1f} s"),
+    )
+    listening = _listen(host, port)
+    config = uvicorn.Config(
+        create_app(service),
+        log_config=None,
+        log_level="error",
+        access_log=False,
+        lifespan="off",
+        ws="none",
+        server_header=False,
+        # Longer than clients keep a connection, so that none is closed under a request.
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=5,
+    )
+    server = Server(config, service)
+    shown = f"[{host}]" if ":" in host else host
+    screen.print(
+        f"{service.name} ({digest}) at http://{shown}:{listening.getsockname()[1]}", markup=False
+    )
+    if key is None and host not in {"127.0.0.1", "localhost", "::1"}:
+        screen.print(f"anyone who reaches this port can use it: set {KEY} to ask for a key")
+    server.run([listening])
+    service.stop()
+    if failure:
+        raise _words(failure[0], model)
+    if not service.batcher.join(2.0):
+        # The model is at work in its thread: an orderly exit would wait for it, or crash in it.
+        sys.stderr.flush()
+        os._exit(3 if server.cut_off else 0)
+    if server.cut_off:
+        raise Stopped("requests that were waiting got no score")
+
+
+def _words(error: BaseException, model: Path) -> UserError:
+    if isinstance(error, UserError):
+        return error
+    return UserError(
+        f"a model that does not load ({type(error).__name__}: {first_line(Exception(str(error)))})",
+        path=model,
+    )
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise UserError(
+            f"no way to listen on {host} port {port} ({error.strerror or error})",
+            expected="an address of this machine and a free port",
+            mend="choose another with --host or --port",
+        ) from None

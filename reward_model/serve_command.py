@@ -1,0 +1,110 @@
+"""`reward-model serve MODEL`: flags of the server, and what is missing said before it starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from reward_model.records import UserError
+
+
+def serve(
+    model: Annotated[Path, typer.Argument(help="Folder of a trained model.")],
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0 for all of this machine.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for any that is free.")
+    ] = 8000,
+    chat_template: Annotated[
+        str | None,
+        typer.Option(
+            help="Chat template of the policy, whose tokens are taken out of queries: chatml, "
+            "qwen, llama3, none (plain text), or a TOML file."
+        ),
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cuda, mps or cpu.")] = None,
+    weight: Annotated[
+        list[str] | None,
+        typer.Option(help="DIMENSION=NUMBER instead of the rubric's weights; repeatable."),
+    ] = None,
+    risk: Annotated[
+        float, typer.Option(help="Lambda of the reward's mean - lambda x sd; 0 is the mean.")
+    ] = 0.0,
+    batch_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Most tokens of a batch, padding included.")
+    ] = None,
+    batch_items: Annotated[int, typer.Option(min=1, help="Most texts of a pass.")] = 256,
+    max_wait: Annotated[
+        float, typer.Option(help="Milliseconds a pass waits for company under load.")
+    ] = 2.0,
+    max_queue: Annotated[
+        int, typer.Option(min=1, help="Texts that may wait; 503 to what comes on top.")
+    ] = 2048,
+    max_items: Annotated[int, typer.Option(min=1, help="Texts of one request.")] = 256,
+    max_body_mb: Annotated[float, typer.Option(help="Megabytes of one request.")] = 16.0,
+    max_pending_mb: Annotated[
+        int, typer.Option(min=1, help="Megabytes of all requests that are not answered yet.")
+    ] = 512,
+    cache_size: Annotated[int, typer.Option(min=0, help="Texts whose scores are kept.")] = 0,
+    timeout: Annotated[float, typer.Option(help="Seconds for a request; 504 after them.")] = 120.0,
+    drain: Annotated[
+        float, typer.Option(help="Seconds to finish what was accepted when told to stop.")
+    ] = 60.0,
+) -> None:
+    """Score over HTTP: /v1/score, /get_reward (OpenRLHF), /classify (vLLM), a page at /.
+
+    Set REWARD_MODEL_KEY to ask clients for a key. Ctrl-C or SIGTERM: finishes, then leaves.
+    """
+    try:
+        import fastapi  # noqa: F401
+        import prometheus_client  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            f"no {error.name}, which the server needs",
+            expected="the extra `serve`",
+            mend="pip install 'multidim-reward[serve]'",
+        ) from None
+    from reward_model.score_one import parse_weights
+    from reward_model.serve.settings import Settings
+
+    weights = parse_weights(weight or [])
+    if not (0 <= risk < float("inf")):
+        raise UserError(f"--risk {risk}", expected="a number from 0 up")
+    settings = Settings(
+        max_batch_items=batch_items,
+        max_batch_tokens=batch_tokens,
+        max_wait_ms=max_wait,
+        max_queue=max_queue,
+        max_pending_mb=max_pending_mb,
+        max_body_mb=max_body_mb,
+        max_items=min(max_items, max_queue),
+        timeout_s=timeout,
+        drain_s=drain,
+        chat_template=chat_template,
+    )
+    from reward_model.chat_tokens import load_template
+
+    load_template(chat_template)
+    from reward_model.bundle import read_rubric
+    from reward_model.score_file import model_digest
+
+    read_rubric(model)
+    digest = model_digest(model)
+    from reward_model.scorer import RewardScorer
+    from reward_model.serve.server import serve as run_server
+
+    def load() -> RewardScorer:
+        return RewardScorer.from_pretrained(
+            model,
+            device=device,
+            batch_tokens=batch_tokens,
+            weights=weights,
+            risk=risk,
+            cache_size=cache_size,
+        )
+
+    run_server(model, settings, host=host, port=port, load=load, digest=digest)
