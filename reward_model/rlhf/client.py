@@ -1,0 +1,343 @@
+"""Scores from a running `reward-model serve`, with the interface of a scorer.
+
+`RewardClient("http://localhost:8000").score_batch(prompts, responses)`; a busy or restarting server
+is waited for, and what it does not score is an error, never a number.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import os
+import random
+import threading
+import time
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from dataclasses import fields
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from reward_model.records import Text, UserError
+
+if TYPE_CHECKING:
+    from reward_model.scorer import Score, Words
+
+T = TypeVar("T")
+
+KEY = "REWARD_MODEL_KEY"
+"""Environment variable with the server's bearer key, if it asks for one."""
+
+_BUSY = (429, 502, 503, 504)
+"""Answers of a server that is full, starting, stopping or slow: the same request may succeed."""
+_MOST_ITEMS = 64
+"""Texts of one request: small enough that several are on their way while one is scored."""
+_MOST_BYTES = 4_000_000
+"""Of one request, unless one text alone is larger; servers bound their bodies."""
+
+
+class RewardClient:
+    """Scores over HTTP; for any number of threads and event loops at once.
+
+    Requests run on one background thread, which keeps connections open. A copy sent to another
+    process opens its own.
+
+    Args:
+        url: address of the server: ``http://localhost:8000``.
+        key: bearer key; that of the environment variable REWARD_MODEL_KEY if not given.
+        timeout: seconds one request may take.
+        patience: seconds to go on asking a server that is busy or not there.
+        connections: requests on their way at once.
+
+    Raises:
+        UserError: an address that is none, or no aiohttp.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        key: str | None = None,
+        timeout: float = 300.0,
+        patience: float = 600.0,
+        connections: int = 64,
+    ) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise UserError(f"address {url!r}", expected="http://HOST:PORT of reward-model serve")
+        try:
+            import aiohttp  # noqa: F401
+        except ImportError:
+            raise UserError(
+                "no aiohttp, which talks to the server",
+                expected="the extra `client` (or `rlhf`, `ppo`)",
+                mend="pip install 'multidim-reward[client]'",
+            ) from None
+        self.url = url.rstrip("/")
+        self._key = key
+        self._timeout = timeout
+        self._patience = patience
+        self._connections = connections
+        self._start_lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._pid = 0
+        self._session: Any = None
+
+    def score(self, prompt: Words, response: Words, **options: Any) -> Score:
+        """Score one response; see `score_batch`."""
+        return self.score_batch([prompt], [response], **options)[0]
+
+    def score_batch(
+        self,
+        prompts: Sequence[Words],
+        responses: Sequence[Words],
+        *,
+        weights: Mapping[str, float] | None = None,
+        risk: float | None = None,
+    ) -> list[Score]:
+        """Score responses, one score each in the order given.
+
+        Raises:
+            UserError: the server refuses the texts, gives something else than scores, or cannot be
+                reached for as long as `patience`.
+        """
+        future = asyncio.run_coroutine_threadsafe(
+            self._score(prompts, responses, weights, risk), self._running_loop()
+        )
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    async def score_async(
+        self,
+        prompts: Sequence[Words],
+        responses: Sequence[Words],
+        *,
+        weights: Mapping[str, float] | None = None,
+        risk: float | None = None,
+    ) -> list[Score]:
+        """`score_batch` for a caller in an event loop."""
+        future = asyncio.run_coroutine_threadsafe(
+            self._score(prompts, responses, weights, risk), self._running_loop()
+        )
+        return await asyncio.wrap_future(future)
+
+    async def _score(
+        self,
+        prompts: Sequence[Words],
+        responses: Sequence[Words],
+        weights: Mapping[str, float] | None,
+        risk: float | None,
+    ) -> list[Score]:
+        from reward_model.scorer import as_words
+
+        if len(prompts) != len(responses):
+            raise UserError(
+                f"{len(prompts)} prompts and {len(responses)} responses",
+                expected="as many prompts as responses",
+            )
+        items = [
+            {"prompt": _plain(as_words(p, "prompt")), "response": _plain(as_words(r, "response"))}
+            for p, r in zip(prompts, responses, strict=True)
+        ]
+        options: dict[str, Any] = {}
+        if weights is not None:
+            options["weights"] = dict(weights)
+        if risk is not None:
+            options["risk"] = risk
+        return _joined(await _all(self._post(part, options) for part in _parts(items)))
+
+    async def _post(self, items: list[dict[str, Any]], options: dict[str, Any]) -> list[Score]:
+        """Post one request until it is answered or patience ends."""
+        import aiohttp
+
+        data = json.dumps({"items": items, **options}, ensure_ascii=False).encode()
+        until = time.monotonic() + self._patience
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                async with self._session.post(f"{self.url}/v1/score", data=data) as answer:
+                    status, headers = answer.status, answer.headers
+                    text = await answer.text(errors="replace")
+            except (aiohttp.ClientError, TimeoutError) as error:
+                trouble, asked = f"{type(error).__name__} ({error})", None
+            else:
+                if status == 413 and len(items) > 1:  # this server takes less at once
+                    half = len(items) // 2
+                    halves = (items[:half], items[half:])
+                    return _joined(await _all(self._post(part, options) for part in halves))
+                if status not in _BUSY:
+                    return _scores(status, text, len(items), self.url)
+                trouble = f"{status} ({_message(text)})"
+                asked = _retry_after(headers.get("Retry-After"))
+            # Clients that failed together must not come back together.
+            pause = min(30.0, 0.25 * 2 ** min(tries, 10)) * random.uniform(0.5, 1.0)
+            pause = pause if asked is None else asked + random.uniform(0.0, 0.25)
+            if time.monotonic() + pause > until:
+                raise UserError(
+                    f"{trouble} from {self.url} after {tries} tries in {self._patience:g} s",
+                    expected="scores",
+                    mend="see that reward-model serve runs there and is not overloaded",
+                )
+            await asyncio.sleep(pause)
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        """The background loop with its session; a process made by fork starts its own."""
+        with self._start_lock:
+            if self._loop is None or self._pid != os.getpid():
+                loop = asyncio.new_event_loop()
+                ready = threading.Event()
+
+                def work() -> None:
+                    asyncio.set_event_loop(loop)
+                    loop.run_until_complete(self._open())
+                    ready.set()
+                    loop.run_forever()
+
+                threading.Thread(target=work, name="reward-client", daemon=True).start()
+                ready.wait()
+                self._loop, self._pid = loop, os.getpid()
+            return self._loop
+
+    async def _open(self) -> None:
+        import aiohttp
+
+        headers = {"Content-Type": "application/json"}
+        key = self._key or os.environ.get(KEY)
+        if key:
+            headers["Authorization"] = f"Bearer {key}"
+        self._session = aiohttp.ClientSession(
+            headers=headers,
+            timeout=aiohttp.ClientTimeout(total=self._timeout),
+            connector=aiohttp.TCPConnector(limit=self._connections),
+        )
+
+    def close(self) -> None:
+        """Close the connections and the thread; a later call opens them again."""
+        with self._start_lock:
+            loop, self._loop = self._loop, None
+            if loop is not None and self._pid == os.getpid():
+                asyncio.run_coroutine_threadsafe(self._session.close(), loop).result()
+                loop.call_soon_threadsafe(loop.stop)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _client, (self.url, self._key, self._timeout, self._patience, self._connections)
+
+
+def _client(
+    url: str, key: str | None, timeout: float, patience: float, connections: int
+) -> RewardClient:
+    return RewardClient(url, key=key, timeout=timeout, patience=patience, connections=connections)
+
+
+async def _all(coroutines: Iterator[Coroutine[Any, Any, T]]) -> list[T]:
+    """Results in order; the first failure ends the rest."""
+    tasks = [asyncio.ensure_future(one) for one in coroutines]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+def _joined(parts: Sequence[list[Score]]) -> list[Score]:
+    return [score for part in parts for score in part]
+
+
+def _plain(text: Text) -> Any:
+    if isinstance(text, str):
+        return text
+    return [{"role": m.role, "content": m.content} for m in text]
+
+
+def _parts(items: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Requests of a bounded number of texts and bytes.
+
+    >>> [len(part) for part in _parts([{"response": "x"}] * 130)]
+    [64, 64, 2]
+    """
+    part: list[dict[str, Any]] = []
+    size = 0
+    for item in items:
+        more = len(json.dumps(item, ensure_ascii=False).encode())
+        if part and (len(part) == _MOST_ITEMS or size + more > _MOST_BYTES):
+            yield part
+            part, size = [], 0
+        part.append(item)
+        size += more
+    if part:
+        yield part
+
+
+def _scores(status: int, text: str, expected: int, url: str) -> list[Score]:
+    """The scores of an answer, each looked at before it may steer a training.
+
+    Raises:
+        UserError: the answer is no scores of this many texts.
+    """
+    from reward_model.scorer import Score
+
+    if status != 200:
+        mend = f"set {KEY} to the server's key" if status in (401, 403) else ""
+        raise UserError(
+            f"{status} from {url}: {_message(text)}",
+            expected="scores of reward-model serve",
+            mend=mend,
+        )
+    known = {field.name for field in fields(Score)}
+    try:
+        rows = json.loads(text)["scores"]
+        scores = [Score(**{k: v for k, v in row.items() if k in known}) for row in rows]
+        fine = len(scores) == expected and all(map(_is_whole, scores))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        fine = False
+    if not fine:
+        raise UserError(
+            f"an answer that is no scores of {expected} texts ({text[:80]!r})",
+            expected="what reward-model serve answers at /v1/score",
+            mend=f"see what runs at {url}",
+        )
+    return scores
+
+
+def _is_whole(score: Score) -> bool:
+    """A reward that is a number with all it was made of, or none with its reason."""
+    if score.reward is None:
+        return not score.levels
+    numbers = [score.reward, *score.levels.values(), *score.uncertainty.values()]
+    return (
+        bool(score.levels)
+        and score.levels.keys() == score.uncertainty.keys() == score.probabilities.keys()
+        and all(isinstance(n, int | float) and math.isfinite(n) for n in numbers)
+    )
+
+
+def _message(text: str) -> str:
+    """What a server says of an error, in one line."""
+    try:
+        error = json.loads(text)["error"]
+        text = error["message"] if isinstance(error, dict) else str(error)
+    except (ValueError, TypeError, KeyError):
+        pass
+    line = " ".join(text.split())
+    return line if len(line) <= 200 else line[:197] + "..."
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Seconds to wait: a number or a date.
+
+    >>> _retry_after("2"), _retry_after(None), _retry_after("soon")
+    (2.0, None, None)
+    """
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(value).timestamp() - time.time()
+        except ValueError:
+            return None
+    return min(max(seconds, 0.0), 600.0) if math.isfinite(seconds) else None

@@ -1,0 +1,93 @@
+"""Settings of a reward that a trainer finds by its name alone, from environment variables.
+
+`from_environment()` reads `REWARD_MODEL` and its companions; used by the dotted path of `trl grpo`
+and by the files that verl and OpenRLHF load.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+from dataclasses import dataclass
+
+from reward_model.records import UserError
+from reward_model.rlhf.source import Source, open_source
+
+MODEL = "REWARD_MODEL"
+"""Folder of a trained model, or address of `reward-model serve`."""
+WEIGHTS = "REWARD_MODEL_WEIGHTS"
+"""`depth=2,accuracy=1` instead of the rubric's weights."""
+RISK = "REWARD_MODEL_RISK"
+"""Lambda of mean - lambda x sd."""
+NO_OPINION = "REWARD_MODEL_NO_OPINION"
+"""Reward of a response that the model gives none, such as an empty one."""
+CHAT_TEMPLATE = "REWARD_MODEL_CHAT_TEMPLATE"
+"""Chat template of the policy whose tokens are in the texts: a name or a TOML file."""
+DEVICE = "REWARD_MODEL_DEVICE"
+"""`cuda`, `mps` or `cpu`."""
+_VARIABLES = (MODEL, WEIGHTS, RISK, NO_OPINION, CHAT_TEMPLATE, DEVICE)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the variables say."""
+
+    source: Source
+    weights: dict[str, float] | None
+    risk: float | None
+    no_opinion: float | None
+    chat_template: str | None
+
+
+def from_environment() -> Settings:
+    """Settings from the environment.
+
+    Raises:
+        UserError: `REWARD_MODEL` is not set, or a value is none of its kind.
+    """
+    return _settings(*(os.environ.get(name, "") for name in _VARIABLES))
+
+
+@functools.cache
+def _settings(
+    model: str, weights: str, risk: str, no_opinion: str, chat_template: str, device: str
+) -> Settings:
+    if not model:
+        raise UserError(
+            f"no environment variable {MODEL}",
+            expected="the folder of a trained model, or the address of reward-model serve",
+            mend=f"export {MODEL}=outputs/multidim/best",
+        )
+    return Settings(
+        source=open_source(model, device=device or None),
+        weights=_weights(weights),
+        risk=_number(risk, RISK),
+        no_opinion=_number(no_opinion, NO_OPINION),
+        chat_template=chat_template or None,
+    )
+
+
+def _weights(words: str) -> dict[str, float] | None:
+    weights = {}
+    for word in filter(None, (w.strip() for w in words.split(","))):
+        name, _, number = word.partition("=")
+        try:
+            weights[name.strip()] = float(number)
+        except ValueError:
+            raise UserError(
+                f"{word!r} in {WEIGHTS}", expected="DIMENSION=NUMBER,...: depth=2,accuracy=1"
+            ) from None
+    return weights or None
+
+
+def _number(value: str, variable: str) -> float | None:
+    if not value:
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise UserError(f"{value!r} in {variable}", expected="a number")
+    return number

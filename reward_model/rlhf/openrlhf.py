@@ -1,0 +1,78 @@
+"""The reward as OpenRLHF loads it from a file: `--reward.remote_url .../rlhf/openrlhf.py`.
+
+`REWARD_MODEL` names a folder or server and `REWARD_MODEL_CHAT_TEMPLATE` the policy's template; the
+HTTP route of `reward-model serve` does the same without this file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from reward_model.chat_tokens import ChatTemplate, load_template, split_query
+from reward_model.records import UserError
+from reward_model.rlhf.environment import CHAT_TEMPLATE, NO_OPINION, from_environment
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def reward_func(
+    queries: Sequence[str], prompts: Sequence[str], labels: Sequence[Any]
+) -> dict[str, Any]:
+    """Rewards of responses, and each dimension's reward for the logs.
+
+    OpenRLHF calls it from many threads with one text each; while the model is busy what comes in is
+    joined into its next batch.
+
+    Args:
+        queries: prompt + response, with the policy's chat tokens in them.
+        prompts: the prompts, as they were given to the policy.
+        labels: not used.
+
+    Raises:
+        UserError: a query that does not fit the declared template, or needs one; or a response the
+            model has no opinion on, where no reward was declared for such.
+    """
+    import torch
+
+    from reward_model.rlhf.trl import dimension_reward
+
+    settings = from_environment()
+    template = load_template(settings.chat_template)
+    texts = [_split(q, p, template) for q, p in zip(queries, prompts, strict=True)]
+    scores = settings.source.scores(
+        [asked for asked, _ in texts],
+        [said for _, said in texts],
+        weights=settings.weights,
+        risk=settings.risk,
+    )
+    rewards = [settings.no_opinion if s.reward is None else s.reward for s in scores]
+    for score, reward in zip(scores, rewards, strict=True):
+        if reward is None:
+            raise UserError(
+                f"a response without a reward ({score.reason})",
+                expected="a number for each, which OpenRLHF needs",
+                mend=f"declare what such a response earns: {NO_OPINION}=0.0 is the lowest",
+            )
+    logs: dict[str, Tensor] = {}
+    for name in settings.source.dimensions():
+        logs[name] = torch.tensor(
+            [
+                dimension_reward(s, name, settings.risk or 0.0) if s.levels else r
+                for s, r in zip(scores, rewards, strict=True)
+            ]
+        )
+    logs["response_truncated"] = torch.tensor([float(s.response_truncated) for s in scores])
+    total = torch.tensor(rewards)
+    return {"rewards": total, "scores": total, "extra_logs": logs}
+
+
+def _split(query: str, prompt: str, template: ChatTemplate | None) -> tuple[Any, str]:
+    try:
+        return split_query(query, prompt, template)
+    except UserError as error:
+        if template is not None:
+            raise
+        mend = f"declare the policy's template: {CHAT_TEMPLATE}=chatml"
+        raise UserError(error.found, expected=error.expected, mend=mend) from None

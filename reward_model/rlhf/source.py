@@ -1,0 +1,249 @@
+"""Where a trainer's rewards come from: a model folder, a running server, or a scorer at hand.
+
+`open_source("outputs/multidim/best").scores(prompts, responses)`; all that ask for one folder or
+server in a process share it, and what several of them ask about one text costs one forward pass.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from reward_model.records import Text, UserError
+
+if TYPE_CHECKING:
+    from reward_model.scorer import Score, Words
+
+
+class Scorer(Protocol):
+    """What gives scores: `RewardScorer`, an ensemble, or `RewardClient`."""
+
+    def score_batch(
+        self,
+        prompts: Sequence[Words],
+        responses: Sequence[Words],
+        *,
+        weights: Mapping[str, float] | None = None,
+        risk: float | None = None,
+    ) -> list[Score]:
+        """One score a response, in order."""
+        ...
+
+
+Manner = tuple[tuple[tuple[str, float], ...] | None, float | None]
+"""Weights and risk, where they are not the model's own."""
+
+_REMEMBERED = 4096
+"""Texts whose scores are kept: more than a step of training asks about, at about 2 kB each."""
+
+
+@dataclass
+class _Ask:
+    """One caller's texts, until their scores are there."""
+
+    texts: dict[bytes, tuple[Text, Text]]
+    """By fingerprint, each text once."""
+    manner: Manner
+    scores: dict[bytes, Score] | None = None
+    error: BaseException | None = None
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a source is opened from; the same origin is the same source in any process."""
+
+    model: str
+    """Absolute folder, or address of a server."""
+    device: str | None = None
+
+    @property
+    def is_server(self) -> bool:
+        """Scores come over HTTP."""
+        return is_address(self.model)
+
+
+@dataclass
+class Source:
+    """Scores for any number of callers in any number of threads.
+
+    One thread at a time runs the model, on everything that was asked for meanwhile: callers that
+    send one text each still fill its batches, and the callables of all dimensions, which ask
+    about the same texts, cost one forward pass together, at once or one after the other.
+    """
+
+    origin: Origin | None = None
+    """None where the scorer was given; then the source cannot leave this process."""
+    scorer: Scorer | None = None
+    _opening: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _turn: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _door: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _waiting: list[_Ask] = field(default_factory=list, repr=False)
+    _known: OrderedDict[tuple[Manner, bytes], Score] = field(
+        default_factory=OrderedDict, repr=False
+    )
+
+    def scores(
+        self,
+        prompts: Sequence[Words],
+        responses: Sequence[Words],
+        *,
+        weights: Mapping[str, float] | None = None,
+        risk: float | None = None,
+    ) -> list[Score]:
+        """One score a response, in order.
+
+        Raises:
+            UserError: texts that are none, a wrong weight, or a server that gives no scores.
+        """
+        from reward_model.scorer import as_words
+
+        if len(prompts) != len(responses):
+            raise UserError(
+                f"{len(prompts)} prompts and {len(responses)} responses",
+                expected="as many prompts as responses",
+            )
+        manner = (None if weights is None else tuple(sorted(weights.items())), risk)
+        texts = [
+            (as_words(p, "prompt"), as_words(r, "response"))
+            for p, r in zip(prompts, responses, strict=True)
+        ]
+        keys = [_fingerprint(text) for text in texts]
+        ask = _Ask(dict(zip(keys, texts, strict=True)), manner)
+        with self._door:
+            self._waiting.append(ask)
+        with self._turn:
+            if ask.scores is None and ask.error is None:
+                with self._door:
+                    batch, self._waiting = self._waiting, []
+                self._answer(batch)
+        if ask.error is not None:
+            raise ask.error
+        assert ask.scores is not None
+        return [ask.scores[key] for key in keys]
+
+    def opened(self) -> Scorer:
+        """The scorer, loaded when it is first needed: after a trainer has chosen its device."""
+        with self._opening:
+            if self.scorer is None:
+                assert self.origin is not None
+                self.scorer = _load(self.origin)
+            return self.scorer
+
+    def dimensions(self) -> tuple[str, ...]:
+        """Names of the model's dimensions; the model itself need not be loaded for it.
+
+        Raises:
+            UserError: no such model, or a server that does not answer.
+        """
+        if self.origin is not None and not self.origin.is_server:
+            from reward_model.bundle import read_rubric
+
+            return read_rubric(self.origin.model).names
+        known = getattr(self.opened(), "dimensions", None)
+        return tuple(known) if known else tuple(self.scores([""], ["."])[0].levels)
+
+    def _answer(self, asks: list[_Ask]) -> None:
+        """Score what was asked, each manner in one batch; a failure is everyone's it concerns."""
+        for manner in dict.fromkeys(ask.manner for ask in asks):
+            concerned = [ask for ask in asks if ask.manner == manner]
+            texts = {key: text for ask in concerned for key, text in ask.texts.items()}
+            try:
+                found = self._found(manner, texts)
+            except BaseException as error:
+                for ask in concerned:
+                    ask.error = error
+                if not isinstance(error, Exception):
+                    raise
+                continue
+            for ask in concerned:
+                ask.scores = found
+
+    def _found(self, manner: Manner, texts: dict[bytes, tuple[Text, Text]]) -> dict[bytes, Score]:
+        weights, risk = manner
+        found = {key: self._known[manner, key] for key in texts if (manner, key) in self._known}
+        missing = [key for key in texts if key not in found]
+        if missing:
+            fresh = self.opened().score_batch(
+                [texts[key][0] for key in missing],
+                [texts[key][1] for key in missing],
+                weights=None if weights is None else dict(weights),
+                risk=risk,
+            )
+            found.update(zip(missing, fresh, strict=True))
+        for key in texts:
+            self._known[manner, key] = found[key]
+            self._known.move_to_end((manner, key))
+        while len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)
+        return found
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.origin is None:
+            raise UserError(
+                "a scorer of this process, which cannot be sent to another one",
+                expected="the folder of a model or the address of a server",
+                mend="make the reward from the path or URL instead of from the scorer",
+            )
+        return _shared, (self.origin,)
+
+
+Model: TypeAlias = str | os.PathLike[str] | Scorer | Source
+"""Folder of a trained model, address of `reward-model serve`, or a scorer of this process."""
+
+_OPEN: dict[Origin, Source] = {}
+_OPEN_LOCK = threading.Lock()
+
+
+def open_source(model: Model, *, device: str | None = None) -> Source:
+    """The source of a folder, a server or a scorer; nothing is loaded yet.
+
+    Raises:
+        UserError: the folder is not there, or holds no trained model.
+    """
+    if isinstance(model, Source):
+        return model
+    if not isinstance(model, str | os.PathLike):
+        return Source(scorer=model)
+    if is_address(str(model)):
+        return _shared(Origin(str(model).rstrip("/")))
+    from reward_model.bundle import read_rubric
+
+    read_rubric(model)  # a wrong folder is said now, not after the first rollouts
+    return _shared(Origin(str(Path(model).resolve()), device))
+
+
+def is_address(model: str) -> bool:
+    """A server's address, not a folder.
+
+    >>> is_address("http://localhost:8000"), is_address("outputs/multidim/best")
+    (True, False)
+    """
+    return model.startswith(("http://", "https://"))
+
+
+def _fingerprint(texts: tuple[Text, Text]) -> bytes:
+    """Stands for the texts, so that no prompt of 100,000 characters is kept."""
+    parts = [t if isinstance(t, str) else [[m.role, m.content] for m in t] for t in texts]
+    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=20).digest()
+
+
+def _shared(origin: Origin) -> Source:
+    with _OPEN_LOCK:
+        return _OPEN.setdefault(origin, Source(origin))
+
+
+def _load(origin: Origin) -> Scorer:
+    if origin.is_server:
+        from reward_model.rlhf.client import RewardClient
+
+        return RewardClient(origin.model)
+    from reward_model.scorer import RewardScorer
+
+    return RewardScorer.from_pretrained(origin.model, device=origin.device)

@@ -1,0 +1,258 @@
+"""Rewards for TRL (1.13 and later): GRPO, RLOO, OnlineDPO, AsyncGRPO and `trl grpo`.
+
+`GRPOTrainer(reward_funcs=MultiDimReward("outputs/multidim/best"), ...)`, or one callable a
+dimension from `dimension_rewards(...)`; a server's address in place of the folder works as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from reward_model.records import UserError
+from reward_model.rlhf.environment import from_environment
+from reward_model.rlhf.source import Model, Source, open_source
+from reward_model.rlhf.texts import completion_text, prompt_words
+
+if TYPE_CHECKING:
+    from reward_model.scorer import Score
+
+NAME = "multidim"
+"""Name in a trainer's metrics where none is given."""
+
+
+class MultiDimReward:
+    """The scalar reward, in [0, 1]: the weighted expected level.
+
+    It logs the mean level and uncertainty of each dimension, and the shares of truncated responses
+    and of those without an opinion, where the trainer takes metrics. It can be pickled when made
+    from a path or an address, and loads the model on its first call.
+
+    Args:
+        model: folder of a trained model, address of `reward-model serve`, or a scorer.
+        weights: dimension -> share in the reward instead of the rubric's.
+        risk: lambda of ``mean - lambda * sd`` instead of the model's own 0.
+        no_opinion: reward of a response that the model has no opinion on, such as an empty one.
+            Without it that is None, which GRPO and RLOO leave out; OnlineDPO makes 0 of it.
+        name: of the reward in the trainer's metrics.
+        device: where a model folder runs; the trainer's own device if not given.
+
+    Raises:
+        UserError: there is no such model.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        weights: Mapping[str, float] | None = None,
+        risk: float | None = None,
+        no_opinion: float | None = None,
+        name: str = NAME,
+        device: str | None = None,
+    ) -> None:
+        self._source = open_source(model, device=device)
+        self._weights = None if weights is None else dict(weights)
+        self._risk = risk
+        self._no_opinion = no_opinion
+        self.__name__ = name
+
+    def __call__(
+        self, prompts: Sequence[Any], completions: Sequence[Any], **kwargs: Any
+    ) -> list[float | None]:
+        """One reward a completion; `kwargs` are the trainer's, dataset columns among them."""
+        return self._rewards(self._scores(prompts, completions), kwargs)
+
+    def _scores(self, prompts: Sequence[Any], completions: Sequence[Any]) -> list[Score]:
+        return _scores(self._source, prompts, completions, self._weights, self._risk)
+
+    def _rewards(self, scores: list[Score], kwargs: Mapping[str, Any]) -> list[float | None]:
+        log_scores(scores, None, self.__name__, kwargs)
+        return [self._no_opinion if score.reward is None else score.reward for score in scores]
+
+
+class AsyncMultiDimReward(MultiDimReward):
+    """The same for the trainers' asynchronous path: rewards beside it are not kept waiting.
+
+    Not for OnlineDPO, which awaits nothing.
+    """
+
+    # TRL before 1.14 asks `inspect.iscoroutinefunction` about the object itself, which answers by
+    # the attributes of a function.
+    __defaults__ = None
+    __kwdefaults__ = None
+
+    @property
+    def __code__(self) -> Any:
+        return AsyncMultiDimReward.__call__.__code__
+
+    async def __call__(  # type: ignore[override]
+        self, prompts: Sequence[Any], completions: Sequence[Any], **kwargs: Any
+    ) -> list[float | None]:
+        """One reward a completion, scored in a thread of its own."""
+        scores = await asyncio.to_thread(self._scores, prompts, completions)
+        return self._rewards(scores, kwargs)
+
+
+class DimensionReward:
+    """The reward of one dimension, in [0, 1]; see `dimension_rewards`."""
+
+    def __init__(
+        self,
+        source: Source,
+        dimension: str,
+        *,
+        risk: float = 0.0,
+        no_opinion: float | None = None,
+        group: str = NAME,
+    ) -> None:
+        self._source = source
+        self._risk = risk
+        self._no_opinion = no_opinion
+        self._group = group
+        self.dimension = self.__name__ = dimension
+
+    def __call__(
+        self, prompts: Sequence[Any], completions: Sequence[Any], **kwargs: Any
+    ) -> list[float | None]:
+        """One reward a completion; `kwargs` are the trainer's, dataset columns among them."""
+        scores = _scores(self._source, prompts, completions, None, None)
+        log_scores(scores, self.dimension, self._group, kwargs)
+        return [self._reward(score) for score in scores]
+
+    def _reward(self, score: Score) -> float | None:
+        return (
+            self._no_opinion
+            if score.reward is None
+            else dimension_reward(score, self.dimension, self._risk)
+        )
+
+
+def dimension_rewards(
+    model: Model,
+    dimensions: Sequence[str] | None = None,
+    *,
+    risk: float = 0.0,
+    no_opinion: float | None = None,
+    name: str = NAME,
+    device: str | None = None,
+) -> list[DimensionReward]:
+    """One callable a dimension, named after it; all together cost one forward pass a step.
+
+    For ``multi_objective_aggregation="normalize_then_sum"``, with one of ``reward_weights`` each.
+    They can be pickled, together or one by one, when made from a path or an address: in a new
+    process they share one model again.
+
+    Args:
+        model: folder of a trained model, address of `reward-model serve`, or a scorer.
+        dimensions: which of the model's, in this order; all if not given.
+        risk: lambda of ``mean - lambda * sd``.
+        no_opinion: see `MultiDimReward`.
+        name: what stands before their common metrics.
+        device: where a model folder runs.
+
+    Raises:
+        UserError: there is no such model, or it has no such dimension.
+    """
+    source = open_source(model, device=device)
+    known = source.dimensions()
+    unknown = [d for d in dimensions or () if d not in known]
+    if unknown:
+        raise UserError(
+            f"unknown dimension {', '.join(map(repr, unknown))}",
+            expected=f"dimensions of this model: {', '.join(known)}",
+        )
+    return [
+        DimensionReward(source, d, risk=risk, no_opinion=no_opinion, group=name)
+        for d in dimensions or known
+    ]
+
+
+def dimension_reward(score: Score, dimension: str, risk: float = 0.0) -> float:
+    """Expected level of one dimension over its scale, less `risk` standard deviations."""
+    top = len(score.probabilities[dimension]) - 1
+    careful = score.levels[dimension] - risk * score.uncertainty[dimension]
+    return min(1.0, max(0.0, careful / top))
+
+
+def log_scores(
+    scores: Sequence[Score], dimension: str | None, name: str, kwargs: Mapping[str, Any]
+) -> None:
+    """Tell a trainer what the rewards were made of, where it takes such.
+
+    Args:
+        scores: of the completions of this step, in order.
+        dimension: only this one; all of them if None.
+        name: what stands before the metrics.
+        kwargs: what the trainer called the reward with.
+    """
+    told = [score for score in scores if score.reward is not None]
+    names = [dimension] if dimension else list(told[0].levels) if told else []
+    log_metric, log_extra = kwargs.get("log_metric"), kwargs.get("log_extra")
+    if callable(log_metric) and scores:
+        for d in names if told else []:
+            log_metric(f"{name}/{d}/level", fmean(s.levels[d] for s in told))
+            log_metric(f"{name}/{d}/uncertainty", fmean(s.uncertainty[d] for s in told))
+        log_metric(f"{name}/truncated_responses", fmean(s.response_truncated for s in scores))
+        log_metric(f"{name}/truncated_prompts", fmean(s.prompt_truncated for s in scores))
+        log_metric(f"{name}/no_opinion", 1 - len(told) / len(scores))
+    if callable(log_extra):
+        for d in names:
+            log_extra(f"{name}/{d}", [s.levels.get(d) for s in scores])
+
+
+def reward(prompts: Sequence[Any], completions: Sequence[Any], **kwargs: Any) -> list[float | None]:
+    """The scalar reward of the model that `REWARD_MODEL` names, for `trl grpo --reward_funcs`.
+
+    `reward_depth` and so on are the rewards of its dimensions.
+    """
+    settings = from_environment()
+    scalar = MultiDimReward(
+        settings.source,
+        weights=settings.weights,
+        risk=settings.risk,
+        no_opinion=settings.no_opinion,
+    )
+    return scalar(prompts, completions, **kwargs)
+
+
+def __getattr__(name: str) -> Any:
+    """`reward_<dimension>` of the model that `REWARD_MODEL` names."""
+    if name.startswith("reward_"):
+        settings = from_environment()
+        dimension = name.removeprefix("reward_")
+        if dimension in settings.source.dimensions():
+            return DimensionReward(
+                settings.source,
+                dimension,
+                risk=settings.risk or 0.0,
+                no_opinion=settings.no_opinion,
+            )
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _scores(
+    source: Source,
+    prompts: Sequence[Any],
+    completions: Sequence[Any],
+    weights: Mapping[str, float] | None,
+    risk: float | None,
+) -> list[Score]:
+    return source.scores(
+        [prompt_words(prompt) for prompt in prompts],
+        [completion_text(completion) for completion in completions],
+        weights=weights,
+        risk=risk,
+    )
+
+
+__all__ = [
+    "AsyncMultiDimReward",
+    "DimensionReward",
+    "MultiDimReward",
+    "dimension_reward",
+    "dimension_rewards",
+    "reward",
+]

@@ -1,0 +1,123 @@
+"""The reward as verl loads it: `compute_score` for `reward.custom_reward_function`.
+
+`path: pkg://reward_model.rlhf.verl`, `name: compute_score`, and `REWARD_MODEL` set to the address
+of `reward-model serve`, which joins the samples of all workers into batches.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from reward_model.records import UserError
+from reward_model.rlhf.environment import from_environment
+from reward_model.rlhf.source import Source, open_source
+from reward_model.rlhf.texts import prompt_words
+
+if TYPE_CHECKING:
+    from reward_model.scorer import Score
+
+
+async def compute_score(
+    data_source: str,
+    solution_str: str,
+    ground_truth: Any,
+    extra_info: Mapping[str, Any] | None = None,
+    *,
+    model: str | None = None,
+    prompt_key: str = "prompt",
+    weights: Mapping[str, float] | None = None,
+    risk: float | None = None,
+    no_opinion: float | None = None,
+    **_: Any,
+) -> dict[str, float]:
+    """The reward of one response, and what it is made of under the same keys for every sample.
+
+    `score` is what verl optimises. Each dimension's reward in [0, 1] stands under its name: list
+    them in ``algorithm.gdpo_reward_keys`` for GDPO. `<dimension>_uncertainty`, in levels, and the
+    flags `response_truncated`, `prompt_truncated` and `no_opinion` are for the logs.
+
+    Args:
+        data_source: of the sample; not used.
+        solution_str: the response.
+        ground_truth: not used: the reward reads prompt and response alone.
+        extra_info: holds the prompt, which verl does not pass.
+        model: address of a server or folder of a model; REWARD_MODEL if not given. This and what
+            follows goes into ``reward.custom_reward_function.reward_kwargs``.
+        prompt_key: where in `extra_info` the prompt is: a string or chat messages.
+        weights: dimension -> share in the reward instead of the rubric's.
+        risk: lambda of ``mean - lambda * sd``.
+        no_opinion: reward of a response that the model has no opinion on, such as an empty one;
+            verl needs a number, so without it that is an error.
+
+    Raises:
+        UserError: no prompt, no model, or no reward where none was declared for such a response.
+    """
+    prompt = (extra_info or {}).get(prompt_key)
+    if prompt is None:
+        raise UserError(
+            f"no {prompt_key!r} in extra_info (it has {', '.join(extra_info or {}) or 'nothing'})",
+            expected="the prompt, which the reward reads",
+            mend="put it into extra_info of the data set, or name its key: prompt_key",
+        )
+    if model is None:
+        settings = from_environment()
+        source = settings.source
+        weights = settings.weights if weights is None else weights
+        risk = settings.risk if risk is None else risk
+        no_opinion = settings.no_opinion if no_opinion is None else no_opinion
+    else:
+        source = open_source(model)
+    words = prompt_words(prompt if isinstance(prompt, str) else list(prompt))
+    score = await _score(source, words, solution_str, weights, risk)
+    return _fields(score, await _dimensions(source, score), no_opinion, risk or 0.0)
+
+
+async def _score(
+    source: Source,
+    prompt: Any,
+    response: str,
+    weights: Mapping[str, float] | None,
+    risk: float | None,
+) -> Score:
+    shares = None if weights is None else {str(k): float(v) for k, v in weights.items()}
+    if source.origin is not None and source.origin.is_server:
+        client: Any = source.opened()
+        scores = await client.score_async([prompt], [response], weights=shares, risk=risk)
+    else:
+        scores = await asyncio.to_thread(
+            source.scores, [prompt], [response], weights=shares, risk=risk
+        )
+    found: Score = scores[0]
+    return found
+
+
+async def _dimensions(source: Source, score: Score) -> tuple[str, ...]:
+    """Names that every sample has, also one without levels."""
+    return tuple(score.levels) or await asyncio.to_thread(source.dimensions)
+
+
+def _fields(
+    score: Score, dimensions: tuple[str, ...], no_opinion: float | None, risk: float
+) -> dict[str, float]:
+    from reward_model.rlhf.trl import dimension_reward
+
+    told = score.reward is not None
+    reward = score.reward if score.reward is not None else no_opinion
+    if reward is None:
+        raise UserError(
+            f"a response without a reward ({score.reason})",
+            expected="a number for each, which verl needs",
+            mend="declare what such a response earns: reward_kwargs.no_opinion=0.0 is the lowest",
+        )
+    out = {"score": reward}
+    for name in dimensions:
+        out[name] = dimension_reward(score, name, risk) if told else reward
+        out[f"{name}_uncertainty"] = score.uncertainty[name] if told else math.nan
+    return out | {
+        "response_truncated": float(score.response_truncated),
+        "prompt_truncated": float(score.prompt_truncated),
+        "no_opinion": float(not told),
+    }
