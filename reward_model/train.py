@@ -177,6 +177,7 @@ def make_trainer(run: Run, bar: TrainingBar) -> MultiDimRewardTrainer:
             ),
             label_smoothing=config.label_smoothing,
             pair_weight=config.pair_weight,
+            head_learning_rate=config.head_learning_rate,
             texts_per_step=config.batch_size,
             batch_tokens=tokens,
         )

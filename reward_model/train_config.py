@@ -95,6 +95,8 @@ class TrainConfig(BaseModel):
     """Stop after so many optimiser steps instead."""
     learning_rate: float = Field(default=3e-5, gt=0, allow_inf_nan=False)
     """Peak of the schedule; usual for fine-tuning encoders of this size."""
+    head_learning_rate: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """Peak for the heads, which start from nothing where the backbone does not; none: the same."""
     schedule: Literal["cosine", "linear", "constant_with_warmup"] = "cosine"
     """How the rate falls after warm-up."""
     warmup_share: float = Field(default=0.1, ge=0, lt=1)

@@ -6,6 +6,7 @@ Device, processes, mixed precision, sharding, checkpoints and reporting stay the
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -89,6 +90,7 @@ class MultiDimRewardTrainer(Trainer):
         label_smoothing: share of the target given to the other levels, near ones first.
         pair_weight: weight of the pairwise term (see `reward_model.losses.pairwise_loss`), 0 for
             none; the dimensions count as in the rubric.
+        head_learning_rate: peak of the schedule for the heads; the backbone's if not given.
         kwargs: Trainer's own; `data_collator` must know the padding id, as `LevelCollator` does.
     """
 
@@ -100,6 +102,7 @@ class MultiDimRewardTrainer(Trainer):
         class_weights: Tensor | None = None,
         label_smoothing: float = 0.0,
         pair_weight: float = 0.0,
+        head_learning_rate: float | None = None,
         **kwargs: Any,
     ) -> None:
         def loss(
@@ -121,11 +124,29 @@ class MultiDimRewardTrainer(Trainer):
                 "and batch_tokens bounds the memory"
             )
         self.class_weights, self.label_smoothing = class_weights, label_smoothing
-        self.pair_weight = pair_weight
+        self.pair_weight, self.head_learning_rate = pair_weight, head_learning_rate
         self.texts_per_step = (
             texts_per_step or self.args.train_batch_size * self.accelerator.num_processes
         )
         self.batch_tokens = batch_tokens or device_tokens(self.args.device)
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """The Trainer's optimiser, with the heads in groups of their own if they have a rate."""
+        optimizer: torch.optim.Optimizer = super().create_optimizer(model)
+        if self.head_learning_rate is None:
+            return optimizer
+        network: Any = self.model if model is None else model
+        named = network.named_parameters()
+        heads = {id(weight) for name, weight in named if re.search(r"(^|\.)heads\.\d", name)}
+        for group in list(optimizer.param_groups):
+            mine = [weight for weight in group["params"] if id(weight) in heads]
+            rest = [weight for weight in group["params"] if id(weight) not in heads]
+            if mine and rest:
+                group["params"] = rest
+                optimizer.add_param_group({**group, "params": mine, "lr": self.head_learning_rate})
+            elif mine:
+                group["lr"] = self.head_learning_rate
+        return optimizer
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Steps of like lengths; each process draws its own share of every step."""

@@ -208,6 +208,15 @@ def test_the_pairwise_term_pulls_the_sides_apart(scored: Path, tmp_path: Path) -
     assert gaps[1] > gaps[0] + 1
 
 
+def test_heads_may_learn_at_a_rate_of_their_own(scored: Path, tmp_path: Path) -> None:
+    for rate in (1e-9, 1e-2):
+        train(config(scored, tmp_path / str(rate), learning_rate=1e-9, head_learning_rate=rate))
+    still, moved = (weights(tmp_path / str(rate) / "best") for rate in (1e-9, 1e-2))
+    for name, weight in still.items():
+        change = (moved[name] - weight).abs().max()
+        assert (change > 1e-3) if name.startswith("heads.") else (change < 1e-6), name
+
+
 def bias_rows() -> list[dict[str, Any]]:
     """Pairs of another domain: no prompt, `meta.bias_type`."""
     rows = []
