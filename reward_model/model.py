@@ -288,7 +288,7 @@ class MultiDimRewardModel(PreTrainedModel):
         with torch.autocast(pooled.device.type, enabled=False):
             pooled = pooled.to(next(self.heads.parameters()).dtype)
             flat = torch.cat([head(pooled) for head in self.heads], dim=-1).float()
-        logits = flat.view(len(pooled), len(self.config.dimensions), self.config.num_levels)
+        logits = flat.view(pooled.shape[0], len(self.config.dimensions), self.config.num_levels)
         known = self.config.temperatures
         if not known:
             return logits
@@ -302,7 +302,7 @@ def pool(hidden: Tensor, mask: Tensor, how: Pooling) -> Tensor:
         return hidden[:, 0].float()
     if how == "last":
         last = (mask.sum(1) - 1).clamp(min=0)
-        return hidden[torch.arange(len(hidden), device=hidden.device), last].float()
+        return hidden[torch.arange(hidden.shape[0], device=hidden.device), last].float()
     share = mask.to(torch.float32).unsqueeze(-1)
     return (hidden.float() * share).sum(1) / share.sum(1).clamp(min=1)
 
