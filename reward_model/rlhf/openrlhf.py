@@ -6,6 +6,7 @@ HTTP route of `reward-model serve` does the same without this file.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 def reward_func(
     queries: Sequence[str], prompts: Sequence[str], labels: Sequence[Any]
 ) -> dict[str, Any]:
-    """Rewards of responses, and each dimension's reward for the logs.
+    """Rewards of responses, and each dimension's level and uncertainty for the logs.
 
     OpenRLHF calls it from many threads with one text each; while the model is busy what comes in is
     joined into its next batch.
@@ -35,8 +36,6 @@ def reward_func(
             model has no opinion on, where no reward was declared for such.
     """
     import torch
-
-    from reward_model.rlhf.trl import dimension_reward
 
     settings = from_environment()
     template = load_template(settings.chat_template)
@@ -57,12 +56,9 @@ def reward_func(
             )
     logs: dict[str, Tensor] = {}
     for name in settings.source.dimensions():
-        logs[name] = torch.tensor(
-            [
-                dimension_reward(s, name, settings.risk or 0.0) if s.levels else r
-                for s, r in zip(scores, rewards, strict=True)
-            ]
-        )
+        logs[name] = torch.tensor([s.levels.get(name, math.nan) for s in scores])
+        logs[f"{name}_sd"] = torch.tensor([s.uncertainty.get(name, math.nan) for s in scores])
+    logs["prompt_truncated"] = torch.tensor([float(s.prompt_truncated) for s in scores])
     logs["response_truncated"] = torch.tensor([float(s.response_truncated) for s in scores])
     total = torch.tensor(rewards)
     return {"rewards": total, "scores": total, "extra_logs": logs}

@@ -1,0 +1,190 @@
+"""Where a trainer's rewards come from: shared between callers, loaded late, one pass for all."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_models import save_encoder
+
+from reward_model.records import UserError
+from reward_model.rlhf.environment import from_environment
+from reward_model.rlhf.source import open_source
+from reward_model.rlhf.texts import completion_text, prompt_words
+from reward_model.rlhf.trl import DimensionReward, MultiDimReward, dimension_rewards
+from reward_model.scorer import RewardScorer, Score
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_encoder(tmp_path_factory.mktemp("rlhf") / "best")
+
+
+class Counted:
+    """A scorer that counts what is asked of it, and can be held up."""
+
+    def __init__(self, model: Path) -> None:
+        self.scorer = RewardScorer.from_pretrained(model, device="cpu")
+        self.dimensions = self.scorer.dimensions
+        self.forwards, self.asked = 0, list[int]()
+        self.scorer.model.backbone.register_forward_hook(self._count)
+        self.open = threading.Event()
+        self.open.set()
+
+    def _count(self, *_: Any) -> None:
+        self.forwards += 1
+
+    def score_batch(self, prompts: Any, responses: Any, **terms: Any) -> list[Score]:
+        self.open.wait(30)
+        self.asked.append(len(responses))
+        return self.scorer.score_batch(prompts, responses, **terms)
+
+
+PROMPTS = ["Margins?", "Margins?", "利润?", "利润?"]
+COMPLETIONS = ["Up by 2 points.", "Down.", "毛利率上升。", "不知道"]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
+def test_all_dimensions_cost_one_pass(model: Path, order: tuple[int, ...]) -> None:
+    counted = Counted(model)
+    rewards = dimension_rewards(open_source(counted))
+    assert [r.__name__ for r in rewards] == ["depth", "professionalism", "accuracy"]
+    said = {i: rewards[i](prompts=PROMPTS, completions=COMPLETIONS) for i in order}
+    assert (counted.asked, counted.forwards) == ([4], 1)
+    own = counted.scorer.score_batch(PROMPTS, COMPLETIONS)
+    for i, name in enumerate(counted.scorer.dimensions):
+        assert said[i] == [pytest.approx(score.levels[name] / 4, abs=1e-6) for score in own]
+
+
+def test_all_dimensions_at_once_cost_one_pass_too(model: Path) -> None:
+    counted = Counted(model)
+    rewards = dimension_rewards(open_source(counted)) * 4
+    counted.open.clear()
+    with ThreadPoolExecutor(len(rewards)) as pool:
+        calls = [pool.submit(r, PROMPTS, COMPLETIONS) for r in rewards]
+        counted.open.set()
+        said = [call.result(30) for call in calls]
+    assert (counted.asked, counted.forwards) == ([4], 1)
+    assert said[:3] == said[3:6] == said[9:]
+
+
+def test_callers_with_one_text_each_fill_batches(model: Path) -> None:
+    counted = Counted(model)
+    source = open_source(counted)
+    texts = [f"Report {i}" for i in range(40)]
+    counted.open.clear()
+    with ThreadPoolExecutor(40) as pool:
+        calls = [pool.submit(source.scores, [""], [text]) for text in texts]
+        while len(source._waiting) < 39:  # all but the one whose turn it is
+            time.sleep(0.001)
+        counted.open.set()
+        said = [call.result(30)[0].reward for call in calls]
+    assert counted.asked == [1, 39]
+    own = counted.scorer.score_batch([""] * 40, texts)
+    assert said == [pytest.approx(score.reward, abs=1e-6) for score in own]
+
+
+def test_a_failure_reaches_everyone_it_concerns_and_no_one_else(model: Path) -> None:
+    counted = Counted(model)
+    source = open_source(counted)
+    with pytest.raises(UserError, match="unknown dimension 'style'"):
+        source.scores(["a"], ["b"], weights={"style": 1.0})
+    with pytest.raises(UserError, match="2 prompts and 1 responses"):
+        source.scores(["a", "b"], ["b"])
+    assert source.scores(["a"], ["b"], weights={"depth": 1.0})[0].reward is not None
+
+
+def test_folder_is_loaded_once_for_all_and_only_when_asked(model: Path) -> None:
+    first, second = MultiDimReward(model), MultiDimReward(str(model), risk=1.0)
+    assert first._source is second._source
+    assert first._source is dimension_rewards(model)[0]._source
+    assert first._source.scorer is None
+    plain, careful = (r(prompts=PROMPTS, completions=COMPLETIONS) for r in (first, second))
+    assert all(c < p for c, p in zip(careful, plain, strict=True) if c is not None and p)
+    own = RewardScorer.from_pretrained(model, device="cpu").score_batch(PROMPTS, COMPLETIONS)
+    assert plain == [pytest.approx(score.reward, abs=1e-6) for score in own]
+
+
+def test_pickled_one_by_one_they_find_each_other(model: Path) -> None:
+    rewards = dimension_rewards(model)
+    again: list[DimensionReward] = [pickle.loads(pickle.dumps(r)) for r in rewards]
+    assert len({id(r._source) for r in [*rewards, *again]}) == 1
+    assert [r.__name__ for r in again] == ["depth", "professionalism", "accuracy"]
+
+
+def test_a_scorer_of_this_process_does_not_travel(model: Path) -> None:
+    reward = MultiDimReward(RewardScorer.from_pretrained(model, device="cpu"))
+    with pytest.raises(UserError, match="make the reward from the path or URL"):
+        pickle.dumps(reward)
+
+
+def test_wrong_models_are_said_before_training(tmp_path: Path, model: Path) -> None:
+    with pytest.raises(UserError, match="no such folder"):
+        MultiDimReward(tmp_path / "nothing")
+    with pytest.raises(UserError, match="unknown dimension 'style'; expected dimensions"):
+        dimension_rewards(model, ["depth", "style"])
+
+
+def test_no_opinion_is_none_or_what_was_declared(model: Path) -> None:
+    texts = {"prompts": ["a", "a"], "completions": ["Fine.", "  "]}
+    assert MultiDimReward(model)(**texts)[1] is None
+    assert MultiDimReward(model, no_opinion=0.0)(**texts)[1] == 0.0
+    assert [r(**texts)[1] for r in dimension_rewards(model)] == [None] * 3
+    assert [r(**texts)[1] for r in dimension_rewards(model, no_opinion=0.25)] == [0.25] * 3
+
+
+def test_metrics_tell_levels_uncertainty_truncation_and_silence(model: Path) -> None:
+    metrics: dict[str, float] = {}
+    columns: dict[str, list[Any]] = {}
+    long = "毛利率上升。" * 100
+    MultiDimReward(model, name="report")(
+        prompts=["a"] * 4,
+        completions=["Up.", "Down.", long, ""],
+        log_metric=metrics.__setitem__,
+        log_extra=columns.__setitem__,
+        company=["x"] * 4,
+    )
+    own = RewardScorer.from_pretrained(model, device="cpu").score_batch(
+        ["a"] * 3, ["Up.", "Down.", long]
+    )
+    mean = sum(score.levels["depth"] for score in own) / 3
+    assert metrics["report/depth/level"] == pytest.approx(mean, abs=1e-6)
+    assert metrics["report/accuracy/uncertainty"] > 0
+    assert metrics["report/truncated_responses"] == metrics["report/no_opinion"] == 0.25
+    assert columns["report/depth"][:3] == [pytest.approx(s.levels["depth"]) for s in own]
+    assert columns["report/depth"][3] is None
+
+
+def test_what_a_policy_said_is_judged_and_not_its_tools() -> None:
+    said = [
+        {"role": "assistant", "content": None, "tool_calls": [{}]},
+        {"role": "tool", "content": "14.2%"},
+        {"role": "assistant", "content": [{"type": "text", "text": "Up to 14.2%."}]},
+    ]
+    assert completion_text(said) == "Up to 14.2%."
+    assert completion_text([]) == ""
+    with pytest.raises(UserError, match="content of type image"):
+        prompt_words([{"role": "user", "content": [{"type": "image"}]}])
+    with pytest.raises(UserError, match="17 as a completion"):
+        completion_text(17)
+
+
+def test_environment_says_what_is_wrong(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("REWARD_MODEL", raising=False)
+    with pytest.raises(UserError, match="export REWARD_MODEL=outputs/multidim/best"):
+        from_environment()
+    monkeypatch.setenv("REWARD_MODEL", str(model))
+    monkeypatch.setenv("REWARD_MODEL_WEIGHTS", "depth=2, accuracy=1")
+    assert from_environment().weights == {"depth": 2.0, "accuracy": 1.0}
+    monkeypatch.setenv("REWARD_MODEL_WEIGHTS", "depth")
+    with pytest.raises(UserError, match="'depth' in REWARD_MODEL_WEIGHTS"):
+        from_environment()
+    monkeypatch.delenv("REWARD_MODEL_WEIGHTS")
+    monkeypatch.setenv("REWARD_MODEL_RISK", "high")
+    with pytest.raises(UserError, match="'high' in REWARD_MODEL_RISK; expected a number"):
+        from_environment()
