@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import pickle
 import threading
 import time
@@ -115,6 +116,26 @@ def test_pickled_one_by_one_they_find_each_other(model: Path) -> None:
     again: list[DimensionReward] = [pickle.loads(pickle.dumps(r)) for r in rewards]
     assert len({id(r._source) for r in [*rewards, *again]}) == 1
     assert [r.__name__ for r in again] == ["depth", "professionalism", "accuracy"]
+
+
+def _in_a_new_process(pickled: list[bytes], answer: Any) -> None:
+    rewards = [pickle.loads(one) for one in pickled]
+    said = [reward(prompts=["a"], completions=["Up."]) for reward in rewards]
+    answer.put((said, len({id(reward._source) for reward in rewards})))
+
+
+def test_a_new_process_loads_one_model_for_all_dimensions(model: Path) -> None:
+    rewards = dimension_rewards(model)
+    context = multiprocessing.get_context("spawn")
+    answer = context.Queue()
+    pickled = [pickle.dumps(reward) for reward in rewards]
+    child = context.Process(target=_in_a_new_process, args=(pickled, answer))
+    child.start()
+    said, sources = answer.get(timeout=300)
+    child.join()
+    assert sources == 1
+    own = [pytest.approx(reward(["a"], ["Up."]), abs=1e-6) for reward in rewards]
+    assert said == own
 
 
 def test_a_scorer_of_this_process_does_not_travel(model: Path) -> None:
