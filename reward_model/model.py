@@ -17,10 +17,10 @@ from transformers.utils.generic import ModelOutput
 
 from reward_model.data import IGNORE
 from reward_model.losses import level_cross_entropy
+from reward_model.packed import Pooling, Row, packed_hidden, pool_packed
 from reward_model.rubric import Rubric
 from reward_model.windows import into_windows, mean_over_windows
 
-Pooling = Literal["mean", "cls", "last"]
 Head = Literal["multi", "shared"]
 HeadType = Literal["mlp", "linear"]
 Activation = Literal["relu", "tanh", "gelu"]
@@ -235,6 +235,7 @@ class MultiDimRewardModel(PreTrainedModel):
         labels: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         num_items_in_batch: Tensor | int | None = None,
+        row: Row | None = None,
         **kwargs: Any,
     ) -> MultiDimRewardOutput:
         """Score B texts of at most T tokens.
@@ -246,7 +247,13 @@ class MultiDimRewardModel(PreTrainedModel):
             labels: (B, D) levels, -100 where there is none.
             token_type_ids: (B, T), for encoders that tell prompt from response.
             num_items_in_batch: labels in the whole optimiser step, when gradients are accumulated.
+            row: how the one row of `input_ids` divides into texts, where they stand side by side
+                instead of padded; see reward_model.packed.
         """
+        if row is not None:
+            hidden = packed_hidden(self.backbone, input_ids, token_type_ids, row)
+            logits = self.score_pooled(pool_packed(hidden, row, self.config.pooling))
+            return MultiDimRewardOutput(logits=logits, predicted_labels=logits.argmax(-1))
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
         input_ids, attention_mask, token_type_ids = _flush_left(

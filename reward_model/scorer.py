@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from reward_model.batches import token_batches
 from reward_model.bootstrap import Floats
 from reward_model.bundle import Bundle, load_bundle
-from reward_model.inputs import Encoded, collate, pad_id
+from reward_model.forward import Forward
+from reward_model.inputs import Encoded, pad_id
 from reward_model.records import Message, Text, UserError, as_text
 from reward_model.records.files import Pathish
 
@@ -75,7 +75,7 @@ class RewardScorer:
     Args:
         bundle: a model with its tokenizer, rubric and input builder.
         device: where to run; the model is moved there.
-        batch_tokens: most tokens of a batch, padding included.
+        batch_tokens: most tokens of a batch.
         weights: dimension -> share in the reward instead of the rubric's; those left out count 0.
         risk: lambda of the reward's ``mean - lambda * sd``, a dimension at a time; 0 is the mean.
         cache_size: texts whose scores are remembered; 0 for none.
@@ -100,8 +100,10 @@ class RewardScorer:
         self.tokenizer = bundle.tokenizer
         self.builder = bundle.builder
         # Wide batches win on an accelerator; on a CPU they only fall out of its caches.
-        self.batch_tokens = batch_tokens or (4096 if self.device.type == "cpu" else 65536)
-        self._pad = pad_id(bundle.tokenizer)
+        self.batch_tokens = batch_tokens or (1024 if self.device.type == "cpu" else 65536)
+        self._forward = Forward(
+            self.model, self.device, pad_id(bundle.tokenizer), self.batch_tokens
+        )
         self._weights = self._shares(bundle.rubric.weights if weights is None else weights)
         self._risk = _checked_risk(risk)
         self._cache: OrderedDict[bytes, _Seen] = OrderedDict()
@@ -175,7 +177,8 @@ class RewardScorer:
     ) -> list[Score]:
         """Score responses, one score each in the order given.
 
-        Texts are sorted by length into batches of `batch_tokens`; identical ones are scored once.
+        Texts go in batches of `batch_tokens`; identical ones are scored once, and so is what the
+        responses to one prompt have in common, where the backbone is a decoder.
 
         Args:
             prompts: what was asked; an empty text where there is none.
@@ -217,9 +220,10 @@ class RewardScorer:
         rows = [i for i, response in enumerate(responses) if as_text(response).strip()]
         with self._tokenizer_lock:
             encoded = {i: self.builder.one(prompts[i], responses[i]) for i in rows}
-        lengths = {i: len(one.input_ids) for i, one in encoded.items()}
-        for batch in token_batches(lengths, self.batch_tokens):
-            probabilities = self.probabilities([encoded[i] for i in batch])
+        alike: dict[Text, list[int]] = {}
+        for i in rows:
+            alike.setdefault(prompts[i], []).append(i)
+        for batch, probabilities in self._forward.batches(encoded, alike.values()):
             for i, levels in zip(batch, probabilities, strict=True):
                 one = encoded[i]
                 if np.isfinite(levels).all():
@@ -229,16 +233,9 @@ class RewardScorer:
                     seen[i] = _Seen(None, one.prompt_cut, one.response_cut, reason)
         return seen
 
-    @torch.inference_mode()
     def probabilities(self, encoded: Sequence[Encoded]) -> Floats:
-        """One batch through the model: [B, D, K], each head a distribution over levels."""
-        multiple = 1 if self.device.type == "cpu" else 8
-        batch = collate(encoded, self._pad, multiple=multiple)
-        moved = {name: value.to(self.device) for name, value in batch.items()}
-        logits = self.model(**moved).logits
-        assert logits is not None
-        chances: Floats = torch.softmax(logits.cpu().double(), dim=-1).numpy()
-        return chances
+        """One padded batch through the model: [B, D, K], each head a distribution over levels."""
+        return self._forward.padded(encoded)
 
     def _score(self, seen: _Seen, shares: Floats, risk: float) -> Score:
         if seen.probabilities is None:

@@ -78,7 +78,7 @@ def test_scores_do_not_depend_on_company_order_or_padding(folder: Path) -> None:
 def test_identical_texts_go_through_the_model_once(scorer: RewardScorer) -> None:
     seen: list[int] = []
     handle = scorer.model.register_forward_pre_hook(
-        lambda module, args, kwargs: seen.append(len(kwargs["input_ids"])), with_kwargs=True
+        lambda module, args, kwargs: seen.append(len(kwargs["row"].pieces)), with_kwargs=True
     )
     try:
         scores = scorer.score_batch(["p"] * 40, ["same", "other"] * 20)
@@ -93,7 +93,7 @@ def test_the_cache_remembers_and_forgets_the_oldest(folder: Path) -> None:
     scorer = RewardScorer.from_pretrained(folder, cache_size=2)
     calls: list[int] = []
     scorer.model.register_forward_pre_hook(
-        lambda module, args, kwargs: calls.append(len(kwargs["input_ids"])), with_kwargs=True
+        lambda module, args, kwargs: calls.append(len(kwargs["row"].pieces)), with_kwargs=True
     )
     first = scorer.score("", "a")
     scorer.score("", "b")

@@ -1,0 +1,123 @@
+"""Which texts go through the model together: without padding where the backbone allows it, and
+what several responses to one prompt begin with only once; else padded batches of like length.
+
+`Forward(model, device, pad, batch_tokens).batches(encoded, alike)`, used by `RewardScorer`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+
+from reward_model.batches import token_batches
+from reward_model.bootstrap import Floats
+from reward_model.inputs import Encoded, collate
+from reward_model.model import MultiDimRewardModel
+from reward_model.packed import Row, enable, is_causal
+
+LEAST_SHARED = 64
+"""Tokens in common from which on it pays to compute them once."""
+
+
+class Forward:
+    """Runs a model over texts of any number and length.
+
+    Args:
+        model: in evaluation mode, on `device`.
+        device: where it is.
+        pad: id to pad with.
+        batch_tokens: most tokens at once; a longer text goes alone, and texts that begin alike may
+            take up to twice their common part.
+    """
+
+    def __init__(
+        self, model: MultiDimRewardModel, device: torch.device, pad: int, batch_tokens: int
+    ) -> None:
+        self.model, self.device, self.pad, self.batch_tokens = model, device, pad, batch_tokens
+        first = enable(model.backbone)
+        self._first = first or 0
+        # On an accelerator a kernel a text costs more than padding does.
+        self._packs = first is not None and device.type == "cpu"
+        self._shares = first is not None and is_causal(model.backbone) and not model.config.window
+
+    def batches(
+        self, encoded: Mapping[int, Encoded], alike: Iterable[Sequence[int]] = ()
+    ) -> Iterator[tuple[list[int], Floats]]:
+        """Rows, with the chance of each level [rows, D, K]; every row once, in no order.
+
+        Args:
+            encoded: row -> its tokens.
+            alike: rows that probably begin alike, such as responses to one prompt.
+        """
+        left = dict(encoded)
+        for rows in alike if self._shares else ():
+            ids = [encoded[i].input_ids for i in rows]
+            prefix = common_beginning(ids)
+            if len(rows) > 1 and prefix >= max(LEAST_SHARED, max(map(len, ids)) // 5):
+                for batch in self._chunks({i: len(left.pop(i).input_ids) for i in rows}, prefix):
+                    row = Row(self._first)
+                    row.add_shared([encoded[i] for i in batch], prefix)
+                    yield batch, self._packed(row)
+        if self._packs:
+            for batch in self._chunks({i: len(one.input_ids) for i, one in left.items()}, 0):
+                row = Row(self._first)
+                for i in batch:
+                    row.add(left[i], self.model.config.window)
+                yield batch, self._packed(row)
+        else:
+            lengths = {i: len(one.input_ids) for i, one in left.items()}
+            for batch in token_batches(lengths, self.batch_tokens):
+                yield batch, self.padded([left[i] for i in batch])
+
+    def _chunks(self, lengths: Mapping[int, int], prefix: int) -> Iterator[list[int]]:
+        """Rows that go together, longest first: those of one length become neighbours."""
+        most = max(self.batch_tokens, 2 * prefix)
+        batch: list[int] = []
+        tokens = prefix
+        for i in sorted(lengths, key=lambda i: (-lengths[i], i)):
+            own = lengths[i] - prefix
+            if batch and tokens + own > most:
+                yield batch
+                batch, tokens = [], prefix
+            batch.append(i)
+            tokens += own
+        if batch:
+            yield batch
+
+    @torch.inference_mode()
+    def _packed(self, row: Row) -> Floats:
+        def tensor(values: list[int]) -> torch.Tensor:
+            return torch.tensor([values], dtype=torch.long, device=self.device)
+
+        types = tensor(row.types) if row.types else None
+        return _chances(self.model(input_ids=tensor(row.ids), token_type_ids=types, row=row).logits)
+
+    @torch.inference_mode()
+    def padded(self, encoded: Sequence[Encoded]) -> Floats:
+        """One padded batch: [B, D, K]."""
+        multiple = 1 if self.device.type == "cpu" else 8
+        batch = collate(encoded, self.pad, multiple=multiple)
+        moved = {name: value.to(self.device) for name, value in batch.items()}
+        return _chances(self.model(**moved).logits)
+
+
+def common_beginning(rows: Sequence[list[int]]) -> int:
+    """Tokens that all rows begin with; at least one of each row is left over.
+
+    >>> common_beginning([[1, 2, 3, 9], [1, 2, 4], [1, 2, 3]])
+    2
+    >>> common_beginning([[1, 2], [1, 2, 3]])
+    1
+    """
+    low, high = min(rows), max(rows)
+    shortest = min(map(len, rows)) - 1
+    same = np.asarray(low[:shortest]) == np.asarray(high[:shortest])
+    return shortest if same.all() else int(same.argmin())
+
+
+def _chances(logits: torch.Tensor | None) -> Floats:
+    assert logits is not None
+    chances: Floats = torch.softmax(logits.cpu().double(), dim=-1).numpy()
+    return chances

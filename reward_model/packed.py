@@ -1,0 +1,220 @@
+"""Texts through a backbone without padding: one row of tokens, attention text by text.
+
+`Row(enable(backbone))`, `row.add(text)` and then `model(input_ids=..., row=row)`; what several
+texts begin with is computed once (`row.add_shared`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+from reward_model.inputs import Encoded
+
+Pooling = Literal["mean", "cls", "last"]
+"""Where a text's vector comes from: all of its tokens, the first, or the last."""
+NAME = "packed_texts"
+"""Attention of transformers that this module adds; without a `row` it is `sdpa`, nothing else."""
+_CAUSAL = {"qwen2", "qwen3", "llama"}
+_FROM_ZERO = {"bert", *_CAUSAL}
+_AFTER_PADDING = {"roberta", "xlm-roberta"}
+"""Backbones whose positions begin one after the id of padding."""
+
+
+class Run(NamedTuple):
+    """Neighbours of one length, which attend each to itself and to what they begin with."""
+
+    start: int
+    texts: int
+    length: int
+    prefix: int
+    """Where the shared beginning stands in the row."""
+    prefix_length: int
+    """Its tokens; 0 where there is none."""
+
+
+@dataclass
+class Row:
+    """Several texts in one row of tokens."""
+
+    first: int
+    """Position of a text's first token; what `enable` returned."""
+    ids: list[int] = field(default_factory=list)
+    types: list[int] = field(default_factory=list)
+    """Empty where the tokenizer does not tell prompt from response."""
+    positions: list[int] = field(default_factory=list)
+    runs: list[Run] = field(default_factory=list)
+    pieces: list[list[tuple[int, int]]] = field(default_factory=list)
+    """Start and length of what each text consists of: windows, or a shared beginning and a rest."""
+
+    def add(self, text: Encoded, window: int | None = None) -> None:
+        """Append a text of its own, in windows of even length where it is longer than one."""
+        length = len(text.input_ids)
+        count = -(-length // window) if window else 1
+        each = -(-length // count)
+        pieces = []
+        for start in range(0, length, each):
+            pieces.append(self._tokens(text, start, min(start + each, length), 0, 0, restart=True))
+        self.pieces.append(pieces)
+
+    def add_shared(self, texts: Sequence[Encoded], prefix: int) -> None:
+        """Append texts that have their first `prefix` tokens in common, and more each."""
+        first = self._tokens(texts[0], 0, prefix, 0, 0)
+        for text in texts:
+            rest = self._tokens(text, prefix, len(text.input_ids), *first)
+            self.pieces.append([first, rest])
+
+    def _tokens(
+        self,
+        text: Encoded,
+        begin: int,
+        end: int,
+        prefix: int,
+        prefix_length: int,
+        *,
+        restart: bool = False,
+    ) -> tuple[int, int]:
+        start, length = len(self.ids), end - begin
+        self.ids += text.input_ids[begin:end]
+        if text.token_type_ids is not None:
+            self.types += text.token_type_ids[begin:end]
+        at = self.first if restart else self.first + begin
+        self.positions += range(at, at + length)
+        run = Run(start, 1, length, prefix, prefix_length)
+        last = self.runs[-1] if self.runs else None
+        if last and not prefix_length and not last.prefix_length and last.length == length:
+            self.runs[-1] = last._replace(texts=last.texts + 1)
+        else:
+            self.runs.append(run)
+        return start, length
+
+
+def enable(backbone: Any) -> int | None:
+    """Make `backbone` able to read packed rows; returns its first position, None if it cannot be.
+
+    Left as it is: what is not known to give the same numbers, attention over a sliding window, and
+    whatever was loaded with another attention than `sdpa`.
+    """
+    config = backbone.config
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    if config._attn_implementation not in ("sdpa", NAME) or kinds != {"full_attention"}:
+        return None
+    if getattr(config, "is_decoder", False) or getattr(config, "sliding_window", None):
+        return None
+    rope = getattr(config, "rope_parameters", None) or {}
+    if rope.get("rope_type") in ("dynamic", "longrope"):
+        return None  # angles follow from the longest text beside
+    if config.model_type in _AFTER_PADDING:
+        first = int(config.pad_token_id) + 1
+    elif config.model_type in _FROM_ZERO:
+        first = 0
+    else:
+        return None
+    AttentionInterface.register(NAME, _attention)
+    AttentionMaskInterface.register(NAME, sdpa_mask)
+    backbone.set_attn_implementation(NAME)
+    return first
+
+
+def is_causal(backbone: Any) -> bool:
+    """Tokens see only what comes before them, so texts that begin alike share that work."""
+    return backbone.config.model_type in _CAUSAL
+
+
+def packed_hidden(backbone: Any, input_ids: Tensor, types: Tensor | None, row: Row) -> Tensor:
+    """(T, H): the last hidden state of every token of a row.
+
+    Args:
+        backbone: one that `enable` took.
+        input_ids: (1, T)
+        types: (1, T) for encoders that tell prompt from response.
+        row: the texts that the tokens make.
+    """
+    extra: dict[str, Any] = {} if types is None else {"token_type_ids": types}
+    if is_causal(backbone):
+        extra["use_cache"] = False
+    # A mask of four dimensions is handed on as it is; that of the row would be T x T and unused.
+    unused = torch.empty((1, 1, 1, 1), device=input_ids.device)
+    hidden: Tensor = backbone(
+        input_ids=input_ids,
+        position_ids=torch.tensor([row.positions], device=input_ids.device),
+        attention_mask=unused,
+        return_dict=True,
+        packed_row=row,
+        **extra,
+    ).last_hidden_state
+    return hidden[0]
+
+
+def pool_packed(hidden: Tensor, row: Row, how: Pooling) -> Tensor:
+    """(T, H) -> (texts, H) in float32."""
+    if how != "mean":
+        at = [
+            parts[0][0] if how == "cls" else parts[-1][0] + parts[-1][1] - 1 for parts in row.pieces
+        ]
+        return hidden[at].float()
+    sums: dict[int, Tensor] = {}
+    for parts in row.pieces:
+        for start, length in parts:
+            if start not in sums:
+                sums[start] = hidden[start : start + length].float().sum(0)
+    return torch.stack(
+        [
+            torch.stack([sums[start] for start, _ in parts]).sum(0) / sum(n for _, n in parts)
+            for parts in row.pieces
+        ]
+    )
+
+
+def _attention(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    packed_row: Row | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """Queries (1, heads, T, d) -> (1, T, heads, d); `sdpa` where no row is given."""
+    if packed_row is None:
+        done: tuple[Tensor, None] = sdpa_attention_forward(
+            module, query, key, value, attention_mask, **kwargs
+        )
+        return done
+    groups = getattr(module, "num_key_value_groups", 1)
+    if groups > 1:
+        key, value = (one.repeat_interleave(groups, dim=1) for one in (key, value))
+    causal, scale = bool(getattr(module, "is_causal", False)), kwargs.get("scaling")
+    out = torch.empty_like(query.transpose(1, 2), memory_format=torch.contiguous_format)
+    for start, texts, length, prefix, shared in packed_row.runs:
+        here = slice(start, start + texts * length)
+        q, k, v = (_side_by_side(one[0, :, here], texts) for one in (query, key, value))
+        seen = None
+        if shared:
+            before = slice(prefix, prefix + shared)
+            k = torch.cat([key[:, :, before], k], dim=2)
+            v = torch.cat([value[:, :, before], v], dim=2)
+            seen = torch.ones(length, shared + length, dtype=torch.bool, device=q.device)
+            seen = seen.tril(shared)
+        mixed = scaled_dot_product_attention(
+            q, k, v, attn_mask=seen, is_causal=causal and seen is None, scale=scale
+        )
+        out[0, here].unflatten(0, (texts, length)).copy_(mixed.transpose(1, 2))
+    return out, None
+
+
+def _side_by_side(heads: Tensor, texts: int) -> Tensor:
+    """(heads, texts * n, d) -> (texts, heads, n, d), a view."""
+    apart: Tensor = heads.unflatten(1, (texts, -1))
+    return apart.transpose(0, 1)
+
+
+__all__ = ["Row", "Run", "enable", "is_causal", "packed_hidden", "pool_packed"]
