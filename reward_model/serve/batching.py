@@ -196,7 +196,10 @@ class Batcher:
             self._call(self._on_ready, error)
             return
         self._longest = scorer.builder.max_length
-        self._budget = self._max_tokens or scorer.batch_tokens
+        # Half of what the scorer takes at once: texts of a pass are then nearer in length, and
+        # there are others to wait for while it runs.
+        half = max(self._longest, scorer.batch_tokens // 2)
+        self._budget = self._max_tokens or half
         self.scorer = scorer
         self._call(self._on_ready, None)
         while tickets := self._take():

@@ -48,20 +48,21 @@ def _document(app: FastAPI, rubric: Rubric) -> dict[str, Any]:
     )
     parts: dict[str, Any] = out.setdefault("components", {}).setdefault("schemas", {})
     for path, (body, answer, words) in BODIES.items():
-        route = out["paths"][path]["post"]
-        route["summary"] = words
-        route["requestBody"] = {
-            "required": True,
-            "content": {"application/json": {"schema": _schema(body, parts)}},
-        }
-        route["responses"] = {
-            "200": _response("The result.", _schema(TypeAdapter(answer), parts)),
-            **{
-                status: _response(meaning, _schema(TypeAdapter(ErrorAnswer), parts))
-                for status, meaning in ERRORS.items()
+        wrong = _schema(TypeAdapter(ErrorAnswer), parts)
+        post = {
+            "summary": words,
+            "operationId": path.strip("/").replace("/", "_"),
+            "requestBody": {
+                "required": True,
+                "content": {"application/json": {"schema": _schema(body, parts)}},
             },
+            "responses": {
+                "200": _response("The result.", _schema(TypeAdapter(answer), parts)),
+                **{status: _response(meaning, wrong) for status, meaning in ERRORS.items()},
+            },
+            "security": [{}, {"key": []}],
         }
-        route["security"] = [{}, {"key": []}]
+        out["paths"][path] = {"post": post}
     _watching(out["paths"], parts)
     for name in ("ScoreOne", "ScoreMany"):
         weights = parts[name]["properties"]["weights"]
