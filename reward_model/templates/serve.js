@@ -63,7 +63,7 @@ function explain(evidence) {
   const colour = { verified: "good", wrong: "bad", unverifiable: "faint" };
   part("claims").replaceChildren(...evidence.claims.map((claim) => {
     const row = make("tr");
-    const found = make("td", undefined, "words");
+    const found = make("td", undefined, "name");
     found.append(make("span", claim.status, `badge ${colour[claim.status]}`));
     row.append(make("td", claim.text), found, make("td", claim.reason, "words"));
     return row;
