@@ -6,13 +6,16 @@ what several responses to one prompt begin with only once; else padded batches o
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
 from reward_model.batches import token_batches
 from reward_model.bootstrap import Floats
+from reward_model.fast_linear import FastLinears
 from reward_model.inputs import Encoded, collate
 from reward_model.model import MultiDimRewardModel
 from reward_model.packed import Row, enable, is_causal
@@ -30,12 +33,22 @@ class Forward:
         pad: id to pad with.
         batch_tokens: most tokens at once; a longer text goes alone, and texts that begin alike may
             take up to twice their common part.
+        fixed: the weights will not change any more, so a CPU may keep a second copy of them in
+            the order it reads them fastest.
     """
 
     def __init__(
-        self, model: MultiDimRewardModel, device: torch.device, pad: int, batch_tokens: int
+        self,
+        model: MultiDimRewardModel,
+        device: torch.device,
+        pad: int,
+        batch_tokens: int,
+        *,
+        fixed: bool = False,
     ) -> None:
         self.model, self.device, self.pad, self.batch_tokens = model, device, pad, batch_tokens
+        fast = fixed and device.type == "cpu"
+        self._linears = FastLinears(model) if fast else contextlib.nullcontext()
         first = enable(model.backbone)
         self._first = first or 0
         # On an accelerator a kernel a text costs more than padding does.
@@ -86,21 +99,26 @@ class Forward:
         if batch:
             yield batch
 
-    @torch.inference_mode()
     def _packed(self, row: Row) -> Floats:
         def tensor(values: list[int]) -> torch.Tensor:
             return torch.tensor([values], dtype=torch.long, device=self.device)
 
         types = tensor(row.types) if row.types else None
-        return _chances(self.model(input_ids=tensor(row.ids), token_type_ids=types, row=row).logits)
+        return self._run(input_ids=tensor(row.ids), token_type_ids=types, row=row)
 
-    @torch.inference_mode()
     def padded(self, encoded: Sequence[Encoded]) -> Floats:
         """One padded batch: [B, D, K]."""
         multiple = 1 if self.device.type == "cpu" else 8
         batch = collate(encoded, self.pad, multiple=multiple)
         moved = {name: value.to(self.device) for name, value in batch.items()}
-        return _chances(self.model(**moved).logits)
+        return self._run(**moved)
+
+    @torch.inference_mode()
+    def _run(self, **inputs: Any) -> Floats:
+        with self._linears:
+            logits = self.model(**inputs).logits
+        chances: Floats = torch.softmax(logits.cpu().double(), dim=-1).numpy()
+        return chances
 
 
 def common_beginning(rows: Sequence[list[int]]) -> int:
@@ -115,9 +133,3 @@ def common_beginning(rows: Sequence[list[int]]) -> int:
     shortest = min(map(len, rows)) - 1
     same = np.asarray(low[:shortest]) == np.asarray(high[:shortest])
     return shortest if same.all() else int(same.argmin())
-
-
-def _chances(logits: torch.Tensor | None) -> Floats:
-    assert logits is not None
-    chances: Floats = torch.softmax(logits.cpu().double(), dim=-1).numpy()
-    return chances

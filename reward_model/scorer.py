@@ -79,6 +79,7 @@ class RewardScorer:
         weights: dimension -> share in the reward instead of the rubric's; those left out count 0.
         risk: lambda of the reward's ``mean - lambda * sd``, a dimension at a time; 0 is the mean.
         cache_size: texts whose scores are remembered; 0 for none.
+        fixed: the weights will not change any more: a CPU then keeps a faster copy of them.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class RewardScorer:
         weights: Mapping[str, float] | None = None,
         risk: float = 0.0,
         cache_size: int = 0,
+        fixed: bool = False,
     ) -> None:
         self.device = torch.device(device)
         self.model = bundle.model
@@ -102,7 +104,7 @@ class RewardScorer:
         # Wide batches win on an accelerator; on a CPU they only fall out of its caches.
         self.batch_tokens = batch_tokens or (1024 if self.device.type == "cpu" else 65536)
         self._forward = Forward(
-            self.model, self.device, pad_id(bundle.tokenizer), self.batch_tokens
+            self.model, self.device, pad_id(bundle.tokenizer), self.batch_tokens, fixed=fixed
         )
         self._weights = self._shares(bundle.rubric.weights if weights is None else weights)
         self._risk = _checked_risk(risk)
@@ -149,6 +151,7 @@ class RewardScorer:
             weights=weights,
             risk=risk,
             cache_size=cache_size,
+            fixed=True,
         )
 
     @property
