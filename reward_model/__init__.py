@@ -12,6 +12,7 @@ if TYPE_CHECKING:
         PairwiseMultiDimDataset,
         get_label_distribution,
     )
+    from reward_model.ensemble import EnsembleScorer
     from reward_model.model import MultiDimRewardConfig, MultiDimRewardModel
     from reward_model.rubric import Rubric, load_rubric
     from reward_model.scorer import RewardScorer, Score
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "EnsembleScorer": "reward_model.ensemble",
     "MultiDimRewardConfig": "reward_model.model",
     "MultiDimRewardDataset": "reward_model.data",
     "MultiDimRewardModel": "reward_model.model",
@@ -33,6 +35,7 @@ _HOME = {
 }
 
 __all__ = [
+    "EnsembleScorer",
     "MultiDimRewardConfig",
     "MultiDimRewardDataset",
     "MultiDimRewardModel",

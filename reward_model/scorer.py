@@ -49,13 +49,15 @@ class Score:
     """The response alone did not fit: what was judged is its head and tail."""
     reason: str | None = None
     """Why there is no opinion."""
+    spread: float | None = None
+    """Of several models: standard deviation of the reward between them."""
+    level_spread: dict[str, float] | None = None
+    """Of several models: dimension -> standard deviation of the expected level between them."""
 
     def to_json(self) -> dict[str, Any]:
-        """The score as it is written to a file; `reason` only where there is one."""
-        out = dict(self.__dict__)
-        if self.reason is None:
-            del out["reason"]
-        return out
+        """The score as it is written to a file; the last three only where there are any."""
+        optional = ("reason", "spread", "level_spread")
+        return {k: v for k, v in self.__dict__.items() if k not in optional or v is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +161,11 @@ class RewardScorer:
         """Dimension -> share in the reward; they sum to 1."""
         return dict(zip(self.dimensions, self._weights.tolist(), strict=True))
 
+    @property
+    def risk(self) -> float:
+        """Lambda of the reward's `mean - lambda * sd`."""
+        return self._risk
+
     def score(
         self,
         prompt: Words,
@@ -211,6 +218,18 @@ class RewardScorer:
         known.update(zip(missing, fresh, strict=True))
         self._remember(missing, fresh)
         return [self._score(known[key], shares, penalty) for key in keys]
+
+    def score_of(
+        self,
+        probabilities: Floats,
+        *,
+        weights: Mapping[str, float] | None = None,
+        risk: float | None = None,
+    ) -> Score:
+        """The score that goes with the chance of each level [D, K]."""
+        shares = self._weights if weights is None else self._shares(weights)
+        penalty = self._risk if risk is None else _checked_risk(risk)
+        return self._score(_Seen(probabilities), shares, penalty)
 
     def encode(self, prompt: Words, response: Words) -> Encoded:
         """The tokens the model reads of one response."""
