@@ -353,6 +353,7 @@ def score(
 
 app.command()(serve)
 app.command()(cli_use.prefer)
+app.command()(cli_use.export)
 
 
 @app.command()

@@ -79,3 +79,41 @@ def prefer(
         json_to=json,
     )
     raise typer.Exit(code)
+
+
+def export(
+    model: Annotated[Path, typer.Argument(help="Folder of a trained model, or of its adapter.")],
+    to: Annotated[str, typer.Option(help="sequence-classification, scalar or onnx.")],
+    out: Annotated[Path | None, typer.Option(help="Folder to write to.")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Texts to score again, and to fit a scalar on (JSON Lines)."),
+    ] = None,
+    sample: Annotated[
+        int | None,
+        typer.Option(min=1, help="Texts of --data to use. [default: 64, for a scalar 2000]"),
+    ] = None,
+    layout: Annotated[
+        str | None,
+        typer.Option(
+            help="Fit a scalar on texts as in training (trained), or with prompt and response on "
+            "end with (text) or without (bare) special tokens. [default: all]"
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of sample and held-out prompts.")] = 0,
+    device: Annotated[str | None, typer.Option(help="Of a scalar's fit: cuda, mps or cpu.")] = None,
+    json: Annotated[
+        str | None,
+        typer.Option("--json", help="Write the result as JSON to a file, or - for stdout."),
+    ] = None,
+) -> None:
+    """Write MODEL in a form that others load, and score it again; exits 1 if the two differ.
+
+    sequence-classification: transformers' own class, exact or refused. scalar: one reward fitted
+    to the model's, with its fidelity. onnx: a graph for onnxruntime.
+    """
+    from reward_model.export import Options, run_export
+
+    asked: dict[str, Any] = {"to": to, "layout": layout}
+    options = Options(**asked, data=data, sample=sample, seed=seed, device=device)
+    raise typer.Exit(run_export(model, out, options, json_to=json))

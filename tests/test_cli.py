@@ -32,6 +32,7 @@ COMMANDS = [
     ("reward-model", "score"),
     ("reward-model", "serve"),
     ("reward-model", "prefer"),
+    ("reward-model", "export"),
     ("reward-model", "doctor"),
     ("reward-model", "quickstart"),
 ]
@@ -195,6 +196,7 @@ def test_wrong_files_are_told_in_one_message(
         (("reward-model", "serve", "{out}", "--max-body-mb", "0"), "--max-body-mb 0"),
         (("reward-model", "serve", "{out}", "--port", "70000"), "65535"),
         (("reward-model", "prefer", "{out}", "{good}", "--out", "{out}2"), "no such"),
+        (("reward-model", "export", "{out}", "--to", "onnx", "--out", "{out}2"), "no such"),
         (("reward-model", "doctor", "{out}"), "no such"),
         (("reward-model", "quickstart", "--language", "fr", "--out", "{out}"), "language 'fr'"),
         (("reward-model", "train"), "Missing argument"),

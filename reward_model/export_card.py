@@ -1,0 +1,188 @@
+"""What an export says of itself: the README.md of its folder, and the lines on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from reward_model.records.terminal import console
+
+VIEWS = {
+    "trained": "laid out as in training",
+    "text": "prompt + response as one text, with special tokens (vLLM, rewardbench)",
+    "bare": "prompt + response as one text, without special tokens (TRL's trainers)",
+}
+_FORMATS = {
+    "pair": "`tokenizer(prompt, response)`: two segments",
+    "chat": "the chat template, with the response as the assistant's message",
+    "plain": "prompt, an empty line, response, end-of-text token",
+}
+
+
+def card(result: Mapping[str, Any]) -> str:
+    """README.md of the folder."""
+    to = result["to"]
+    names = ", ".join(result["dimensions"])
+    levels, count = result["levels"], len(result["dimensions"])
+    lines = [f"# Reward model as {_KINDS[to]}", ""]
+    lines.append(
+        f"Made of the model `{result['model']['name']}` (digest `{result['model']['digest']}`, "
+        f"rubric `{result['rubric']}`), which judges {names} on levels 0 to {levels - 1}."
+    )
+    lines += ["", "## Use", "", *_use(result, count, levels)]
+    lines += ["", "## Inputs", "", *_inputs(result["input"])]
+    if "padding" in result:
+        lines += [
+            "",
+            f"Padding is `{result['padding']}`, which ends no text: transformers' classifiers on "
+            "decoders read the right-most token that is not padding.",
+        ]
+    lines += ["", "## Measured", "", *_measured(result), ""]
+    return "\n".join(lines)
+
+
+_KINDS = {
+    "sequence-classification": "a sequence classifier",
+    "scalar": "one scalar",
+    "onnx": "an ONNX graph",
+}
+
+
+def _use(result: Mapping[str, Any], count: int, levels: int) -> list[str]:
+    if result["to"] == "onnx":
+        return [
+            "```python",
+            "import numpy as np",
+            "import onnxruntime",
+            "from transformers import AutoTokenizer",
+            "",
+            'tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")',
+            'session = onnxruntime.InferenceSession("path/to/this/folder/model.onnx")',
+            "names = [one.name for one in session.get_inputs()]",
+            'batch = tokenizer([prompt], [response], padding=True, return_tensors="np")',
+            "(logits,) = session.run(None, {name: batch[name] for name in names})",
+            "```",
+            "",
+            f"`logits` is [texts, {count}, {levels}]; a softmax over the last axis gives the "
+            "distribution over the levels, calibrated where the model is. Padding may be on "
+            "either side. Keep `model.onnx.data` beside `model.onnx`.",
+        ]
+    load = [
+        "```python",
+        "from transformers import AutoModelForSequenceClassification, AutoTokenizer",
+        "",
+        'model = AutoModelForSequenceClassification.from_pretrained("path/to/this/folder")',
+        'tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")',
+        "```",
+        "",
+    ]
+    if result["to"] == "scalar":
+        return [
+            *load,
+            "`logits[:, 0]` is the reward, meant to lie in 0 to 1. The folder is also what TRL "
+            "takes as a reward model by its path, and what vLLM serves as `/classify` "
+            "(`problem_type` is regression, so no softmax is put on it).",
+        ]
+    return [
+        *load,
+        f"`logits.view(-1, {count}, {levels})` are the heads; a softmax over the last axis gives "
+        "the distribution over the levels, calibrated where the model is. `problem_type` is "
+        "regression, so that servers leave the logits alone: a softmax over all "
+        f"{count * levels} labels would mean nothing.",
+        "",
+        "Do not give this folder to a trainer as a scalar reward: it would read the first logit "
+        "alone. Export with `--to scalar` for that.",
+    ]
+
+
+def _inputs(given: Mapping[str, Any]) -> list[str]:
+    lines = [
+        f"- Layout: {_FORMATS[given['format']]}.",
+        f"- At most {given['max_length']} tokens; of longer ones keep the response.",
+    ]
+    if given["evidence"] != "none":
+        lines.append(
+            "- The model was trained with evidence of the checks before the response. Whoever "
+            "calls the export has to put it there; without it, scores differ from the model's."
+        )
+    if given["window"]:
+        lines.append(
+            f"- The model reads long texts in windows of {given['window']} tokens; this export "
+            "reads one window, so the prompt gives way sooner."
+        )
+    return lines
+
+
+def _measured(result: Mapping[str, Any]) -> list[str]:
+    parity, sample = result["parity"], result["sample"]
+    lines = []
+    if result["to"] == "scalar":
+        fit = result["fit"]
+        lines += [
+            f"One linear layer, fitted to the model's reward on {fit['texts']} texts of "
+            f"`{sample['from']}` and measured on {fit['held_out_texts']} texts of other prompts:",
+            "",
+            "| texts | R2 | Spearman |",
+            "|---|---|---|",
+        ]
+        lines += [
+            f"| {VIEWS[name]} | {_number(one['r2'])} | {_number(one['spearman'])} |"
+            for name, one in result["fidelity"].items()
+        ]
+        lines.append("")
+        if result["poor"]:
+            lines += [POOR, ""]
+        lines.append(
+            "Loaded again from the disk it gives what was fitted, within "
+            f"{parity['max_difference']:.1e}."
+        )
+        return lines
+    return [
+        f"Loaded again from the disk and scored on {sample['texts']} texts ({sample['from']}): "
+        f"no logit differs from the model's by more than {parity['max_difference']:.1e}."
+    ]
+
+
+POOR = (
+    "**Poor fidelity**: the scalar follows the model only loosely on texts in this form. Fit on "
+    "more texts, on texts of the policy, or serve the model itself (`reward-model serve`)."
+)
+
+
+def tell(result: Mapping[str, Any], out: Path | None) -> None:
+    """What was made and how well it agrees; `out` None: nothing was kept."""
+    screen = console()
+    parity = result["parity"]
+    apart = parity["max_difference"]
+    if out is None:
+        screen.print(
+            "[bold red]not equal[/]: the export differs from the model"
+            + (" by numbers that are none" if apart is None else f" by up to {apart:.3g}")
+            + f", more than {parity['tolerance']:g}; nothing was kept"
+        )
+        return
+    screen.print(f"{result['class']} in {out}", markup=False)
+    sample = result["sample"]
+    screen.print(
+        f"scored again on {sample['texts']} texts ({sample['from']}): largest difference "
+        f"{parity['max_difference']:.1e}, allowed {parity['tolerance']:g}",
+        markup=False,
+    )
+    for name, one in result.get("fidelity", {}).items():
+        screen.print(
+            f"fidelity, {VIEWS[name]}: R2 {_number(one['r2'])}, "
+            f"Spearman {_number(one['spearman'])}",
+            markup=False,
+        )
+    if result.get("poor"):
+        screen.print("[yellow]poor fidelity[/]: fit on more texts, or serve the model itself")
+    given = result["input"]
+    if given["evidence"] != "none":
+        screen.print(
+            "[yellow]note:[/] the model reads evidence of the checks, which no other program adds"
+        )
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

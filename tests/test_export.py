@@ -1,0 +1,415 @@
+"""`reward-model export`: transformers, TRL and onnxruntime load it and give the same scores."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from commands import run
+from safetensors.torch import load_file, save_file
+from tiny_models import byte_tokenizer, save_encoder
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+)
+
+from reward_model import RewardScorer
+from reward_model.bundle import load_bundle, save_bundle
+from reward_model.export_padding import safe_padding
+from reward_model.export_sample import BUILT_IN, sample_texts
+from reward_model.export_scalar import fidelity
+from reward_model.inputs import collate
+from reward_model.lora import add_lora, save_adapter
+from reward_model.model import MultiDimRewardConfig, MultiDimRewardModel
+from reward_model.rubric import load_rubric
+from reward_model.train_config import TrainConfig
+
+RUBRIC = load_rubric("financial_report")
+SIZES: dict[str, Any] = {
+    "hidden_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "intermediate_size": 32,
+    "max_position_embeddings": 300,
+    "initializer_range": 0.2,
+}
+HEAT = {"depth": 1.7, "professionalism": 0.6}
+
+
+def save(
+    folder: Path,
+    kind: str,
+    *,
+    eos_is_pad: bool = True,
+    layers: int = 2,
+    **settings: Any,
+) -> Path:
+    """A tiny trained-looking model on a backbone of any type, heads far from zero."""
+    torch.manual_seed(0)
+    decoder = settings.get("pooling") == "last"
+    if decoder:
+        pad = "<eos>" if eos_is_pad else "<pad>"
+        tokenizer = byte_tokenizer(["<pad>", "<eos>"], pad_token=pad, eos_token="<eos>")
+    else:
+        tokenizer = byte_tokenizer(
+            ["[PAD]", "[CLS]", "[SEP]"],
+            "[CLS] $A [SEP] $B:1 [SEP]:1",
+            pad_token="[PAD]",
+            cls_token="[CLS]",
+            sep_token="[SEP]",
+        )
+        if kind in {"roberta", "distilbert", "electra", "modernbert"}:
+            tokenizer.model_input_names = ["input_ids", "attention_mask"]
+    known = AutoConfig.for_model(
+        kind,
+        vocab_size=len(tokenizer),
+        pad_token_id=tokenizer.pad_token_id,
+        **SIZES | {"num_hidden_layers": layers},
+    )
+    known.update(_OTHER_NAMES.get(kind, {}))
+    extra = {"add_pooling_layer": False} if kind in {"bert", "roberta"} else {}
+    backbone = AutoModel.from_config(known, **extra)
+    config = MultiDimRewardConfig.for_rubric(
+        RUBRIC,
+        backbone_config=backbone.config,
+        max_input_length=256,
+        input_format="plain" if decoder else "pair",
+        temperatures=HEAT,
+        **settings,
+    )
+    model = MultiDimRewardModel(config, backbone=backbone)
+    with torch.no_grad():
+        for parameter in model.heads.parameters():
+            parameter.normal_(std=0.3)
+    save_bundle(model, tokenizer, RUBRIC, folder)
+    return folder
+
+
+_OTHER_NAMES: dict[str, dict[str, Any]] = {
+    "distilbert": {"dim": 24, "n_layers": 2, "n_heads": 2, "hidden_dim": 32},
+    "electra": {"embedding_size": 24},
+    "gpt2": {"n_embd": 24, "n_layer": 2, "n_head": 2, "n_positions": 300},
+    "modernbert": {"global_attn_every_n_layers": 1, "cls_token_id": 1, "sep_token_id": 2},
+}
+LINEAR = {"head_type": "linear", "pooling": "last"}
+EXACT: dict[str, dict[str, Any]] = {
+    "qwen2": LINEAR,
+    "qwen3": LINEAR,
+    "llama": LINEAR,
+    "mistral": LINEAR,
+    "gpt2": LINEAR,
+    "bert": {"pooling": "cls", "head_activation": "tanh", "head_width": 8},
+    "roberta": {"pooling": "cls", "head_activation": "tanh", "head_width": 7},
+    "electra": {"pooling": "cls", "head_activation": "gelu", "head_width": 8},
+    "deberta-v2": {"pooling": "cls", "head_activation": "gelu", "head_width": 8},
+    "distilbert": {"pooling": "cls", "head": "shared"},
+}
+
+
+def export(model: Path, to: str, out: Path, *words: object) -> dict[str, Any]:
+    done = run("reward-model", "export", model, "--to", to, "--out", out, *words, "--json", "-")
+    assert done.code == 0, done.stderr
+    result: dict[str, Any] = json.loads(done.stdout)
+    assert result == json.loads((out / "export.json").read_text())
+    return result
+
+
+@pytest.mark.parametrize("kind", EXACT)
+def test_an_exact_export_scores_as_the_model_does(kind: str, tmp_path: Path) -> None:
+    model = save(tmp_path / "model", kind, **EXACT[kind])
+    result = export(model, "sequence-classification", tmp_path / "out")
+    assert result["parity"]["max_difference"] < 1e-4
+    theirs: Any = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out").eval()
+    assert type(theirs).__name__ == result["class"]
+    assert type(theirs).__name__.endswith("ForSequenceClassification")
+    assert theirs.config.problem_type == "regression"
+    assert theirs.config.id2label[5] == "professionalism=0"
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
+    scorer = RewardScorer.from_pretrained(model)
+    prompts, responses = ["Report 分析", "x"], ["Margins rose. 毛利率上升。" * 3, "short"]
+    encoded = [scorer.encode(p, r) for p, r in zip(prompts, responses, strict=True)]
+    with torch.no_grad():
+        logits = theirs(**collate(encoded, tokenizer.pad_token_id)).logits
+    shares = logits.view(2, 3, 5).softmax(-1).numpy()
+    for score, rows in zip(scorer.score_batch(prompts, responses), shares, strict=True):
+        for name, chances in zip(RUBRIC.names, rows, strict=True):
+            assert chances == pytest.approx(score.probabilities[name], abs=1e-5)
+    levels = logits.view(2, 3, 5).argmax(-1)
+    assert levels.unique().numel() > 1, "heads that all say the same would prove nothing"
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "message"),
+    [
+        ("bert", {}, "mean pooling on a bert backbone, which has no exact export"),
+        ("bert", {"pooling": "cls"}, 'train with head_activation = "tanh"'),
+        ("bert", {"pooling": "cls", "head_activation": "tanh"}, "train with head_width = 8"),
+        ("bert", {"pooling": "cls", "head_type": "linear"}, "linear heads on cls pooling"),
+        ("qwen2", {"pooling": "last"}, "heads of two layers on a qwen2 backbone"),
+        ("modernbert", {"pooling": "cls", "head_activation": "gelu"}, "on a modernbert backbone"),
+    ],
+)
+def test_what_is_not_exact_is_refused_with_the_way_out(
+    kind: str, settings: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    model = save(tmp_path / "model", kind, **settings)
+    words = ("--to", "sequence-classification", "--out", tmp_path / "out")
+    done = run("reward-model", "export", model, *words)
+    assert done.code == 2
+    assert message in done.stderr
+    assert "--to scalar --data SCORED" in done.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["model"]
+
+
+def test_an_export_that_differs_is_not_kept(tmp_path: Path) -> None:
+    model = save(tmp_path / "model", "qwen2", **LINEAR)
+    weights = load_file(model / "model.safetensors")
+    weights["heads.0.out.weight"][0, 0] = float("nan")
+    save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
+    words = ("--to", "sequence-classification", "--out", tmp_path / "out")
+    done = run("reward-model", "export", model, *words)
+    assert done.code == 1
+    assert "not equal" in done.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["model"]
+
+
+def test_padding_is_never_what_texts_end_with(tmp_path: Path) -> None:
+    """Peers' models gave both sides of a pair one score: padding was the end-of-text token."""
+    equal = save(tmp_path / "equal", "qwen2", **LINEAR)
+    result = export(equal, "sequence-classification", tmp_path / "a")
+    assert result["padding"] not in {"<eos>", None}
+    apart = save(tmp_path / "apart", "qwen2", eos_is_pad=False, **LINEAR)
+    assert export(apart, "sequence-classification", tmp_path / "b")["padding"] == "<pad>"
+    # Nothing else to take: the vocabulary and the embeddings grow by one.
+    full = byte_tokenizer(["<eos>"], pad_token="<eos>", eos_token="<eos>")
+    made = AutoModelForSequenceClassification.from_config(
+        AutoConfig.for_model("qwen2", vocab_size=len(full), **SIZES)
+    )
+    assert safe_padding(full, made, [0]) == "<|reward_pad|>"
+    assert made.get_input_embeddings().num_embeddings == len(full) == 258
+    assert made.config.pad_token_id == full.pad_token_id == 257
+
+
+def test_an_adapter_is_merged_first(tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    model = save(tmp_path / "best", "qwen2", **LINEAR)
+    bundle = load_bundle(model)
+    bundle.model.backbone.save_pretrained(base)
+    config = TrainConfig(scored=Path("x"), lora_rank=2)
+    adapted = add_lora(bundle.model, config, str(base))
+    with torch.no_grad():
+        for name, parameter in adapted.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.3)
+    adapted.eval()
+    save_adapter(adapted, bundle.tokenizer, tmp_path / "adapter")
+    result = export(tmp_path / "adapter", "sequence-classification", tmp_path / "out")
+    assert result["model"]["merged"]
+    theirs: Any = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out").eval()
+    batch = collate(bundle.builder.build(["p"], ["Margins rose."]), 0)
+    with torch.no_grad():
+        ours = adapted(**batch).logits.flatten(1)
+        before = load_bundle(model).model(**batch).logits.flatten(1)
+        torch.testing.assert_close(theirs(**batch).logits, ours, atol=1e-4, rtol=1e-4)
+    assert float((ours - before).abs().max()) > 1e-2
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    words = ["rose", "fell", "毛利率", "下降", "driven by volume", "as expected", "12.3%", "库存"]
+    draw = np.random.default_rng(0)
+    path = tmp_path_factory.mktemp("texts") / "c.jsonl"
+    rows = [
+        {
+            "prompt": f"Report {i}",
+            "completions": [" ".join(draw.choice(words, 1 + j)) for j in range(6)],
+        }
+        for i in range(60)
+    ]
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["bert", "modernbert", "qwen2"])
+def test_a_scalar_follows_the_reward(kind: str, texts: Path, tmp_path: Path) -> None:
+    settings = {"pooling": "last"} if kind == "qwen2" else {"pooling": "cls"}
+    model = save(tmp_path / "model", kind, **settings)
+    out = tmp_path / "out"
+    result = export(model, "scalar", out, "--data", texts, "--layout", "trained")
+    theirs: Any = AutoModelForSequenceClassification.from_pretrained(out).eval()
+    tokenizer = AutoTokenizer.from_pretrained(out)
+    assert theirs.config.num_labels == 1
+    assert theirs.config.problem_type == "regression"
+    assert theirs.config.pad_token_id == tokenizer.pad_token_id
+    assert result["fidelity"]["trained"]["spearman"] > 0.7
+    # Fresh texts, which neither fit nor measurement saw.
+    scorer = RewardScorer.from_pretrained(model)
+    fresh = [f"{w} {i}" for i in range(20) for w in ("rose", "毛利率 fell", "driven by volume")]
+    encoded = [scorer.encode("Report new", text) for text in fresh]
+    with torch.no_grad():
+        found = theirs(**collate(encoded, tokenizer.pad_token_id)).logits[:, 0].numpy()
+    rewards = np.array([s.reward for s in scorer.score_batch(["Report new"] * len(fresh), fresh)])
+    assert (fidelity(found, rewards)["spearman"] or 0) > 0.6
+    # The same again gives the same.
+    again = export(model, "scalar", tmp_path / "again", "--data", texts, "--layout", "trained")
+    assert again["fidelity"] == result["fidelity"]
+
+
+def test_a_scalar_is_measured_in_every_layout_and_its_weakness_said(
+    texts: Path, tmp_path: Path
+) -> None:
+    model = save(tmp_path / "model", "qwen2", pooling="last")
+    words = ("--to", "scalar", "--out", tmp_path / "out", "--data", texts, "--sample", "60")
+    done = run("reward-model", "export", model, *words)
+    assert done.code == 0
+    result = json.loads((tmp_path / "out" / "export.json").read_text())
+    assert set(result["fidelity"]) == {"trained", "text"}
+    assert result["poor"]
+    assert "poor fidelity" in done.stderr
+    assert "**Poor fidelity**" in (tmp_path / "out" / "README.md").read_text()
+    few = tmp_path / "few.jsonl"
+    few.write_text('{"prompt": "p", "response": "r"}\n')
+    done = run("reward-model", "export", model, *words[:4], "--data", few)
+    assert done.code == 2
+    assert "1 texts of 1 prompts" in done.stderr
+
+
+@pytest.mark.slow
+def test_trl_takes_a_scalar_by_its_path(texts: Path, tmp_path: Path) -> None:
+    trl = pytest.importorskip("trl", reason="needs the extra rlhf")
+    from datasets import Dataset
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    model = save(tmp_path / "model", "qwen2", pooling="last")
+    export(model, "scalar", tmp_path / "scalar", "--data", texts)
+    tokenizer = byte_tokenizer(["<pad>", "<eos>"], pad_token="<pad>", eos_token="<eos>")
+    policy = Qwen2ForCausalLM(
+        Qwen2Config(vocab_size=len(tokenizer), **SIZES, pad_token_id=0, eos_token_id=1)
+    )
+    trainer = trl.GRPOTrainer(
+        policy,
+        reward_funcs=str(tmp_path / "scalar"),
+        args=trl.GRPOConfig(
+            output_dir=str(tmp_path / "run"),
+            per_device_train_batch_size=2,
+            num_generations=2,
+            max_completion_length=4,
+            max_steps=1,
+            logging_steps=1,
+            report_to="none",
+            save_strategy="no",
+            use_cpu=True,
+            bf16=False,
+        ),
+        train_dataset=Dataset.from_list([{"prompt": "Report 1"}, {"prompt": "Report 2"}]),
+        processing_class=tokenizer,
+    )
+    trainer.train()
+    rewards = [log["reward"] for log in trainer.state.log_history if "reward" in log]
+    assert rewards
+    assert all(np.isfinite(reward) for reward in rewards)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["bert", "qwen2"])
+def test_onnx_gives_the_same_on_any_batch(kind: str, tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra onnx")
+    settings = {"pooling": "last"} if kind == "qwen2" else {}
+    # The exporter takes its time a layer.
+    model = save(tmp_path / "model", kind, layers=1, **settings)
+    result = export(model, "onnx", tmp_path / "out")
+    assert result["parity"]["max_difference"] < 1e-4
+    session = onnxruntime.InferenceSession(str(tmp_path / "out" / "model.onnx"))
+    names = [one.name for one in session.get_inputs()]
+    scorer = RewardScorer.from_pretrained(model)
+    responses = ["Margins rose. 毛利率上升。", "x", "Revenue fell. " * 9]
+    scores = scorer.score_batch(["p"] * 3, responses)
+    encoded = [scorer.encode("p", text) for text in responses]
+    for rows in ([0], [1, 2], [0, 1, 2]):
+        batch = {k: v.numpy() for k, v in collate([encoded[i] for i in rows], 0).items()}
+        left = {}
+        for name, values in batch.items():
+            moved = [
+                np.roll(row, int((1 - mask).sum()))
+                for row, mask in zip(values, batch["attention_mask"], strict=True)
+            ]
+            left[name] = np.stack(moved)
+        for side in (batch, left):
+            (logits,) = session.run(None, {name: side[name] for name in names})
+            assert logits.shape == (len(rows), 3, 5)
+            shares = torch.from_numpy(logits).softmax(-1).numpy()
+            for i, found in zip(rows, shares, strict=True):
+                for name, chances in zip(RUBRIC.names, found, strict=True):
+                    assert chances == pytest.approx(scores[i].probabilities[name], abs=1e-5)
+
+
+def test_windows_have_no_graph(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime", reason="needs the extra onnx")
+    model = save_encoder(tmp_path / "model", window=64)
+    done = run("reward-model", "export", model, "--to", "onnx", "--out", tmp_path / "out")
+    assert done.code == 2
+    assert "windows of 64 tokens" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--to", "gguf", "--out", "{out}"), "one of sequence-classification, scalar, onnx"),
+        (("--to", "scalar", "--out", "{out}"), "--to scalar without --data"),
+        (("--to", "onnx"), "no --out"),
+        (("--to", "onnx", "--out", "{out}", "--layout", "text"), "--layout with --to onnx"),
+        (("--to", "onnx", "--out", "{model}"), "the model itself"),
+        (("--to", "onnx", "--out", "{full}"), "a folder with other things in it"),
+        (("--to", "onnx", "--out", "{out}", "--data", "{out}"), "no such file"),
+    ],
+)
+def test_wrong_use_is_told(words: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    model, full = save_encoder(tmp_path / "model"), tmp_path / "full"
+    full.mkdir()
+    (full / "mine.txt").write_text("keep")
+    named = [w.format(out=tmp_path / "out", model=model, full=full) for w in words]
+    done = run("reward-model", "export", model, *named)
+    assert done.code == 2
+    assert message in done.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["full", "model"]
+    assert (full / "mine.txt").read_text() == "keep"
+
+
+def test_an_earlier_export_is_replaced_whole(tmp_path: Path) -> None:
+    model = save(tmp_path / "model", "qwen2", **LINEAR)
+    export(model, "sequence-classification", tmp_path / "out")
+    (tmp_path / "out" / "left.over").write_text("")
+    export(model, "sequence-classification", tmp_path / "out")
+    assert not (tmp_path / "out" / "left.over").exists()
+    shutil.rmtree(model)
+    done = run(
+        *("reward-model", "export", model, "--to", "onnx", "--out", tmp_path / "out"),
+    )
+    assert done.code == 2
+    assert (tmp_path / "out" / "model.safetensors").exists()
+
+
+def test_the_sample_is_drawn_by_seed(texts: Path) -> None:
+    first, second = sample_texts(texts, 20, 0), sample_texts(texts, 20, 1)
+    assert first == sample_texts(texts, 20, 0) != second
+    assert len(sample_texts(texts, 1000, 0)) == 360
+    assert {one.prompt for one in BUILT_IN} != {one.response for one in BUILT_IN}
+
+
+def test_fidelity_is_that_of_the_textbook() -> None:
+    rewards = np.array([0.1, 0.4, 0.35, 0.8])
+    perfect = fidelity(rewards, rewards)
+    assert perfect == {"r2": 1.0, "spearman": pytest.approx(1.0)}
+    found = fidelity(np.array([0.2, 0.3, 0.4, 0.9]), rewards)
+    assert found["r2"] == pytest.approx(1 - (0.01 + 0.01 + 0.0025 + 0.01) / 0.25187500)
+    assert found["spearman"] == pytest.approx(1 - 6 * 2 / 60)
+    assert fidelity(rewards, np.ones(4)) == {"r2": None, "spearman": None}
