@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from reward_model import cli_use
+from reward_model.cli_score import score
 from reward_model.records.terminal import run
 from reward_model.serve_command import serve
 
@@ -304,53 +305,7 @@ def calibrate(
     )
 
 
-@app.command()
-def score(
-    model: Annotated[Path, typer.Argument(help="Folder of a trained model.")],
-    texts: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="[IN.jsonl]",
-            help="Pairs, or rows with prompt and response (or completion), JSON Lines.",
-        ),
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="Where to write the scores (JSONL).")] = None,
-    prompt: Annotated[str, typer.Option(help="Prompt of one response; @FILE reads one.")] = "",
-    response: Annotated[
-        str | None, typer.Option(help="One response to score; @FILE reads one.")
-    ] = None,
-    weight: Annotated[
-        list[str] | None,
-        typer.Option(help="DIMENSION=NUMBER instead of the rubric's weights; repeatable."),
-    ] = None,
-    risk: Annotated[
-        float, typer.Option(help="Lambda of the reward's mean - lambda x sd; 0 is the mean.")
-    ] = 0.0,
-    device: DeviceOption = None,
-    batch_tokens: BatchTokensOption = None,
-    json: JsonOption = None,
-) -> None:
-    """Score responses: expected level, probabilities and uncertainty a dimension, one reward.
-
-    A file: score MODEL IN.jsonl --out OUT.jsonl; run it again to go on where it was stopped.
-    One response: score MODEL --prompt @prompt.md --response @report.md
-    """
-    from reward_model.score_command import run_score
-
-    run_score(
-        model,
-        texts,
-        out,
-        prompt=prompt,
-        response=response,
-        weight=weight or [],
-        risk=risk,
-        device=device,
-        batch_tokens=batch_tokens,
-        json_to=json,
-    )
-
-
+app.command()(score)
 app.command()(serve)
 app.command()(cli_use.prefer)
 app.command()(cli_use.export)

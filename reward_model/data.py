@@ -20,7 +20,7 @@ from reward_model.records.files import Pathish
 from reward_model.rubric import Rubric, load_rubric, shipped_rubrics
 from reward_model.sample import IGNORE, Sample, SampleSide, SingleResponse, samples_of
 from reward_model.samples import Columns, Samples, label_array, take
-from reward_model.sources import Source, find_source
+from reward_model.sources import Source, find_source, without_null
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -154,14 +154,7 @@ def _records(
 ) -> Iterable[Mapping[str, Any]]:
     if columns is not None:
         return [columns.record(value, rubric, where)]
-    return records_of(_without_null(value) if source.converted else value, where)
-
-
-def _without_null(value: Any) -> Any:
-    """Parquet gives every row every key; those that a row does not have are null."""
-    if isinstance(value, dict):
-        return {key: _without_null(one) for key, one in value.items() if one is not None}
-    return [_without_null(one) for one in value] if isinstance(value, list) else value
+    return records_of(without_null(value) if source.converted else value, where)
 
 
 class MultiDimRewardDataset:

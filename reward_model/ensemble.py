@@ -70,6 +70,11 @@ class EnsembleScorer:
         return self.members[0].weights
 
     @property
+    def max_length(self) -> int:
+        """Tokens that every member reads; more is cut by one of them."""
+        return min(member.max_length for member in self.members)
+
+    @property
     def risk(self) -> float:
         """Lambda of the reward's `mean - lambda * sd`."""
         return self.members[0].risk

@@ -134,7 +134,7 @@ def _blocks(groups: Iterator[Group], size: int) -> Iterator[list[Group]]:
 
 
 def _rows(scorer: RewardScorer, block: list[Group]) -> list[dict[str, Any]]:
-    from reward_model.score_file import rounded
+    from reward_model.score_rows import rounded
 
     prompts, texts = texts_of(block)
     return [rounded(score.to_json()) for score in scorer.score_batch(prompts, texts)]

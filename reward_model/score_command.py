@@ -13,14 +13,16 @@ from reward_model.score_one import parse_weights, score_one
 
 
 def run_score(
-    model: Path,
+    models: tuple[Path, ...],
     texts: Path | None,
     out: Path | None,
     *,
     prompt: str,
     response: str | None,
+    how: str,
     weight: list[str],
     risk: float,
+    num_workers: int,
     device: str | None,
     batch_tokens: int | None,
     json_to: str | None,
@@ -31,28 +33,34 @@ def run_score(
         UserError: the flags do not fit together, or what they name is wrong.
     """
     weights = parse_weights(weight)
+    if how not in ("mean", "minimum"):
+        raise UserError(f"--how {how}", expected="mean or minimum")
     if not (0 <= risk < float("inf")):
         raise UserError(f"--risk {risk}", expected="a number from 0 up")
     if response is not None:
         if texts is not None or out is not None:
-            raise UserError(
-                "both a file and --response", expected="IN.jsonl with --out, or --response"
-            )
-        result = score_one(model, prompt, response, weights=weights, risk=risk, device=device)
+            raise UserError("both a file and --response", expected="IN with --out, or --response")
+        result = score_one(
+            models, prompt, response, how=how, weights=weights, risk=risk, device=device
+        )
         write_result(result, json_to)
         return
     if texts is None:
-        raise UserError("nothing to score", expected="IN.jsonl with --out, or --response TEXT")
+        raise UserError("nothing to score", expected="IN with --out, or --response TEXT")
     if out is None:
-        raise UserError("no --out", expected="--out OUT.jsonl, where the scored rows go")
+        raise UserError(
+            "no --out", expected="--out OUT.jsonl or OUT.parquet, where the scored rows go"
+        )
     summary = score_file(
-        model,
+        models,
         texts,
         out,
+        how=how,
         weights=weights,
         risk=risk,
         device=device,
         batch_tokens=batch_tokens,
+        num_workers=num_workers,
     )
     tell(summary, out)
     write_result(asdict(summary), json_to)

@@ -1,6 +1,6 @@
 """`reward-model score MODEL IN --out OUT`: the same rows with a `reward_model` object, streaming.
 
-Rows are appended in order, so a killed run goes on at the row after the last whole one, and the
+Scores are appended in order, so a killed run goes on at the row after the last whole one, and the
 finished file is the same to the last byte as if nothing had happened.
 """
 
@@ -9,51 +9,41 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict
-
 from reward_model.records import (
-    SIDES,
     Appender,
     Line,
-    Pair,
-    Text,
     UserError,
     explain_os_error,
     parse_json,
-    parse_record,
     read_jsonl,
     repair_tail,
     write_json,
 )
 from reward_model.records.terminal import console, progress
+from reward_model.score_rows import (
+    KEY,
+    Part,
+    fingerprint,
+    is_parquet,
+    read_rows,
+    result,
+    row_texts,
+    unscored,
+)
+from reward_model.score_workers import Models, scored_blocks
 
 if TYPE_CHECKING:
-    from reward_model.scorer import RewardScorer, Score
+    import pyarrow
 
-KEY = "reward_model"
-"""The key that is added to every row (and replaced where a row already has it)."""
+    from reward_model.rubric import Rubric
+    from reward_model.scorer import Score
 
-
-class _Response(BaseModel):
-    """A prompt and one response to it; all other columns are the user's own and are kept."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    prompt: Text = ""
-    response: Text
-
-
-class _Completion(BaseModel):
-    """The same under the name that trainers give to what a policy wrote."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    prompt: Text = ""
-    completion: Text
+BLOCK = {"cpu": 32, "cuda": 256}
+"""Rows scored together: enough to fill batches, few enough to lose little when killed."""
 
 
 @dataclass
@@ -81,180 +71,225 @@ class Summary:
                 self.no_opinion[score.reason] = self.no_opinion.get(score.reason, 0) + 1
 
 
+@dataclass(frozen=True)
+class Contents:
+    """What the input holds, known before anything is scored."""
+
+    rows: int
+    sides: frozenset[str]
+    """Sides that its rows have; empty for a single response."""
+    digest: str
+    """Of all rows, scores of ours left out."""
+
+
 def score_file(
-    model: Path,
+    model: Path | Sequence[Path],
     texts: Path,
     out: Path,
     *,
+    how: str = "mean",
     weights: Mapping[str, float] | None = None,
     risk: float = 0.0,
     device: str | None = None,
     batch_tokens: int | None = None,
+    num_workers: int = 1,
 ) -> Summary:
     """Score every row of `texts`.
 
+    Args:
+        model: folder of a trained model, or several for an ensemble.
+        texts: JSON Lines or Parquet.
+        out: where the rows go; Parquet where the name ends so, else JSON Lines.
+        how: how an ensemble joins its members, `mean` or `minimum`.
+        weights: dimension -> share in the reward instead of the rubric's.
+        risk: lambda of the reward's ``mean - lambda * sd``.
+        device: ``cuda``, ``mps`` or ``cpu``; the best there is if not given.
+        batch_tokens: most tokens of a batch.
+        num_workers: processes; on GPUs, one a device.
+
     Raises:
         UserError: an input row is wrong, the model does not load, or `out` holds something else.
+        Stopped: a worker was ended from outside.
     """
-    total = check_rows(texts)
+    contents = check_rows(texts)
     if out.exists() and texts.exists() and out.samefile(texts):
         raise UserError("the input itself as --out", expected="another file", path=out)
-    from reward_model.bundle import read_rubric
-
-    rubric = read_rubric(model)
-    config = {
+    if out.is_dir():
+        raise UserError("a folder", expected="a file to write", path=out)
+    paths = (model,) if isinstance(model, Path) else tuple(model)
+    rubric = _rubric(paths)
+    digests = [model_digest(path) for path in paths]
+    config: dict[str, Any] = {
         "command": "reward-model score",
-        "model": model_digest(model),
+        "model": digests[0] if len(paths) == 1 else {"members": digests, "how": how},
         "rubric": rubric.id,
         "weights": dict(weights) if weights else dict(rubric.weights),
         "risk": risk,
     }
-    done = _done(out, texts, config)
-    summary = Summary(rows=total, resumed=done)
-    if done == total:
+    columns = None
+    if is_parquet(out):
+        columns = _columns(texts, contents, rubric, ensemble=len(paths) > 1)
+        config["input"] = contents.digest
+    journal = out.with_name(out.name + ".scores.jsonl") if is_parquet(out) else out
+    done = _done(out, journal, texts, config, contents.rows)
+    summary = Summary(rows=contents.rows, resumed=done)
+    if done == contents.rows and not (columns and journal.exists()):
         return summary
-    from reward_model.scorer import RewardScorer
+    if done < contents.rows:
+        models = Models(paths, how, dict(weights) if weights else None, risk, device, batch_tokens)
+        _score_rest(models, texts, journal, out, config, summary, num_workers)
+    if columns:
+        scores = (line.value[KEY] for line in read_jsonl(journal))
+        from reward_model.score_parquet import write_scored
 
-    scorer = RewardScorer.from_pretrained(
-        model, device=device, weights=weights, risk=risk, batch_tokens=batch_tokens
-    )
-    note = f"going on after {done} rows" if done else ""
-    with Appender(out) as file, progress() as bar:
-        write_json(_config_path(out), config)
-        task = bar.add_task("score", total=total, completed=done, note=note)
-        for row, scores in _scored(scorer, texts, done, _block(scorer)):
-            file.append(row)
-            summary.count(scores)
-            bar.update(task, advance=1)
+        write_scored(texts, out, columns, scores)
+        journal.unlink()
     return summary
 
 
-def check_rows(texts: Path) -> int:
-    """Read the whole input once before anything is written; returns the number of rows.
+def _score_rest(
+    models: Models,
+    texts: Path,
+    journal: Path,
+    out: Path,
+    config: dict[str, Any],
+    summary: Summary,
+    workers: int,
+) -> None:
+    done = summary.resumed
+    note = f"going on after {done} rows" if done else ""
+    with Appender(journal) as file, progress() as bar:
+        write_json(_config_path(out), config)
+        task = bar.add_task("score", total=summary.rows, completed=done, note=note)
+        for line, parts, scores in _scored(models, texts, done, workers):
+            own = unscored(line.value) if journal == out else {"row": fingerprint(line.value)}
+            file.append({**own, KEY: result(parts, scores)})
+            summary.count(scores)
+            bar.update(task, advance=1)
+
+
+def check_rows(texts: Path) -> Contents:
+    """Read the whole input once before anything is written.
 
     Raises:
         UserError: naming file and line of the first row that cannot be scored.
     """
-    count = 0
-    for line in read_jsonl(texts):
-        row_texts(line, texts)
+    count, all_rows = 0, hashlib.sha256()
+    sides: set[str] = set()
+    for line in read_rows(texts):
+        sides.update(part.side for part in row_texts(line, texts))
+        all_rows.update(fingerprint(line.value).encode())
         count += 1
-    return count
+    return Contents(count, frozenset(sides), all_rows.hexdigest()[:24])
 
 
-def row_texts(line: Line, path: Path) -> list[tuple[str, Text, Text]]:
-    """(side, prompt, response) of every response of a row; the side of a single one is ''.
+def _rubric(paths: Sequence[Path]) -> Rubric:
+    from reward_model.bundle import read_rubric
 
-    Raises:
-        UserError: the row is neither a pair nor a prompt with a response.
-    """
-    value = {key: kept for key, kept in line.value.items() if key != KEY}
-    where: dict[str, Any] = {"path": path, "line": line.number}
-    if "chosen" in value or "rejected" in value:
-        pair: Pair = parse_record(Pair, value, **where)
-        return [(side, pair.prompt, pair.side(side)) for side in SIDES]
-    if "response" in value:
-        single: _Response = parse_record(_Response, value, **where)
-        return [("", single.prompt, single.response)]
-    if "completion" in value:
-        written: _Completion = parse_record(_Completion, value, **where)
-        return [("", written.prompt, written.completion)]
-    raise UserError(
-        f"keys {', '.join(value) or 'none'}",
-        expected="prompt with response, prompt with completion, or chosen and rejected",
-        mend="rename the column that holds the text to response",
-        **where,
-    )
+    first, *others = (read_rubric(path) for path in paths)
+    for path, other in zip(paths[1:], others, strict=True):
+        if other.id != first.id:
+            raise UserError(
+                f"a model of another rubric ({other.id})",
+                expected=f"{first.id}, as {paths[0]} has",
+                path=path,
+            )
+    return first
+
+
+def _columns(texts: Path, contents: Contents, rubric: Rubric, *, ensemble: bool) -> pyarrow.Schema:
+    from reward_model.score_parquet import schema_for, score_type
+
+    scores = score_type(rubric.names, contents.sides, ensemble=ensemble)
+    return schema_for(texts, scores)
 
 
 def _scored(
-    scorer: RewardScorer, texts: Path, done: int, size: int
-) -> Iterator[tuple[dict[str, Any], list[Score]]]:
+    models: Models, texts: Path, done: int, workers: int
+) -> Iterator[tuple[Line, list[Part], list[Score]]]:
     """Rows with their scores, from row `done` on.
 
-    Blocks begin at multiples of `size` rows whatever was done before, so that a resumed run scores
+    Blocks begin at multiples of their size whatever was done before, so that a resumed run scores
     in the same company as an uninterrupted one and gives the same bits.
     """
+    size = _block(models.device)
     start = done - done % size
-    lines = islice(read_jsonl(texts), start, None)
-    while block := list(islice(lines, size)):
-        parts = [row_texts(line, texts) for line in block]
-        flat = [part for row in parts for part in row]
-        scores = iter(scorer.score_batch([p for _, p, _ in flat], [r for _, _, r in flat]))
-        for i, (line, row) in enumerate(zip(block, parts, strict=True), start):
-            mine = [next(scores) for _ in row]
+    kept, sent = tee(_blocks(texts, start, size))
+    flat = (
+        ([p.prompt for _, row in block for p in row], [p.response for _, row in block for p in row])
+        for block in sent
+    )
+    for block, found in zip(kept, scored_blocks(models, flat, workers), strict=True):
+        scores = iter(found)
+        for i, (line, parts) in enumerate(block, start):
+            mine = [next(scores) for _ in parts]
             if i >= done:
-                yield {**line.value, KEY: _result(row, mine)}, mine
+                yield line, parts, mine
         start += len(block)
 
 
-def _result(parts: list[tuple[str, Text, Text]], scores: list[Score]) -> dict[str, Any]:
-    if parts[0][0] == "":
-        return dict(rounded(scores[0].to_json()))
-    return {side: rounded(s.to_json()) for (side, _, _), s in zip(parts, scores, strict=True)}
+def _blocks(texts: Path, start: int, size: int) -> Iterator[list[tuple[Line, list[Part]]]]:
+    lines = islice(read_rows(texts), start, None)
+    while block := [(line, row_texts(line, texts)) for line in islice(lines, size)]:
+        yield block
 
 
-def rounded(value: Any) -> Any:
-    """Floats to six decimals, which is more than any precision computes alike.
+def _block(device: str | None) -> int:
+    from reward_model.scorer import best_device
 
-    >>> rounded({"reward": 0.12345678, "levels": {"depth": 3.0000001}})
-    {'reward': 0.123457, 'levels': {'depth': 3.0}}
-    """
-    if isinstance(value, float):
-        return round(value, 6)
-    if isinstance(value, dict):
-        return {key: rounded(kept) for key, kept in value.items()}
-    if isinstance(value, list):
-        return [rounded(kept) for kept in value]
-    return value
-
-
-def _block(scorer: RewardScorer) -> int:
-    """Rows scored together: enough to fill batches, few enough to lose little when killed."""
-    return max(32, 4 * scorer.batch_tokens // scorer.builder.max_length)
+    kind = (device or best_device().type).split(":")[0]
+    return BLOCK.get(kind, BLOCK["cuda"])
 
 
 def _config_path(out: Path) -> Path:
     return out.with_name(out.name + ".config.json")
 
 
-def _done(out: Path, texts: Path, config: dict[str, Any]) -> int:
-    """Rows of `out` that an earlier run of this very command wrote.
+def _done(out: Path, journal: Path, texts: Path, config: dict[str, Any], total: int) -> int:
+    """Rows that an earlier run of this very command scored.
 
     Raises:
         UserError: `out` was written by something else, or its rows are not those of the input.
     """
+    finished = journal != out and out.exists() and not journal.exists()
     try:
-        if not out.exists() or (out.is_file() and out.stat().st_size == 0):
-            return 0
-        repair_tail(out)
+        if not finished:
+            if not journal.exists() or (journal.is_file() and journal.stat().st_size == 0):
+                return 0
+            repair_tail(journal)
     except OSError as error:
-        raise explain_os_error(error, out) from None
+        raise explain_os_error(error, journal) from None
     elsewhere = "remove it, or name another --out"
-    known = _config_path(out)
-    if not known.exists():
+    if not _config_path(out).exists():
         raise UserError("a file that this command did not write", mend=elsewhere, path=out)
-    before = _read_config(known)
-    changed = [key for key in config if before.get(key) != config[key]]
+    before = _read_config(_config_path(out))
+    # What the rows of an unfinished file are is looked at one by one.
+    changed = [
+        key for key in config if before.get(key) != config[key] and (finished or key != "input")
+    ]
     if changed:
         raise UserError(
             f"scores with another {', '.join(changed)}",
             expected="the same model, weights and risk, to go on",
             mend=elsewhere,
-            path=out,
+            path=journal if journal.exists() else out,
         )
+    if finished:
+        return total
     done = 0
-    source = read_jsonl(texts)
-    for written in read_jsonl(out, allow_empty=True):
+    source = read_rows(texts)
+    for written in read_jsonl(journal, allow_empty=True):
         row = next(source, None)
-        value = {key: kept for key, kept in written.value.items() if key != KEY}
-        asked = {key: kept for key, kept in row.value.items() if key != KEY} if row else None
-        if value != asked:
+        if journal == out:
+            same = row is not None and unscored(written.value) == unscored(row.value)
+        else:
+            same = row is not None and written.value.get("row") == fingerprint(row.value)
+        if not same:
             raise UserError(
                 "a row that is not this row of the input",
                 expected=f"the rows of {texts}, in their order",
                 mend=elsewhere,
-                path=out,
+                path=journal,
                 line=written.number,
             )
         done += 1

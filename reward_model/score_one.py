@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,26 +57,28 @@ def language_of(text: str) -> str:
 
 
 def score_one(
-    model: Path,
+    models: Path | Sequence[Path],
     prompt: str,
     response: str,
     *,
+    how: str = "mean",
     weights: dict[str, float] | None = None,
     risk: float = 0.0,
     device: str | None = None,
 ) -> dict[str, Any]:
     """Score one response, show it as a table, and return it as JSON."""
     from reward_model.bundle import read_rubric
+    from reward_model.score_workers import Models
 
     asked, answer = text_or_file(prompt), text_or_file(response)
-    read_rubric(model)  # a wrong folder is said before anything slow happens
-    from reward_model.scorer import RewardScorer
-
-    scorer = RewardScorer.from_pretrained(model, device=device, weights=weights, risk=risk)
+    paths = (models,) if isinstance(models, Path) else tuple(models)
+    for path in paths:  # a wrong folder is said before anything slow happens
+        read_rubric(path)
+    scorer = Models(paths, how, weights, risk, device).load()
     score = scorer.score(asked, answer)
     screen = console()
     screen.print(table(score, scorer.rubric, scorer.weights, language_of(answer)))
-    for words in truncation_words(score, scorer.builder.max_length):
+    for words in truncation_words(score, scorer.max_length):
         screen.print(words, markup=False)
     return score.to_json()
 
@@ -96,8 +99,9 @@ def table(score: Score, rubric: Rubric, weights: dict[str, float], language: str
 
     if score.reward is None:
         return Table(title=f"no reward: {score.reason}", title_justify="left")
+    spread = "" if score.spread is None else f", ± {score.spread:.3f} between models"
     out = Table(
-        title=f"reward {score.reward:.3f} (0 to 1), levels 0 to {rubric.scale}",
+        title=f"reward {score.reward:.3f} (0 to 1){spread}, levels 0 to {rubric.scale}",
         title_justify="left",
         box=SIMPLE,
     )

@@ -162,6 +162,11 @@ class RewardScorer:
         return dict(zip(self.dimensions, self._weights.tolist(), strict=True))
 
     @property
+    def max_length(self) -> int:
+        """Tokens of prompt, evidence and response that are read; more is cut."""
+        return self.builder.max_length
+
+    @property
     def risk(self) -> float:
         """Lambda of the reward's `mean - lambda * sd`."""
         return self._risk

@@ -157,6 +157,26 @@ def _parquet(path: Path) -> Iterator[dict[str, Any]]:
         raise explain_os_error(error, path) from None
 
 
+def parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a Parquet file as they would stand in JSON Lines, a few at a time.
+
+    Raises:
+        UserError: the file is missing or is no Parquet.
+    """
+    return (_plain(row) for row in _parquet(path))
+
+
+def without_null(value: Any) -> Any:
+    """Parquet gives every row every key; those that a row does not have are null.
+
+    >>> without_null({"prompt": "p", "chosen": None, "response": "r"})
+    {'prompt': 'p', 'response': 'r'}
+    """
+    if isinstance(value, dict):
+        return {key: without_null(one) for key, one in value.items() if one is not None}
+    return [without_null(one) for one in value] if isinstance(value, list) else value
+
+
 def _saved(path: Path, split: str) -> Iterable[Any]:
     from datasets import DatasetDict, load_from_disk
 
