@@ -32,7 +32,7 @@ def main(folder: Path) -> tuple[float, float]:
             num_generations=8,
             max_completion_length=12,
             learning_rate=1e-2,
-            max_steps=30,
+            max_steps=24,
             gradient_checkpointing=False,
             disable_tqdm=True,
             logging_steps=15,

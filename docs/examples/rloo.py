@@ -31,7 +31,7 @@ def main(folder: Path) -> tuple[float, float]:
             max_completion_length=12,
             learning_rate=1e-2,
             beta=0.0,
-            max_steps=30,
+            max_steps=24,
             gradient_checkpointing=False,
             disable_tqdm=True,
             logging_steps=15,

@@ -111,7 +111,9 @@ class _Scored(nn.Module):
                     mend="declare what such a response earns: no_opinion=0.0 is the lowest",
                 )
         state = torch.tensor(rewards, dtype=torch.float32, device=input_ids.device)
-        return SimpleNamespace(hidden_states=(state[:, None, None].expand(*input_ids.shape, 1),))
+        hidden = state[:, None, None].expand(*input_ids.shape, 1)
+        # The first is what TRL 1.12 reads, the second what its helpers read today.
+        return SimpleNamespace(hidden_states=(hidden,), last_hidden_state=hidden)
 
 
 class _Prompts:
