@@ -99,8 +99,10 @@ def server(model: Path, *flags: object, env: dict[str, str] | None = None) -> It
         found = re.search(r"http://\S+:(\d+)", said)
         assert found, said + process.stderr.read()
         running = Running(int(found[1]), process)
-        running.wait(lambda: running.ask("/ready").status == 200)
+        running.wait(lambda: running.ask("/ready").status == 200, 180)
         yield running
+        process.kill()
+        assert "Traceback" not in process.stderr.read()
     finally:
         process.kill()
         process.wait()

@@ -110,6 +110,7 @@ def serve(
         on_failed=failed,
         on_ready=lambda: screen.print(f"ready after {time.monotonic() - began:.1f} s"),
     )
+    _allow_connections()
     listening = _listen(host, port)
     config = uvicorn.Config(
         create_app(service),
@@ -140,6 +141,18 @@ def serve(
         os._exit(3 if server.cut_off else 0)
     if server.cut_off:
         raise Stopped("requests that were waiting got no score")
+
+
+def _allow_connections() -> None:
+    """As many open connections as the system lets us have: some clients open one a request."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
+    if soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _words(error: BaseException, model: Path) -> UserError:
