@@ -95,6 +95,18 @@ def test_rewards_of_a_server_are_those_of_the_model(served: Running, scorer: Rew
     assert served.metric("reward_items_total") - before <= 3  # two texts, and one for the names
 
 
+def test_rewards_of_a_client_travel_with_its_settings(served: Running) -> None:
+    client = RewardClient(served.url, patience=1.0, key="secret")
+    rewards = dimension_rewards(client)
+    again = [pickle.loads(pickle.dumps(reward)) for reward in rewards]
+    assert len({id(reward._source) for reward in [*rewards, *again]}) == 1
+    assert again[0]._source.opened().settings == client.settings
+    assert "secret" not in repr(again[0]._source)
+    assert pickle.loads(pickle.dumps(client)).settings == client.settings
+    texts = {"prompts": [CHAT], "completions": ["Up."]}
+    assert again[0](**texts) == rewards[0](**texts) == dimension_rewards(served.url)[0](**texts)
+
+
 def test_a_fork_opens_connections_of_its_own(served: Running) -> None:
     client = RewardClient(served.url)
     expected = client.score("", "Up.").reward

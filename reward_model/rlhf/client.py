@@ -222,14 +222,19 @@ class RewardClient:
                 asyncio.run_coroutine_threadsafe(self._session.close(), loop).result()
                 loop.call_soon_threadsafe(loop.stop)
 
+    @property
+    def settings(self) -> tuple[Any, ...]:
+        """All but the address; `with_settings` makes the same client of them, in any process."""
+        return self._key, self._timeout, self._patience, self._connections
+
+    @classmethod
+    def with_settings(cls, url: str, settings: tuple[Any, ...] = ()) -> RewardClient:
+        """A client like another one; the defaults without settings."""
+        names = ("key", "timeout", "patience", "connections")
+        return cls(url, **dict(zip(names, settings, strict=bool(settings))))
+
     def __reduce__(self) -> tuple[Any, ...]:
-        return _client, (self.url, self._key, self._timeout, self._patience, self._connections)
-
-
-def _client(
-    url: str, key: str | None, timeout: float, patience: float, connections: int
-) -> RewardClient:
-    return RewardClient(url, key=key, timeout=timeout, patience=patience, connections=connections)
+        return RewardClient.with_settings, (self.url, self.settings)
 
 
 async def _all(coroutines: Iterator[Coroutine[Any, Any, T]]) -> list[T]:

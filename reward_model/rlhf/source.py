@@ -62,6 +62,8 @@ class Origin:
     model: str
     """Absolute folder, or address of a server."""
     device: str | None = None
+    client: tuple[Any, ...] = field(default=(), repr=False)
+    """Settings of the client, where one was given: they may hold a key."""
 
     @property
     def is_server(self) -> bool:
@@ -210,6 +212,10 @@ def open_source(model: Model, *, device: str | None = None) -> Source:
     if isinstance(model, Source):
         return model
     if not isinstance(model, str | os.PathLike):
+        from reward_model.rlhf.client import RewardClient
+
+        if isinstance(model, RewardClient):
+            return _shared(Origin(model.url, client=model.settings))
         return Source(scorer=model)
     if is_address(str(model)):
         return _shared(Origin(str(model).rstrip("/")))
@@ -243,7 +249,7 @@ def _load(origin: Origin) -> Scorer:
     if origin.is_server:
         from reward_model.rlhf.client import RewardClient
 
-        return RewardClient(origin.model)
+        return RewardClient.with_settings(origin.model, origin.client)
     from reward_model.scorer import RewardScorer
 
     return RewardScorer.from_pretrained(origin.model, device=origin.device)
