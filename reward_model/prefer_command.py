@@ -124,15 +124,27 @@ def run_prefer(
     out: Path | None,
     options: Options,
     *,
-    weight: list[str],
-    risk: float,
-    rubric: str | None,
-    device: str | None,
-    batch_tokens: int | None,
-    push_to_hub: str | None,
-    json_to: str | None,
+    weight: Sequence[str] = (),
+    risk: float = 0.0,
+    rubric: str | None = None,
+    device: str | None = None,
+    batch_tokens: int | None = None,
+    push_to_hub: str | None = None,
+    json_to: str | None = None,
 ) -> int:
     """Make the data set; 1 where nothing is left of it.
+
+    Args:
+        files: a model and completions, or rows that hold rewards.
+        out: folder of the data set.
+        options: which pairs, and for which trainer.
+        weight: `DIMENSION=NUMBER` instead of the rubric's.
+        risk: lambda of the reward's ``mean - lambda * sd``.
+        rubric: of a judge's scores; none: what they name.
+        device: of the model.
+        batch_tokens: most tokens of a batch.
+        push_to_hub: name to upload the folder under.
+        json_to: where the result goes as JSON.
 
     Raises:
         UserError: the options or the input are wrong; nothing is written.
@@ -144,7 +156,7 @@ def run_prefer(
     _check_out(out)
     if push_to_hub is not None:
         push(None, push_to_hub)
-    weights = parse_weights(weight)
+    weights = parse_weights(list(weight))
     if risk and model is None:
         raise UserError("--risk without a model", expected="MODEL before the file")
     if not 0 <= risk < float("inf"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import random
 from pathlib import Path
@@ -402,8 +403,11 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("chat", [False, True], ids=["plain", "chat"])
-@pytest.mark.parametrize("to", ["dpo", "orpo", "cpo", "reward", "kto", "grpo"])
+@pytest.mark.parametrize(
+    ("to", "chat"),
+    [(to, False) for to in ("dpo", "orpo", "cpo", "reward", "kto", "grpo")]
+    + [(to, True) for to in ("dpo", "reward", "kto", "grpo")],
+)
 def test_trl_trains_on_the_folder_as_it_is(
     to: str, chat: bool, model: Path, policy: Path, tmp_path: Path
 ) -> None:
@@ -468,3 +472,10 @@ def _trainer(to: str, policy: Path, dataset: Any, folder: Path) -> Any:
         args = trl.RewardConfig(**common)
         return trl.RewardTrainer(str(policy), args=args, train_dataset=dataset)
     return trl.DPOTrainer(str(policy), args=trl.DPOConfig(**common), train_dataset=dataset)
+
+
+@pytest.mark.slow
+def test_the_example_learns_from_its_own_samples(tmp_path: Path) -> None:
+    pytest.importorskip("trl", reason="needs the extra rlhf")
+    before, after = importlib.import_module("dpo").main(tmp_path)
+    assert after > before + 0.1
