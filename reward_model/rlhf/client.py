@@ -177,7 +177,7 @@ class RewardClient:
             pause = pause if asked is None else asked + random.uniform(0.0, 0.25)
             if time.monotonic() + pause > until:
                 raise UserError(
-                    f"{trouble} from {self.url} after {tries} tries in {self._patience:g} s",
+                    f"{trouble} from {self.url} after {tries} tries within {self._patience:g} s",
                     expected="scores",
                     mend="see that reward-model serve runs there and is not overloaded",
                 )
