@@ -1,6 +1,6 @@
 """What a small pretrained encoder learns from the embedded writer's English reports.
 
-    python benchmarks/held_out.py [--out FOLDER] [--pairs 666] [--epochs 5]
+    python benchmarks/held_out.py [--out FOLDER] [--pairs 666] [--epochs 10]
 
 Trains all-MiniLM-L6-v2 with and without the evidence of checks, once more with two kinds of
 degradation never shown, calibrates, and measures on companies never seen, beside Bradley-Terry
@@ -65,18 +65,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("outputs/held_out"))
     parser.add_argument("--pairs", type=int, default=666)
-    parser.add_argument("--epochs", type=float, default=5)
+    parser.add_argument("--epochs", type=float, default=10)
     options = parser.parse_args()
     out: Path = options.out
     out.mkdir(parents=True, exist_ok=True)
     scored, planted = data(out, options.pairs)
     settings: dict[str, Any] = {
-        "max_length": 512,
+        "max_length": 1024,
+        "window": 384,
         "max_prompt_length": 0,
         "evidence": "checks",
         "epochs": options.epochs,
         "batch_size": 4,
-        "learning_rate": 1e-4,
+        "learning_rate": 2e-4,
         "head_learning_rate": 1e-3,
         "class_weights": "sqrt",
         "pair_weight": 0.5,
