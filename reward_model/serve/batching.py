@@ -196,10 +196,8 @@ class Batcher:
             self._call(self._on_ready, error)
             return
         self._longest = scorer.builder.max_length
-        # Half of what the scorer takes at once: texts of a pass are then nearer in length, and
-        # there are others to wait for while it runs.
-        half = max(self._longest, scorer.batch_tokens // 2)
-        self._budget = self._max_tokens or half
+        # A few batches at least: the scorer sorts them by length, and one pass costs what it costs.
+        self._budget = self._max_tokens or max(4096, scorer.batch_tokens)
         self.scorer = scorer
         self._call(self._on_ready, None)
         while tickets := self._take():

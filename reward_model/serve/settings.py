@@ -15,7 +15,8 @@ class Settings:
     max_batch_items: int = 256
     """Most texts of one pass through the model."""
     max_batch_tokens: int | None = None
-    """About as many tokens in one pass, padding included; half of the scorer's budget if None."""
+    """About as many tokens in one pass, padding included; if None, the scorer's batch, but at least
+    4096."""
     max_wait_ms: float = 2.0
     """How long a pass may wait for company, and only while requests come many at once."""
     max_queue: int = 2048
