@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tiny_models import save_encoder
+from tiny_models import save_decoder, save_encoder
 from typer.testing import CliRunner
 
 from reward_model import RewardScorer, load_rubric
@@ -23,6 +18,7 @@ from reward_model.records import UserError, read_jsonl
 from reward_model.rubric import say
 from reward_model.score_file import score_file
 from reward_model.score_one import score_one, text_or_file
+from reward_model.score_rows import unscored
 
 
 @pytest.fixture(scope="session")
@@ -88,24 +84,6 @@ def test_cut_anywhere_the_same_command_ends_in_the_same_bytes(
     summary = score_file(model, texts, out)
     assert out.read_bytes() == complete
     assert summary.rows == 70
-
-
-@pytest.mark.slow
-def test_killed_for_real(model: Path, tmp_path: Path) -> None:
-    rows = [{"prompt": "问题" * 200, "response": f"{i} " + "利润 " * 150} for i in range(1500)]
-    texts, out = write(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl"
-    command = [sys.executable, "-m", "reward_model", "score", str(model), str(texts)]
-    run = subprocess.Popen([*command, "--out", str(out)], stderr=subprocess.DEVNULL)
-    limit = time.monotonic() + 240
-    while run.poll() is None and time.monotonic() < limit:
-        if out.exists() and out.stat().st_size > 20_000:
-            break
-        time.sleep(0.02)
-    os.kill(run.pid, signal.SIGKILL)
-    run.wait()
-    assert 0 < len(out.read_bytes().splitlines()) < 1500
-    score_file(model, texts, out)
-    assert [row["response"] for row in rows_of(out)] == [row["response"] for row in rows]
 
 
 def test_a_finished_file_is_left_alone(model: Path, tmp_path: Path) -> None:
@@ -202,6 +180,48 @@ def test_one_response_as_a_table_and_as_json(
         text_or_file("@gone.md")
 
 
+@pytest.mark.slow
+def test_several_processes_and_models_give_what_one_does(model: Path, tmp_path: Path) -> None:
+    """Blocks of 32 rows to two workers; a member of another kind beside the first."""
+    rows = [{"prompt": "q", "response": f"{i} " + "text " * (i % 9)} for i in range(100)]
+    texts = write(tmp_path / "in.jsonl", [*rows, MIXED[0]])
+    other = save_decoder(tmp_path / "other")
+    out = {n: tmp_path / f"{n}.jsonl" for n in (1, 2)}
+    for n, path in out.items():
+        score_file([model, other], texts, path, how="minimum", num_workers=n)
+    one, two = rows_of(out[1]), rows_of(out[2])
+    assert [unscored(row) for row in two] == [unscored(row) for row in one]
+    assert [flat(row) for row in two] == [pytest.approx(flat(row), abs=2e-6) for row in one]
+    assert one[0]["reward_model"]["spread"] > 0
+    config = json.loads((tmp_path / "1.jsonl.config.json").read_text())
+    assert config["model"]["how"] == "minimum"
+    with pytest.raises(UserError, match="scores with another model"):
+        score_file(model, texts, out[1])
+    with pytest.raises(UserError, match="weight of unknown dimension 'tone'"):
+        score_file(model, texts, tmp_path / "3.jsonl", weights={"tone": 1.0})
+
+
+def flat(row: dict[str, Any]) -> list[float]:
+    """The numbers of a row's scores."""
+
+    def numbers(value: Any) -> list[float]:
+        if isinstance(value, dict):
+            return [n for one in value.values() for n in numbers(one)]
+        if isinstance(value, list):
+            return [n for one in value for n in numbers(one)]
+        return [float(value)] if isinstance(value, int | float) else []
+
+    return numbers(row["reward_model"])
+
+
+def test_models_of_different_rubrics_are_refused(model: Path, tmp_path: Path) -> None:
+    other = save_encoder(tmp_path / "other", rubric=load_rubric("helpsteer"))
+    texts = write(tmp_path / "in.jsonl", MIXED)
+    with pytest.raises(UserError, match="a model of another rubric"):
+        score_file([model, other], texts, tmp_path / "out.jsonl")
+    assert not (tmp_path / "out.jsonl").exists()
+
+
 def test_flags_that_do_not_fit(model: Path, tmp_path: Path) -> None:
     run = CliRunner().invoke
     texts = str(write(tmp_path / "in.jsonl", MIXED))
@@ -211,6 +231,7 @@ def test_flags_that_do_not_fit(model: Path, tmp_path: Path) -> None:
         ("both a file and --response", texts, "--response", "x"),
         ("--weight 'depth'", "--response", "x", "--weight", "depth"),
         ("weight of unknown dimension 'tone'", "--response", "x", "--weight", "tone=1"),
+        ("--how median", "--response", "x", "--how", "median"),
         ("--risk -1", "--response", "x", "--risk", "-1"),
     ]:
         result = run(app, ["score", str(model), *flags])
