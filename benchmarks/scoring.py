@@ -1,0 +1,279 @@
+"""Scoring throughput beside sentence-transformers' CrossEncoder, and of shared prompts.
+
+    python benchmarks/scoring.py [--texts 320] [--threads 2] [--json FILE]
+
+Part one: an encoder as wide as BERT-base with one linear layer on its first token, the same weights
+in both, the same texts and threads, in one process: ours as `RewardScorer` runs it, and
+`CrossEncoder.predict`, which takes the batch size it is quickest with. Before every piece of work a
+dense matrix product of float32 is timed; shares are of its rate. Part two: K completions of 200
+tokens on one prompt of 2,000, with a decoder, together and each alone. The texts are those of
+$REWARD_TEST_DATA, else of ../shared/data beside the repository.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import training
+
+LEVELS = 5
+PROMPT = "Assess the report."
+MOST = 1000
+"""Tokens of a text; what is longer is cut beforehand, as the two cut in different places."""
+
+
+class Dense:
+    """Times a dense matrix product, again and again beside what is measured."""
+
+    def __init__(self, size: int = 2048, times: int = 4) -> None:
+        import torch
+
+        self.a = torch.randn(size, size)
+        self.times, self.work = times, times * 2.0 * size**3
+        self.seconds: list[float] = []
+
+    def run(self) -> None:
+        """Once more."""
+        start = time.perf_counter()
+        for _ in range(self.times):
+            self.a @ self.a
+        self.seconds.append(time.perf_counter() - start)
+
+    @property
+    def rate(self) -> float:
+        """FLOP/s, sustained."""
+        return self.work * len(self.seconds) / sum(self.seconds)
+
+
+def encoder(folder: Path, layers: int, width: int) -> tuple[Path, Path]:
+    """The same weights twice: as a model of this package, and for CrossEncoder.
+
+    Our head is made the other's linear layer: its first half passes x and -x on through ReLU.
+    """
+    import torch
+    from transformers import AutoTokenizer, BertForSequenceClassification
+
+    from reward_model.bundle import save_bundle
+    from reward_model.model import MultiDimRewardConfig, MultiDimRewardModel
+    from reward_model.rubric import load_rubric
+
+    torch.manual_seed(0)
+    base = training.save_base(str(folder / "base"), layers, width)
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    rubric = load_rubric("financial_report")
+    config = MultiDimRewardConfig.for_rubric(rubric, pooling="cls", head="shared")
+    ours = MultiDimRewardModel.from_backbone(base, config)
+    labels = len(rubric.names) * LEVELS
+    theirs = BertForSequenceClassification.from_pretrained(base, num_labels=labels)
+    theirs.bert.pooler = _FirstToken()
+    head, hidden = ours.heads[0], theirs.config.hidden_size
+    # W x = W P x+ - W P x-, exact where W has rank H/4 or less.
+    rank = hidden // 4
+    down = torch.randn(rank, hidden) * hidden**-0.5
+    up = torch.randn(labels, rank)
+    with torch.no_grad():
+        head.dense.weight.copy_(torch.cat([down, -down]))
+        head.dense.bias.zero_()
+        head.out.weight.copy_(torch.cat([up, -up], dim=1))
+        theirs.classifier.weight.copy_(up @ down)
+        theirs.classifier.bias.copy_(head.out.bias)
+    save_bundle(ours, tokenizer, rubric, folder / "ours")
+    theirs.save_pretrained(folder / "theirs")
+    tokenizer.save_pretrained(folder / "theirs")
+    return folder / "ours", folder / "theirs"
+
+
+def _FirstToken() -> Any:  # noqa: N802 - a class, made where torch is loaded
+    from torch import nn
+
+    class FirstToken(nn.Module):
+        def forward(self, hidden: Any) -> Any:
+            return hidden[:, 0]
+
+    return FirstToken()
+
+
+def beside_cross_encoder(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Part one."""
+    import numpy as np
+    import torch
+    from sentence_transformers import CrossEncoder
+
+    from reward_model import RewardScorer
+
+    ours, theirs = encoder(folder, options.layers, options.width)
+    scorer = RewardScorer.from_pretrained(ours, device="cpu", batch_tokens=options.batch_tokens)
+    peer = CrossEncoder(str(theirs), device="cpu", max_length=1024)
+    peer.model.bert.pooler = _FirstToken()
+    texts = [text for pair in training.pairs(options.texts // 2) for text in pair]
+    texts = sorted(set(texts))
+    random.Random(0).shuffle(texts)
+    texts = [cut(text, scorer.tokenizer) for text in texts]
+    lengths = [len(scorer.encode(PROMPT, text).input_ids) for text in texts]
+    work = training.flops(scorer.model.config.backbone_config, lengths) / 3  # forward alone
+    dense = Dense()
+
+    def mine(some: Sequence[str]) -> Any:
+        scores = scorer.score_batch([PROMPT] * len(some), some)
+        return np.array([list(score.probabilities.values()) for score in scores])
+
+    def its(some: Sequence[str], size: int) -> Any:
+        pairs = [(PROMPT, text) for text in some]
+        logits = peer.predict(pairs, batch_size=size, activation_fn=torch.nn.Identity())
+        split = torch.from_numpy(logits).double().unflatten(1, (-1, LEVELS))
+        return split.softmax(-1).numpy()
+
+    few = texts[:16]
+    difference = float(np.abs(mine(few) - its(few, 8)).max())
+
+    def timed(run: Callable[[Sequence[str]], Any]) -> float:
+        run(few)
+        seconds = 0.0
+        for start in range(0, len(texts), options.chunk):
+            dense.run()
+            begin = time.perf_counter()
+            run(texts[start : start + options.chunk])
+            seconds += time.perf_counter() - begin
+        return seconds
+
+    seconds = {"ours": timed(mine)}
+    for size in options.peer_batches:
+        seconds[f"CrossEncoder, batch {size}"] = timed(lambda some, size=size: its(some, size))
+    best = min(value for name, value in seconds.items() if name != "ours")
+    default = seconds.get("CrossEncoder, batch 32", best)
+    print(
+        f"{len(texts)} texts, {sum(lengths):,} tokens, {torch.get_num_threads()} threads; "
+        f"dense product {dense.rate / 1e9:,.0f} GFLOP/s; largest difference {difference:.1e}"
+    )
+    for name, value in seconds.items():
+        print(
+            f"{name:24} {value:7.1f} s {sum(lengths) / value:9,.0f} tokens/s "
+            f"{work / value / 1e9:6,.0f} GFLOP/s ({work / value / dense.rate:.0%})"
+        )
+    print(f"ours is {default / seconds['ours']:.2f} times CrossEncoder.predict as it comes,")
+    print(f"and {best / seconds['ours']:.2f} times with its best batch size")
+    return {
+        "difference": difference,
+        "seconds": seconds,
+        "tokens": sum(lengths),
+        "dense": dense.rate,
+        "share": work / seconds["ours"] / dense.rate,
+        "ratio": default / seconds["ours"],
+        "ratio_best": best / seconds["ours"],
+    }
+
+
+def cut(text: str, tokenizer: Any) -> str:
+    """The beginning of a text."""
+    ends = tokenizer(text, return_offsets_mapping=True, add_special_tokens=False, verbose=False)
+    offsets = ends["offset_mapping"]
+    return text if len(offsets) <= MOST else text[: offsets[MOST - 1][1]]
+
+
+def shared_prompt(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Part two."""
+    import numpy as np
+    import torch
+    from transformers import AutoTokenizer, Qwen2Config, Qwen2Model
+
+    from reward_model import RewardScorer
+    from reward_model.bundle import save_bundle
+    from reward_model.model import MultiDimRewardConfig, MultiDimRewardModel
+    from reward_model.rubric import load_rubric
+
+    tokenizer = AutoTokenizer.from_pretrained(training.minilm(), model_max_length=4096)
+    torch.manual_seed(0)
+    backbone = Qwen2Model(
+        Qwen2Config(
+            vocab_size=len(tokenizer),
+            hidden_size=896,
+            intermediate_size=4864,
+            num_hidden_layers=options.decoder_layers,
+            num_attention_heads=14,
+            num_key_value_heads=2,
+        )
+    )
+    rubric = load_rubric("financial_report")
+    config = MultiDimRewardConfig.for_rubric(
+        rubric,
+        backbone_config=backbone.config,
+        pooling="last",
+        input_format="plain",
+        max_input_length=4096,
+    )
+    save_bundle(MultiDimRewardModel(config, backbone=backbone), tokenizer, rubric, folder / "qwen")
+    scorer = RewardScorer.from_pretrained(folder / "qwen", device="cpu")
+    words = [w for pair in training.pairs(400) for text in pair for w in text.split()]
+
+    def text(tokens: int, seed: int) -> str:
+        drawn = random.Random(seed).choices([w for w in words if w.isascii()], k=2 * tokens)
+        ids = tokenizer(" ".join(drawn), add_special_tokens=False)["input_ids"][:tokens]
+        return str(tokenizer.decode(ids))
+
+    prompt, answers = text(2000, 0), [text(200, seed + 1) for seed in range(options.completions)]
+    lengths = [len(scorer.encode(prompt, answer).input_ids) for answer in answers]
+
+    def numbers(scores: Any) -> Any:
+        return np.array([list(score.probabilities.values()) for score in scores])
+
+    scorer.score("warm", "up")
+    start = time.perf_counter()
+    alone = [scorer.score(prompt, answer) for answer in answers]
+    apart = time.perf_counter() - start
+    start = time.perf_counter()
+    shared = scorer.score_batch([prompt] * len(answers), answers)
+    together = time.perf_counter() - start
+    difference = float(np.abs(numbers(alone) - numbers(shared)).max())
+    print(
+        f"{len(answers)} completions, {lengths[0]:,} tokens each with their prompt: {apart:.1f} s "
+        f"alone, {together:.1f} s together, {apart / together:.2f} times as fast; largest "
+        f"difference {difference:.1e}"
+    )
+    return {
+        "alone": apart,
+        "together": together,
+        "ratio": apart / together,
+        "difference": difference,
+    }
+
+
+def main() -> None:
+    """Run both parts."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--texts", type=int, default=320)
+    parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--width", type=int, default=768)
+    parser.add_argument("--threads", type=int, default=None)
+    parser.add_argument("--chunk", type=int, default=160, help="texts of a call")
+    parser.add_argument("--batch-tokens", type=int, default=None)
+    parser.add_argument("--peer-batches", type=int, nargs="+", default=[32, 8])
+    parser.add_argument("--completions", type=int, default=8)
+    parser.add_argument("--decoder-layers", type=int, default=4)
+    parser.add_argument("--part", type=int, choices=[1, 2], default=None)
+    parser.add_argument("--json", type=Path, default=None)
+    options = parser.parse_args()
+    import torch
+
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    with tempfile.TemporaryDirectory() as folder:
+        results = {}
+        if options.part != 2:
+            results["cross_encoder"] = beside_cross_encoder(options, Path(folder))
+        if options.part != 1:
+            results["shared_prompt"] = shared_prompt(options, Path(folder))
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=2), "utf-8")
+
+
+if __name__ == "__main__":
+    main()
