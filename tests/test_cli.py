@@ -191,6 +191,8 @@ def test_wrong_files_are_told_in_one_message(
         (("reward-model", "audit", "{out}", "{good}", "--split", "x"), "one of auto, test"),
         (("reward-model", "calibrate", "{out}", "{good}"), "no such"),
         (("reward-model", "score", "{out}", "{good}", "--out", "{out}2"), "no such"),
+        (("reward-model", "score", "{out}", "{good}", "--out", "{out}2", "--how", "x"), "--how x"),
+        (("reward-model", "score", "{out}", "{good}", "--out", "{out}.parquet"), "no such"),
         (("reward-model", "serve", "{out}"), "no such"),
         (("reward-model", "serve", "{out}", "--chat-template", "x"), "chatml, qwen, llama3"),
         (("reward-model", "serve", "{out}", "--max-body-mb", "0"), "--max-body-mb 0"),
