@@ -26,7 +26,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import torch
 from encoder import minilm
 from transformers import AutoModel, AutoTokenizer
@@ -89,12 +88,32 @@ def serving(model: Path, *flags: str) -> Iterator[tuple[str, int]]:
         process.wait(60)
 
 
-async def ask(session: aiohttp.ClientSession, text: tuple[str, str]) -> dict[str, Any]:
-    """One sample, one request."""
-    body = {"prompt": text[0], "response": text[1]}
-    async with session.post("/v1/score", json=body) as answer:
-        answer.raise_for_status()
-        return (await answer.json())["scores"][0]
+class Client:
+    """One connection, kept open; the least a client can cost on the machine it shares."""
+
+    def __init__(self, url: str) -> None:
+        self.host, _, port = url.removeprefix("http://").partition(":")
+        self.port = int(port)
+        self.reader: asyncio.StreamReader | None = None
+        self.writer: asyncio.StreamWriter | None = None
+
+    async def ask(self, text: tuple[str, str]) -> dict[str, Any]:
+        """One sample, one request."""
+        if self.writer is None or self.reader is None:
+            self.reader, self.writer = await asyncio.open_connection(self.host, self.port)
+        body = json.dumps({"prompt": text[0], "response": text[1]}).encode()
+        head = f"POST /v1/score HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
+        self.writer.write(head.encode() + body)
+        head = (await self.reader.readuntil(b"\r\n\r\n")).decode()
+        said = await self.reader.readexactly(int(re.findall(r"content-length: (\d+)", head)[0]))
+        assert head.startswith("HTTP/1.1 200"), said
+        return json.loads(said)["scores"][0]
+
+    def leave(self) -> None:
+        """Hang up, whatever is on its way."""
+        if self.writer is not None:
+            self.writer.transport.abort()
+        self.reader = self.writer = None
 
 
 async def crowd(url: str, texts: list[tuple[str, str]], clients: int) -> tuple[float, list[Any]]:
@@ -102,30 +121,31 @@ async def crowd(url: str, texts: list[tuple[str, str]], clients: int) -> tuple[f
     results: list[Any] = [None] * len(texts)
     queue = iter(range(len(texts)))
 
-    async def client(session: aiohttp.ClientSession) -> None:
+    async def client() -> None:
+        link = Client(url)
         for i in queue:
-            results[i] = await ask(session, texts[i])
+            results[i] = await link.ask(texts[i])
+        link.leave()
 
-    links = aiohttp.TCPConnector(limit=clients)
-    async with aiohttp.ClientSession(url, connector=links) as session:
-        began = time.perf_counter()
-        await asyncio.gather(*(client(session) for _ in range(clients)))
-        return time.perf_counter() - began, results
+    began = time.perf_counter()
+    await asyncio.gather(*(client() for _ in range(clients)))
+    return time.perf_counter() - began, results
 
 
 async def alone(url: str, texts: list[tuple[str, str]], scorer: RewardScorer) -> list[float]:
     """Seconds that a lone request takes longer than the scorer by itself, in turns."""
     added = []
-    async with aiohttp.ClientSession(url) as session:
-        await ask(session, texts[0])
-        for text in texts:
-            began = time.perf_counter()
-            await ask(session, text)
-            asked = time.perf_counter() - began
-            began = time.perf_counter()
-            scorer.score(*text)
-            added.append(asked - (time.perf_counter() - began))
-            await asyncio.sleep(0.01)
+    link = Client(url)
+    await link.ask(texts[0])
+    for text in texts:
+        began = time.perf_counter()
+        await link.ask(text)
+        asked = time.perf_counter() - began
+        began = time.perf_counter()
+        scorer.score(*text)
+        added.append(asked - (time.perf_counter() - began))
+        await asyncio.sleep(0.01)
+    link.leave()
     return added
 
 
@@ -189,18 +209,18 @@ async def storm(
 
     async def client() -> None:
         nonlocal gone
-        session = aiohttp.ClientSession(url)
+        link = Client(url)
         for i in queue:
             if rng.random() < 0.05:  # leaves in the middle of its request, and comes back
-                left = asyncio.create_task(ask(session, texts[i]))
+                left = asyncio.create_task(link.ask(texts[i]))
                 await asyncio.sleep(rng.random() * 0.05)
                 left.cancel()
-                with contextlib.suppress(asyncio.CancelledError, aiohttp.ClientError):
+                with contextlib.suppress(asyncio.CancelledError):
                     await left
-                await session.close()
-                session, gone = aiohttp.ClientSession(url), gone + 1
-            answers.setdefault(i, []).append(await ask(session, texts[i]))
-        await session.close()
+                link.leave()
+                gone += 1
+            answers.setdefault(i, []).append(await link.ask(texts[i]))
+        link.leave()
 
     await asyncio.gather(*(client() for _ in range(clients)))
     return gone, answers

@@ -120,6 +120,7 @@ def serve(
         lifespan="off",
         ws="none",
         server_header=False,
+        proxy_headers=False,
         # Longer than clients keep a connection, so that none is closed under a request.
         timeout_keep_alive=75,
         timeout_graceful_shutdown=5,
