@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from reward_model.records import UserError
+from reward_model.records import digest as value_digest
 
 
 def serve(
@@ -25,6 +26,13 @@ def serve(
             "qwen, llama3, none (plain text), or a TOML file."
         ),
     ] = None,
+    others: Annotated[
+        list[Path] | None,
+        typer.Option("--with", help="A further model of the same rubric: an ensemble; repeatable."),
+    ] = None,
+    how: Annotated[
+        str, typer.Option(help="Of an ensemble: mean of the members, or minimum.")
+    ] = "mean",
     device: Annotated[str | None, typer.Option(help="cuda, mps or cpu.")] = None,
     weight: Annotated[
         list[str] | None,
@@ -48,7 +56,6 @@ def serve(
     max_pending_mb: Annotated[
         int, typer.Option(min=1, help="Megabytes of all requests that are not answered yet.")
     ] = 512,
-    cache_size: Annotated[int, typer.Option(min=0, help="Texts whose scores are kept.")] = 0,
     timeout: Annotated[float, typer.Option(help="Seconds for a request; 504 after them.")] = 120.0,
     drain: Annotated[
         float, typer.Option(help="Seconds to finish what was accepted when told to stop.")
@@ -72,6 +79,8 @@ def serve(
     from reward_model.serve.settings import Settings
 
     weights = parse_weights(weight or [])
+    if how not in ("mean", "minimum"):
+        raise UserError(f"--how {how}", expected="mean or minimum")
     if not (0 <= risk < float("inf")):
         raise UserError(f"--risk {risk}", expected="a number from 0 up")
     settings = Settings(
@@ -91,20 +100,13 @@ def serve(
     load_template(chat_template)
     from reward_model.bundle import read_rubric
     from reward_model.score_file import model_digest
+    from reward_model.score_workers import Models
 
-    read_rubric(model)
-    digest = model_digest(model)
-    from reward_model.scorer import RewardScorer
+    models = Models((model, *(others or [])), how, weights, risk, device, batch_tokens)
+    for path in models.paths:
+        read_rubric(path)
+    digests = [model_digest(path) for path in models.paths]
     from reward_model.serve.server import serve as run_server
 
-    def load() -> RewardScorer:
-        return RewardScorer.from_pretrained(
-            model,
-            device=device,
-            batch_tokens=batch_tokens,
-            weights=weights,
-            risk=risk,
-            cache_size=cache_size,
-        )
-
-    run_server(model, settings, host=host, port=port, load=load, digest=digest)
+    one = digests[0] if len(digests) == 1 else value_digest([*digests, how])
+    run_server(models, settings, host=host, port=port, digest=one)

@@ -118,7 +118,8 @@ class StandIn:
     """
 
     batch_tokens = 4096
-    builder = SimpleNamespace(max_length=512, evidence="none")
+    max_length = 512
+    builder = SimpleNamespace(evidence="none")
 
     def __init__(self) -> None:
         self.passes: list[int] = []

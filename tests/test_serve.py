@@ -18,6 +18,7 @@ from commands import run
 from serving import Running, server
 from tiny_models import save_encoder
 
+from reward_model.ensemble import EnsembleScorer
 from reward_model.scorer import RewardScorer, Score
 
 aiohttp = pytest.importorskip("aiohttp")
@@ -279,9 +280,12 @@ def test_schemathesis_finds_no_server_error(served: Running) -> None:
     assert served.ask("/ready").status == 200
 
 
-def test_a_key_a_full_queue_and_a_stop(model: Path, scorer: RewardScorer) -> None:
-    """One server: asks for its key, refuses ten times its capacity, finishes what it accepted."""
-    flags = ["--max-queue", 64, "--max-items", 64, "--batch-items", 8]
+def test_a_key_a_full_queue_and_a_stop(model: Path, tmp_path: Path) -> None:
+    """Two models behind a key: ten times their capacity is refused, what is accepted finished."""
+    other = save_encoder(tmp_path / "other", seed=1, max_input_length=128)
+    scorer = EnsembleScorer.from_pretrained([model, other], how="minimum", device="cpu")
+    flags: list[object] = ["--max-queue", 64, "--max-items", 64, "--batch-items", 8]
+    flags += ["--with", other, "--how", "minimum"]
     with server(model, *flags, env={"REWARD_MODEL_KEY": "s3cret"}) as running:
         key = {"authorization": "Bearer s3cret"}
         body = {"response": "Up."}
@@ -291,12 +295,15 @@ def test_a_key_a_full_queue_and_a_stop(model: Path, scorer: RewardScorer) -> Non
             assert "www-authenticate" in said.headers
         assert running.ask("/metrics").status == 401
         assert running.ask("/health").status == running.ask("/").status == 200
-        assert running.ask("/v1/score", body, headers=key).status == 200
+        said = running.ask("/v1/score", body, headers=key)
+        assert near(said.body["scores"][0], scorer.score("", "Up."))
+        assert said.body["scores"][0]["spread"] > 0
+        assert said.body["model"]["name"].endswith("+other")
         _overload(running, key, scorer)
         _drain(running, key, scorer)
 
 
-def _overload(running: Running, key: dict[str, str], scorer: RewardScorer) -> None:
+def _overload(running: Running, key: dict[str, str], scorer: EnsembleScorer) -> None:
     before = _resident(running)
     texts = [f"{i} " * 20 for i in range(640)]
     seen: dict[int, Any] = {}
@@ -329,7 +336,7 @@ def _overload(running: Running, key: dict[str, str], scorer: RewardScorer) -> No
     assert running.ask("/v1/score", {"response": "a"}, headers=key).status == 200
 
 
-def _drain(running: Running, key: dict[str, str], scorer: RewardScorer) -> None:
+def _drain(running: Running, key: dict[str, str], scorer: EnsembleScorer) -> None:
     assert running.process
     texts = [f"accepted {i} " * 10 for i in range(64)]
 

@@ -57,6 +57,9 @@ class ScoreOut(BaseModel):
     response_truncated: bool
     reason: str | None = None
     """Why there is no opinion."""
+    spread: float | None = None
+    """Of several models: how far their rewards are apart."""
+    level_spread: dict[str, float] | None = None
     evidence: Evidence | None = None
 
     model_config = ConfigDict(extra="allow")

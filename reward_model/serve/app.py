@@ -34,10 +34,11 @@ from reward_model.serve.errors import ApiError, json_response
 from reward_model.serve.explain import Explainer
 from reward_model.serve.page import demo_page
 from reward_model.serve.schema import describe
+from reward_model.serve.scorers import members
 from reward_model.serve.service import Service
 
 if TYPE_CHECKING:
-    from reward_model.scorer import RewardScorer
+    from reward_model.serve.scorers import Scorer
 
 
 def create_app(service: Service) -> FastAPI:
@@ -120,14 +121,18 @@ def create_app(service: Service) -> FastAPI:
     return app
 
 
-def _scorer(service: Service) -> RewardScorer:
+def _scorer(service: Service) -> Scorer:
     scorer = service.batcher.scorer
     assert scorer is not None, "requests are let in once it is there"
     return scorer
 
 
-def _tokens(scorer: RewardScorer, items: Sequence[Item]) -> int:
-    return sum(len(scorer.encode(item.prompt, item.response).input_ids) for item in items)
+def _tokens(scorer: Scorer, items: Sequence[Item]) -> int:
+    return sum(
+        len(member.encode(item.prompt, item.response).input_ids)
+        for member in members(scorer)
+        for item in items
+    )
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from reward_model.records import UserError
 
 if TYPE_CHECKING:
-    from reward_model.scorer import RewardScorer, Score, Words
+    from reward_model.scorer import Score, Words
+    from reward_model.serve.scorers import Scorer
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +103,7 @@ class Batcher:
 
     def __init__(
         self,
-        load: Callable[[], RewardScorer],
+        load: Callable[[], Scorer],
         loop: asyncio.AbstractEventLoop,
         *,
         max_items: int,
@@ -112,7 +113,7 @@ class Batcher:
         on_ready: Callable[[BaseException | None], None],
         on_pass: Callable[[Pass], None],
     ) -> None:
-        self.scorer: RewardScorer | None = None
+        self.scorer: Scorer | None = None
         """None until it is loaded."""
         self._load, self._loop = load, loop
         self._max_items, self._max_tokens, self._max_queue = max_items, max_tokens, max_queue
@@ -195,7 +196,7 @@ class Batcher:
         except BaseException as error:
             self._call(self._on_ready, error)
             return
-        self._longest = scorer.builder.max_length
+        self._longest = scorer.max_length
         # A few batches at least: the scorer sorts them by length, and one pass costs what it costs.
         self._budget = self._max_tokens or max(4096, scorer.batch_tokens)
         self.scorer = scorer
@@ -232,7 +233,7 @@ class Batcher:
                 return
             self._change.wait(left)
 
-    def _score(self, scorer: RewardScorer, tickets: Sequence[Ticket]) -> list[Score | Exception]:
+    def _score(self, scorer: Scorer, tickets: Sequence[Ticket]) -> list[Score | Exception]:
         job = tickets[0].job
         items = [ticket.job.items[ticket.at] for ticket in tickets]
         try:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from reward_model.records import as_text
 from reward_model.serve.batching import Item
 from reward_model.serve.errors import ApiError
+from reward_model.serve.scorers import members
 
 if TYPE_CHECKING:
-    from reward_model.scorer import RewardScorer
+    from reward_model.serve.scorers import Scorer
 
 MOST_BYTES = 1_000_000
 MOST_CLAIMS = 100
@@ -26,13 +27,13 @@ class Explainer:
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, "explain")
 
-    async def evidence(self, scorer: RewardScorer, item: Item) -> dict[str, Any] | None:
+    async def evidence(self, scorer: Scorer, item: Item) -> dict[str, Any] | None:
         """What the model read of one text; None where it reads no evidence.
 
         Raises:
             ApiError: the text is longer than a person would look at.
         """
-        if scorer.builder.evidence == "none":
+        if all(member.builder.evidence == "none" for member in members(scorer)):
             return None
         if item.bytes > MOST_BYTES:
             raise ApiError(413, "too_large", f"explain takes texts up to {MOST_BYTES:,} bytes")

@@ -1,6 +1,6 @@
 """A service under uvicorn: one port, signals, and a stop that finishes what was accepted.
 
-`serve(model, settings, host=..., port=...)` returns when it was told to stop and all is answered.
+`serve(models, settings, host=..., port=...)` returns when it was told to stop and all is answered.
 """
 
 from __future__ import annotations
@@ -9,22 +9,19 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
 
 import uvicorn
 
 from reward_model.bundle import first_line, read_rubric
 from reward_model.records import Stopped, UserError
 from reward_model.records.terminal import console
+from reward_model.score_workers import Models
 from reward_model.serve.app import create_app
 from reward_model.serve.service import Service, served_name
 from reward_model.serve.settings import Settings
-
-if TYPE_CHECKING:
-    from reward_model.scorer import RewardScorer
 
 KEY = "REWARD_MODEL_KEY"
 """Environment variable of the key that clients have to show."""
@@ -67,23 +64,21 @@ class Server(uvicorn.Server):
 
 
 def serve(
-    model: Path,
+    models: Models,
     settings: Settings,
     *,
     host: str,
     port: int,
-    load: Callable[[], RewardScorer],
     digest: str,
 ) -> None:
     """Answer requests until a signal comes.
 
     Args:
-        model: its folder.
+        models: what to score with.
         settings: limits.
         host: where to listen.
         port: where to listen; 0 for any that is free.
-        load: makes the scorer.
-        digest: of the model.
+        digest: of the models.
 
     Raises:
         UserError: the port is taken, or the model does not load.
@@ -101,9 +96,9 @@ def serve(
         server.should_exit = True
 
     service = Service(
-        load,
-        read_rubric(model),
-        name=served_name(model),
+        models.load,
+        read_rubric(models.paths[0]),
+        name="+".join(map(served_name, models.paths)),
         digest=digest,
         settings=settings,
         key=key,
@@ -135,7 +130,7 @@ def serve(
     server.run([listening])
     service.stop()
     if failure:
-        raise _words(failure[0], model)
+        raise _words(failure[0], models.paths)
     if not service.batcher.join(2.0):
         # The model is at work in its thread: an orderly exit would wait for it, or crash in it.
         sys.stderr.flush()
@@ -156,12 +151,12 @@ def _allow_connections() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
-def _words(error: BaseException, model: Path) -> UserError:
+def _words(error: BaseException, paths: Sequence[Path]) -> UserError:
     if isinstance(error, UserError):
         return error
     return UserError(
         f"a model that does not load ({type(error).__name__}: {first_line(Exception(str(error)))})",
-        path=model,
+        path=paths[0] if len(paths) == 1 else None,
     )
 
 

@@ -31,7 +31,8 @@ from reward_model.serve.settings import Settings
 
 if TYPE_CHECKING:
     from reward_model.rubric import Rubric
-    from reward_model.scorer import RewardScorer, Score
+    from reward_model.scorer import Score
+    from reward_model.serve.scorers import Scorer
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ class Service:
 
     def __init__(
         self,
-        load: Callable[[], RewardScorer],
+        load: Callable[[], Scorer],
         rubric: Rubric,
         *,
         name: str,

@@ -41,6 +41,7 @@ function show(score, language) {
     const mean = sds.reduce((sum, sd) => sum + sd, 0) / sds.length;
     tiles.append(tile(score.reward.toFixed(3), "reward, 0 to 1"));
     tiles.append(tile(`± ${mean.toFixed(2)}`, "mean uncertainty, in levels"));
+    if (score.spread !== undefined) tiles.append(tile(`± ${score.spread.toFixed(3)}`, "between models"));
   }
   if (score.prompt_truncated) note("The prompt did not fit: its middle was left out.");
   if (score.response_truncated) note("The report did not fit: its middle was not judged.");
