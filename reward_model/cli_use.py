@@ -94,12 +94,12 @@ def export(
         typer.Option(min=1, help="Texts of --data to use. [default: 64, for a scalar 2000]"),
     ] = None,
     layout: Annotated[
-        str | None,
+        str,
         typer.Option(
-            help="Fit a scalar on texts as in training (trained), or with prompt and response on "
-            "end with (text) or without (bare) special tokens. [default: all]"
+            help="Fit a scalar on texts as in training (trained), on prompt and response on end "
+            "with (text) or without (bare) special tokens, or on all of these."
         ),
-    ] = None,
+    ] = "trained",
     seed: Annotated[int, typer.Option(help="Seed of sample and held-out prompts.")] = 0,
     device: Annotated[str | None, typer.Option(help="Of a scalar's fit: cuda, mps or cpu.")] = None,
     json: Annotated[

@@ -40,8 +40,8 @@ class Options:
     """Texts of `data`; none: 64, for a scalar 2,000."""
     seed: int = 0
     device: str | None = None
-    layout: Literal["trained", "text", "bare"] | None = None
-    """Of the texts a scalar is fitted on; none: all that the tokenizer tells apart."""
+    layout: Literal["trained", "text", "bare", "all"] = "trained"
+    """Of the texts a scalar is fitted on."""
 
     def check(self) -> None:
         """Refuse what cannot be meant.
@@ -51,9 +51,9 @@ class Options:
         """
         if self.to not in get_args(Kind):
             raise UserError(f"--to {self.to!r}", expected=f"one of {', '.join(get_args(Kind))}")
-        if self.layout not in (None, "trained", "text", "bare"):
-            raise UserError(f"--layout {self.layout!r}", expected="trained, text or bare")
-        if self.layout and self.to != "scalar":
+        if self.layout not in ("trained", "text", "bare", "all"):
+            raise UserError(f"--layout {self.layout!r}", expected="trained, text, bare or all")
+        if self.layout != "trained" and self.to != "scalar":
             raise UserError(f"--layout with --to {self.to}", expected="--to scalar")
         if self.to == "scalar" and self.data is None:
             raise UserError(
@@ -268,7 +268,9 @@ def _scalar(
     result["fit"] = {
         "texts": fit.fitted_on,
         "penalty": fit.penalty,
-        "layout": options.layout or "all",
+        "layout": options.layout,
+        "reads": fit.reads,
+        "trained_on": bundle.model.config.pooling,
         "held_out_texts": len(fit.rewards),
     }
     result["fidelity"] = {}

@@ -10,8 +10,8 @@ from reward_model.records.terminal import console
 
 VIEWS = {
     "trained": "laid out as in training",
-    "text": "prompt + response as one text, with special tokens (vLLM, rewardbench)",
-    "bare": "prompt + response as one text, without special tokens (TRL's trainers)",
+    "text": "prompt + response on end, with special tokens (vLLM, rewardbench)",
+    "bare": "prompt + response on end, without special tokens (TRL's trainers)",
 }
 _FORMATS = {
     "pair": "`tokenizer(prompt, response)`: two segments",
@@ -132,7 +132,9 @@ def _measured(result: Mapping[str, Any]) -> list[str]:
         ]
         lines.append("")
         if result["poor"]:
-            lines += [POOR, ""]
+            lines += [f"**Careful**: {_poor(result)}", ""]
+        if other_pooling(result):
+            lines += [other_pooling(result).capitalize() + ".", ""]
         lines.append(
             "Loaded again from the disk it gives what was fitted, within "
             f"{parity['max_difference']:.1e}."
@@ -144,10 +146,24 @@ def _measured(result: Mapping[str, Any]) -> list[str]:
     ]
 
 
-POOR = (
-    "**Poor fidelity**: the scalar follows the model only loosely on texts in this form. Fit on "
-    "more texts, on texts of the policy, or serve the model itself (`reward-model serve`)."
-)
+def _poor(result: Mapping[str, Any]) -> str:
+    """Where a scalar is no stand-in for the model, and what to do about it."""
+    where = "; ".join(VIEWS[name] for name in result["poor"])
+    others = " Send texts in the layout it was fitted on, or fit on theirs (`--layout`)."
+    more = " Fit on more texts, best of the policy, or serve the model itself."
+    fitted = result["fit"]["layout"] in {"all", *result["poor"]}
+    return f"poor fidelity on texts that are {where}.{more if fitted else others}"
+
+
+_READS = {"cls": "the first token", "last": "the last token", "mean": "the mean of all tokens"}
+
+
+def other_pooling(result: Mapping[str, Any]) -> str:
+    """Why a scalar may follow badly, where its classifier reads what the model does not."""
+    reads, trained = result["fit"]["reads"], result["fit"]["trained_on"]
+    if reads == trained:
+        return ""
+    return f"the classifier reads {_READS[reads]}, the model was trained on {_READS[trained]}"
 
 
 def tell(result: Mapping[str, Any], out: Path | None) -> None:
@@ -176,7 +192,9 @@ def tell(result: Mapping[str, Any], out: Path | None) -> None:
             markup=False,
         )
     if result.get("poor"):
-        screen.print("[yellow]poor fidelity[/]: fit on more texts, or serve the model itself")
+        screen.print(f"[yellow]careful:[/] {_poor(result)}")
+        if other_pooling(result):
+            screen.print(f"[yellow]note:[/] {other_pooling(result)}")
     given = result["input"]
     if given["evidence"] != "none":
         screen.print(

@@ -26,6 +26,7 @@ from reward_model.scorer import RewardScorer
 View = Literal["trained", "text", "bare"]
 """How a text reaches the exported model: laid out as in training; prompt and response written on
 end, with the tokenizer's special tokens (servers) or without them (TRL's trainers)."""
+Layout = Literal["trained", "text", "bare", "all"]
 HELD_OUT = 0.3
 """Share of the prompts that fidelity is measured on."""
 LEAST = 20
@@ -48,10 +49,12 @@ class Scalar:
     """What the fitted layer gave for them, before the export was written."""
     fitted_on: int
     penalty: float
+    reads: str
+    """Pooling of the classifier."""
 
 
 def fit_scalar(
-    scorer: RewardScorer, texts: Sequence[Sampled], seed: int, layout: View | None = None
+    scorer: RewardScorer, texts: Sequence[Sampled], seed: int, layout: Layout = "trained"
 ) -> Scalar:
     """Fit the layer by ridge regression, its penalty chosen by cross-validation over prompts.
 
@@ -59,7 +62,8 @@ def fit_scalar(
         scorer: of the model.
         texts: half of them or more are fitted, the rest is measured on.
         seed: of the prompts that are held out.
-        layout: fit on texts in this one; None: on all, since it is open who will ask.
+        layout: fit on texts in this one, or in all of them. Where they look different to the
+            model, a fit on all follows none of them closely.
 
     Raises:
         UserError: too few texts or prompts, or a layout that this model does not tell apart.
@@ -78,7 +82,7 @@ def fit_scalar(
     bundle_model, tokenizer = scorer.model, scorer.tokenizer
     made = empty_classifier(_bundle(scorer), 1)
     fresh = load_backbone(made, bundle_model)
-    _match_pooling(made, bundle_model.config.pooling)
+    reads = _match_pooling(made, bundle_model.config.pooling)
     views = _views(scorer.builder, [texts[i] for i in rows], bundle_model.config.window)
     ends = [one.input_ids[-1] for one in views["trained"]]
     # Texts on end finish with any token at all; padding must be none of those either.
@@ -90,12 +94,12 @@ def fit_scalar(
     rewards = np.array([scores[i].reward for i in rows], dtype=np.float64)
     of = np.array([texts[i].group for i in rows])
     test = np.array([group in held for group in of])
-    if layout is not None and layout not in features:
+    if layout != "all" and layout not in features:
         raise UserError(
             f"--layout {layout}, which is no other than one of {', '.join(features)}",
             expected="one that this model's tokenizer tells apart",
         )
-    fitted = [values[~test] for name, values in features.items() if layout in (None, name)]
+    fitted = [values[~test] for name, values in features.items() if layout in ("all", name)]
     weight, bias, penalty = _ridge(
         np.concatenate(fitted),
         np.tile(rewards[~test], len(fitted)),
@@ -111,6 +115,7 @@ def fit_scalar(
         {name: values[test] @ weight + bias for name, values in features.items()},
         int((~test).sum()),
         penalty,
+        reads,
     )
 
 
@@ -134,10 +139,14 @@ def _bundle(scorer: RewardScorer) -> Any:
     return Bundle(scorer.model, scorer.tokenizer, scorer.rubric, scorer.builder)
 
 
-def _match_pooling(made: Any, pooling: str) -> None:
-    """ModernBERT's classifier can read the mean, which is what the backbone was trained for."""
+def _match_pooling(made: Any, pooling: str) -> str:
+    """Which token the classifier reads. ModernBERT's can also read the mean, which is what the
+    backbone was trained for.
+    """
     if hasattr(made.config, "classifier_pooling"):
         made.config.classifier_pooling = "mean" if pooling == "mean" else "cls"
+        return str(made.config.classifier_pooling)
+    return "last" if hasattr(made, "score") else "cls"
 
 
 def _views(

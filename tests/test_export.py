@@ -243,7 +243,7 @@ def test_a_scalar_follows_the_reward(kind: str, texts: Path, tmp_path: Path) -> 
     settings = {"pooling": "last"} if kind == "qwen2" else {"pooling": "cls"}
     model = save(tmp_path / "model", kind, **settings)
     out = tmp_path / "out"
-    result = export(model, "scalar", out, "--data", texts, "--layout", "trained")
+    result = export(model, "scalar", out, "--data", texts)
     theirs: Any = AutoModelForSequenceClassification.from_pretrained(out).eval()
     tokenizer = AutoTokenizer.from_pretrained(out)
     assert theirs.config.num_labels == 1
@@ -259,7 +259,7 @@ def test_a_scalar_follows_the_reward(kind: str, texts: Path, tmp_path: Path) -> 
     rewards = np.array([s.reward for s in scorer.score_batch(["Report new"] * len(fresh), fresh)])
     assert (fidelity(found, rewards)["spearman"] or 0) > 0.6
     # The same again gives the same.
-    again = export(model, "scalar", tmp_path / "again", "--data", texts, "--layout", "trained")
+    again = export(model, "scalar", tmp_path / "again", "--data", texts)
     assert again["fidelity"] == result["fidelity"]
 
 
@@ -274,7 +274,14 @@ def test_a_scalar_is_measured_in_every_layout_and_its_weakness_said(
     assert set(result["fidelity"]) == {"trained", "text"}
     assert result["poor"]
     assert "poor fidelity" in done.stderr
-    assert "**Poor fidelity**" in (tmp_path / "out" / "README.md").read_text()
+    assert "**Careful**: poor fidelity" in (tmp_path / "out" / "README.md").read_text()
+    # Fitted on what is sent, it follows that better than what it was fitted on before.
+    other = export(model, "scalar", tmp_path / "text", *words[4:], "--layout", "text")
+    assert other["fidelity"]["text"]["r2"] > result["fidelity"]["text"]["r2"]
+    assert "the classifier reads" not in done.stderr
+    mean = save(tmp_path / "mean", "bert")
+    done = run("reward-model", "export", mean, *words)
+    assert "reads the first token, the model was trained on the mean" in done.stderr
     few = tmp_path / "few.jsonl"
     few.write_text('{"prompt": "p", "response": "r"}\n')
     done = run("reward-model", "export", model, *words[:4], "--data", few)
