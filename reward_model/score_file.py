@@ -178,7 +178,15 @@ def check_rows(texts: Path) -> Contents:
     sides: set[str] = set()
     for line in read_rows(texts):
         sides.update(part.side for part in row_texts(line, texts))
-        all_rows.update(fingerprint(line.value).encode())
+        try:
+            all_rows.update(fingerprint(line.value).encode())
+        except UnicodeEncodeError:
+            raise UserError(
+                "half of a character (a lone surrogate such as \\ud800)",
+                expected="valid Unicode",
+                path=texts,
+                line=line.number,
+            ) from None
         count += 1
     return Contents(count, frozenset(sides), all_rows.hexdigest()[:24])
 

@@ -243,8 +243,9 @@ class RewardScorer:
 
     def _look(self, prompts: list[Text], responses: list[Text]) -> list[_Seen]:
         """Run the model on texts that differ from each other."""
-        seen: list[_Seen] = [_Seen(None, reason="the response is empty")] * len(responses)
-        rows = [i for i, response in enumerate(responses) if as_text(response).strip()]
+        unfit = [_unfit(p, r) for p, r in zip(prompts, responses, strict=True)]
+        seen = [_Seen(None, reason=reason) for reason in unfit]
+        rows = [i for i, reason in enumerate(unfit) if reason is None]
         with self._tokenizer_lock:
             encoded = {i: self.builder.one(prompts[i], responses[i]) for i in rows}
         alike: dict[Text, list[int]] = {}
@@ -346,6 +347,18 @@ def as_words(text: Words, what: str) -> Text:
             f"{short if len(short) <= 60 else short[:57] + '...'} as a {what}",
             expected='a string or chat messages [{"role": ..., "content": ...}]',
         ) from None
+
+
+def _unfit(prompt: Text, response: Text) -> str | None:
+    """Why a text cannot be scored at all."""
+    if not as_text(response).strip():
+        return "the response is empty"
+    for name, text in (("prompt", prompt), ("response", response)):
+        try:
+            as_text(text).encode()
+        except UnicodeEncodeError:
+            return f"the {name} is not valid Unicode: it holds half of a character"
+    return None
 
 
 def _key(prompt: Text, response: Text) -> bytes:

@@ -136,6 +136,7 @@ GOOD = '{"prompt": "q", "response": "r"}\n'
         ),
         ('{"response": "报告"}\n'.encode("gb18030"), "not UTF-8"),
         (b"[1]\n", "a JSON array"),
+        (GOOD.encode() + b'{"response": "a \\ud800"}\n', "line 2: found half of a character"),
     ],
 )
 def test_wrong_input_is_said_before_anything_is_written(

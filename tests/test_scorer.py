@@ -123,6 +123,14 @@ def test_an_empty_response_gets_no_opinion(scorer: RewardScorer, empty: str) -> 
     assert "reason" not in other.to_json()
 
 
+def test_half_a_character_gets_no_opinion_and_spoils_nothing(scorer: RewardScorer) -> None:
+    bad, asked, good = scorer.score_batch(["q", "\udc00", "q"], ["a \ud800", "text", "text"])
+    assert bad.reason == "the response is not valid Unicode: it holds half of a character"
+    assert asked.reason == "the prompt is not valid Unicode: it holds half of a character"
+    assert (bad.reward, asked.reward) == (None, None)
+    assert good.reward == pytest.approx(scorer.score("q", "text").reward, abs=1e-6)
+
+
 def test_truncation_is_flagged_and_the_response_is_kept_first(scorer: RewardScorer) -> None:
     long_prompt = scorer.score("数" * 5000, "short answer")
     assert (long_prompt.prompt_truncated, long_prompt.response_truncated) == (True, False)
