@@ -1,0 +1,100 @@
+"""Exports run elsewhere: TRL takes a scalar by its path, onnxruntime a graph on any batch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from test_export import RUBRIC, SIZES, export, save
+from tiny_models import byte_tokenizer
+
+from reward_model import RewardScorer
+from reward_model.inputs import collate
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    words = ["rose", "fell", "毛利率", "下降", "driven by volume", "as expected", "12.3%", "库存"]
+    draw = np.random.default_rng(0)
+    path = tmp_path_factory.mktemp("texts") / "c.jsonl"
+    rows = [
+        {
+            "prompt": f"Report {i}",
+            "completions": [" ".join(draw.choice(words, 1 + j)) for j in range(6)],
+        }
+        for i in range(60)
+    ]
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    return path
+
+
+@pytest.mark.slow
+def test_trl_takes_a_scalar_by_its_path(texts: Path, tmp_path: Path) -> None:
+    trl = pytest.importorskip("trl", reason="needs the extra rlhf")
+    from datasets import Dataset
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    model = save(tmp_path / "model", "qwen2", pooling="last")
+    export(model, "scalar", tmp_path / "scalar", "--data", texts)
+    tokenizer = byte_tokenizer(["<pad>", "<eos>"], pad_token="<pad>", eos_token="<eos>")
+    policy = Qwen2ForCausalLM(
+        Qwen2Config(vocab_size=len(tokenizer), **SIZES, pad_token_id=0, eos_token_id=1)
+    )
+    trainer = trl.GRPOTrainer(
+        policy,
+        reward_funcs=str(tmp_path / "scalar"),
+        args=trl.GRPOConfig(
+            output_dir=str(tmp_path / "run"),
+            per_device_train_batch_size=2,
+            num_generations=2,
+            max_completion_length=4,
+            max_steps=1,
+            logging_steps=1,
+            report_to="none",
+            save_strategy="no",
+            use_cpu=True,
+            bf16=False,
+        ),
+        train_dataset=Dataset.from_list([{"prompt": "Report 1"}, {"prompt": "Report 2"}]),
+        processing_class=tokenizer,
+    )
+    trainer.train()
+    rewards = [log["reward"] for log in trainer.state.log_history if "reward" in log]
+    assert rewards
+    assert all(np.isfinite(reward) for reward in rewards)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["bert", "qwen2"])
+def test_onnx_gives_the_same_on_any_batch(kind: str, tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra onnx")
+    settings = {"pooling": "last"} if kind == "qwen2" else {}
+    # The exporter takes its time a layer.
+    model = save(tmp_path / "model", kind, layers=1, **settings)
+    result = export(model, "onnx", tmp_path / "out")
+    assert result["parity"]["max_difference"] < 1e-4
+    session = onnxruntime.InferenceSession(str(tmp_path / "out" / "model.onnx"))
+    names = [one.name for one in session.get_inputs()]
+    scorer = RewardScorer.from_pretrained(model)
+    responses = ["Margins rose. 毛利率上升。", "x", "Revenue fell. " * 9]
+    scores = scorer.score_batch(["p"] * 3, responses)
+    encoded = [scorer.encode("p", text) for text in responses]
+    for rows in ([0], [1, 2], [0, 1, 2]):
+        batch = {k: v.numpy() for k, v in collate([encoded[i] for i in rows], 0).items()}
+        left = {}
+        for name, values in batch.items():
+            moved = [
+                np.roll(row, int((1 - mask).sum()))
+                for row, mask in zip(values, batch["attention_mask"], strict=True)
+            ]
+            left[name] = np.stack(moved)
+        for side in (batch, left):
+            (logits,) = session.run(None, {name: side[name] for name in names})
+            assert logits.shape == (len(rows), 3, 5)
+            shares = torch.from_numpy(logits).softmax(-1).numpy()
+            for i, found in zip(rows, shares, strict=True):
+                for name, chances in zip(RUBRIC.names, found, strict=True):
+                    assert chances == pytest.approx(scores[i].probabilities[name], abs=1e-5)
