@@ -74,8 +74,9 @@ def serving(model: Path, *flags: str) -> Iterator[tuple[str, int]]:
     command = [sys.executable, "-m", "reward_model", "serve", str(model), "--port", "0", *flags]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert process.stderr
-    found = re.search(r"http://\S+:\d+", process.stderr.readline())
-    assert found
+    lines = iter(process.stderr.readline, "")
+    found = next(filter(None, (re.search(r"http://\S+:\d+", line) for line in lines)), None)
+    assert found, "the server did not start"
     try:
         while True:
             with contextlib.suppress(OSError):

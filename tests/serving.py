@@ -95,9 +95,9 @@ def server(model: Path, *flags: object, env: dict[str, str] | None = None) -> It
     )
     try:
         assert process.stderr
-        said = process.stderr.readline()
-        found = re.search(r"http://\S+:(\d+)", said)
-        assert found, said + process.stderr.read()
+        lines = iter(process.stderr.readline, "")
+        found = next(filter(None, (re.search(r"http://\S+:(\d+)", line) for line in lines)), None)
+        assert found, "it did not start"
         running = Running(int(found[1]), process)
         running.wait(lambda: running.ask("/ready").status == 200, 180)
         yield running

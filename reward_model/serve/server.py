@@ -9,7 +9,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -30,9 +30,14 @@ KEY = "REWARD_MODEL_KEY"
 class Server(uvicorn.Server):
     """uvicorn that drains first: what was accepted is answered, what comes new is refused."""
 
-    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        service: Service,
+        announce: Callable[[], None] = lambda: None,
+    ) -> None:
         super().__init__(config)
-        self.service = service
+        self.service, self.announce = service, announce
         self.cut_off = False
         """It stopped before all was answered."""
         self._since = 0.0
@@ -41,6 +46,7 @@ class Server(uvicorn.Server):
         """Load the model beside the answering."""
         self.service.start()
         await super().startup(sockets)
+        self.announce()  # from here on signals are ours
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """The first signal drains, the second cuts off."""
@@ -120,13 +126,15 @@ def serve(
         timeout_keep_alive=75,
         timeout_graceful_shutdown=5,
     )
-    server = Server(config, service)
     shown = f"[{host}]" if ":" in host else host
-    screen.print(
-        f"{service.name} ({digest}) at http://{shown}:{listening.getsockname()[1]}", markup=False
-    )
-    if key is None and host not in {"127.0.0.1", "localhost", "::1"}:
-        screen.print(f"anyone who reaches this port can use it: set {KEY} to ask for a key")
+    address = f"http://{shown}:{listening.getsockname()[1]}"
+
+    def announce() -> None:
+        screen.print(f"{service.name} ({digest}) at {address}", markup=False)
+        if key is None and host not in {"127.0.0.1", "localhost", "::1"}:
+            screen.print(f"anyone who reaches this port can use it: set {KEY} to ask for a key")
+
+    server = Server(config, service, announce)
     server.run([listening])
     service.stop()
     if failure:
