@@ -104,7 +104,7 @@ class RewardScorer:
         self.tokenizer = bundle.tokenizer
         self.builder = bundle.builder
         # Wide batches win on an accelerator; on a CPU they only fall out of its caches.
-        self.batch_tokens = batch_tokens or (1024 if self.device.type == "cpu" else 65536)
+        self.batch_tokens = batch_tokens or (2048 if self.device.type == "cpu" else 65536)
         self._forward = Forward(
             self.model, self.device, pad_id(bundle.tokenizer), self.batch_tokens, fixed=fixed
         )

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from commands import Outcome, run, spawn
@@ -129,9 +130,10 @@ def test_the_python_of_the_readme_runs(
     done: tuple[Path, Outcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(done[0])
-    (code,) = blocks("python")
-    names: dict[str, object] = {}
-    exec(compile(code, "README.md", "exec"), names)
+    names: dict[str, Any] = {}
+    for code in blocks("python"):
+        exec(compile(code, "README.md", "exec"), names)
+    assert [one.__name__ for one in names["reward_funcs"]] == list(names["scorer"].dimensions)
     score = names["p"]
     assert 0 <= score.reward <= 1
     assert sum(score.probabilities["depth"]) == pytest.approx(1)
