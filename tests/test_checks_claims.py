@@ -250,3 +250,25 @@ def test_a_year_before_opening_and_closing_is_a_year() -> None:
         "2021年期初现金及现金等价物余额为70.00万元。"
     )
     assert [v.status for v in verify(prompt, report)] == ["verified", "verified", "wrong"]
+
+
+@pytest.mark.parametrize(
+    ("text", "statuses"),
+    [
+        ("Gross margin fell from 40.0% to 35.0%.", ["unverifiable", "verified"]),
+        ("Gross margin fell from 40.0% to 35.0% in FY2021.", ["verified", "verified"]),
+        ("Gross margin rose from 35.0% to 40.0% in FY2021.", ["wrong", "wrong"]),
+        ("In FY2021 it grew. Gross margin was 35.0%, down from 40.0% in FY2020.", ["verified"] * 2),
+        ("Revenue rose from CNY 800 million to CNY 1,000 million in FY2021.", ["verified"] * 2),
+        (
+            "Revenue rose from CNY 700 million to CNY 1,000 million in FY2021.",
+            ["wrong", "verified"],
+        ),
+        ("毛利率由40.0%下降至35.0%。", ["unverifiable", "verified"]),
+        ("2021年毛利率由40.0%下降至35.0%。", ["verified", "verified"]),
+    ],
+)
+def test_where_something_stood_before(text: str, statuses: list[str]) -> None:
+    table = "| item | FY2021 | FY2020 |\n|---|---|---|\n| Revenue | 1,000 | 800 |\n"
+    prompt = f"Unit: CNY million\n\n{table}| Cost of sales | 650 | 480 |\n"
+    assert [verdict.status for verdict in verify(prompt, text)] == statuses

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+import ray_cluster
 from pyarrow import parquet
+from ray_cluster import TEXTS
 from tiny_models import save_encoder
 
 from reward_model import RewardScorer
@@ -37,30 +43,22 @@ def test_a_block_gets_the_column_that_the_command_writes(model: Path, tmp_path: 
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
-def test_two_workers_of_a_cluster(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Under `uv run`, Ray would build the environment of every worker anew.
-    monkeypatch.setenv("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-    ray = pytest.importorskip("ray", reason="the extra ray is not installed")
-    texts = [f"report {i} " + "margin " * (i % 5) for i in range(64)]
-    table = pa.table({"id": range(64), "prompt": ["q"] * 64, "response": texts})
-    ray.init(num_cpus=4, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
-    try:
-        ray.data.DataContext.get_current().enable_progress_bars = False
-        data = ray.data.from_arrow([table.slice(start, 8) for start in range(0, 64, 8)])
-        scored = data.map_batches(
-            ScoreBlocks,
-            fn_constructor_args=(str(model),),
-            batch_format="pyarrow",
-            batch_size=8,
-            concurrency=2,
-        )
-        rows = sorted(scored.take_all(), key=lambda row: row["id"])
-    finally:
-        ray.shutdown()
+def test_two_workers_of_a_cluster(model: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="the extra ray is not installed")
+    script, out = Path(ray_cluster.__file__), tmp_path / "rows.json"
+    done = subprocess.run(
+        [sys.executable, str(script), str(model), str(out)],
+        # Under `uv run`, Ray would build the environment of every worker anew.
+        env={**os.environ, "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(out.read_text("utf-8"))
     assert [row["id"] for row in rows] == list(range(64))
-    alone = RewardScorer.from_pretrained(model).score_batch(["q"] * 64, texts)
-    for row, score in zip(rows, alone, strict=True):
-        assert row["response"] == texts[row["id"]]
+    alone = RewardScorer.from_pretrained(model).score_batch(["q"] * 64, TEXTS)
+    for row, text, score in zip(rows, TEXTS, alone, strict=True):
+        assert row["response"] == text
         assert row["reward_model"]["reward"] == pytest.approx(score.reward, abs=1e-5)
         assert row["reward_model"]["levels"] == pytest.approx(score.levels, abs=1e-5)

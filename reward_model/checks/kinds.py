@@ -10,3 +10,5 @@ Hedge = Literal["", "about", "over", "under"]
 
 NOT_A_FACT = "not stated as a fact"
 """The doubt of targets, forecasts and conditions: these are not checked at all."""
+STOOD_BEFORE = "where it stood before, without a period"
+"""The doubt of `from 40%` where neither number says of when it is."""

@@ -18,7 +18,7 @@ from reward_model.checks.dates import (
     without_periods,
 )
 from reward_model.checks.items import items
-from reward_model.checks.kinds import NOT_A_FACT, Basis, ClaimKind, Direction
+from reward_model.checks.kinds import NOT_A_FACT, STOOD_BEFORE, Basis, ClaimKind, Direction
 from reward_model.checks.numbers import Number, find_numbers
 from reward_model.checks.periods import Period, find_periods
 from reward_model.checks.scene import Scene, is_counted, is_operand
@@ -163,6 +163,7 @@ def _sentence(scene: Scene, text: str, s: int, e: int, state: State) -> Iterator
     ]
     ordered = "values listed in order" if _RESPECTIVELY.search(piece) else ""
     claims: list[Claim] = []
+    stood: set[int] = set()  # claims that say where something stood before
     state.consumed = 0
     before = s
     for index, number in enumerate(numbers):
@@ -175,22 +176,29 @@ def _sentence(scene: Scene, text: str, s: int, e: int, state: State) -> Iterator
         claim = _read(scene, text, number, before, follow, labels, dated, state)
         if claim is None:
             continue
+        came_from = stood_before(text, before, number.start)
         before = number.end
         if claim.basis != "budget" and lx.HYPOTHETICAL.search(text, s, number.end):
             claim = replace(claim, doubt=NOT_A_FACT)
-        if state.consumed > number.end:
-            # "rose 14.7% to $10 million in 2019": the period at the end covers both.
-            claims = [_dated_like(c, claim) for c in claims]
+        if state.consumed > number.end and not came_from:
+            # "rose 14.7% to $10 million in 2019": the period at the end covers both; in "to 35%,
+            # down from 40% in 2019" it does not.
+            claims = [_dated_like(c, claim, stood=i in stood) for i, c in enumerate(claims)]
         doubt = claim.doubt or state.doubt or ordered
         segment = claim.item in _BY_SEGMENT or claim.entity == state.line_entity is not None
+        if came_from:
+            stood.add(len(claims))
         claims.append(replace(claim, doubt=doubt or (state.lead_doubt if segment else "")))
     yield from claims
 
 
-def _dated_like(claim: Claim, later: Claim) -> Claim:
+def _dated_like(claim: Claim, later: Claim, *, stood: bool) -> Claim:
     same = claim.item == later.item and claim.entity == later.entity
     if claim.source == "clause" or not same:
         return claim
+    if stood:
+        then = later.period.year_ago() if later.period else None
+        return replace(claim, period=then, source="", doubt=claim.doubt.removeprefix(STOOD_BEFORE))
     return replace(claim, period=later.period, source="sentence")
 
 
@@ -243,6 +251,8 @@ def _read(
             # "rose from 10 to 12 million in 2021": where the first number stood before.
             now = claim.period
             claim = replace(claim, period=now.year_ago() if now else None, source="")
+            if now is None and not claim.doubt:
+                claim = replace(claim, doubt=STOOD_BEFORE)
         shifted = past(region, claim.period or scene.period)
         if shifted is not None:
             own = None

@@ -52,6 +52,8 @@ def kind_of(
         return "change_pp", direction, doubt
     if number.unit == "percent":
         if known and known.unit in {"percent", "times"}:
+            if FROM_NUMBER.search(tail):  # "fell from 40% to 35%": a level, not the change
+                return level, None, ""
             if moved or (compared and not to):
                 return "change_pct", direction, ""
             return level, None, ""
