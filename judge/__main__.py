@@ -1,5 +1,8 @@
 """`python -m judge ...` is `judge ...`."""
 
-from judge.cli import main
+try:
+    from judge.cli import main
+except KeyboardInterrupt:  # while modules load there is nothing to save yet
+    raise SystemExit(3) from None
 
 main()

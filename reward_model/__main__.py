@@ -1,5 +1,8 @@
 """`python -m reward_model ...` is `reward-model ...` (what `accelerate launch -m` needs)."""
 
-from reward_model.cli import main
+try:
+    from reward_model.cli import main
+except KeyboardInterrupt:  # while modules load there is nothing to save yet
+    raise SystemExit(3) from None
 
 main()
