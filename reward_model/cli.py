@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from reward_model import cli_use
+from reward_model.cli_options import BatchTokensOption, DeviceOption, JsonOption
 from reward_model.cli_score import score
 from reward_model.records.terminal import run
 from reward_model.serve_command import serve
@@ -40,16 +41,8 @@ ColumnsOption = Annotated[
     Path | None,
     typer.Option("--columns", help="TOML file: which columns of SCORED hold texts and levels."),
 ]
-DeviceOption = Annotated[str | None, typer.Option("--device", help="cuda, mps or cpu.")]
-BatchTokensOption = Annotated[
-    int | None,
-    typer.Option("--batch-tokens", min=1, help="Most tokens of a batch, padding included."),
-]
 ResamplesOption = Annotated[
     int, typer.Option("--resamples", min=100, help="Bootstrap draws by group.")
-]
-JsonOption = Annotated[
-    str | None, typer.Option("--json", help="Write the result as JSON to a file, or - for stdout.")
 ]
 
 

@@ -7,6 +7,16 @@ from typing import Annotated
 
 import typer
 
+from reward_model.cli_options import (
+    BatchTokensOption,
+    DeviceOption,
+    HowOption,
+    JsonOption,
+    OthersOption,
+    RiskOption,
+    WeightOption,
+)
+
 
 def score(
     model: Annotated[Path, typer.Argument(help="Folder of a trained model.")],
@@ -25,29 +35,16 @@ def score(
     response: Annotated[
         str | None, typer.Option(help="One response to score; @FILE reads one.")
     ] = None,
-    others: Annotated[
-        list[Path] | None,
-        typer.Option("--with", help="A further model of the same rubric: an ensemble; repeatable."),
-    ] = None,
-    how: Annotated[
-        str, typer.Option(help="Of an ensemble: mean of the members, or minimum.")
-    ] = "mean",
-    weight: Annotated[
-        list[str] | None,
-        typer.Option(help="DIMENSION=NUMBER instead of the rubric's weights; repeatable."),
-    ] = None,
-    risk: Annotated[
-        float, typer.Option(help="Lambda of the reward's mean - lambda x sd; 0 is the mean.")
-    ] = 0.0,
+    others: OthersOption = None,
+    how: HowOption = "mean",
+    weight: WeightOption = None,
+    risk: RiskOption = 0.0,
     num_workers: Annotated[
         int, typer.Option(min=1, help="Processes for a file; on GPUs, one a device.")
     ] = 1,
-    device: Annotated[str | None, typer.Option(help="cuda, mps or cpu.")] = None,
-    batch_tokens: Annotated[int | None, typer.Option(min=1, help="Most tokens of a batch.")] = None,
-    json: Annotated[
-        str | None,
-        typer.Option("--json", help="Write the result as JSON to a file, or - for stdout."),
-    ] = None,
+    device: DeviceOption = None,
+    batch_tokens: BatchTokensOption = None,
+    json: JsonOption = None,
 ) -> None:
     """Score responses: expected level, probabilities and uncertainty a dimension, one reward.
 

@@ -201,18 +201,11 @@ class RewardScorer:
             weights: for this call only.
             risk: for this call only.
         """
-        if isinstance(prompts, str) or isinstance(responses, str):
-            raise UserError("one text", expected="two lists", mend="use score() for one response")
-        if len(prompts) != len(responses):
-            raise UserError(
-                f"{len(prompts)} prompts and {len(responses)} responses",
-                expected="as many prompts as responses",
-            )
+        texts = as_pairs(prompts, responses)
         shares = self._weights if weights is None else self._shares(weights)
         penalty = self._risk if risk is None else _checked_risk(risk)
-        asked = [as_words(prompt, "prompt") for prompt in prompts]
-        answers = [as_words(response, "response") for response in responses]
-        keys = [_key(p, r) for p, r in zip(asked, answers, strict=True)]
+        asked, answers = [p for p, _ in texts], [r for _, r in texts]
+        keys = [_key(p, r) for p, r in texts]
         known = self._remembered(keys)
         missing = {
             key: i for i, key in reversed(list(enumerate(keys))) if key not in known
@@ -326,6 +319,25 @@ def best_device() -> torch.device:
     if torch.backends.mps.is_available():
         return torch.device("mps")
     return torch.device("cpu")
+
+
+def as_pairs(prompts: Sequence[Words], responses: Sequence[Words]) -> list[tuple[Text, Text]]:
+    """Prompts beside their responses, in the package's own form.
+
+    Raises:
+        UserError: not as many of one as of the other, or something that is no text.
+    """
+    if isinstance(prompts, str) or isinstance(responses, str):
+        raise UserError("one text", expected="two lists", mend="use score() for one response")
+    if len(prompts) != len(responses):
+        raise UserError(
+            f"{len(prompts)} prompts and {len(responses)} responses",
+            expected="as many prompts as responses",
+        )
+    return [
+        (as_words(p, "prompt"), as_words(r, "response"))
+        for p, r in zip(prompts, responses, strict=True)
+    ]
 
 
 def as_words(text: Words, what: str) -> Text:

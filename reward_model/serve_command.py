@@ -7,6 +7,14 @@ from typing import Annotated
 
 import typer
 
+from reward_model.cli_options import (
+    BatchTokensOption,
+    DeviceOption,
+    HowOption,
+    OthersOption,
+    RiskOption,
+    WeightOption,
+)
 from reward_model.records import UserError
 from reward_model.records import digest as value_digest
 
@@ -26,24 +34,12 @@ def serve(
             "qwen, llama3, none (plain text), or a TOML file."
         ),
     ] = None,
-    others: Annotated[
-        list[Path] | None,
-        typer.Option("--with", help="A further model of the same rubric: an ensemble; repeatable."),
-    ] = None,
-    how: Annotated[
-        str, typer.Option(help="Of an ensemble: mean of the members, or minimum.")
-    ] = "mean",
-    device: Annotated[str | None, typer.Option(help="cuda, mps or cpu.")] = None,
-    weight: Annotated[
-        list[str] | None,
-        typer.Option(help="DIMENSION=NUMBER instead of the rubric's weights; repeatable."),
-    ] = None,
-    risk: Annotated[
-        float, typer.Option(help="Lambda of the reward's mean - lambda x sd; 0 is the mean.")
-    ] = 0.0,
-    batch_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Most tokens of a batch, padding included.")
-    ] = None,
+    others: OthersOption = None,
+    how: HowOption = "mean",
+    device: DeviceOption = None,
+    weight: WeightOption = None,
+    risk: RiskOption = 0.0,
+    batch_tokens: BatchTokensOption = None,
     batch_items: Annotated[int, typer.Option(min=1, help="Most texts of a pass.")] = 256,
     max_wait: Annotated[
         float, typer.Option(help="Milliseconds a pass waits for company under load.")

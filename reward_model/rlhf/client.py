@@ -130,16 +130,11 @@ class RewardClient:
         weights: Mapping[str, float] | None,
         risk: float | None,
     ) -> list[Score]:
-        from reward_model.scorer import as_words
+        from reward_model.scorer import as_pairs
 
-        if len(prompts) != len(responses):
-            raise UserError(
-                f"{len(prompts)} prompts and {len(responses)} responses",
-                expected="as many prompts as responses",
-            )
         items = [
-            {"prompt": _plain(as_words(p, "prompt")), "response": _plain(as_words(r, "response"))}
-            for p, r in zip(prompts, responses, strict=True)
+            {"prompt": _plain(prompt), "response": _plain(response)}
+            for prompt, response in as_pairs(prompts, responses)
         ]
         options: dict[str, Any] = {}
         if weights is not None:

@@ -104,18 +104,10 @@ class Source:
         Raises:
             UserError: texts that are none, a wrong weight, or a server that gives no scores.
         """
-        from reward_model.scorer import as_words
+        from reward_model.scorer import as_pairs
 
-        if len(prompts) != len(responses):
-            raise UserError(
-                f"{len(prompts)} prompts and {len(responses)} responses",
-                expected="as many prompts as responses",
-            )
         manner = (None if weights is None else tuple(sorted(weights.items())), risk)
-        texts = [
-            (as_words(p, "prompt"), as_words(r, "response"))
-            for p, r in zip(prompts, responses, strict=True)
-        ]
+        texts = as_pairs(prompts, responses)
         keys = [_fingerprint(text) for text in texts]
         ask = _Ask(dict(zip(keys, texts, strict=True)), manner)
         with self._door:

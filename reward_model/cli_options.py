@@ -1,0 +1,32 @@
+"""Flags that several commands share: one name, one help text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DeviceOption = Annotated[str | None, typer.Option("--device", help="cuda, mps or cpu.")]
+BatchTokensOption = Annotated[
+    int | None,
+    typer.Option("--batch-tokens", min=1, help="Most tokens of a batch, padding included."),
+]
+JsonOption = Annotated[
+    str | None, typer.Option("--json", help="Write the result as JSON to a file, or - for stdout.")
+]
+WeightOption = Annotated[
+    list[str] | None,
+    typer.Option("--weight", help="DIMENSION=NUMBER instead of the rubric's weights; repeatable."),
+]
+RiskOption = Annotated[
+    float,
+    typer.Option("--risk", help="Lambda of the reward's mean - lambda x sd; 0 is the mean."),
+]
+OthersOption = Annotated[
+    list[Path] | None,
+    typer.Option("--with", help="A further model of the same rubric: an ensemble; repeatable."),
+]
+HowOption = Annotated[
+    str, typer.Option("--how", help="Of an ensemble: mean of the members, or minimum.")
+]
