@@ -100,7 +100,9 @@ def stopwatch() -> Any:
             """See what `model` reads."""
 
             def hook(_: Any, __: Any, inputs: dict[str, Any]) -> None:
-                self.seen.append(inputs["attention_mask"].sum(1))
+                row = inputs.get("row")
+                padded = None if row else inputs["attention_mask"].sum(1).tolist()
+                self.seen.append(padded or [sum(n for _, n in parts) for parts in row.pieces])
 
             model.register_forward_pre_hook(hook, with_kwargs=True)
 
@@ -113,7 +115,7 @@ def stopwatch() -> Any:
         def on_step_end(self, *_: Any, **__: Any) -> None:
             end = now()
             self.seconds.append(end - self.end - self.dense[-1])
-            self.lengths.append([int(n) for lengths in self.seen for n in lengths])
+            self.lengths.append([n for lengths in self.seen for n in lengths])
             self.seen.clear()
             self.end = now()
 
@@ -150,6 +152,7 @@ def run_one(who: str, base: str, count: int, longest: int, peer_batch: int) -> d
 
     from reward_model.data import MultiDimRewardDataset, Sample
     from reward_model.inputs import InputBuilder, pad_id
+    from reward_model.machine import keep_freed_memory
     from reward_model.model import MultiDimRewardConfig, MultiDimRewardModel
     from reward_model.rubric import load_rubric
     from reward_model.trainer import LevelCollator, MultiDimRewardTrainer
@@ -188,6 +191,8 @@ def run_one(who: str, base: str, count: int, longest: int, peer_batch: int) -> d
             )
             model = MultiDimRewardModel.from_backbone(base, config, backbone_dropout=False)
             ours = who == "ours"
+            if ours:
+                keep_freed_memory()  # as `reward-model train` does
             arguments = TrainingArguments(
                 output_dir=folder,
                 per_device_train_batch_size=STEP if ours else peer_batch,

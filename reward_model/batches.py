@@ -7,15 +7,15 @@ budget alone and neither budget nor number of processes changes what is learned.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 from torch.utils.data import Sampler
 
 from reward_model.bootstrap import Ints
-from reward_model.inputs import collate
+from reward_model.inputs import Encoded, collate, collate_labels
+from reward_model.packed import Row
 from reward_model.records import UserError
 
 WINDOW = 50
@@ -122,30 +122,75 @@ def token_batches(
         yield batch
 
 
+def row_batches(lengths: Mapping[int, int], budget: int) -> Iterator[list[int]]:
+    """Group rows so that together they are at most `budget` tokens, without padding.
+
+    Longest first, so that those of one length become neighbours; a row longer than the budget is a
+    batch of its own.
+
+    >>> list(row_batches({0: 5, 1: 90, 2: 6, 3: 5}, budget=12))
+    [[1], [2, 0], [3]]
+    """
+    batch: list[int] = []
+    tokens = 0
+    for i in sorted(lengths, key=lambda i: (-lengths[i], i)):
+        if batch and tokens + lengths[i] > budget:
+            yield batch
+            batch, tokens = [], 0
+        batch.append(i)
+        tokens += lengths[i]
+    if batch:
+        yield batch
+
+
 class StepCollator:
-    """Items of a MultiDimRewardDataset -> `{"pieces": padded batches, "labels": all of them}`.
+    """Items of a MultiDimRewardDataset -> `{"pieces": batches, "labels": all of them}`.
 
     Args:
         pad: id to pad with.
         budget: most tokens of a piece, padding included.
         multiple: widths are multiples of it.
         pairs: keep the sides of a pair, which follow each other, in one piece, and mark them.
+        row: makes an empty row; then pieces are rows of texts without padding.
     """
 
-    def __init__(self, pad: int, budget: int, *, multiple: int = 1, pairs: bool = False) -> None:
+    def __init__(
+        self,
+        pad: int,
+        budget: int,
+        *,
+        multiple: int = 1,
+        pairs: bool = False,
+        row: Callable[[], Row] | None = None,
+    ) -> None:
         self.pad, self.budget, self.multiple, self.pairs = pad, budget, multiple, pairs
+        self.row = row
 
     def __call__(self, items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Pad on the right, in as few pieces as the budget allows."""
+        """In as few pieces as the budget allows; padding, if any, on the right."""
         import torch
 
         units = _units(items) if self.pairs else [[i] for i in range(len(items))]
-        lengths = {u: max(len(items[i]["input_ids"]) for i in unit) for u, unit in enumerate(units)}
-        sizes = {u: len(unit) for u, unit in enumerate(units)}
-        pieces: list[dict[str, Tensor]] = []
-        for batch in token_batches(lengths, self.budget, sizes):
+        lengths = [[len(items[i]["input_ids"]) for i in unit] for unit in units]
+        if self.row:
+            batches = row_batches({u: sum(n) for u, n in enumerate(lengths)}, self.budget)
+        else:
+            longest = {u: max(n) for u, n in enumerate(lengths)}
+            sizes = {u: len(n) for u, n in enumerate(lengths)}
+            batches = token_batches(longest, self.budget, sizes)
+        pieces: list[dict[str, Any]] = []
+        for batch in batches:
             rows = [i for u in batch for i in units[u]]
-            piece = collate([items[i] for i in rows], self.pad, multiple=self.multiple)
+            texts = [items[i] for i in rows]
+            piece: dict[str, Any]
+            if self.row:
+                row = self.row()
+                for text in texts:
+                    ids, types = list(text["input_ids"]), text.get("types")
+                    row.add(Encoded(ids, types, False, False))
+                piece = {**row.tensors(), **collate_labels(texts), "row": row}
+            else:
+                piece = dict(collate(texts, self.pad, multiple=self.multiple))
             if self.pairs:
                 sides = [k for k, i in enumerate(rows) if items[i].get("preferred")]
                 there = torch.tensor([[k, k + 1] for k in sides], dtype=torch.long)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from reward_model.batches import token_batches
+from reward_model.batches import row_batches, token_batches
 from reward_model.bootstrap import Floats
 from reward_model.fast_linear import FastLinears
 from reward_model.inputs import Encoded, collate
@@ -69,42 +69,24 @@ class Forward:
             ids = [encoded[i].input_ids for i in rows]
             prefix = common_beginning(ids)
             if len(rows) > 1 and prefix >= max(LEAST_SHARED, max(map(len, ids)) // 5):
-                for batch in self._chunks({i: len(left.pop(i).input_ids) for i in rows}, prefix):
+                own = {i: len(left.pop(i).input_ids) - prefix for i in rows}
+                for batch in row_batches(own, max(self.batch_tokens - prefix, prefix)):
                     row = Row(self._first)
                     row.add_shared([encoded[i] for i in batch], prefix)
                     yield batch, self._packed(row)
+        lengths = {i: len(one.input_ids) for i, one in left.items()}
         if self._packs:
-            for batch in self._chunks({i: len(one.input_ids) for i, one in left.items()}, 0):
-                row = Row(self._first)
+            for batch in row_batches(lengths, self.batch_tokens):
+                row = Row(self._first, self.model.config.window)
                 for i in batch:
-                    row.add(left[i], self.model.config.window)
+                    row.add(left[i])
                 yield batch, self._packed(row)
         else:
-            lengths = {i: len(one.input_ids) for i, one in left.items()}
             for batch in token_batches(lengths, self.batch_tokens):
                 yield batch, self.padded([left[i] for i in batch])
 
-    def _chunks(self, lengths: Mapping[int, int], prefix: int) -> Iterator[list[int]]:
-        """Rows that go together, longest first: those of one length become neighbours."""
-        most = max(self.batch_tokens, 2 * prefix)
-        batch: list[int] = []
-        tokens = prefix
-        for i in sorted(lengths, key=lambda i: (-lengths[i], i)):
-            own = lengths[i] - prefix
-            if batch and tokens + own > most:
-                yield batch
-                batch, tokens = [], prefix
-            batch.append(i)
-            tokens += own
-        if batch:
-            yield batch
-
     def _packed(self, row: Row) -> Floats:
-        def tensor(values: list[int]) -> torch.Tensor:
-            return torch.tensor([values], dtype=torch.long, device=self.device)
-
-        types = tensor(row.types) if row.types else None
-        return self._run(input_ids=tensor(row.ids), token_type_ids=types, row=row)
+        return self._run(**row.tensors(self.device), row=row)
 
     def padded(self, encoded: Sequence[Encoded]) -> Floats:
         """One padded batch: [B, D, K]."""

@@ -181,12 +181,20 @@ def collate(
     batch = {"input_ids": ids, "attention_mask": mask}
     if typed:
         batch["token_type_ids"] = types
+    return batch | collate_labels(rows)
+
+
+def collate_labels(rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+    """What stands beside the tokens: `labels` (B, D), `soft_labels` (B, D, K) where there are."""
+    import torch
+
+    found = {}
     if "labels" in rows[0]:
-        batch["labels"] = torch.tensor([row["labels"] for row in rows], dtype=torch.long)
+        found["labels"] = torch.tensor([row["labels"] for row in rows], dtype=torch.long)
     if "soft_labels" in rows[0]:
         soft = [row["soft_labels"] for row in rows]
-        batch["soft_labels"] = torch.tensor(soft, dtype=torch.float32)
-    return batch
+        found["soft_labels"] = torch.tensor(soft, dtype=torch.float32)
+    return found
 
 
 def pad_id(tokenizer: Any) -> int:

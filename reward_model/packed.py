@@ -1,7 +1,8 @@
 """Texts through a backbone without padding: one row of tokens, attention text by text.
 
-`Row(enable(backbone))`, `row.add(text)` and then `model(input_ids=..., row=row)`; what several
-texts begin with is computed once (`row.add_shared`).
+`Row(enable(backbone))`, `row.add(text)` and then `model(**row.tensors(device), row=row)`; what
+several texts begin with is computed once (`row.add_shared`). Scoring and training both read texts
+so on a CPU.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ class Row:
 
     first: int
     """Position of a text's first token; what `enable` returned."""
+    window: int | None = None
+    """Longer texts are read in windows of at most so many tokens."""
     ids: list[int] = field(default_factory=list)
     types: list[int] = field(default_factory=list)
     """Empty where the tokenizer does not tell prompt from response."""
@@ -55,10 +58,10 @@ class Row:
     pieces: list[list[tuple[int, int]]] = field(default_factory=list)
     """Start and length of what each text consists of: windows, or a shared beginning and a rest."""
 
-    def add(self, text: Encoded, window: int | None = None) -> None:
+    def add(self, text: Encoded) -> None:
         """Append a text of its own, in windows of even length where it is longer than one."""
         length = len(text.input_ids)
-        count = -(-length // window) if window else 1
+        count = -(-length // self.window) if self.window else 1
         each = -(-length // count)
         pieces = []
         for start in range(0, length, each):
@@ -71,6 +74,13 @@ class Row:
         for text in texts:
             rest = self._tokens(text, prefix, len(text.input_ids), *first)
             self.pieces.append([first, rest])
+
+    def tensors(self, device: torch.device | str = "cpu") -> dict[str, Tensor]:
+        """(1, T) `input_ids`, and `token_type_ids` where the tokenizer has any."""
+        found = {"input_ids": torch.tensor([self.ids], dtype=torch.long, device=device)}
+        if self.types:
+            found["token_type_ids"] = torch.tensor([self.types], dtype=torch.long, device=device)
+        return found
 
     def _tokens(
         self,
@@ -161,11 +171,10 @@ def pool_packed(hidden: Tensor, row: Row, how: Pooling) -> Tensor:
             parts[0][0] if how == "cls" else parts[-1][0] + parts[-1][1] - 1 for parts in row.pieces
         ]
         return hidden[at].float()
-    sums: dict[int, Tensor] = {}
-    for parts in row.pieces:
-        for start, length in parts:
-            if start not in sums:
-                sums[start] = hidden[start : start + length].float().sum(0)
+    # Every token belongs to one part, and a split is undone in one step by backward.
+    parts = sorted({part for parts in row.pieces for part in parts})
+    apart = hidden.float().split([length for _, length in parts])
+    sums = {start: part.sum(0) for (start, _), part in zip(parts, apart, strict=True)}
     return torch.stack(
         [
             torch.stack([sums[start] for start, _ in parts]).sum(0) / sum(n for _, n in parts)
@@ -193,22 +202,30 @@ def _attention(
     if groups > 1:
         key, value = (one.repeat_interleave(groups, dim=1) for one in (key, value))
     causal, scale = bool(getattr(module, "is_causal", False)), kwargs.get("scaling")
-    out = torch.empty_like(query.transpose(1, 2), memory_format=torch.contiguous_format)
-    for start, texts, length, prefix, shared in packed_row.runs:
-        here = slice(start, start + texts * length)
-        q, k, v = (_side_by_side(one[0, :, here], texts) for one in (query, key, value))
+    dropout = float(kwargs.get("dropout") or 0.0)
+    sizes = [run.texts * run.length for run in packed_row.runs]
+    queries, keys, values = (one[0].split(sizes, dim=1) for one in (query, key, value))
+    mixed = []
+    for run, *own in zip(packed_row.runs, queries, keys, values, strict=True):
+        q, k, v = (_side_by_side(one, run.texts) for one in own)
         seen = None
-        if shared:
-            before = slice(prefix, prefix + shared)
+        if run.prefix_length:
+            before = slice(run.prefix, run.prefix + run.prefix_length)
             k = torch.cat([key[:, :, before], k], dim=2)
             v = torch.cat([value[:, :, before], v], dim=2)
-            seen = torch.ones(length, shared + length, dtype=torch.bool, device=q.device)
-            seen = seen.tril(shared)
-        mixed = scaled_dot_product_attention(
-            q, k, v, attn_mask=seen, is_causal=causal and seen is None, scale=scale
+            seen = torch.ones(run.length, k.shape[2], dtype=torch.bool, device=q.device)
+            seen = seen.tril(run.prefix_length)
+        out = scaled_dot_product_attention(
+            q,
+            k,
+            v,
+            attn_mask=seen,
+            dropout_p=dropout,
+            is_causal=causal and seen is None,
+            scale=scale,
         )
-        out[0, here].unflatten(0, (texts, length)).copy_(mixed.transpose(1, 2))
-    return out, None
+        mixed.append(out.transpose(1, 2).flatten(0, 1))
+    return torch.cat(mixed).unsqueeze(0), None
 
 
 def _side_by_side(heads: Tensor, texts: int) -> Tensor:

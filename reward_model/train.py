@@ -28,6 +28,7 @@ from reward_model.checkpoints import (
 from reward_model.gather import Weights, whole_weights
 from reward_model.inputs import pad_id
 from reward_model.lora import ADAPTER, is_adapted, merge, merged_state, plain, save_adapter
+from reward_model.machine import keep_freed_memory
 from reward_model.prepare import Run, divide, prepare
 from reward_model.processes import processes
 from reward_model.progress import TrainingBar
@@ -54,6 +55,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
         Stopped: interrupted; the checkpoints are kept.
     """
     out = console()
+    keep_freed_memory()
     texts = divide(config)
     if resume and is_finished(config, texts.split):
         out.print(f"{config.output_dir} is finished; nothing is left to do")

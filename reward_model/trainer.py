@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,8 +28,10 @@ from reward_model.data import (
     pair_indices,
 )
 from reward_model.inputs import collate
+from reward_model.lora import plain
 from reward_model.losses import level_cross_entropy, pairwise_loss
 from reward_model.metrics import kappa_of
+from reward_model.packed import Row, enable
 from reward_model.records import UserError
 from reward_model.rubric import Rubric
 
@@ -176,10 +179,24 @@ class MultiDimRewardTrainer(Trainer):
         return DataLoader(
             items,
             batch_sampler=order,
-            collate_fn=StepCollator(pad, self.batch_tokens, multiple=multiple, pairs=bool(pairs)),
+            collate_fn=StepCollator(
+                pad,
+                self.batch_tokens,
+                multiple=multiple,
+                pairs=bool(pairs),
+                row=self._row_without_padding(),
+            ),
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory,
         )
+
+    def _row_without_padding(self) -> Callable[[], Row] | None:
+        # On an accelerator a kernel a text costs more than padding does.
+        if self.args.device.type != "cpu":
+            return None
+        model = plain(self.model)
+        first = enable(model.backbone)
+        return None if first is None else partial(Row, first, model.config.window)
 
     def training_step(
         self, model: Any, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None

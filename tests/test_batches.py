@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -9,8 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reward_model.batches import StepBatches, StepCollator, token_batches
+from reward_model.batches import StepBatches, StepCollator, row_batches, token_batches
 from reward_model.data import IGNORE
+from reward_model.packed import Row
 from reward_model.records import UserError
 from reward_model.windows import into_windows, mean_over_windows
 
@@ -68,6 +70,15 @@ def test_pieces_keep_to_the_budget(lengths: list[int], budget: int) -> None:
         assert len(piece) == 1 or max(rows[i] for i in piece) * len(piece) <= budget
 
 
+@given(LENGTHS, st.integers(1, 1000))
+def test_rows_without_padding_keep_to_the_budget(lengths: list[int], budget: int) -> None:
+    rows = dict(enumerate(lengths))
+    pieces = list(row_batches(rows, budget))
+    assert sorted(i for piece in pieces for i in piece) == list(rows)
+    for piece in pieces:
+        assert len(piece) == 1 or sum(rows[i] for i in piece) <= budget
+
+
 def item(length: int, **more: Any) -> dict[str, Any]:
     return {"input_ids": list(range(1, length + 1)), "types": None, "labels": [1, IGNORE], **more}
 
@@ -89,6 +100,10 @@ def test_the_sides_of_a_pair_stay_in_one_piece() -> None:
         lengths = piece["attention_mask"].sum(1).tolist()
         found += [(lengths[a], lengths[b]) for a, b in piece["pairs"].tolist()]
         assert lengths[0] * len(lengths) <= 20 or len(lengths) <= 2
+    assert sorted(found) == [(8, 8), (30, 5)]
+    rows = StepCollator(0, 20, pairs=True, row=partial(Row, 0))(items)["pieces"]
+    ends = [[n for _, n in (parts[0] for parts in p["row"].pieces)] for p in rows]
+    found = [(n[a], n[b]) for n, p in zip(ends, rows, strict=True) for a, b in p["pairs"].tolist()]
     assert sorted(found) == [(8, 8), (30, 5)]
 
 

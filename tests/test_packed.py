@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,9 +27,12 @@ from transformers import (
 )
 
 from reward_model import MultiDimRewardConfig, MultiDimRewardModel, load_rubric
+from reward_model.batches import StepCollator
+from reward_model.data import IGNORE
 from reward_model.forward import LEAST_SHARED, Forward, common_beginning
 from reward_model.inputs import Encoded
-from reward_model.packed import enable
+from reward_model.losses import level_cross_entropy
+from reward_model.packed import Row, enable
 
 SIZES: dict[str, Any] = {
     "vocab_size": 90,
@@ -111,6 +115,54 @@ def test_without_padding_the_numbers_are_those_of_each_text_alone(kind: str, poo
     assert scored(run, encoded) == pytest.approx(alone, abs=1e-5)
     assert sum(read) == sum(len(one.input_ids) for one in encoded.values())
     assert np.ptp(alone, axis=0).max() > 0.01
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        *((kind, {}) for kind in BACKBONES),
+        ("bert", {"window": 16}),
+        ("roberta", {"pooling": "cls"}),
+        ("llama", {"pooling": "last"}),
+    ],
+)
+def test_a_step_learns_the_same_without_padding(kind: str, settings: dict[str, Any]) -> None:
+    model = reward_model(BACKBONES[kind](), head_dropout=0.0, **settings)
+    lengths = [1, 40, 7, 40, 22, 22, 3]
+    items = [
+        {"input_ids": one.input_ids, "types": None, "labels": [i % 5, 4, IGNORE]}
+        for i, one in enumerate(texts(lengths).values())
+    ]
+    padded = StepCollator(0, 100)(items)["pieces"]
+    first = enable(model.backbone)
+    assert first is not None
+    rows = StepCollator(0, 100, row=partial(Row, first, model.config.window))(items)["pieces"]
+    assert [piece["input_ids"].numel() for piece in rows] == [80, 55]
+
+    def gradients(pieces: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        model.zero_grad()
+        for piece in pieces:
+            inputs = {name: value for name, value in piece.items() if name != "labels"}
+            loss = level_cross_entropy(model(**inputs).logits, piece["labels"], num_items=14)
+            loss.backward()
+        return {n: w.grad.clone() for n, w in model.named_parameters() if w.grad is not None}
+
+    expected, found = gradients(padded), gradients(rows)
+    assert set(found) == set(expected)
+    largest = max(float(one.abs().max()) for one in expected.values())
+    assert largest > 0.1
+    for name, one in expected.items():
+        assert torch.allclose(found[name], one, atol=1e-5 * largest), name
+
+
+def test_dropout_of_the_attention_is_not_lost_without_padding() -> None:
+    config = BertConfig(**SIZES, attention_probs_dropout_prob=0.5, hidden_dropout_prob=0.0)
+    model = reward_model(BertModel(config, add_pooling_layer=False), head_dropout=0.0).train()
+    row = Row(enable(model.backbone) or 0)
+    for one in texts([20, 30]).values():
+        row.add(one)
+    first, second = (model(**row.tensors(), row=row).logits for _ in range(2))
+    assert not torch.allclose(first, second)
 
 
 @pytest.mark.parametrize(("kind", "pooling"), [*((d, "last") for d in DECODERS), ("qwen3", "mean")])
