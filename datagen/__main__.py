@@ -1,8 +1,9 @@
-"""`python -m datagen ...` is `datagen ...`."""
+"""`python -m datagen ...` is `datagen ...`; both enter here."""
 
 try:
     from datagen.cli import main
 except KeyboardInterrupt:  # while modules load there is nothing to save yet
     raise SystemExit(3) from None
 
-main()
+if __name__ == "__main__":
+    main()

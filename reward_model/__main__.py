@@ -1,8 +1,9 @@
-"""`python -m reward_model ...` is `reward-model ...` (what `accelerate launch -m` needs)."""
+"""`python -m reward_model ...` is `reward-model ...` (what `accelerate launch -m` needs); both enter here."""
 
 try:
     from reward_model.cli import main
 except KeyboardInterrupt:  # while modules load there is nothing to save yet
     raise SystemExit(3) from None
 
-main()
+if __name__ == "__main__":
+    main()

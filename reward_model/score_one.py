@@ -130,7 +130,7 @@ def truncation_words(score: Score, max_length: int) -> list[str]:
     """What of the texts the model did not see."""
     words = []
     if score.prompt_truncated:
-        words.append(f"the prompt did not fit {max_length} tokens: its middle was left out")
+        words.append(f"the prompt was not read whole: it gives way within {max_length} tokens")
     if score.response_truncated:
         words.append(f"the response did not fit {max_length} tokens: its middle was not judged")
     return words

@@ -43,7 +43,7 @@ function show(score, language) {
     tiles.append(tile(`± ${mean.toFixed(2)}`, "mean uncertainty, in levels"));
     if (score.spread !== undefined) tiles.append(tile(`± ${score.spread.toFixed(3)}`, "between models"));
   }
-  if (score.prompt_truncated) note("The prompt did not fit: its middle was left out.");
+  if (score.prompt_truncated) note("The prompt was not read whole: it gives way where it does not fit.");
   if (score.response_truncated) note("The report did not fit: its middle was not judged.");
   for (const [name, level] of Object.entries(score.levels)) {
     const head = make("div", undefined, "head");
