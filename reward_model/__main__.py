@@ -1,4 +1,4 @@
-"""`python -m reward_model ...` is `reward-model ...` (what `accelerate launch -m` needs); both enter here."""
+"""`python -m reward_model ...` (what `accelerate launch -m` needs) and `reward-model ...`."""
 
 try:
     from reward_model.cli import main
