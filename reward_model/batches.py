@@ -148,7 +148,7 @@ class StepCollator:
 
     Args:
         pad: id to pad with.
-        budget: most tokens of a piece, padding included.
+        budget: most tokens of a piece, with padding where there is any.
         multiple: widths are multiples of it.
         pairs: keep the sides of a pair, which follow each other, in one piece, and mark them.
         row: makes an empty row; then pieces are rows of texts without padding.

@@ -12,6 +12,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from reward_model.records import UserError, explain_os_error, write_json
 from reward_model.split import SPLIT, Split
 from reward_model.train_config import TrainConfig
@@ -19,6 +21,8 @@ from reward_model.train_config import TrainConfig
 CONFIG = "train_config.json"
 METRICS = "metrics.json"
 CHECKPOINTS = "checkpoints"
+ADAPTER = "adapter"
+"""Adapter and heads of a run with LoRA."""
 
 
 def prepare_folder(config: TrainConfig, split: Split, *, resume: bool) -> Path | None:
@@ -48,8 +52,9 @@ def prepare_folder(config: TrainConfig, split: Split, *, resume: bool) -> Path |
         if same and (resume or unfinished):
             return last_checkpoint(folder)
         (folder / METRICS).unlink(missing_ok=True)
-        if (folder / CHECKPOINTS).exists():
-            shutil.rmtree(folder / CHECKPOINTS)
+        for name in (CHECKPOINTS, ADAPTER):
+            if (folder / name).exists():
+                shutil.rmtree(folder / name)
     except OSError as error:
         raise explain_os_error(error, folder) from None
     write_json(folder / CONFIG, settings)
@@ -95,6 +100,12 @@ def _differing(old: Any, new: dict[str, Any], old_split: Any, split: Split) -> l
     # The file may lie elsewhere today; what it holds is compared below.
     elsewhere = {"scored", "output_dir", "report_to", "cache_dir"}
     names = [name for name in names if name not in elsewhere]
-    if not isinstance(old_split, dict) or old_split.get("data") != split.data:
+    try:
+        before = Split.model_validate(old_split)
+    except ValidationError:
+        return [*names, "data"]
+    if before.rubric and before.rubric != split.rubric:
+        names.append("levels or weights in the rubric")
+    if before != split.model_copy(update={"rubric": before.rubric}):
         names.append("data")
     return names

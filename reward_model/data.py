@@ -122,21 +122,43 @@ def find_rubric(
     cache_dir: str | None = None,
 ) -> Rubric:
     """The rubric to read a file with: the one asked for, else the one its column map or its judge
-    names, if it ships, or its format has, else `financial_report`.
+    names, or its format has, else `financial_report`.
+
+    Raises:
+        UserError: the judge's rubric does not ship, so it has to be given.
     """
     wanted = name_or_path or (columns.rubric if columns else None)
     if wanted:
         return load_rubric(wanted)
     source = _source(path, columns, cache_dir)
+    named = judge_rubric(path, columns=columns, cache_dir=cache_dir)
+    if named is not None:
+        name = named.split("@")[0]
+        if name not in shipped_rubrics():
+            raise UserError(
+                f"levels of the rubric {named}, which does not ship",
+                expected="the file of that rubric",
+                mend="pass --rubric FILE, or the name of a shipped one to read the levels by",
+                path=source.shown,
+            )
+        return load_rubric(name)
     for line in itertools.islice(read_jsonl(source.path), 1):
-        scores = line.value.get("scores")
-        judge = scores.get("judge") if isinstance(scores, dict) else None
-        named = judge.get("rubric") if isinstance(judge, dict) else None
-        if isinstance(named, str) and named.split("@")[0] in shipped_rubrics():
-            return load_rubric(named.split("@")[0])
         if (known := rubric_of(line.value)) is not None:
             return load_rubric(known)
     return load_rubric("financial_report")
+
+
+def judge_rubric(
+    path: Pathish, *, columns: ColumnMap | None = None, cache_dir: str | None = None
+) -> str | None:
+    """`name@digest` of the rubric that the first scored line was judged by, if a judge says so."""
+    for line in read_jsonl(_source(path, columns, cache_dir).path):
+        scores = line.value.get("scores")
+        if isinstance(scores, dict):
+            judge = scores.get("judge")
+            named = judge.get("rubric") if isinstance(judge, dict) else None
+            return named if isinstance(named, str) else None
+    return None
 
 
 def _source(path: Pathish, columns: ColumnMap | None, cache_dir: str | None) -> Source:

@@ -192,11 +192,14 @@ def _training(
     if more is None:
         return [] if held.part == "all" else held.train
     known = set(split.groups["train"]) if split else None
+    never = split.holds_out if split else lambda sample: False
     measured = {sample.group for sample in held.test}
     return [
         sample
         for sample in more
-        if sample.group not in measured and (known is None or sample.group in known)
+        if sample.group not in measured
+        and (known is None or sample.group in known)
+        and not never(sample)
     ]
 
 

@@ -71,6 +71,6 @@ def run_evaluate(
 
         write_text(html_to, page(found))
         screen.print(f"page: {html_to}", markup=False)
+    write_result(found.result, json_to)
     if to_card:
         record(model, "evaluation", {k: v for k, v in found.result.items() if k not in _NOT_KEPT})
-    write_result(found.result, json_to)

@@ -27,8 +27,6 @@ from reward_model.train_config import TrainConfig
 if TYPE_CHECKING:
     from peft import PeftModel
 
-ADAPTER = "adapter"
-"""Folder of adapter and heads in the output of a run."""
 NAME = "default"
 """peft's name for the one adapter of a model."""
 PREFIX = "base_model.model."

@@ -23,7 +23,7 @@ def compute_dtype(config: TrainConfig) -> torch.dtype:
     """bfloat16 or float16 where asked for, or where `auto` finds a GPU that has bfloat16."""
     if config.precision == "fp16":
         return torch.float16
-    fast = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    fast = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
     if config.precision == "bf16" or (config.precision == "auto" and fast):
         return torch.bfloat16
     return torch.float32

@@ -1,7 +1,7 @@
 """How good predictions are, from one pass: numbers with intervals, or the reason there is none.
 
 `collect(probabilities, truth, weights=...)` takes arrays and knows no model and no file;
-`nested(...)` is the result as JSON. scikit-learn's definitions, tested against it.
+`to_json()` of it is the result as JSON. scikit-learn's definitions, tested against it.
 """
 
 from __future__ import annotations

@@ -252,8 +252,8 @@ class MultiDimRewardModel(PreTrainedModel):
         """
         if row is not None:
             hidden = packed_hidden(self.backbone, input_ids, token_type_ids, row)
-            logits = self.score_pooled(pool_packed(hidden, row, self.config.pooling))
-            return MultiDimRewardOutput(logits=logits, predicted_labels=logits.argmax(-1))
+            pooled = pool_packed(hidden, row, self.config.pooling)
+            return self._output(pooled, labels, num_items_in_batch)
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
         input_ids, attention_mask, token_type_ids = _flush_left(
@@ -274,10 +274,15 @@ class MultiDimRewardModel(PreTrainedModel):
             pooled = pool(hidden, attention_mask, self.config.pooling)
         else:
             pooled = mean_over_windows(hidden, attention_mask, owner, texts)
+        return self._output(pooled, labels, num_items_in_batch)
+
+    def _output(
+        self, pooled: Tensor, labels: Tensor | None, num_items: Tensor | int | None
+    ) -> MultiDimRewardOutput:
         logits = self.score_pooled(pooled)
         loss = accuracy = per_dim = None
         if labels is not None:
-            loss = level_cross_entropy(logits, labels, num_items=num_items_in_batch)
+            loss = level_cross_entropy(logits, labels, num_items=num_items)
             right = (logits.argmax(-1) == labels) & (labels != IGNORE)
             there = labels != IGNORE
             per_dim = right.sum(0) / there.sum(0)

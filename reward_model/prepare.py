@@ -22,6 +22,7 @@ from reward_model.data import (
     Samples,
     find_rubric,
     get_label_distribution,
+    judge_rubric,
     read_samples,
     take,
 )
@@ -33,7 +34,14 @@ from reward_model.model import MultiDimRewardConfig, MultiDimRewardModel
 from reward_model.processes import processes
 from reward_model.records import UserError
 from reward_model.rubric import Rubric
-from reward_model.split import Part, Split, parse_hold_out, shared_data_lines, split_groups
+from reward_model.split import (
+    Part,
+    Split,
+    fingerprint,
+    parse_hold_out,
+    shared_data_lines,
+    split_groups,
+)
 from reward_model.train_config import TINY, TrainConfig
 
 OPTIMISTIC = 0.5
@@ -103,6 +111,22 @@ def divide(config: TrainConfig) -> Texts:
     if config.eval_file:
         other, _ = read(config.eval_file)
         parts["validation"] = take(other, [not split.holds_out(sample) for sample in other])
+        groups = {sample.group for sample in other}
+        trained = groups & set(split.groups["train"])
+        if trained:
+            remarks.append(
+                f"{len(trained)} of the {len(groups)} groups of {config.eval_file.name} are "
+                "trained on as well: validation numbers are optimistic"
+            )
+        own = sorted(groups - trained - set(split.groups["test"]))
+        found = {"groups": {**split.groups, "validation": own}, "validation": fingerprint(other)}
+        split = split.model_copy(update=found)
+    split = split.model_copy(update={"rubric": rubric.id})
+    judged = judge_rubric(config.scored, columns=layout, cache_dir=cache_dir)
+    if judged and judged != rubric.id:
+        remarks.append(
+            f"the levels were given by {judged}, and weights and names are of {rubric.id}"
+        )
     if split.hold_out:
         unused = sum(split.holds_out(s) for s in samples) - sum(map(split.holds_out, parts["test"]))
         remarks.append(

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 
 import torch
 from accelerate import PartialState
@@ -23,4 +24,6 @@ def processes() -> PartialState:
     started = int(os.environ.get("WORLD_SIZE", "1")) > 1
     if started and not torch.accelerator.is_available():
         os.environ[USE_CPU] = "true"
-    return PartialState(cpu=os.environ.get(USE_CPU, "").lower() in {"1", "true", "yes"})
+    cpu = os.environ.get(USE_CPU, "").lower() in {"1", "true", "yes"}
+    # The first process encodes a large file while the others wait for it.
+    return PartialState(cpu=cpu, timeout=timedelta(hours=3))

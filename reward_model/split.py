@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -42,6 +43,10 @@ class Split(BaseModel):
     """Digest of the texts and labels that were split."""
     hold_out: HoldOut = Field(default_factory=dict)
     """Kinds that never train nor validate, in whatever group they are."""
+    rubric: str = ""
+    """`name@digest` of the rubric that the run trains on."""
+    validation: str = ""
+    """Digest of texts and labels of a validation file of its own."""
 
     def holds_out(self, sample: Sample) -> bool:
         """The sample is of a kind that is never trained on."""
@@ -181,17 +186,16 @@ def shared_data_lines(train: Sequence[Sample], held_out: Iterable[Sample]) -> fl
 
     Companies never seen in training share instructions with those that were, but not figures.
     """
-    known = {line for lines in _lines_by_prompt(train) for line in lines}
-    shared = total = 0
-    for lines in _lines_by_prompt(held_out):
-        total += len(lines)
-        shared += sum(line in known for line in lines)
-    return shared / total if total else 0.0
+    # A number of eight bytes a line, so that a million prompts fit into memory.
+    known, asked = (
+        np.fromiter(itertools.chain.from_iterable(_lines_by_prompt(part)), np.int64)
+        for part in (train, held_out)
+    )
+    return float(np.isin(asked, np.unique(known)).mean()) if len(asked) else 0.0
 
 
 def _lines_by_prompt(samples: Iterable[Sample]) -> Iterable[list[int]]:
-    """Numbers that stand for the lines with figures of each different prompt: hashes, so that a
-    million prompts need no room."""
+    """Numbers that stand for the lines with figures of each different prompt."""
     seen: set[int] = set()
     for sample in samples:
         prompt = as_text(sample.prompt)

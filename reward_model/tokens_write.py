@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import traceback
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
@@ -21,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reward_model.inputs import Encoded, InputBuilder
+from reward_model.records import UserError
 from reward_model.records.terminal import progress
 from reward_model.sample import Sample
 
@@ -29,6 +31,8 @@ MANY = 2000
 PROMPT_CUT, RESPONSE_CUT = 1, 2
 _CHUNK = 64
 """Texts in memory at once."""
+_FAILED = 250
+"""Exit code of a process with an error that is none of the system's, whose numbers are smaller."""
 _LOOK = 0.2
 """Seconds between two looks at the other processes."""
 
@@ -63,6 +67,7 @@ def write_shared(
 
     Raises:
         OSError: the disk is full or cannot be written.
+        UserError: the texts cannot be read any more.
     """
     workers = min(workers, len(samples))
     if workers < 2 or "fork" not in multiprocessing.get_all_start_methods():
@@ -74,9 +79,12 @@ def write_shared(
     bounds = np.linspace(0, len(samples), workers + 1).astype(int).tolist()
     parts = [folder / f"part-{i}" for i in range(workers)]
     done = context.Array("q", workers, lock=False)
+    mistakes = context.SimpleQueue()
     running = [
         context.Process(
-            target=_part, args=(part, samples[start:end], builder, done, i), name=f"tokens-{i}"
+            target=_part,
+            args=(part, samples[start:end], builder, done, mistakes, i),
+            name=f"tokens-{i}",
         )
         for i, (part, start, end) in enumerate(zip(parts, bounds, bounds[1:], strict=False))
     ]
@@ -93,7 +101,11 @@ def write_shared(
         for process in running:
             process.terminate()
             process.join()
+    if not mistakes.empty():
+        raise mistakes.get()
     for process in running:
+        if process.exitcode == _FAILED:
+            raise RuntimeError("a process encoding texts failed; its traceback is above")
         if process.exitcode:
             code = max(process.exitcode, 0)
             raise OSError(
@@ -103,7 +115,12 @@ def write_shared(
 
 
 def _part(
-    folder: Path, samples: Sequence[Sample], builder: InputBuilder, done: Any, place: int
+    folder: Path,
+    samples: Sequence[Sample],
+    builder: InputBuilder,
+    done: Any,
+    mistakes: Any,
+    place: int,
 ) -> None:
     """What one process does; its exit code is the number of an error of the system."""
     # Ctrl-C is for the parent, which ends its children.
@@ -121,6 +138,11 @@ def _part(
         _write(folder, samples, builder, told)
     except OSError as error:
         os._exit(error.errno or 1)
+    except UserError as error:
+        mistakes.put(error)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(_FAILED)
 
 
 def _join(folder: Path, parts: Sequence[Path]) -> None:

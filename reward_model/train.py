@@ -14,11 +14,17 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import EarlyStoppingCallback, PrinterCallback, TrainingArguments
+from transformers import (
+    EarlyStoppingCallback,
+    PrinterCallback,
+    TrainerCallback,
+    TrainingArguments,
+)
 
 from reward_model.bundle import first_line, quiet, save_bundle
 from reward_model.card import record, training_part
 from reward_model.checkpoints import (
+    ADAPTER,
     CHECKPOINTS,
     METRICS,
     is_finished,
@@ -27,8 +33,8 @@ from reward_model.checkpoints import (
 )
 from reward_model.gather import Weights, whole_weights
 from reward_model.inputs import pad_id
-from reward_model.lora import ADAPTER, is_adapted, merge, merged_state, plain, save_adapter
-from reward_model.machine import keep_freed_memory
+from reward_model.lora import is_adapted, merge, merged_state, plain, save_adapter
+from reward_model.machine import compute_dtype, keep_freed_memory
 from reward_model.prepare import Run, divide, prepare
 from reward_model.processes import processes
 from reward_model.progress import TrainingBar
@@ -55,7 +61,6 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
         Stopped: interrupted; the checkpoints are kept.
     """
     out = console()
-    keep_freed_memory()
     texts = divide(config)
     if resume and is_finished(config, texts.split):
         out.print(f"{config.output_dir} is finished; nothing is left to do")
@@ -70,6 +75,8 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
         out.print(f"going on from {checkpoint.name}")
     bar = TrainingBar()
     trainer = make_trainer(run, bar)
+    if trainer.args.device.type == "cpu":
+        keep_freed_memory()
     failure: UserError | None = None
     try:
         with quiet():
@@ -110,6 +117,15 @@ def _is_writing(error: Exception) -> bool:
     return any(part in words for part in ("I/O error", "PytorchStreamWriter", "unexpected pos"))
 
 
+class _BestIsHere(TrainerCallback):
+    """The Trainer's state names the best checkpoint by its path, and a folder can be moved."""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.best_global_step:
+            place = Path(args.output_dir) / f"checkpoint-{state.best_global_step}"
+            state.best_model_checkpoint = str(place)
+
+
 def make_trainer(run: Run, bar: TrainingBar) -> MultiDimRewardTrainer:
     """The Trainer of a run."""
     config = run.config
@@ -119,11 +135,14 @@ def make_trainer(run: Run, bar: TrainingBar) -> MultiDimRewardTrainer:
     if validates and best == "qwk" and not metrics.can_rank:
         run.remarks.append("validation labels do not vary, so the loss picks the best checkpoint")
         best = "loss"
+    if validates and best == "pair_accuracy" and not metrics.pairs:
+        run.remarks.append(
+            "no pair among the validation texts, so the loss picks the best checkpoint"
+        )
+        best = "loss"
     when = "steps" if config.eval_steps else "epoch"
     gpu = torch.cuda.is_available()
-    bf16 = config.precision == "bf16" or (
-        config.precision == "auto" and gpu and torch.cuda.is_bf16_supported()
-    )
+    dtype = compute_dtype(config)
     steps = max(1, len(run.train) // config.batch_size) * config.epochs
     world = processes().num_processes
     tokens = config.batch_tokens or device_tokens("cuda" if gpu else "cpu")
@@ -141,8 +160,8 @@ def make_trainer(run: Run, bar: TrainingBar) -> MultiDimRewardTrainer:
             per_device_train_batch_size=max(1, config.batch_size // world),
             per_device_eval_batch_size=max(1, tokens // config.max_length),
             gradient_checkpointing=config.gradient_checkpointing,
-            bf16=bf16,
-            fp16=config.precision == "fp16",
+            bf16=dtype is torch.bfloat16,
+            fp16=dtype is torch.float16,
             eval_strategy=when if validates else "no",
             eval_steps=config.eval_steps,
             save_strategy=when,
@@ -171,7 +190,7 @@ def make_trainer(run: Run, bar: TrainingBar) -> MultiDimRewardTrainer:
             data_collator=LevelCollator(pad_id(run.tokenizer)),
             processing_class=run.tokenizer,
             compute_metrics=metrics,
-            callbacks=[bar],
+            callbacks=[bar, _BestIsHere()],
             class_weights=None
             if config.class_weights == "none"
             else level_weights(

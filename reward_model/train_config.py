@@ -89,7 +89,7 @@ class TrainConfig(BaseModel):
     head_width: int | None = Field(default=None, ge=1)
     """Units between the two layers; none: half as many as the backbone is wide."""
 
-    epochs: float = Field(default=3.0, gt=0)
+    epochs: float = Field(default=3.0, gt=0, allow_inf_nan=False)
     """Passes over the training texts."""
     max_steps: int | None = Field(default=None, ge=1)
     """Stop after so many optimiser steps instead."""
@@ -101,15 +101,15 @@ class TrainConfig(BaseModel):
     """How the rate falls after warm-up."""
     warmup_share: float = Field(default=0.1, ge=0, lt=1)
     """Share of the steps in which the rate rises."""
-    weight_decay: float = Field(default=0.01, ge=0)
+    weight_decay: float = Field(default=0.01, ge=0, allow_inf_nan=False)
     """AdamW's."""
-    max_grad_norm: float = Field(default=1.0, ge=0)
+    max_grad_norm: float = Field(default=1.0, ge=0, allow_inf_nan=False)
     """Gradients are clipped to it; 0 does not clip."""
     batch_size: int = Field(default=16, ge=1)
     """Texts of an optimiser step, over all devices."""
     batch_tokens: int | None = Field(default=None, ge=1)
-    """Most tokens a device takes at once, padding included; changes memory and speed, never the
-    result. None: 4,096 on a CPU, 32,768 on a GPU."""
+    """Most tokens a device takes at once, with padding where there is any; changes memory and
+    speed, never the result. None: 4,096 on a CPU, 32,768 on a GPU."""
     backbone_dropout: bool = False
     """Keep the dropout that the backbone was pretrained with: several times slower on a CPU, where
     attention with dropout has no fast kernel."""
@@ -144,7 +144,7 @@ class TrainConfig(BaseModel):
     trust_remote_code: bool = False
     """Run the code that comes with `base_model`, for models that transformers does not have."""
 
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**32)
     """Of split, weights, dropout and order."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """`auto`: bf16 on a GPU that has it, else fp32 (bf16 crawls on a CPU without it)."""

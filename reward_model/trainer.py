@@ -88,7 +88,8 @@ class MultiDimRewardTrainer(Trainer):
 
     Args:
         texts_per_step: if not given, the Trainer's batch size a device times the processes.
-        batch_tokens: most tokens of a piece, padding included; chosen by the device if not given.
+        batch_tokens: most tokens of a piece, with padding where there is any; chosen by the device
+            if not given.
         class_weights: (D, K) weights of the levels, or None.
         label_smoothing: share of the target given to the other levels, near ones first.
         pair_weight: weight of the pairwise term (see `reward_model.losses.pairwise_loss`), 0 for
@@ -347,7 +348,8 @@ class ValidationMetrics:
             there = labels[:, d] != IGNORE
             pairs = labels[there, d] * levels + predicted[there, d]
             kappa = float(kappa_of(np.bincount(pairs, minlength=levels**2).astype(float)))
-            if np.isfinite(kappa):
+            # Of one label only there is nothing to agree on, however many are predicted right.
+            if np.isfinite(kappa) and len(np.unique(labels[there, d])) > 1:
                 out[f"qwk_{name}"] = kappa
                 kappas.append(kappa)
             if there.any():

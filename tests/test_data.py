@@ -174,8 +174,11 @@ def test_the_rubric_is_the_one_the_judge_named(tmp_path: Path) -> None:
     rows = toy.pairs(load_rubric("helpsteer"), 1)
     rows[0]["scores"]["judge"] = {"rubric": "helpsteer@0123"}
     assert find_rubric(toy.write(tmp_path / "a.jsonl", rows)).name == "helpsteer"
+    unscored = {**rows[0], "scores": None}
+    assert find_rubric(toy.write(tmp_path / "a.jsonl", [unscored, *rows])).name == "helpsteer"
     rows[0]["scores"]["judge"] = {"rubric": "of_my_own@0123"}
-    assert find_rubric(toy.write(tmp_path / "b.jsonl", rows)).name == "financial_report"
+    with pytest.raises(UserError, match=r"of_my_own@0123, which does not ship.*--rubric"):
+        find_rubric(toy.write(tmp_path / "b.jsonl", rows))
     assert find_rubric(tmp_path / "b.jsonl", "education_bias").name == "education_bias"
 
 

@@ -174,7 +174,11 @@ def test_kinds_never_trained_on_stand_beside_the_others(
     copy = Path(shutil.copytree(model.parent, tmp_path / "run")) / "best"
     split = read_split(copy).model_copy(update={"hold_out": {"degradation": ["片面覆盖"]}})
     split.write(copy.parent)
-    slices = evaluate(copy, path, resamples=100).result["slices"]
+    result = evaluate(copy, path, resamples=100).result
+    slices = result["slices"]
+    given = evaluate(copy, path, train_data=path, resamples=100).result
+    # Named as training data or not, baselines see no more kinds than the model did.
+    assert given["metrics"]["tfidf"] == result["metrics"]["tfidf"]
     kinds = slices["degradation"]
     assert set(kinds) == {"never trained on: 片面覆盖", "浅化深度", "neutral rewrite"}
     never = slices["training"]["kinds never trained on"]

@@ -130,7 +130,11 @@ def test_a_step_learns_the_same_without_padding(kind: str, settings: dict[str, A
     model = reward_model(BACKBONES[kind](), head_dropout=0.0, **settings)
     lengths = [1, 40, 7, 40, 22, 22, 3]
     items = [
-        {"input_ids": one.input_ids, "types": None, "labels": [i % 5, 4, IGNORE]}
+        {
+            "input_ids": one.input_ids,
+            "types": [j % 2 for j in range(len(one.input_ids))] if kind == "bert" else None,
+            "labels": [i % 5, 4, IGNORE],
+        }
         for i, one in enumerate(texts(lengths).values())
     ]
     padded = StepCollator(0, 100)(items)["pieces"]

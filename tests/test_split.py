@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scored_sets
+import toy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -144,8 +145,22 @@ def test_the_setting_reaches_training_texts(scored: Path) -> None:
     kinds = {s.degradation for s in divide(own).parts["validation"]}
     assert kinds
     assert "shallow_depth" not in kinds
+    everywhere = divide(own)
+    assert "groups of a.jsonl are trained on as well" in " ".join(everywhere.remarks)
     with pytest.raises(UserError, match="on every text"):
         divide(config.model_copy(update={"hold_out": ("language=zh",)}))
+
+
+def test_groups_of_a_validation_file_count_as_validation(scored: Path, tmp_path: Path) -> None:
+    rows = toy.pairs(load_rubric("financial_report"), 3)
+    for i, row in enumerate(rows):
+        row["metadata"]["prompt_id"] = f"new-{i}"
+    other = toy.write(tmp_path / "other.jsonl", rows)
+    texts = divide(TrainConfig(scored=scored, eval_file=other))
+    assert texts.split.groups["validation"] == ["new-0", "new-1", "new-2"]
+    held = choose(read_samples(other, texts.rubric)[0], texts.split)
+    assert held.part == "validation"
+    assert any("chosen on these validation texts" in words for words in held.words)
 
 
 @pytest.mark.parametrize("text", ["generic_wording", "colour=red", "degradation="])

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scored_sets
+import toy
 from tiny_models import byte_tokenizer
 
 from reward_model.cache import cache_root, made
@@ -115,6 +116,15 @@ def test_processes_make_the_same_files(tokenizer: Any, samples: Samples, tmp_pat
     for file in alone.folder.path.iterdir():
         assert file.read_bytes() == (shared.folder.path / file.name).read_bytes(), file.name
     assert len(list(shared.folder.path.iterdir())) == 5
+
+
+def test_what_is_wrong_in_a_process_is_told_in_its_words(tokenizer: Any, tmp_path: Path) -> None:
+    file = toy.write(tmp_path / "scored.jsonl", toy.pairs(RUBRIC, 40))
+    samples, _ = read_samples(file, RUBRIC)
+    file.write_text("{}\n" * 40, "utf-8")
+    with pytest.raises(UserError, match="changed after it was read"):
+        encode(samples, InputBuilder(tokenizer, 200), tmp_path / "cache", workers=2)
+    assert not any((tmp_path / "cache").glob("*/texts.json"))
 
 
 def test_without_a_cache_nothing_is_left(tokenizer: Any, samples: Samples) -> None:

@@ -10,18 +10,20 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import toy
-from safetensors.torch import load_file
-from transformers import Qwen2Config, Qwen2Model
+from safetensors.torch import load_file, save_file
+from transformers import EvalPrediction, Qwen2Config, Qwen2Model
 
 from reward_model.bundle import load_bundle
 from reward_model.checkpoints import last_checkpoint
-from reward_model.data import MultiDimRewardDataset, find_rubric
+from reward_model.data import MultiDimRewardDataset, Sample, find_rubric
 from reward_model.inputs import collate, pad_id
 from reward_model.prepare import prepare
 from reward_model.progress import TrainingBar
@@ -32,7 +34,7 @@ from reward_model.split import read_split
 from reward_model.tiny import train_tokenizer
 from reward_model.train import make_trainer, train
 from reward_model.train_config import TrainConfig, resolve
-from reward_model.trainer import level_weights
+from reward_model.trainer import ValidationMetrics, level_weights
 
 RUBRIC = load_rubric("financial_report")
 QUICK: dict[str, Any] = {
@@ -104,6 +106,45 @@ def test_a_run_of_an_older_version_counts_as_the_same_run(
     assert (older / "best" / "model.safetensors").stat().st_mtime_ns == before
     with pytest.raises(UserError, match="a run with other head_type"):
         train(config(scored, older, epochs=12, head_type="linear"), resume=True)
+
+
+def test_the_best_model_is_found_where_the_folder_was_moved(trained: Path, scored: Path) -> None:
+    # Killed after the last checkpoint and before the end was written.
+    moved = trained.rename(trained.with_name("elsewhere"))
+    try:
+        kept = weights(moved / "best")
+        (moved / "metrics.json").rename(moved / "metrics.old")
+        shutil.rmtree(moved / "best")
+        last = moved / "checkpoints" / "checkpoint-999"
+        shutil.copytree(last_checkpoint(moved) or last, last)
+        spoilt = {name: weight + 1 for name, weight in weights(last).items()}
+        save_file(spoilt, last / "model.safetensors", metadata={"format": "pt"})
+        train(config(scored, moved, epochs=12))
+        again = weights(moved / "best")
+        assert all(torch.equal(kept[name], again[name]) for name in kept)
+    finally:
+        moved.rename(trained)
+
+
+def test_another_split_or_rubric_is_another_run(scored: Path, tmp_path: Path) -> None:
+    rows = toy.pairs(RUBRIC, 40)
+    file = toy.write(tmp_path / "scored.jsonl", rows)
+    rubric = tmp_path / "rubric.toml"
+    shipped = Path(str(files("reward_model") / "rubrics" / "financial_report.toml"))
+    rubric.write_text(shipped.read_text("utf-8"), "utf-8")
+    train(config(file, tmp_path / "out", epochs=1, rubric=str(rubric)))
+    for row in rows:
+        if row["metadata"]["prompt_id"] < "c5":
+            row["metadata"]["field"] = "金融业"
+    toy.write(file, rows)
+    with pytest.raises(UserError, match="a run with other data"):
+        train(config(file, tmp_path / "out", epochs=1, rubric=str(rubric)), resume=True)
+    toy.write(file, toy.pairs(RUBRIC, 40))
+    rubric.write_text(
+        shipped.read_text("utf-8").replace("weight = 1.0", "weight = 2.0", 1), "utf-8"
+    )
+    with pytest.raises(UserError, match="a run with other levels or weights in the rubric"):
+        train(config(file, tmp_path / "out", epochs=1, rubric=str(rubric)), resume=True)
 
 
 def test_the_best_checkpoint_is_the_one_kept(trained: Path) -> None:
@@ -401,6 +442,8 @@ def test_wrong_input_is_refused_before_anything_is_written(tmp_path: Path) -> No
         ({"rubric": "beauty"}, "unknown rubric 'beauty'"),
         ({"eval_share": 0.6, "test_share": 0.5}, "something left to train on"),
         ({"max_length": 12}, "max_length 12"),
+        ({"seed": -1}, "seed: input should be greater than or equal to 0"),
+        ({"epochs": float("inf")}, "epochs: input should be a finite number"),
     ],
 )
 def test_wrong_settings_are_refused(
@@ -457,6 +500,34 @@ def test_the_loss_is_reported_where_it_was_asked_for(scored: Path, tmp_path: Pat
     with pytest.raises(UserError, match=r"report_to 'nonsense' \(nonsense is not supported"):
         train(config(scored, tmp_path / "none", report_to="nonsense"))
     assert not (tmp_path / "none").exists()
+
+
+def test_without_pairs_to_validate_on_the_loss_picks(scored: Path, tmp_path: Path) -> None:
+    rows = [
+        {
+            "id": r["id"],
+            "prompt": r["prompt"],
+            "response": r["chosen"],
+            "scores": r["scores"]["chosen"],
+        }
+        for r in toy.pairs(RUBRIC, 40)
+    ]
+    out = tmp_path / "out"
+    train(config(toy.write(tmp_path / "single.jsonl", rows), out, best_metric="pair_accuracy"))
+    metrics = json.loads((out / "metrics.json").read_text("utf-8"))
+    assert "no pair among the validation texts" in " ".join(metrics["remarks"])
+
+
+def test_a_dimension_of_one_label_says_nothing_about_agreement() -> None:
+    samples = [Sample("p", "r", (2, i % 5, i % 3), f"g{i}", "single", f"s{i}") for i in range(20)]
+    truth = np.array([sample.labels for sample in samples])
+    logits = 9.0 * np.eye(5)[truth]
+    metrics = ValidationMetrics(samples, RUBRIC)
+    assert metrics(EvalPrediction(logits, truth))["qwk"] == pytest.approx(1)
+    logits[0, 0] = 9.0 * np.eye(5)[3]
+    found = metrics(EvalPrediction(logits, truth))
+    assert found["qwk"] == pytest.approx(1)
+    assert f"qwk_{RUBRIC.names[0]}" not in found
 
 
 def test_training_stops_when_nothing_is_gained(scored: Path, tmp_path: Path) -> None:
