@@ -152,7 +152,6 @@ def run_one(who: str, base: str, count: int, longest: int, peer_batch: int) -> d
 
     from reward_model.data import MultiDimRewardDataset, Sample
     from reward_model.inputs import InputBuilder, pad_id
-    from reward_model.machine import keep_freed_memory
     from reward_model.model import MultiDimRewardConfig, MultiDimRewardModel
     from reward_model.rubric import load_rubric
     from reward_model.trainer import LevelCollator, MultiDimRewardTrainer
@@ -191,8 +190,6 @@ def run_one(who: str, base: str, count: int, longest: int, peer_batch: int) -> d
             )
             model = MultiDimRewardModel.from_backbone(base, config, backbone_dropout=False)
             ours = who == "ours"
-            if ours:
-                keep_freed_memory()  # as `reward-model train` does
             arguments = TrainingArguments(
                 output_dir=folder,
                 per_device_train_batch_size=STEP if ours else peer_batch,

@@ -1,16 +1,13 @@
-"""What a run needs of this machine: precision, peft, bitsandbytes, memory that is reused.
+"""What a run needs of this machine: precision, peft, bitsandbytes.
 
 `check_machine(config)` raises before anything is read or written when a setting cannot work here;
-`compute_dtype(config)` is what the backbone will compute in; `keep_freed_memory()` makes steps on a
-CPU quicker.
+`compute_dtype(config)` is what the backbone will compute in.
 """
 
 from __future__ import annotations
 
-import ctypes
 import importlib.util
 import os
-import sys
 
 import torch
 
@@ -27,22 +24,6 @@ def compute_dtype(config: TrainConfig) -> torch.dtype:
     if config.precision == "bf16" or (config.precision == "auto" and fast):
         return torch.bfloat16
     return torch.float32
-
-
-def keep_freed_memory() -> None:
-    """Let this process use again what it frees, where the C library is glibc.
-
-    It hands blocks of more than 32 MB back to the system at once, and every step on a CPU pays for
-    getting them anew, page by page. The names of the settings are those of mallopt(3).
-    """
-    if not sys.platform.startswith("linux"):
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        trim_threshold, top_pad, mmap_max = -1, -2, -4
-        mallopt(mmap_max, 0)
-        mallopt(trim_threshold, -1)
-        mallopt(top_pad, 64 << 20)
 
 
 def check_machine(config: TrainConfig) -> None:

@@ -34,7 +34,7 @@ from reward_model.checkpoints import (
 from reward_model.gather import Weights, whole_weights
 from reward_model.inputs import pad_id
 from reward_model.lora import is_adapted, merge, merged_state, plain, save_adapter
-from reward_model.machine import compute_dtype, keep_freed_memory
+from reward_model.machine import compute_dtype
 from reward_model.prepare import Run, divide, prepare
 from reward_model.processes import processes
 from reward_model.progress import TrainingBar
@@ -75,8 +75,6 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
         out.print(f"going on from {checkpoint.name}")
     bar = TrainingBar()
     trainer = make_trainer(run, bar)
-    if trainer.args.device.type == "cpu":
-        keep_freed_memory()
     failure: UserError | None = None
     try:
         with quiet():
