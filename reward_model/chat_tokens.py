@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import re
 import tomllib
+from itertools import pairwise
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from reward_model.records import Message, Text, UserError, read_text
+
+Mark = Annotated[str, Field(pattern=r"\S")]
+"""What a template writes between texts; a blank one would be found everywhere."""
 
 
 class _Strict(BaseModel):
@@ -22,9 +27,9 @@ class _Strict(BaseModel):
 class Turn(_Strict):
     """How the turn of one role is written."""
 
-    open: str = Field(min_length=1)
+    open: Mark
     """What stands before its content: ``<|im_start|>user\\n``."""
-    close: str = Field(min_length=1)
+    close: Mark
     """What ends it: ``<|im_end|>``."""
 
 
@@ -37,11 +42,11 @@ class ChatTemplate(_Strict):
 
     turns: dict[str, Turn] = {}
     """Role -> its markers; `assistant` has to be there if any is."""
-    start: tuple[str, ...] = ()
+    start: tuple[Mark, ...] = ()
     """What may stand once before the first turn, such as ``<|begin_of_text|>``."""
-    end: tuple[str, ...] = ()
+    end: tuple[Mark, ...] = ()
     """What may stand after the response, beside the assistant's own close."""
-    thinking: tuple[str, str] | None = None
+    thinking: tuple[Mark, Mark] | None = None
     """Marks around a thought that may come first in a response; it is not part of what is judged.
     """
 
@@ -111,7 +116,7 @@ def load_template(name: str | None) -> ChatTemplate | None:
         )
         raise UserError(
             f"a chat template that is none ({wrong})",
-            expected="turns.ROLE.open and .close, start, end, thinking",
+            expected="turns.ROLE.open and .close, start, end, thinking; no mark that is blank",
             path=Path(name),
         ) from None
 
@@ -151,7 +156,28 @@ def plain_response(text: str, template: ChatTemplate | None) -> str:
     if template is None:
         _refuse_specials(text, "no chat template was declared", "declare it with --chat-template")
         return text
-    return _without_end(_without_start(text, template), template.end)
+    response = _without_end(_without_start(text, template), template.end)
+    return without_thought(response, template.thinking)
+
+
+def without_thought(text: str, marks: tuple[str, str] | None) -> str:
+    """A response without the thought it begins with; nothing of it where it ends in mid-thought.
+
+    A chat template may open the thought itself: then the response has the closing mark alone.
+
+    >>> marks = ("<think>", "</think>")
+    >>> [without_thought(t, marks) for t in ("<think>hm</think> Up.", "hm</think>Up.", "Up.")]
+    ['Up.', 'Up.', 'Up.']
+    >>> without_thought("<think>hm, let me", marks)
+    ''
+    """
+    if marks is None:
+        return text
+    begin, end = marks
+    thought, closed, said = text.partition(end)
+    if closed and (thought.lstrip().startswith(begin) or begin not in thought):
+        return said.lstrip()
+    return "" if text.lstrip().startswith(begin) else text
 
 
 def _split_plain(query: str, prompt: str | None, template: ChatTemplate) -> tuple[str, str]:
@@ -164,38 +190,54 @@ def _split_plain(query: str, prompt: str | None, template: ChatTemplate) -> tupl
     body, begin = _without_start(query, template), _without_start(prompt, template)
     if not body.startswith(begin):
         raise UserError("a query that does not begin with its prompt", expected="prompt + response")
-    return begin, _without_end(body[len(begin) :], template.end)
+    response = _without_end(body[len(begin) :], template.end)
+    return begin, without_thought(response, template.thinking)
 
 
 def _split_turns(query: str, prompt: str | None, template: ChatTemplate) -> tuple[Text, str]:
     body = _without_start(query, template)
     assistant = template.turns["assistant"]
     given = None if prompt is None else _without_start(prompt, template)
-    if given is not None and body.startswith(given) and _ends_open(given, template):
-        # The policy wrote all that follows: no marker in it can move where the response begins.
-        cut = given.rfind(assistant.open) + len(assistant.open)
-    else:
-        cut = body.rfind(assistant.open) + len(assistant.open)
-        if cut < len(assistant.open):
-            raise UserError(
-                "a query without a turn of the assistant",
-                expected=f"{assistant.open!r} before the response, as the chat template declares",
-            )
-    messages = _turns(body[: cut - len(assistant.open)], template)
+    if given is None or not body.startswith(given):
+        begin = body.rfind(assistant.open)
+    # The policy wrote all that follows: no marker in it can move where the response begins.
+    elif _ends_open(given, template):
+        begin = given.rfind(assistant.open)
+    else:  # an opening may begin within the prompt, if its last line break was left out
+        begin = body.find(assistant.open, max(0, len(given) - len(assistant.open) + 1))
+    if begin < 0:
+        raise UserError(
+            "a query without a turn of the assistant",
+            expected=f"{assistant.open!r} before the response, as the chat template declares",
+        )
+    messages = _turns(body[:begin], template)
     if messages and messages[-1].role == "assistant":
         raise UserError(
             "two turns of the assistant in a row",
             expected="one response",
             mend="send prompts as well, to know where it begins",
         )
-    if given is not None and not (
-        body.startswith(given) or (messages and messages[-1].content.strip() == given.strip())
-    ):
-        raise UserError("a query that does not begin with its prompt", expected="prompt + response")
-    response = _response(body[cut:], template)
+    if given is not None and not body.startswith(given):
+        _check_last(messages, given.strip())
+    response = _response(body[begin + len(assistant.open) :], template)
     if len(messages) == 1 and messages[0].role == "user":
         return messages[0].content, response
     return (tuple(messages) if messages else ""), response
+
+
+def _check_last(messages: list[Message], prompt: str) -> None:
+    """A prompt that is plain text has to be the last turn before the response, and no other."""
+    if not messages or messages[-1].content.strip() != prompt:
+        raise UserError("a query that does not begin with its prompt", expected="prompt + response")
+    if any(
+        asked.content.strip() == prompt and answered.role == "assistant"
+        for asked, answered in pairwise(messages)
+    ):
+        raise UserError(
+            "a query in which the prompt was answered before",
+            expected="one turn that is the prompt",
+            mend="send prompts as the policy read them, to know where the response begins",
+        )
 
 
 def _ends_open(prompt: str, template: ChatTemplate) -> bool:
@@ -227,13 +269,7 @@ def _turns(text: str, template: ChatTemplate) -> list[Message]:
 
 def _response(text: str, template: ChatTemplate) -> str:
     response = _without_end(text, (template.turns["assistant"].close, *template.end))
-    if template.thinking:
-        begin, end = template.thinking
-        thought, closed, said = response.partition(end)
-        if closed and thought.lstrip().startswith(begin):
-            response = said.lstrip()
-        elif response.lstrip().startswith(begin):
-            response = ""  # cut off while it was still thinking: nothing was said
+    response = without_thought(response, template.thinking)
     _refuse_specials(response, "it is in the response", "", template)
     return response
 
@@ -262,7 +298,7 @@ def _without_end(text: str, marks: tuple[str, ...]) -> str:
     rest = text
     while True:
         bare = rest.rstrip()
-        mark = next((m for m in marks if bare.endswith(m)), None)
+        mark = next((m.rstrip() for m in marks if bare.endswith(m.rstrip())), None)
         if mark is None:
             return rest
         rest = bare[: -len(mark)]

@@ -1,7 +1,7 @@
 """Several models as one scorer: what they think together, and how far they disagree.
 
-`EnsembleScorer.from_pretrained(["a/best", "b/best"], how="mean").score(prompt, response)`; the same
-methods as `RewardScorer`, so it fits wherever that one does.
+`EnsembleScorer.from_pretrained(["a/best", "b/best"], how="mean").score(prompt, response)`; `score`
+and `score_batch` are those of `RewardScorer`, which also encodes texts and has a model.
 """
 
 from __future__ import annotations

@@ -178,6 +178,8 @@ def _rubric_of_adapter(path: Path, named: str) -> Rubric:
 
 
 def _check_out(out: Path, model: Path) -> None:
+    if out.is_symlink():  # what replaces it is a folder, made beside it
+        raise UserError("a link as --out", expected="a folder", path=out)
     if out.is_file():
         raise UserError("a file as --out", expected="a folder", path=out)
     if not out.is_dir() or not any(out.iterdir()):
@@ -208,9 +210,14 @@ def _texts(options: Options) -> list[Sampled]:
 
 
 def _input(bundle: Bundle) -> dict[str, Any]:
+    from reward_model.wrapping import Wrapping
+
     config = bundle.model.config
+    around = Wrapping(bundle.tokenizer, bundle.builder.input_format).around("a")
+    assert around is not None
     return {
-        "format": config.input_format,
+        "format": bundle.builder.input_format,
+        "around": {name: getattr(around, name) for name in ("before", "between", "after")},
         "max_length": config.max_input_length,
         "max_prompt_length": config.max_prompt_length,
         "evidence": config.evidence,
@@ -221,9 +228,6 @@ def _input(bundle: Bundle) -> dict[str, Any]:
 def _classifier(
     bundle: Bundle, texts: list[Sampled], options: Options, folder: Path, result: dict[str, Any]
 ) -> None:
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
-    from reward_model.bundle import quiet
     from reward_model.export_classifier import classifier_of
     from reward_model.export_padding import safe_padding
     from reward_model.export_sample import outputs
@@ -233,11 +237,7 @@ def _classifier(
     encoded = bundle.builder.build([t.prompt for t in texts], [t.response for t in texts])
     ours = outputs(lambda batch: bundle.model(**batch).logits, encoded, pad_id(bundle.tokenizer))
     result["padding"] = safe_padding(bundle.tokenizer, made, [one.input_ids[-1] for one in encoded])
-    with quiet():
-        made.save_pretrained(folder)
-        bundle.tokenizer.save_pretrained(folder)
-        again = AutoModelForSequenceClassification.from_pretrained(folder).eval()
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+    again, tokenizer = _saved(made, bundle.tokenizer, folder)
     found = outputs(lambda batch: again(**batch).logits, encoded, tokenizer.pad_token_id)
     result["class"] = type(again).__name__
     result["parity"] = _parity(found, ours.flatten(1))
@@ -248,9 +248,7 @@ def _scalar(
 ) -> None:
     import numpy as np
     import torch
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    from reward_model.bundle import quiet
     from reward_model.export_sample import outputs
     from reward_model.export_scalar import fidelity, fit_scalar
     from reward_model.scorer import RewardScorer, best_device
@@ -258,11 +256,7 @@ def _scalar(
     scorer = RewardScorer(bundle, device=options.device or best_device())
     fit = fit_scalar(scorer, texts, options.seed, options.layout)
     result["padding"] = fit.tokenizer_pad
-    with quiet():
-        fit.made.save_pretrained(folder)
-        bundle.tokenizer.save_pretrained(folder)
-        again: Any = AutoModelForSequenceClassification.from_pretrained(folder).eval()
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+    again, tokenizer = _saved(fit.made, bundle.tokenizer, folder)
     torch.nn.Module.to(again, scorer.device)
     result["class"] = type(again).__name__
     result["fit"] = {
@@ -288,6 +282,19 @@ def _scalar(
     result["parity"] = _agreement(apart)
 
 
+def _saved(made: Any, tokenizer: Any, folder: Path) -> tuple[Any, Any]:
+    """A classifier and its tokenizer, as they are loaded again from the disk."""
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    from reward_model.bundle import quiet
+
+    with quiet():
+        made.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        again = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+        return again, AutoTokenizer.from_pretrained(folder)
+
+
 def _onnx(
     bundle: Bundle, texts: list[Sampled], options: Options, folder: Path, result: dict[str, Any]
 ) -> None:
@@ -300,6 +307,8 @@ def _onnx(
     encoded = bundle.builder.build([t.prompt for t in texts], [t.response for t in texts])
     example = collate([encoded[0], *encoded[:1], *encoded[-1:]], pad)
     write_onnx(bundle.model, example, folder / MODEL)
+    if bundle.tokenizer.pad_token is None:  # any will do: the graph goes by the mask
+        bundle.tokenizer.pad_token = bundle.tokenizer.convert_ids_to_tokens(pad)
     with quiet():
         bundle.tokenizer.save_pretrained(folder)
         bundle.model.config.save_pretrained(folder)

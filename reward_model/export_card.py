@@ -60,7 +60,7 @@ def _use(result: Mapping[str, Any], count: int, levels: int) -> list[str]:
             'tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")',
             'session = onnxruntime.InferenceSession("path/to/this/folder/model.onnx")',
             "names = [one.name for one in session.get_inputs()]",
-            'batch = tokenizer([prompt], [response], padding=True, return_tensors="np")',
+            *_encode(result["input"]),
             "(logits,) = session.run(None, {name: batch[name] for name in names})",
             "```",
             "",
@@ -96,10 +96,31 @@ def _use(result: Mapping[str, Any], count: int, levels: int) -> list[str]:
     ]
 
 
+def _encode(given: Mapping[str, Any]) -> list[str]:
+    """Lines that make the tokens of one text as the model was trained to read them."""
+    if given["format"] == "pair":
+        return [
+            "batch = tokenizer(",
+            "    [prompt], [response], split_special_tokens=True, padding=True, "
+            'return_tensors="np"',
+            ")",
+        ]
+    around = given["around"]
+    return [
+        f"before, between, after = {around['before']}, {around['between']}, {around['after']}",
+        "asked, said = tokenizer(",
+        "    [prompt, response], add_special_tokens=False, split_special_tokens=True",
+        ')["input_ids"]',
+        "ids = [*before, *asked, *between, *said, *after]",
+        'batch = tokenizer.pad([{"input_ids": ids}], return_tensors="np")',
+    ]
+
+
 def _inputs(given: Mapping[str, Any]) -> list[str]:
+    most = min(given["max_length"], given["window"] or given["max_length"])
     lines = [
         f"- Layout: {_FORMATS[given['format']]}.",
-        f"- At most {given['max_length']} tokens; of longer ones keep the response.",
+        f"- At most {most} tokens; of longer ones keep the response.",
     ]
     if given["evidence"] != "none":
         lines.append(

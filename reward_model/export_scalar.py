@@ -84,9 +84,8 @@ def fit_scalar(
     fresh = load_backbone(made, bundle_model)
     reads = _match_pooling(made, bundle_model.config.pooling)
     views = _views(scorer.builder, [texts[i] for i in rows], bundle_model.config.window)
-    ends = [one.input_ids[-1] for one in views["trained"]]
     # Texts on end finish with any token at all; padding must be none of those either.
-    ends += [one.input_ids[-1] for encoded in views.values() for one in encoded]
+    ends = [one.input_ids[-1] for encoded in views.values() for one in encoded]
     pad = safe_padding(tokenizer, made, ends)
     nn.Module.to(made, scorer.device)
     layer = _straighten(made, fresh, views["trained"], tokenizer.pad_token_id)
@@ -120,14 +119,15 @@ def fit_scalar(
 
 
 def fidelity(found: Floats, rewards: Floats) -> dict[str, float | None]:
-    """How well a scalar follows the reward: R2 and Spearman's rank correlation; None where all
-    rewards are equal, so that there is nothing to follow.
+    """How well a scalar follows the reward: R2 and Spearman's rank correlation; None where
+    there are not two rewards that differ, so that there is nothing to follow.
     """
     from scipy.stats import spearmanr
 
-    spread = float(((rewards - rewards.mean()) ** 2).sum())
-    if spread == 0 or len(rewards) < 2:
+    # Equal rewards may differ in the last bit of their mean.
+    if len(rewards) < 2 or np.ptp(rewards) < 1e-9:
         return {"r2": None, "spearman": None}
+    spread = float(((rewards - rewards.mean()) ** 2).sum())
     r2 = 1 - float(((found - rewards) ** 2).sum()) / spread
     rank = float(spearmanr(found, rewards).statistic) if np.ptp(found) > 0 else 0.0
     return {"r2": r2, "spearman": rank}

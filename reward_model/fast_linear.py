@@ -46,7 +46,8 @@ class FastLinears(TorchFunctionMode):
         if func is linear and len(args) == 3:
             x, weight, bias = args
             known = self._packed.get(id(weight))
-            # Weights that were written to since are read as they are now.
+            # Weights that were written to since are read as they are now. Torch does not count
+            # writes through `.data`: those are not seen.
             if known is not None and known[1] == weight._version and x.dtype == torch.float32:
                 tokens = x.numel() // x.shape[-1]
                 if tokens:

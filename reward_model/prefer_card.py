@@ -137,11 +137,12 @@ def _choice(config: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def push(folder: Path | None, name: str) -> None:
-    """Upload the data set as a private one; without a folder, only see whether that could work.
+def push(folder: Path | None, name: str) -> str:
+    """Upload the data set as a private one and give its full name; without a folder, only see
+    whether that could work.
 
     Raises:
-        UserError: no such name, no token, or no hub to reach.
+        UserError: no such name, no token, no hub to reach, or a data set there that is public.
     """
     from huggingface_hub import HfApi, constants, get_token
     from huggingface_hub.errors import HfHubHTTPError
@@ -156,13 +157,22 @@ def push(folder: Path | None, name: str) -> None:
             "no token of the hub", expected="one in HF_TOKEN or from `hf auth login`", mend=mend
         )
     if folder is None:
-        return
+        return name
     try:
         api = HfApi()
-        api.create_repo(name, repo_type="dataset", private=True, exist_ok=True)
+        made = api.create_repo(name, repo_type="dataset", private=True, exist_ok=True).repo_id
+        # One that was there before stays as public as it was.
+        if not api.repo_info(made, repo_type="dataset").private:
+            raise UserError(
+                f"a public data set {made}",
+                expected="a private one, or none yet",
+                mend=f"name another --push-to-hub; the data set is whole on this disk; {mend}",
+                path=folder,
+            )
         api.upload_folder(
-            repo_id=name, repo_type="dataset", folder_path=folder, allow_patterns=UPLOADED
+            repo_id=made, repo_type="dataset", folder_path=folder, allow_patterns=UPLOADED
         )
+        return made
     except (HfHubHTTPError, OSError, ValueError) as error:
         words = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise UserError(

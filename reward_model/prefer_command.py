@@ -14,6 +14,8 @@ from typing import Any, Literal, get_args
 
 from reward_model.prefer_card import card, push
 from reward_model.prefer_rewards import (
+    SCORES,
+    SCORES_CONFIG,
     file_digest,
     judged_groups,
     kept_groups,
@@ -27,6 +29,7 @@ from reward_model.records import (
     UserError,
     as_text,
     digest,
+    explain_os_error,
     parse_json,
     write_json,
     write_jsonl,
@@ -34,6 +37,7 @@ from reward_model.records import (
 )
 from reward_model.records.terminal import console
 from reward_model.rlhf.preferences import (
+    BOTH,
     Candidate,
     Filters,
     How,
@@ -50,7 +54,8 @@ from reward_model.score_one import language_of, parse_weights
 
 Format = Literal["dpo", "orpo", "cpo", "reward", "kto", "grpo"]
 """Trainers; the first four read the same columns."""
-ROWS = "train.jsonl"
+ROWS, CARD, CONFIG = "train.jsonl", "README.md", "config.json"
+WRITTEN = (ROWS, CARD, CONFIG, SCORES, SCORES_CONFIG)
 COMMAND = "reward-model prefer"
 REPEATED = "a row that is there already"
 OTHER_WAY = "the judge prefers the rejected side"
@@ -147,18 +152,24 @@ def run_prefer(
         json_to: where the result goes as JSON.
 
     Raises:
-        UserError: the options or the input are wrong; nothing is written.
+        UserError: the options or the input are wrong, or `out` holds files of something else;
+            nothing is written.
     """
     options.check()
     model, path = _split_files(files)
     if out is None:
         raise UserError("no --out", expected="--out PREFS, the folder of the data set")
-    _check_out(out)
+    _check_out(out, path)
     if push_to_hub is not None:
         push(None, push_to_hub)
     weights = parse_weights(list(weight))
-    if risk and model is None:
-        raise UserError("--risk without a model", expected="MODEL before the file")
+    for option, value in (("risk", risk), ("device", device), ("batch-tokens", batch_tokens)):
+        if value and model is None:
+            raise UserError(f"--{option} without a model", expected="MODEL before the file")
+    if rubric and model is not None:
+        raise UserError(
+            "--rubric with a model, which has its own", expected="it for a judge's scores alone"
+        )
     if not 0 <= risk < float("inf"):
         raise UserError(f"--risk {risk}", expected="a number from 0 up")
     index = read_index(path, model=model is not None)
@@ -167,6 +178,7 @@ def run_prefer(
         "input": {"name": path.name, "digest": file_digest(path)},
         "rewards_from": index.by,
     }
+    torn: set[str] = set()
     if model is not None:
         groups = _with_model(index, model, out, config, weights, risk, device, batch_tokens)
     elif index.by == "reward_model":
@@ -187,27 +199,25 @@ def run_prefer(
         config["rubric"] = known.id
         config["weights"] = shares(weights or known.weights, known)
         # All levels are looked at before anything is written.
-        for _ in judged_groups(index, known, config["weights"]):
-            pass
+        torn = _torn(judged_groups(index, known, config["weights"]), index, options)
         groups = judged_groups(index, known, config["weights"])
     config |= asdict(options)
     counts = Counts(index.rows, len(index.places), index.completions)
     if index.neutral:
         counts.dropped_rows[NEUTRAL] = index.neutral
     try:
-        write_jsonl(out / ROWS, _some(_rows(groups, index, options, counts)))
+        write_jsonl(out / ROWS, _some(_rows(groups, index, options, counts, torn)))
     except _NothingLeftError:
         _tell(counts, options, out)
         write_result({**config, "counts": counts.to_json()}, json_to)
         return 1
     result = {**config, "counts": counts.to_json()}
-    write_json(out / "config.json", result)
-    write_text(out / "README.md", card(result))
+    write_json(out / CONFIG, result)
+    write_text(out / CARD, card(result))
     _tell(counts, options, out)
     write_result(result, json_to)
     if push_to_hub is not None:
-        push(out, push_to_hub)
-        console().print(f"pushed to {push_to_hub}, private", markup=False)
+        console().print(f"pushed to {push(out, push_to_hub)}, private", markup=False)
     return 0
 
 
@@ -231,22 +241,43 @@ def _split_files(files: Sequence[Path]) -> tuple[Path | None, Path]:
     raise UserError(f"{len(files)} paths", expected="[MODEL] COMPLETIONS")
 
 
-def _check_out(out: Path) -> None:
+def _check_out(out: Path, path: Path) -> None:
     if out.suffix in {".jsonl", ".json", ".parquet"} or out.is_file():
         raise UserError(
             "a file as --out", expected="a folder: the data set goes there with its card", path=out
         )
-    try:
-        before = parse_json((out / "config.json").read_bytes())
-    except (OSError, ValueError):
-        return
-    if not isinstance(before, dict) or before.get("command") != COMMAND:
+    own = [_is_own(out / name) for name in (CONFIG, SCORES_CONFIG)]
+    foreign = [CONFIG] if own[0] is False else []
+    if not any(own):
+        foreign += [name for name in (ROWS, CARD) if (out / name).exists()]
+    if foreign:
         raise UserError(
-            "a config.json that this command did not write",
+            f"a {foreign[0]} that this command did not write",
             expected="a folder of its own",
             mend="name another --out",
             path=out,
         )
+    for name in WRITTEN:
+        if path.exists() and (out / name).exists() and path.samefile(out / name):
+            raise UserError(
+                "the input itself, which would be written over",
+                expected="an input outside of --out, or of another name",
+                mend="name another --out",
+                path=path,
+            )
+
+
+def _is_own(config: Path) -> bool | None:
+    """Whether this command wrote a configuration; None where there is none."""
+    try:
+        before = parse_json(config.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise explain_os_error(error, config) from None
+    except ValueError:
+        return False
+    return isinstance(before, dict) and before.get("command") == COMMAND
 
 
 def _with_model(
@@ -269,13 +300,14 @@ def _with_model(
     config["risk"] = risk
     scorer = None
     depends_on = dict(config)
-    if kept_groups(index, out, depends_on) < len(index.places):
+    done = kept_groups(index, out, depends_on)
+    if done < len(index.places):
         from reward_model.scorer import RewardScorer
 
         scorer = RewardScorer.from_pretrained(
             model, device=device, weights=weights, risk=risk, batch_tokens=batch_tokens
         )
-    return scored_groups(index, scorer, out, depends_on, config["weights"])
+    return scored_groups(index, scorer, out, depends_on, config["weights"], done)
 
 
 def _rubric(path: Path, name: str | None) -> Rubric:
@@ -284,17 +316,38 @@ def _rubric(path: Path, name: str | None) -> Rubric:
     return find_rubric(path, name)
 
 
+def _torn(
+    groups: Iterator[tuple[Group, list[Candidate]]], index: Index, options: Options
+) -> set[str]:
+    """Rows of KTO that get both labels: different pairs of a judge may share a completion."""
+    labels: dict[str, set[bool]] = {}
+    for group, candidates in groups:
+        if options.to == "kto":
+            for row in _of_prompt(group, candidates, index, options, Counts()):
+                labels.setdefault(_unlabelled(row), set()).add(row["label"])
+    return {mark for mark, found in labels.items() if len(found) > 1}
+
+
+def _unlabelled(row: Mapping[str, Any]) -> str:
+    return digest({"prompt": row["prompt"], "completion": row["completion"]}, 24)
+
+
 def _rows(
     groups: Iterator[tuple[Group, list[Candidate]]],
     index: Index,
     options: Options,
     counts: Counts,
+    torn: set[str],
 ) -> Iterator[dict[str, Any]]:
-    """The rows of the data set, each once."""
+    """The rows of the data set, each once and with one label."""
     seen: set[str] = set()
     margins = 0.0
     for group, candidates in groups:
         for row in _of_prompt(group, candidates, index, options, counts):
+            if torn and (both := _unlabelled(row)) in torn:
+                counts.dropped_completions[BOTH] += both not in seen
+                seen.add(both)
+                continue
             mark = digest({key: kept for key, kept in row.items() if key != "margin"}, 24)
             if mark in seen:
                 counts.dropped_rows[REPEATED] += 1
@@ -362,4 +415,4 @@ def _tell(counts: Counts, options: Options, out: Path) -> None:
         for reason, count in sorted(dropped.items()):
             screen.print(f"left out: {count} {what}: {reason}", markup=False)
     if not counts.written:
-        screen.print("[bold red]nothing is left[/], nothing was written: loosen the filters")
+        screen.print(f"[bold red]nothing is left[/], no {ROWS} was written: loosen the filters")

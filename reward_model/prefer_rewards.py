@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from reward_model.scorer import RewardScorer
 
 SCORES = "scores.jsonl"
+SCORES_CONFIG = f"{SCORES}.config.json"
 UNJUDGED = "a level is missing"
 
 
@@ -41,6 +42,7 @@ def scored_groups(
     folder: Path,
     config: Mapping[str, Any],
     weights: Mapping[str, float],
+    done: int,
 ) -> Iterator[tuple[Group, list[Candidate]]]:
     """Prompts with the rewards of their completions, in the order of the file.
 
@@ -50,9 +52,9 @@ def scored_groups(
         folder: where scores are kept.
         config: what the kept scores depend on.
         weights: of the dimensions, for the uncertainty of the reward.
+        done: prompts that `kept_groups` found.
     """
     kept = folder / SCORES
-    done = kept_groups(index, folder, config)
     groups = index.groups()
     for written in read_jsonl(kept, allow_empty=True) if done else ():
         group = next(groups)
@@ -65,7 +67,7 @@ def scored_groups(
         return
     total = len(index.places)
     with Appender(kept) as file, progress() as bar:
-        write_json(folder / f"{SCORES}.config.json", dict(config))
+        write_json(folder / SCORES_CONFIG, dict(config))
         note = f"going on after {done} prompts" if done else ""
         task = bar.add_task("score", total=total, completed=done, note=note)
         size = max(32, 4 * scorer.batch_tokens // scorer.builder.max_length)
@@ -85,11 +87,10 @@ def kept_groups(index: Index, folder: Path, config: Mapping[str, Any]) -> int:
     Raises:
         UserError: scores of another model, file, weights or risk.
     """
-    kept, known = folder / SCORES, folder / f"{SCORES}.config.json"
+    kept, known = folder / SCORES, folder / SCORES_CONFIG
     try:
-        if not kept.exists():
+        if not kept.exists() or kept.stat().st_size == 0:
             return 0
-        repair_tail(kept)
         before = parse_json(known.read_bytes()) if known.exists() else None
     except OSError as error:
         raise explain_os_error(error, kept) from None
@@ -99,11 +100,17 @@ def kept_groups(index: Index, folder: Path, config: Mapping[str, Any]) -> int:
         there = before if isinstance(before, dict) else {}
         changed = [name for name in config if there.get(name) != config[name]]
         raise UserError(
-            f"scores with another {', '.join(changed) or 'configuration'}",
+            f"scores with another {', '.join(changed) or 'configuration'}"
+            if there
+            else "scores that this command did not write",
             expected="those of the same model, file, weights and risk, to go on",
             mend="remove them, or name another --out",
             path=kept,
         )
+    try:
+        repair_tail(kept)  # not before it is known to be no file of somebody else's
+    except OSError as error:
+        raise explain_os_error(error, kept) from None
     order = iter(index.places)
     done = 0
     for row in read_jsonl(kept, allow_empty=True):
@@ -163,7 +170,9 @@ def _stored(text: Text, score: Mapping[str, Any], weights: Mapping[str, float]) 
     levels: list[float] = next(iter((score.get("probabilities") or {}).values()), [])
     known = bool(weights) and set(weights) <= set(spread) and len(levels) > 1
     return Candidate(
-        text, float(reward), reward_sd(spread, weights, len(levels) - 1) if known else None
+        text,
+        round(float(reward), 6),
+        reward_sd(spread, weights, len(levels) - 1) if known else None,
     )
 
 

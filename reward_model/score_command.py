@@ -9,7 +9,7 @@ from typing import Any
 
 from reward_model.records import UserError, dump_json, write_json
 from reward_model.score_file import score_file, tell
-from reward_model.score_one import parse_weights, score_one
+from reward_model.score_one import check_terms, parse_weights, score_one
 
 
 def run_score(
@@ -33,13 +33,15 @@ def run_score(
         UserError: the flags do not fit together, or what they name is wrong.
     """
     weights = parse_weights(weight)
-    if how not in ("mean", "minimum"):
-        raise UserError(f"--how {how}", expected="mean or minimum")
-    if not (0 <= risk < float("inf")):
-        raise UserError(f"--risk {risk}", expected="a number from 0 up")
+    check_terms(how, risk)
     if response is not None:
         if texts is not None or out is not None:
             raise UserError("both a file and --response", expected="IN with --out, or --response")
+        if batch_tokens is not None or num_workers != 1:
+            raise UserError(
+                "--batch-tokens or --num-workers beside --response",
+                expected="them with a file: one response is one batch",
+            )
         result = score_one(
             models, prompt, response, how=how, weights=weights, risk=risk, device=device
         )
@@ -50,6 +52,12 @@ def run_score(
     if out is None:
         raise UserError(
             "no --out", expected="--out OUT.jsonl or OUT.parquet, where the scored rows go"
+        )
+    if prompt:
+        raise UserError(
+            "--prompt beside a file",
+            expected="the prompts in its rows",
+            mend="give every row a prompt, or score one text with --response",
         )
     summary = score_file(
         models,

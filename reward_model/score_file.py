@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice, tee
+from itertools import chain, islice, tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from reward_model.records import (
     Line,
     UserError,
     explain_os_error,
+    locked,
     parse_json,
     read_jsonl,
     repair_tail,
@@ -60,6 +61,8 @@ class Summary:
     """Reason -> responses without a reward, in this run."""
     prompts_truncated: int = 0
     responses_truncated: int = 0
+    computed_on: list[str] = field(default_factory=list)
+    """Devices and precisions of all rows in the file, those of earlier runs first."""
 
     def count(self, scores: Sequence[Score]) -> None:
         """Add one row's scores."""
@@ -108,9 +111,13 @@ def score_file(
         num_workers: processes; on GPUs, one a device.
 
     Raises:
-        UserError: an input row is wrong, the model does not load, or `out` holds something else.
+        UserError: an input row is wrong, the model does not load, `out` holds something else, or
+            another run is writing it.
         Stopped: a worker was ended from outside.
     """
+    from reward_model.scorer import best_dtype, checked_device
+
+    where = checked_device(device)
     contents = check_rows(texts)
     if out.exists() and texts.exists() and out.samefile(texts):
         raise UserError("the input itself as --out", expected="another file", path=out)
@@ -131,19 +138,23 @@ def score_file(
         columns = _columns(texts, contents, rubric, ensemble=len(paths) > 1)
         config["input"] = contents.digest
     journal = out.with_name(out.name + ".scores.jsonl") if is_parquet(out) else out
-    done = _done(out, journal, texts, config, contents.rows)
-    summary = Summary(rows=contents.rows, resumed=done)
-    if done == contents.rows and not (columns and journal.exists()):
-        return summary
-    if done < contents.rows:
-        models = Models(paths, how, dict(weights) if weights else None, risk, device, batch_tokens)
-        _score_rest(models, texts, journal, out, config, summary, num_workers)
-    if columns:
-        scores = (line.value[KEY] for line in read_jsonl(journal))
-        from reward_model.score_parquet import write_scored
+    with locked(journal):
+        done = _done(out, journal, texts, config, contents.rows)
+        summary = Summary(rows=contents.rows, resumed=done)
+        summary.computed_on = _read_config(_config_path(out)).get("computed_on", []) if done else []
+        if done < contents.rows:
+            here = f"{where.type}, {best_dtype(where)}".replace("torch.", "")
+            summary.computed_on = list(dict.fromkeys([*summary.computed_on, here]))
+            config["computed_on"] = summary.computed_on
+            shares = dict(weights) if weights else None
+            models = Models(paths, how, shares, risk, device, batch_tokens)
+            _score_rest(models, texts, journal, out, config, summary, num_workers)
+        if columns and journal.stat().st_size:
+            scores = (line.value[KEY] for line in read_jsonl(journal))
+            from reward_model.score_parquet import write_scored
 
-        write_scored(texts, out, columns, scores)
-        journal.unlink()
+            write_scored(texts, out, columns, scores)
+            journal.unlink()
     return summary
 
 
@@ -158,14 +169,17 @@ def _score_rest(
 ) -> None:
     done = summary.resumed
     note = f"going on after {done} rows" if done else ""
-    with Appender(journal) as file, progress() as bar:
-        write_json(_config_path(out), config)
+    rows = _scored(models, texts, done, workers)
+    with progress() as bar:
         task = bar.add_task("score", total=summary.rows, completed=done, note=note)
-        for line, parts, scores in _scored(models, texts, done, workers):
-            own = unscored(line.value) if journal == out else {"row": fingerprint(line.value)}
-            file.append({**own, KEY: result(parts, scores)})
-            summary.count(scores)
-            bar.update(task, advance=1)
+        first = next(rows)  # a model that does not load leaves nothing behind
+        write_json(_config_path(out), config)
+        with Appender(journal) as file:
+            for line, parts, scores in chain([first], rows):
+                own = unscored(line.value) if journal == out else {"row": fingerprint(line.value)}
+                file.append({**own, KEY: result(parts, scores)})
+                summary.count(scores)
+                bar.update(task, advance=1)
 
 
 def check_rows(texts: Path) -> Contents:
@@ -184,6 +198,13 @@ def check_rows(texts: Path) -> Contents:
             raise UserError(
                 "half of a character (a lone surrogate such as \\ud800)",
                 expected="valid Unicode",
+                path=texts,
+                line=line.number,
+            ) from None
+        except ValueError:
+            raise UserError(
+                "a number too large for any program to read (such as 1e999)",
+                expected="finite numbers",
                 path=texts,
                 line=line.number,
             ) from None
@@ -243,10 +264,9 @@ def _blocks(texts: Path, start: int, size: int) -> Iterator[list[tuple[Line, lis
 
 
 def _block(device: str | None) -> int:
-    from reward_model.scorer import best_device
+    from reward_model.scorer import checked_device
 
-    kind = (device or best_device().type).split(":")[0]
-    return BLOCK.get(kind, BLOCK["cuda"])
+    return BLOCK.get(checked_device(device).type, BLOCK["cuda"])
 
 
 def _config_path(out: Path) -> Path:
@@ -259,14 +279,10 @@ def _done(out: Path, journal: Path, texts: Path, config: dict[str, Any], total: 
     Raises:
         UserError: `out` was written by something else, or its rows are not those of the input.
     """
-    finished = journal != out and out.exists() and not journal.exists()
-    try:
-        if not finished:
-            if not journal.exists() or (journal.is_file() and journal.stat().st_size == 0):
-                return 0
-            repair_tail(journal)
-    except OSError as error:
-        raise explain_os_error(error, journal) from None
+    begun = journal.stat().st_size > 0
+    finished = journal != out and out.exists() and not begun
+    if not begun and not finished:
+        return 0
     elsewhere = "remove it, or name another --out"
     if not _config_path(out).exists():
         raise UserError("a file that this command did not write", mend=elsewhere, path=out)
@@ -280,10 +296,11 @@ def _done(out: Path, journal: Path, texts: Path, config: dict[str, Any], total: 
             f"scores with another {', '.join(changed)}",
             expected="the same model, weights and risk, to go on",
             mend=elsewhere,
-            path=journal if journal.exists() else out,
+            path=journal if begun else out,
         )
     if finished:
         return total
+    repair_tail(journal)
     done = 0
     source = read_rows(texts)
     for written in read_jsonl(journal, allow_empty=True):
@@ -337,6 +354,9 @@ def tell(summary: Summary, out: Path) -> None:
         return
     before = f" ({summary.resumed} of them before)" if summary.resumed else ""
     screen.print(f"{summary.rows} rows{before} in {out}", markup=False)
+    if len(summary.computed_on) > 1:
+        where = "; ".join(summary.computed_on)
+        screen.print(f"not all on one device ({where}): last digits may differ", markup=False)
     for reason, count in summary.no_opinion.items():
         screen.print(f"{count} responses without a reward: {reason}", markup=False)
     if summary.prompts_truncated or summary.responses_truncated:

@@ -47,6 +47,18 @@ def parse_weights(words: list[str]) -> dict[str, float] | None:
     return weights or None
 
 
+def check_terms(how: str, risk: float) -> None:
+    """Look at `--how` and `--risk` before a model is loaded.
+
+    Raises:
+        UserError: one of them is wrong.
+    """
+    if how not in ("mean", "minimum"):
+        raise UserError(f"--how {how}", expected="mean or minimum")
+    if not (0 <= risk < float("inf")):
+        raise UserError(f"--risk {risk}", expected="a number from 0 up")
+
+
 def language_of(text: str) -> str:
     """Chinese where there is any, for titles in a person's language.
 

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from reward_model.records import SIDES, UserError, writing
 from reward_model.score_rows import KEY, is_parquet, read_rows, unscored
+from reward_model.sources import ROWS
 
 if TYPE_CHECKING:
     import pyarrow
 
-ROWS = 64
-"""In memory at once: a row may hold 100,000 characters."""
+GROUP_ROWS, GROUP_BYTES = 10_000, 64 << 20
+"""Of a row group, whichever comes first: few enough for readers, small enough for the memory."""
 
 
 def score_type(
@@ -71,6 +72,7 @@ def schema_for(texts: Path, scores: pyarrow.DataType) -> pyarrow.Schema:
         for rows in _batches(line.value for line in read_rows(texts)):
             for name in dict.fromkeys(key for row in rows for key in unscored(row)):
                 schema = _widened(schema, name, [row.get(name) for row in rows], texts)
+        _check_fit(texts, schema)
     schema = schema.append(pa.field(KEY, scores))
     try:
         parquet.ParquetWriter(pa.BufferOutputStream(), schema).close()
@@ -90,18 +92,34 @@ def _widened(schema: Any, name: str, values: list[Any], texts: Path) -> Any:
         new = pa.schema([(name, pa.array(values).type)])
         return pa.unify_schemas([schema, new], promote_options="permissive")
     except (pa.ArrowException, OverflowError):
-        raise UserError(
-            f"values of several types in {name}",
-            expected="one type a column, to be written as Parquet",
-            mend="name an --out that ends in .jsonl",
-            path=texts,
-        ) from None
+        raise _several_types(name, texts) from None
+
+
+def _check_fit(texts: Path, schema: Any) -> None:
+    """Large whole numbers do not fit a column that later rows made one of floats."""
+    import pyarrow as pa
+
+    for rows in _batches(line.value for line in read_rows(texts)):
+        for column in schema:
+            try:
+                pa.array([row.get(column.name) for row in rows], column.type)
+            except pa.ArrowException:
+                raise _several_types(column.name, texts) from None
+
+
+def _several_types(name: str, texts: Path) -> UserError:
+    return UserError(
+        f"values of several types in {name}",
+        expected="one type a column, to be written as Parquet",
+        mend="name an --out that ends in .jsonl",
+        path=texts,
+    )
 
 
 def write_scored(
     texts: Path, out: Path, schema: pyarrow.Schema, scores: Iterator[Mapping[str, Any]]
 ) -> None:
-    """Write all rows with their scores, whole or not at all.
+    """Write all rows with their scores in row groups of some size, whole or not at all.
 
     Raises:
         UserError: the place cannot be written.
@@ -109,11 +127,30 @@ def write_scored(
     import pyarrow as pa
     from pyarrow import parquet
 
-    with writing(out) as file, parquet.ParquetWriter(file, schema) as writer:
+    def scored() -> Iterator[Any]:
         for table in _tables(texts, schema):
             own = pa.array([next(scores) for _ in range(len(table))], schema.field(KEY).type)
             columns = [table.column(name) for name in schema.names[:-1]]
-            writer.write_table(pa.table([*columns, own], schema=schema))
+            yield pa.table([*columns, own], schema=schema)
+
+    with writing(out) as file, parquet.ParquetWriter(file, schema) as writer:
+        for group in _groups(scored()):
+            writer.write_table(group)
+
+
+def _groups(tables: Iterable[Any]) -> Iterator[Any]:
+    import pyarrow as pa
+
+    group: list[Any] = []
+    rows = size = 0
+    for table in tables:
+        group.append(table)
+        rows, size = rows + len(table), size + table.nbytes
+        if rows >= GROUP_ROWS or size >= GROUP_BYTES:
+            yield pa.concat_tables(group)
+            group, rows, size = [], 0, 0
+    if group:
+        yield pa.concat_tables(group)
 
 
 def _tables(texts: Path, schema: pyarrow.Schema) -> Iterator[Any]:

@@ -6,10 +6,12 @@ in [0, 1]; a score depends on its own text alone, whatever else is in the batch.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
 import threading
+import unicodedata
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -81,7 +83,8 @@ class RewardScorer:
         weights: dimension -> share in the reward instead of the rubric's; those left out count 0.
         risk: lambda of the reward's ``mean - lambda * sd``, a dimension at a time; 0 is the mean.
         cache_size: texts whose scores are remembered; 0 for none.
-        fixed: the weights will not change any more: a CPU then keeps a faster copy of them.
+        fixed: the weights will not change any more: a CPU then keeps a faster copy of them, which
+            writes through `.data` do not reach.
     """
 
     def __init__(
@@ -95,7 +98,7 @@ class RewardScorer:
         cache_size: int = 0,
         fixed: bool = False,
     ) -> None:
-        self.device = torch.device(device)
+        self.device = checked_device(device)
         self.model = bundle.model
         torch.nn.Module.to(self.model, self.device)  # transformers' own `to` has no types
         self.model.eval()
@@ -130,6 +133,9 @@ class RewardScorer:
     ) -> RewardScorer:
         """Load a trained model from its folder; no code in the folder is ever run.
 
+        The model is to be left as it is: a CPU keeps a second copy of its weights, which writes
+        through `.data` do not reach.
+
         Args:
             path: the folder, e.g. ``outputs/multidim/best``.
             device: ``cuda``, ``mps`` or ``cpu``; the best there is if not given.
@@ -140,14 +146,11 @@ class RewardScorer:
             cache_size: see the class.
 
         Raises:
-            UserError: there is no such folder, or it holds no model of this package.
+            UserError: there is no such folder or device, or it holds no model of this package.
         """
-        where = torch.device(device) if device is not None else best_device()
-        if dtype is None:
-            fast = where.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-            dtype = torch.bfloat16 if fast else torch.float32
+        where = checked_device(device)
         return cls(
-            load_bundle(path, dtype=dtype),
+            load_bundle(path, dtype=dtype or best_dtype(where)),
             device=where,
             batch_tokens=batch_tokens,
             weights=weights,
@@ -321,6 +324,33 @@ def best_device() -> torch.device:
     return torch.device("cpu")
 
 
+def checked_device(device: str | torch.device | None) -> torch.device:
+    """A device of this machine; the best there is for None.
+
+    Raises:
+        UserError: this machine has no such device.
+    """
+    if device is None:
+        return best_device()
+    cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    counts = {"cpu": 1, "mps": int(torch.backends.mps.is_available()), "cuda": cuda}
+    where: torch.device | None = None
+    with contextlib.suppress(RuntimeError):  # a word that is none
+        where = torch.device(device)
+    if where is None or (where.index or 0) >= counts.get(where.type, 0):
+        have = [f"{kind}:{i}" if i else kind for kind, n in counts.items() for i in range(n)]
+        raise UserError(
+            f"device {str(device)!r}", expected=f"one that this machine has: {', '.join(have)}"
+        )
+    return where
+
+
+def best_dtype(device: torch.device) -> torch.dtype:
+    """What a backbone computes in: bfloat16 on a GPU that does, else float32."""
+    fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if fast else torch.float32
+
+
 def as_pairs(prompts: Sequence[Words], responses: Sequence[Words]) -> list[tuple[Text, Text]]:
     """Prompts beside their responses, in the package's own form.
 
@@ -370,7 +400,19 @@ def _unfit(prompt: Text, response: Text) -> str | None:
             as_text(text).encode()
         except UnicodeEncodeError:
             return f"the {name} is not valid Unicode: it holds half of a character"
+    if not _visible(as_text(response)):
+        return "the response has no visible character"
     return None
+
+
+def _visible(text: str) -> bool:
+    """Whether there is more than spaces, controls and marks of no width, which many tokenizers
+    leave out.
+
+    >>> _visible("\\u200b \\x00"), _visible("\\u200b.")
+    (False, True)
+    """
+    return any(unicodedata.category(c) not in {"Cc", "Cf", "Zs", "Zl", "Zp"} for c in text)
 
 
 def _key(prompt: Text, response: Text) -> bytes:

@@ -71,14 +71,11 @@ def serve(
             expected="the extra `serve`",
             mend="pip install 'multidim-reward[serve]'",
         ) from None
-    from reward_model.score_one import parse_weights
+    from reward_model.score_one import check_terms, parse_weights
     from reward_model.serve.settings import Settings
 
     weights = parse_weights(weight or [])
-    if how not in ("mean", "minimum"):
-        raise UserError(f"--how {how}", expected="mean or minimum")
-    if not (0 <= risk < float("inf")):
-        raise UserError(f"--risk {risk}", expected="a number from 0 up")
+    check_terms(how, risk)
     settings = Settings(
         max_batch_items=batch_items,
         max_batch_tokens=batch_tokens,

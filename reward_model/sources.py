@@ -22,7 +22,7 @@ _ROWS = "rows.jsonl"
 _LINES = (".jsonl", ".ndjson", ".json")
 _CSV = {".csv": ",", ".tsv": "\t"}
 _PARQUET = (".parquet",)
-_BATCH = 64
+ROWS = 64
 """Rows of a Parquet file in memory at once: a row may hold 100,000 characters."""
 
 
@@ -80,7 +80,7 @@ def _convert(shown: Path, key: list[Any], rows: Iterable[Any], cache_dir: str | 
         if not write_jsonl(folder / _ROWS, (_plain(row) for row in rows)):
             raise UserError("no row", expected="a row for each text or pair", path=shown)
 
-    name = f"rows-{digest([str(shown), key, 1], 24)}"
+    name = f"rows-{digest([str(shown), key, 2], 24)}"
     folder = made(cache_root(cache_dir), name, make, lambda folder: (folder / _ROWS).is_file())
     return Source(folder.path / _ROWS, shown, folder)
 
@@ -146,7 +146,7 @@ def _parquet(path: Path) -> Iterator[dict[str, Any]]:
     from pyarrow import parquet
 
     try:
-        for batch in parquet.ParquetFile(path).iter_batches(_BATCH):
+        for batch in parquet.ParquetFile(path).iter_batches(ROWS):
             yield from batch.to_pylist()
     except pyarrow.ArrowException as error:
         what = str(error).splitlines()[0]
@@ -217,13 +217,22 @@ def _first(error: Exception) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """JSON has no NaN; pandas writes one where a cell is empty."""
+    """JSON has no NaN; pandas writes one where a cell is empty. Text may be stored as bytes.
+
+    >>> _plain({"text": "利润".encode(), "image": b"\\xff", "cell": math.nan})
+    {'text': '利润', 'image': {'not UTF-8': 'ff'}, 'cell': None}
+    """
     if isinstance(value, dict):
         return {key: _plain(one) for key, one in value.items()}
     if isinstance(value, list):
         return [_plain(one) for one in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:  # no text: refused where one is needed
+            return {"not UTF-8": value.hex()}
     if value is None or isinstance(value, str | int | float | bool):
         return value
     return str(value)  # dates and the like, in metadata

@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reward_model.chat_tokens import TEMPLATES, load_template, split_query
+from reward_model.chat_tokens import (
+    TEMPLATES,
+    ChatTemplate,
+    load_template,
+    plain_response,
+    split_query,
+    without_thought,
+)
 from reward_model.records import Message, UserError
 
 CHATML, LLAMA, QWEN = (TEMPLATES[name] for name in ("chatml", "llama3", "qwen"))
@@ -43,6 +50,13 @@ def test_a_thought_is_not_judged() -> None:
     assert split_query(said, ASKED + OPEN + "<think>\n", QWEN)[1] == "Up."
     assert split_query(ASKED + OPEN + "<think>\nlet me", ASKED + OPEN, QWEN)[1] == ""
     assert split_query(said, ASKED + OPEN, CHATML)[1].startswith("<think>")
+    # One that the chat template opened, and an answer that only speaks of the marks.
+    assert without_thought("let me see</think>\n\nUp.", QWEN.thinking) == "Up."
+    quoted = "A tag <think>a</think> is no answer."
+    assert without_thought(quoted, QWEN.thinking) == quoted
+    plain = ChatTemplate(thinking=QWEN.thinking)
+    assert split_query("Margins? <think>hm</think>Up.", "Margins?", plain)[1] == "Up."
+    assert plain_response("<think>hm</think>Up.", plain) == "Up."
 
 
 @pytest.mark.parametrize(

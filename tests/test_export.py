@@ -12,7 +12,7 @@ import pytest
 import torch
 from commands import run
 from safetensors.torch import load_file, save_file
-from tiny_models import byte_tokenizer, save_encoder
+from tiny_models import byte_tokenizer, save_decoder, save_encoder
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -22,6 +22,8 @@ from transformers import (
 
 from reward_model import RewardScorer
 from reward_model.bundle import load_bundle, save_bundle
+from reward_model.export import _input, open_model
+from reward_model.export_card import _encode, _inputs
 from reward_model.export_padding import safe_padding
 from reward_model.export_sample import BUILT_IN, sample_texts
 from reward_model.export_scalar import fidelity
@@ -224,9 +226,14 @@ def test_an_adapter_is_merged_first(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return some_texts(tmp_path_factory.mktemp("texts"))
+
+
+def some_texts(folder: Path) -> Path:
+    """Six responses to each of sixty prompts."""
     words = ["rose", "fell", "毛利率", "下降", "driven by volume", "as expected", "12.3%", "库存"]
     draw = np.random.default_rng(0)
-    path = tmp_path_factory.mktemp("texts") / "c.jsonl"
+    path = folder / "c.jsonl"
     rows = [
         {
             "prompt": f"Report {i}",
@@ -322,6 +329,15 @@ def test_wrong_use_is_told(words: tuple[str, ...], message: str, tmp_path: Path)
     assert (full / "mine.txt").read_text() == "keep"
 
 
+def test_a_link_as_a_place_is_told_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "empty")
+    words = ("--to", "onnx", "--out", tmp_path / "out")
+    done = run("reward-model", "export", tmp_path / "model", *words)
+    assert done.code == 2
+    assert "a link as --out" in done.stderr
+
+
 def test_an_earlier_export_is_replaced_whole(tmp_path: Path) -> None:
     model = save(tmp_path / "model", "qwen2", **LINEAR)
     export(model, "sequence-classification", tmp_path / "out")
@@ -350,4 +366,32 @@ def test_fidelity_is_that_of_the_textbook() -> None:
     found = fidelity(np.array([0.2, 0.3, 0.4, 0.9]), rewards)
     assert found["r2"] == pytest.approx(1 - (0.01 + 0.01 + 0.0025 + 0.01) / 0.25187500)
     assert found["spearman"] == pytest.approx(1 - 6 * 2 / 60)
-    assert fidelity(rewards, np.ones(4)) == {"r2": None, "spearman": None}
+    for same in (np.ones(4), np.array([0.7] * 3 + [0.7 + 1e-16 * 3]), np.ones(1)):
+        assert fidelity(rewards[: len(same)], same) == {"r2": None, "spearman": None}
+
+
+@pytest.mark.parametrize("form", ["pair", "plain", "chat"])
+def test_the_code_of_the_card_makes_the_tokens_of_the_model(form: str, tmp_path: Path) -> None:
+    save_as = save_encoder if form == "pair" else save_decoder
+    model = save_as(tmp_path / "model")
+    if form == "chat":
+        template = "{% for m in messages %}<eos>{{ m['role'] }}: {{ m['content'] }}{% endfor %}"
+        (model / "chat_template.jinja").write_text(template)
+        config = json.loads((model / "config.json").read_text())
+        (model / "config.json").write_text(json.dumps(config | {"input_format": "chat"}))
+    bundle, _ = open_model(model)
+    assert bundle.builder.input_format == form
+    prompt, response = "Report 分析", "Margins <eos> [SEP] rose."
+    lines = _encode(_input(bundle))
+    known = {"tokenizer": bundle.tokenizer, "prompt": prompt, "response": response}
+    exec("\n".join(lines), known)
+    own = bundle.builder.one(prompt, response)
+    assert known["batch"]["input_ids"].tolist() == [own.input_ids]
+    assert known["batch"]["attention_mask"].tolist() == [[1] * len(own.input_ids)]
+    if own.token_type_ids:
+        assert known["batch"]["token_type_ids"].tolist() == [own.token_type_ids]
+
+
+def test_the_card_tells_the_length_that_the_export_reads(tmp_path: Path) -> None:
+    bundle, _ = open_model(save_encoder(tmp_path / "model", window=64))
+    assert "- At most 64 tokens; of longer ones keep the response." in _inputs(_input(bundle))

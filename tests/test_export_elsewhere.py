@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_export import RUBRIC, SIZES, export, save
+from test_export import RUBRIC, SIZES, export, save, some_texts
 from tiny_models import byte_tokenizer
+from transformers import AutoTokenizer
 
 from reward_model import RewardScorer
 from reward_model.inputs import collate
@@ -17,18 +18,7 @@ from reward_model.inputs import collate
 
 @pytest.fixture(scope="module")
 def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    words = ["rose", "fell", "毛利率", "下降", "driven by volume", "as expected", "12.3%", "库存"]
-    draw = np.random.default_rng(0)
-    path = tmp_path_factory.mktemp("texts") / "c.jsonl"
-    rows = [
-        {
-            "prompt": f"Report {i}",
-            "completions": [" ".join(draw.choice(words, 1 + j)) for j in range(6)],
-        }
-        for i in range(60)
-    ]
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-    return path
+    return some_texts(tmp_path_factory.mktemp("texts"))
 
 
 @pytest.mark.slow
@@ -74,7 +64,12 @@ def test_onnx_gives_the_same_on_any_batch(kind: str, tmp_path: Path) -> None:
     settings = {"pooling": "last"} if kind == "qwen2" else {}
     # The exporter takes its time a layer.
     model = save(tmp_path / "model", kind, layers=1, **settings)
+    if kind == "qwen2":  # what has no padding token is given one, for the code of the card
+        settings_of = model / "tokenizer_config.json"
+        kept = json.loads(settings_of.read_text())
+        settings_of.write_text(json.dumps(kept | {"pad_token": None}))
     result = export(model, "onnx", tmp_path / "out")
+    assert AutoTokenizer.from_pretrained(tmp_path / "out").pad_token is not None
     assert result["parity"]["max_difference"] < 1e-4
     session = onnxruntime.InferenceSession(str(tmp_path / "out" / "model.onnx"))
     names = [one.name for one in session.get_inputs()]

@@ -101,6 +101,19 @@ def test_every_kind_of_file_gives_the_same_samples(tmp_path: Path) -> None:
         assert found[3].response == expected[3].response
 
 
+def test_text_of_parquet_may_be_bytes(tmp_path: Path) -> None:
+    rows = [{**row, "better": row["better"].encode()} for row in flat_rows()]
+    layout = read_columns(columns_file(tmp_path))
+    rubric = load_rubric("ultrafeedback")
+    parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+    found, _ = read_samples(tmp_path / "a.parquet", rubric, columns=layout)
+    assert found[0].response == 'It "rose", because\ncosts fell 0'
+    rows[1]["better"] = "报告".encode("gb18030")
+    parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "b.parquet")
+    with pytest.raises(UserError, match=r"not UTF-8.* in chosen; expected a text.* in row 2"):
+        read_samples(tmp_path / "b.parquet", rubric, columns=layout)
+
+
 def test_own_records_in_parquet_are_those_of_the_lines(tmp_path: Path) -> None:
     rows = toy.pairs(RUBRIC, 6)
     rows[2]["scores"]["chosen"]["depth"] = None

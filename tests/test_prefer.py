@@ -17,7 +17,14 @@ from reward_model import RewardScorer
 from reward_model.prefer_card import card
 from reward_model.prefer_rows import read_index
 from reward_model.records import UserError
-from reward_model.rlhf.preferences import Candidate, Filters, preferences, reward_sd, usable
+from reward_model.rlhf.preferences import (
+    Candidate,
+    Filters,
+    kto_by_threshold,
+    preferences,
+    reward_sd,
+    usable,
+)
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +33,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> Path:
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
 
 
@@ -125,6 +132,17 @@ def test_a_stopped_run_goes_on_and_other_filters_need_no_scoring(
     assert prefer(model, path, "--out", out, "--pairs", "all")["counts"]["written"] > 40
 
 
+def test_a_run_that_was_killed_before_its_first_score_starts(model: Path, tmp_path: Path) -> None:
+    path, out = write(tmp_path / "c.jsonl", completions(2)), tmp_path / "out"
+    out.mkdir()
+    (out / "scores.jsonl").touch()
+    assert prefer(model, path, "--out", out)["counts"]["written"] == 2
+    # And one that was killed between the rows and their configuration.
+    (out / "config.json").unlink()
+    (out / "README.md").unlink()
+    assert prefer(model, path, "--out", out)["counts"]["written"] == 2
+
+
 def judged(chosen: int | None, rejected: int, **more: Any) -> dict[str, Any]:
     names = ("depth", "professionalism", "accuracy")
     return {
@@ -205,6 +223,29 @@ def test_kto_labels_by_threshold_and_from_pairs(model: Path, tmp_path: Path) -> 
     assert result["counts"]["dropped_completions"] == {"chosen in one pair, rejected in another": 1}
 
 
+def test_kto_gives_no_completion_both_labels(tmp_path: Path) -> None:
+    def pair(chosen: str, rejected: str, **changes: Any) -> dict[str, Any]:
+        return {**judged(4, 2), "chosen": chosen, "rejected": rejected, **changes}
+
+    rows = [pair("a", "b"), pair("b", "c"), pair("a", "c"), pair("b", "a", prompt="other")]
+    path = write(tmp_path / "s.jsonl", rows)
+    result = prefer(path, "--out", tmp_path / "o", "--format", "kto")
+    assert [(r["prompt"], r["completion"], r["label"]) for r in read(tmp_path / "o")] == [
+        ("p", "a", True),
+        ("p", "c", False),
+        ("other", "b", True),
+        ("other", "a", False),
+    ]
+    assert result["counts"]["dropped_completions"] == {"chosen in one pair, rejected in another": 1}
+
+
+def test_the_distance_to_the_threshold_has_six_decimals() -> None:
+    both = [Candidate("a", 0.6), Candidate("b", 0.4)]
+    rows, dropped = kto_by_threshold("p", both, 0.5, Filters(min_margin=0.1), chat=False)
+    assert [row["label"] for row in rows] == [True, False]
+    assert not dropped
+
+
 def test_chat_stays_chat_and_forms_are_not_mixed(model: Path, tmp_path: Path) -> None:
     ask = [{"role": "user", "content": "分析"}]
     rows = [
@@ -252,6 +293,7 @@ def test_prompts_of_one_company_are_not_mixed(tmp_path: Path) -> None:
             {"prompt": "p", "completions": ["a"], "reward_model": []},
             "0 scores in reward_model for 1 completions",
         ),
+        ({"prompt": "\ud800", "response": "a"}, "half of a character"),
         ({"prompt": "p", "response": "a"}, "neither scores of a judge nor of a model"),
         ({"prompt": "p", "response": "a", "reward_model": {"reward": 3}}, "reward 3 in"),
         ({"prompt": "p", "response": "a", "reward_model": {}}, "no score in reward_model"),
@@ -277,6 +319,8 @@ def test_wrong_rows_are_told(tmp_path: Path, row: dict[str, Any], message: str) 
         (("--threshold", "0.5"), "expected --format kto"),
         (("--out", "{out}.jsonl"), "a folder"),
         (("--risk", "1"), "MODEL before the file"),
+        (("--device", "cpu"), "--device without a model"),
+        (("--batch-tokens", "64"), "--batch-tokens without a model"),
         (("--push-to-hub", "no such name"), "a name such as owner/data"),
     ],
 )
@@ -295,6 +339,58 @@ def test_a_folder_of_something_else_is_left_alone(model: Path, tmp_path: Path) -
     assert done.code == 2
     assert "a config.json that this command did not write" in done.stderr
     assert (model / "config.json").read_bytes() == before
+    done = run("reward-model", "prefer", model, path, "--out", tmp_path / "p", "--rubric", "x")
+    assert done.code == 2
+    assert "--rubric with a model, which has its own" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["train.jsonl", "README.md", "scores.jsonl", "config.json"])
+def test_files_of_somebody_else_are_left_alone(model: Path, tmp_path: Path, name: str) -> None:
+    path, out = write(tmp_path / "c.jsonl", completions(2)), tmp_path / "data"
+    out.mkdir()
+    (out / name).write_bytes(b"mine\nwithout an end of line")
+    done = run("reward-model", "prefer", model, path, "--out", out)
+    assert done.code == 2
+    assert "name another --out" in done.stderr
+    assert [p.name for p in out.iterdir()] == [name]
+    assert (out / name).read_bytes() == b"mine\nwithout an end of line"
+
+
+def test_the_input_is_never_written_over(tmp_path: Path) -> None:
+    path, out = write(tmp_path / "s.jsonl", [judged(4, 2)]), tmp_path / "o"
+    prefer(path, "--out", out)
+    scored = write(out / "train.jsonl", [judged(4, 1)])
+    before = scored.read_bytes()
+    done = run("reward-model", "prefer", tmp_path / "o" / ".." / "o" / "train.jsonl", "--out", out)
+    assert done.code == 2
+    assert "the input itself, which would be written over" in done.stderr
+    assert scored.read_bytes() == before
+
+
+def test_a_public_data_set_is_not_pushed_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from types import SimpleNamespace
+
+    from huggingface_hub import HfApi, constants
+
+    path, out = write(tmp_path / "s.jsonl", [judged(4, 2)]), tmp_path / "o"
+    words = ("reward-model", "prefer", path, "--out", out, "--push-to-hub", "prefs")
+    there, uploaded = SimpleNamespace(private=False), []
+    full = SimpleNamespace(repo_id="me/prefs")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setenv("HF_TOKEN", "hf_x")
+    monkeypatch.setattr(HfApi, "create_repo", lambda *_, **__: full)
+    monkeypatch.setattr(HfApi, "repo_info", lambda *_, **__: there)
+    monkeypatch.setattr(HfApi, "upload_folder", lambda *_, **of: uploaded.append(of["repo_id"]))
+    done = run(*words)
+    assert done.code == 2
+    assert "found a public data set me/prefs" in done.stderr
+    assert not uploaded
+    there.private = True
+    done = run(*words)
+    assert (done.code, uploaded) == (0, ["me/prefs"])
+    assert "pushed to me/prefs, private" in done.stderr
 
 
 def test_pushing_without_a_hub_is_told_before_anything_is_made(

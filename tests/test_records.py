@@ -22,6 +22,7 @@ from reward_model.records import (
     as_text,
     digest,
     dump_json,
+    locked,
     parse_record,
     read_jsonl,
     read_pairs,
@@ -237,6 +238,35 @@ def test_a_killed_writer_loses_nothing_it_appended(tmp_path: Path) -> None:
     kept = [line.value["i"] for line in read_jsonl(path)]
     assert kept == list(range(len(kept)))
     assert len(kept) >= confirmed + 1
+
+
+def test_a_file_has_one_writer_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "out.jsonl"
+    code = (
+        "import sys\n"
+        "from reward_model.records import UserError, locked\n"
+        "try:\n"
+        "    with locked(sys.argv[1]): pass\n"
+        "except UserError as error: print(error)\n"
+    )
+
+    def other() -> str:
+        command = [sys.executable, "-c", code, str(path)]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    with locked(path):
+        with Appender(path) as appender:
+            appender.append({"a": 1})
+        with pytest.raises(UserError, match="another run is writing"), locked(path):
+            pass
+        assert "found a file that another run is writing; wait" in other()
+    assert other() == ""
+    assert path.read_bytes() == b'{"a": 1}\n'
+    with locked(tmp_path / "empty"):
+        pass
+    assert not (tmp_path / "empty").exists()
+    with pytest.raises(UserError, match="a folder"), locked(tmp_path):
+        pass
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists))

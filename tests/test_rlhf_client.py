@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import pickle
 import threading
@@ -65,6 +66,21 @@ def test_scores_are_those_of_the_scorer_in_order(served: Running, scorer: Reward
     assert client.score_batch([], []) == []
     client.close()
     assert same(client.score_batch(["a"], ["b"]), scorer.score_batch(["a"], ["b"]))
+    client.close()
+    one = RewardClient(served.url, connections=1)  # halves do not wait for their own whole
+    assert same(one.score_batch(prompts[:30], TEXTS[:30]), scorer.score_batch(prompts, TEXTS)[:30])
+    one.close()
+
+
+def test_half_a_character_has_no_reward_and_takes_nothing_along(
+    served: Running, scorer: RewardScorer
+) -> None:
+    client = RewardClient(served.url)
+    asked, texts = ["", "\ud800", ""], ["Up \ud800", "Up.", "Up."]
+    said, own = client.score_batch(asked, texts), scorer.score_batch(asked, texts)
+    assert [s.reward for s in said] == [None, None, pytest.approx(own[2].reward, abs=1e-5)]
+    assert own[0].reward is own[1].reward is None
+    assert "holds half of a character" in str(said[0].reason)
     client.close()
 
 
@@ -127,6 +143,7 @@ class Script(ThreadingHTTPServer):
 
     def __init__(self, *answers: tuple[int, str, dict[str, str]]) -> None:
         self.answers = list(answers)
+        self.pause = 0.0
         self.asked: list[tuple[float, dict[str, str], Any]] = []
         script = self
 
@@ -135,6 +152,7 @@ class Script(ThreadingHTTPServer):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 headers = {k.lower(): v for k, v in self.headers.items()}
                 script.asked.append((time.monotonic(), headers, json.loads(body)))
+                time.sleep(script.pause)
                 status, text, extra = script.answers.pop(0)
                 if status == 0:
                     self.close_connection = True
@@ -149,6 +167,7 @@ class Script(ThreadingHTTPServer):
                 pass
 
         super().__init__(("127.0.0.1", 0), Handler)
+        self.handle_error = lambda *_: None
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
     @property
@@ -179,6 +198,58 @@ def test_a_busy_server_is_waited_for_as_long_as_it_asks() -> None:
     assert script.asked[2][1]["authorization"] == "Bearer secret"
     assert script.asked[2][2] == {"items": [{"prompt": "a", "response": "b"}]}
     script.shutdown()
+
+
+def test_what_waits_here_is_not_late_and_what_waits_there_is_said(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    script = Script(*[GOOD] * 8)
+    script.pause = 0.3
+    client = RewardClient(script.url, connections=1, timeout=2.0, patience=0.1, key=" secret\n")
+
+    async def all_at_once() -> list[Any]:
+        return await asyncio.gather(*(client.score_async([""], ["Up."]) for _ in range(8)))
+
+    assert len(asyncio.run(all_at_once())) == len(script.asked) == 8  # 2.4 s, none asked again
+    assert {headers["authorization"] for _, headers, _ in script.asked} == {"Bearer secret"}
+    client.close()
+    assert not caplog.messages
+    script.answers = [(503, "{}", {"Retry-After": "0"})] * 3 + [GOOD]
+    with caplog.at_level(logging.WARNING, "reward_model"):
+        RewardClient(script.url).score("", "Up.")
+    (said,) = (m for name, _, m in caplog.record_tuples if name == "reward_model.rlhf.client")
+    assert said == f"503 ({{}}) from {script.url}: asking again, for at most 600 s"
+    script.shutdown()
+
+
+def test_closing_ends_who_waits_and_failing_to_open_is_handed_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    script = Script(GOOD, GOOD)
+    script.pause = 1.0
+    client = RewardClient(script.url)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(client.score, "a", "b")
+        while not script.asked:
+            time.sleep(0.01)
+        thread = client._thread
+        client.close()
+        with pytest.raises(UserError, match="a client that was closed before its scores came"):
+            waiting.result(10)
+    assert thread is not None
+    assert not thread.is_alive()
+    client.close()  # closed already
+    monkeypatch.setattr("aiohttp.TCPConnector", lambda **_: 1 / 0)
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            client.score("a", "b")
+    script.shutdown()
+
+
+@pytest.mark.parametrize("url", ["http://", "http://127.0.0.1:99999", "http://localhost:port"])
+def test_an_address_that_is_none_is_not_asked_again(url: str) -> None:
+    with pytest.raises(UserError, match=r"InvalidUrl.*expected http://HOST:PORT"):
+        RewardClient(url).score("a", "b")
 
 
 def test_patience_ends_with_words() -> None:

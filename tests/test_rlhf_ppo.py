@@ -115,6 +115,8 @@ def test_turns_that_the_policy_writes_earn_what_was_declared(model: Path, policy
 def test_where_responses_begin_is_never_guessed(model: Path, policy: Any) -> None:
     with pytest.raises(UserError, match="neither prompts nor a chat template"):
         PPOReward(model, policy)
+    with pytest.raises(UserError, match=r"risk -1\.0; expected a number from 0 up"):
+        PPOReward(model, policy, chat_template="chatml", risk=-1.0)
     module = PPOReward(model, policy, prompts=[policy("Margins?")["input_ids"]])
     with pytest.raises(UserError, match="begin with none of the known prompts"):
         rewards(module, *rows(policy, ["Profit?"], ["Up."]))

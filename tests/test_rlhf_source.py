@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import pickle
 import threading
@@ -11,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from accelerate import PartialState
 from tiny_models import save_encoder
 
 from reward_model.records import UserError
 from reward_model.rlhf.environment import from_environment
-from reward_model.rlhf.source import open_source
+from reward_model.rlhf.source import _device, open_source
 from reward_model.rlhf.texts import completion_text, prompt_words
-from reward_model.rlhf.trl import DimensionReward, MultiDimReward, dimension_rewards
+from reward_model.rlhf.trl import DimensionReward, MultiDimReward, dimension_rewards, reward
 from reward_model.scorer import RewardScorer, Score
 
 
@@ -43,6 +46,8 @@ class Counted:
     def score_batch(self, prompts: Any, responses: Any, **terms: Any) -> list[Score]:
         self.open.wait(30)
         self.asked.append(len(responses))
+        if "poison" in responses:
+            raise UserError("a text that cannot be scored")
         return self.scorer.score_batch(prompts, responses, **terms)
 
 
@@ -90,9 +95,22 @@ def test_callers_with_one_text_each_fill_batches(model: Path) -> None:
     assert said == [pytest.approx(score.reward, abs=1e-6) for score in own]
 
 
-def test_a_failure_reaches_everyone_it_concerns_and_no_one_else(model: Path) -> None:
+def test_a_failure_reaches_who_asked_for_it_and_no_one_else(model: Path) -> None:
     counted = Counted(model)
     source = open_source(counted)
+    texts = ["first", "fine", "poison", "good"]
+    counted.open.clear()
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(source.scores, [""], texts[:1])
+        while not source._turn.locked() or source._waiting:
+            time.sleep(0.001)
+        calls = [first, *(pool.submit(source.scores, [""], [text]) for text in texts[1:])]
+        while len(source._waiting) < 3:
+            time.sleep(0.001)
+        counted.open.set()
+        failed = [call.exception(30) is not None for call in calls]
+    assert failed == [text == "poison" for text in texts]
+    assert counted.asked == [1, 3, 1, 1, 1]
     with pytest.raises(UserError, match="unknown dimension 'style'"):
         source.scores(["a"], ["b"], weights={"style": 1.0})
     with pytest.raises(UserError, match="2 prompts and 1 responses"):
@@ -181,6 +199,66 @@ def test_metrics_tell_levels_uncertainty_truncation_and_silence(model: Path) -> 
     assert columns["report/depth"][3] is None
 
 
+def test_a_process_with_nothing_to_tell_logs_the_same_names(model: Path) -> None:
+    """Others wait for each of them: TRL gathers a metric from all processes."""
+    told: tuple[dict[str, Any], ...] = ({}, {})
+    silent: tuple[dict[str, Any], ...] = ({}, {})
+    for (metrics, columns), texts in ((told, ["Up.", ""]), (silent, ["", " "])):
+        for one in (MultiDimReward(model), *dimension_rewards(model, name="apart")):
+            log = {"log_metric": metrics.__setitem__, "log_extra": columns.__setitem__}
+            one(prompts=["a", "a"], completions=texts, **log)
+    assert [found.keys() for found in told] == [found.keys() for found in silent]
+    assert math.isnan(silent[0]["multidim/depth/level"])
+    assert math.isnan(silent[0]["apart/accuracy/uncertainty"])
+    assert silent[1]["multidim/depth"] == [None, None]
+
+
+THOUGHT = "<think>\nThe best report of all.\n</think>\n\nDown."
+
+
+def test_a_thought_is_not_judged(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    marks = ("<think>", "</think>")
+    asked = ["Margins?"] * 3
+    chat = [{"role": "assistant", "content": THOUGHT}]
+    plain = MultiDimReward(model)(prompts=asked[:1], completions=["Down."])
+    texts = {"prompts": asked, "completions": [THOUGHT, chat, "<think>\nLet me"]}
+    assert MultiDimReward(model, thinking=marks)(**texts) == [*plain * 2, None]
+    assert plain[0] not in MultiDimReward(model)(**texts)
+    depth = dimension_rewards(model, ["depth"])[0](asked[:1], ["Down."])
+    assert dimension_rewards(model, ["depth"], thinking=marks)[0](**texts) == [*depth * 2, None]
+    monkeypatch.setenv("REWARD_MODEL", str(model))
+    monkeypatch.setenv("REWARD_MODEL_CHAT_TEMPLATE", "qwen")
+    assert reward(**texts) == [*plain * 2, None]
+    from reward_model.rlhf.trl import reward_depth
+
+    assert reward_depth(**texts) == [*depth * 2, None]
+
+
+@pytest.mark.parametrize("risk", [-0.5, math.nan, math.inf])
+def test_uncertainty_is_never_paid_for(model: Path, risk: float) -> None:
+    with pytest.raises(UserError, match=r"risk .*; expected a number from 0 up"):
+        MultiDimReward(model, risk=risk)
+    with pytest.raises(UserError, match=r"risk .*; expected a number from 0 up"):
+        dimension_rewards(model, risk=risk)
+
+
+def test_each_process_loads_on_the_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new thread's current GPU is the first one, whatever the process has chosen."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(PartialState, "_shared_state", {})
+    assert _device(None) == _device("cuda") == "cuda:0"
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    assert _device(None) == _device("cuda") == "cuda:2"
+    chosen = {"device": torch.device("cuda", 3), "distributed_type": "MULTI_GPU"}
+    monkeypatch.setattr(PartialState, "_shared_state", chosen)
+    assert _device(None) == _device("cuda") == "cuda:3"
+    assert (_device("cpu"), _device("cuda:1")) == ("cpu", "cuda:1")
+    monkeypatch.setattr(PartialState, "_shared_state", chosen | {"device": torch.device("cpu")})
+    assert _device(None) == "cpu"
+
+
 def test_what_a_policy_said_is_judged_and_not_its_tools() -> None:
     said = [
         {"role": "assistant", "content": None, "tool_calls": [{}]},
@@ -208,4 +286,11 @@ def test_environment_says_what_is_wrong(model: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.delenv("REWARD_MODEL_WEIGHTS")
     monkeypatch.setenv("REWARD_MODEL_RISK", "high")
     with pytest.raises(UserError, match="'high' in REWARD_MODEL_RISK; expected a number"):
+        from_environment()
+    monkeypatch.setenv("REWARD_MODEL_RISK", "-0.5")
+    with pytest.raises(UserError, match=r"REWARD_MODEL_RISK -0.5; expected a number from 0 up"):
+        from_environment()
+    monkeypatch.delenv("REWARD_MODEL_RISK")
+    monkeypatch.setenv("REWARD_MODEL_CHAT_TEMPLATE", "vicuna")
+    with pytest.raises(UserError, match="chat template 'vicuna'"):
         from_environment()

@@ -58,12 +58,13 @@ class Spy:
 
     __name__ = "spy"
 
-    def __init__(self) -> None:
+    def __init__(self, says: float | None = 0.0) -> None:
+        self.says = says
         self.steps: list[dict[str, Any]] = []
 
-    def __call__(self, prompts: Any, completions: Any, **kwargs: Any) -> list[float]:
+    def __call__(self, prompts: Any, completions: Any, **kwargs: Any) -> list[float | None]:
         self.steps.append({"prompts": prompts, "completions": completions, **kwargs})
-        return [0.0] * len(prompts)
+        return [self.says] * len(prompts)
 
 
 def plain() -> Dataset:
@@ -139,26 +140,34 @@ def test_grpo_awaits_the_asynchronous_one_on_chats(tmp_path: Path, scorer: Rewar
 
 def test_rloo_leaves_out_what_has_no_opinion(tmp_path: Path, scorer: RewardScorer) -> None:
     policy = tiny_world.policy()
-    spy = Spy()
+    spy = Spy(says=None)
     trainer = trl.RLOOTrainer(
         model=policy,
         reward_funcs=[MultiDimReward(scorer), AsyncMultiDimReward(scorer, name="again"), spy],
-        args=trl.RLOOConfig(output_dir=str(tmp_path), beta=0.0, seed=7, **QUICK),
+        args=trl.RLOOConfig(
+            output_dir=str(tmp_path),
+            beta=0.0,
+            seed=7,
+            # Few words are left, so that many an answer is nothing but its end.
+            generation_kwargs={"suppress_tokens": [0, *range(5, policy.config.vocab_size)]},
+            **QUICK,
+        ),
         train_dataset=plain(),
         processing_class=tiny_world.tokenizer(),
     )
-    # An answer of which nothing is left but its end: the model has no opinion on it.
-    policy.generation_config.min_new_tokens = 1
-    policy.lm_head.weight.data[policy.config.eos_token_id] += 0.05
+    trainer._logs["advantages"] = []  # of all steps, not of the last one alone
     trainer.train()
+    texts = [text for step in spy.steps for text in step["completions"]]
+    advantages = list(zip(texts, trainer._logs["advantages"], strict=True))
+    assert [a for text, a in advantages if not text] == [0.0] * texts.count("")
+    assert any(a for text, a in advantages if text)
     silent = 0.0
     for row, step in zip(logged(trainer), spy.steps, strict=True):
         own = scorer.score_batch(step["prompts"], step["completions"])
         assert row["rewards/multidim/mean"] == row["rewards/again/mean"] == mean(own)
         silent += row["multidim/no_opinion"]
-    assert silent == pytest.approx(
-        sum(not text for step in spy.steps for text in step["completions"]) / 8
-    )
+    assert silent == pytest.approx(texts.count("") / 8)
+    assert silent > 0
 
 
 def test_online_dpo_ranks_its_pairs_by_the_reward(tmp_path: Path, scorer: RewardScorer) -> None:

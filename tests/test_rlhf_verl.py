@@ -93,12 +93,26 @@ def test_a_model_folder_does_as_well(tmp_path: Path) -> None:
     assert said["depth_uncertainty"] == pytest.approx(own.uncertainty["depth"], abs=1e-6)
 
 
+def test_a_thought_is_not_judged(served: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    thought = "<think>\nThe best report of all.\n</think>\n\nUp."
+    plain = score("Up.", model=served.url)
+    assert score(thought, model=served.url) != plain
+    assert score(thought, model=served.url, chat_template="qwen") == plain
+    monkeypatch.setenv("REWARD_MODEL", served.url)
+    monkeypatch.setenv("REWARD_MODEL_CHAT_TEMPLATE", "qwen")
+    assert score(thought) == plain
+    with pytest.raises(UserError, match="the response is empty"):
+        score("<think>\nLet me")
+
+
 def test_what_has_no_reward_is_an_error_unless_declared(served: Running) -> None:
     with pytest.raises(UserError, match=r"\(the response is empty\).*no_opinion=0.0"):
         score(" ", model=served.url)
     declared = score(" ", model=served.url, no_opinion=0.1)
     assert (declared["score"], declared["depth"], declared["no_opinion"]) == (0.1, 0.1, 1.0)
     assert math.isnan(declared["depth_uncertainty"])
+    with pytest.raises(UserError, match=r"risk -1\.0; expected a number from 0 up"):
+        score(model=served.url, risk=-1.0)
 
 
 def test_a_sample_without_its_prompt_is_refused(served: Running) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ from typer.testing import CliRunner
 
 from reward_model import RewardScorer, load_rubric
 from reward_model.cli import app
-from reward_model.records import UserError, read_jsonl
+from reward_model.records import UserError, locked, read_jsonl
 from reward_model.rubric import say
-from reward_model.score_file import score_file
+from reward_model.score_file import score_file, tell
 from reward_model.score_one import score_one, text_or_file
 from reward_model.score_rows import unscored
 
@@ -107,10 +108,60 @@ def test_results_of_something_else_are_never_continued(model: Path, tmp_path: Pa
         score_file(model, changed, out)
     with pytest.raises(UserError, match="the input itself"):
         score_file(model, texts, texts)
-    (tmp_path / "mine.jsonl").write_text("{}\n")
-    with pytest.raises(UserError, match="a file that this command did not write"):
-        score_file(model, texts, tmp_path / "mine.jsonl")
+    for mine in ("{}\n", "{}"):
+        (tmp_path / "mine.json").write_text(mine)
+        with pytest.raises(UserError, match="a file that this command did not write"):
+            score_file(model, texts, tmp_path / "mine.json")
+        assert (tmp_path / "mine.json").read_text() == mine
     assert out.read_bytes() == before
+
+
+def test_two_runs_do_not_write_one_file(model: Path, tmp_path: Path) -> None:
+    texts, out = write(tmp_path / "in.jsonl", MIXED), tmp_path / "out.jsonl"
+    with locked(out), pytest.raises(UserError, match="a file that another run is writing"):
+        score_file(model, texts, out)
+    table = tmp_path / "out.parquet"
+    with (
+        locked(tmp_path / "out.parquet.scores.jsonl"),
+        pytest.raises(UserError, match="a file that another run is writing"),
+    ):
+        score_file(model, write(tmp_path / "b.jsonl", MIXED[:1]), table)
+    assert score_file(model, texts, out).rows == len(rows_of(out)) == 4
+
+
+def test_what_cannot_be_scored_with_leaves_nothing_behind(model: Path, tmp_path: Path) -> None:
+    texts = write(tmp_path / "in.jsonl", MIXED)
+    broken = tmp_path / "broken"
+    shutil.copytree(model, broken)
+    (broken / "model.safetensors").write_bytes(b"no weights")
+    for words, folder, asked in [
+        ("device 'gpu'; expected one that this machine has: cpu", model, {"device": "gpu"}),
+        ("device 'cuda:99'", model, {"device": "cuda:99"}),
+        ("weight of unknown dimension 'tone'", model, {"weights": {"tone": 1.0}}),
+        ("a model that cannot be read", broken, {}),
+    ]:
+        with pytest.raises(UserError) as raised:
+            score_file(folder, texts, tmp_path / "out.jsonl", **asked)
+        assert words in str(raised.value)
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["broken", "in.jsonl"]
+
+
+def test_another_device_goes_on_and_is_told(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts, out = write(tmp_path / "in.jsonl", MIXED), tmp_path / "out.jsonl"
+    config = tmp_path / "out.jsonl.config.json"
+    first = score_file(model, texts, out, device="cpu")
+    assert first.computed_on == json.loads(config.read_text())["computed_on"] == ["cpu, float32"]
+    tell(first, out)
+    assert "not all on one" not in capsys.readouterr().err
+    config.write_text(config.read_text().replace("cpu, float32", "cuda, bfloat16"))
+    out.write_bytes(out.read_bytes()[:-20])
+    second = score_file(model, texts, out, device="cpu")
+    assert second.resumed == 3
+    assert json.loads(config.read_text())["computed_on"] == ["cuda, bfloat16", "cpu, float32"]
+    tell(second, out)
+    assert "not all on one device (cuda, bfloat16; cpu, float32)" in capsys.readouterr().err
 
 
 GOOD = '{"prompt": "q", "response": "r"}\n'
@@ -137,6 +188,7 @@ GOOD = '{"prompt": "q", "response": "r"}\n'
         ('{"response": "报告"}\n'.encode("gb18030"), "not UTF-8"),
         (b"[1]\n", "a JSON array"),
         (GOOD.encode() + b'{"response": "a \\ud800"}\n', "line 2: found half of a character"),
+        (GOOD.encode() + b'{"response": "a", "n": 1e999}\n', "line 2: found a number too large"),
     ],
 )
 def test_wrong_input_is_said_before_anything_is_written(
@@ -234,6 +286,10 @@ def test_flags_that_do_not_fit(model: Path, tmp_path: Path) -> None:
         ("weight of unknown dimension 'tone'", "--response", "x", "--weight", "tone=1"),
         ("--how median", "--response", "x", "--how", "median"),
         ("--risk -1", "--response", "x", "--risk", "-1"),
+        ("device 'gpu'", "--response", "x", "--device", "gpu"),
+        ("--num-workers beside --response", "--response", "x", "--num-workers", "2"),
+        ("--batch-tokens or", "--response", "x", "--batch-tokens", "64"),
+        ("--prompt beside a file", texts, "--out", str(tmp_path / "out"), "--prompt", "q"),
     ]:
         result = run(app, ["score", str(model), *flags])
         assert isinstance(result.exception, UserError), words

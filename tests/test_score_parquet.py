@@ -12,6 +12,7 @@ import pytest
 from pyarrow import parquet
 from tiny_models import save_encoder
 
+from reward_model import RewardScorer
 from reward_model.records import UserError, read_jsonl, write_jsonl
 from reward_model.score_file import score_file
 from reward_model.score_rows import KEY, fingerprint, read_rows, row_texts
@@ -136,12 +137,44 @@ def test_what_does_not_fit_is_said_before_anything_is_written(model: Path, tmp_p
     messages = [{"role": "user", "content": "q"}]
     mixed = [{"prompt": "p", "response": "a"}, {"prompt": messages, "response": "b"}]
     told(mixed, "several types in prompt; expected one type a column", "b.jsonl")
+    late = [{"response": "a", "n": 2**53 + 1}] * 64 + [{"response": "a", "n": 0.5}]
+    told(late, "several types in n", "g.jsonl")
     told([{"response": "a", "n": {}}], "a column that Parquet cannot hold", "c.jsonl")
     told({"text": ["a"]}, "keys text in row 1; expected prompt with response", "d.parquet")
     told({"response": ["a", None]}, "in row 2", "e.parquet")
+    told({"response": [b"a", b"\xff"]}, "'ff'} in response; expected a text", "h.parquet")
     (tmp_path / "f.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(UserError, match="no readable Parquet"):
         score_file(model, tmp_path / "f.parquet", tmp_path / "out.jsonl")
+
+
+def test_text_stored_as_bytes_is_that_text(model: Path, tmp_path: Path) -> None:
+    texts = pa.table({"prompt": ["q", "q"], "response": ["毛利率上升。".encode(), b"ok"]})
+    assert texts.schema.field("response").type == pa.binary()
+    parquet.write_table(texts, tmp_path / "bytes.parquet")
+    score_file(model, tmp_path / "bytes.parquet", tmp_path / "out.parquet")
+    scored = parquet.read_table(tmp_path / "out.parquet")
+    assert scored.drop_columns(KEY).equals(texts)
+    reward = RewardScorer.from_pretrained(model).score("q", "毛利率上升。").reward
+    assert scored.column(KEY)[0]["reward"].as_py() == pytest.approx(reward, abs=1e-5)
+
+
+def test_a_row_group_holds_many_rows(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out.parquet"
+
+    def groups(name: str, most: int) -> list[int]:
+        monkeypatch.setattr("reward_model.score_parquet." + name, most)
+        out.unlink(missing_ok=True)
+        score_file(model, tmp_path / "in.parquet", out)
+        found = parquet.ParquetFile(out).metadata
+        return [found.row_group(i).num_rows for i in range(found.num_row_groups)]
+
+    parquet.write_table(pa.table({"response": ["same"] * 200}), tmp_path / "in.parquet")
+    assert groups("GROUP_ROWS", 10_000) == [200]
+    assert groups("GROUP_ROWS", 100) == [128, 72]
+    assert groups("GROUP_BYTES", 1) == [64, 64, 64, 8]
 
 
 def test_messages_in_parquet(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from tiny_models import save_decoder, save_encoder
 
 from reward_model import RewardScorer, Score, load_rubric
 from reward_model.batches import token_batches
+from reward_model.bundle import load_bundle
 from reward_model.records import Message, UserError
 
 TEXTS = [
@@ -121,6 +122,20 @@ def test_an_empty_response_gets_no_opinion(scorer: RewardScorer, empty: str) -> 
     assert p.to_json()["reason"] == "the response is empty"
     assert other.reward is not None
     assert "reason" not in other.to_json()
+
+
+@pytest.mark.parametrize("unseen", ["\u200b", "\ufeff \x00", "\u2028\u200d"])
+def test_a_response_that_nobody_sees_gets_no_opinion(scorer: RewardScorer, unseen: str) -> None:
+    p, other = scorer.score_batch(["q", "q"], [unseen, unseen + "text"])
+    assert (p.reward, p.reason) == (None, "the response has no visible character")
+    assert other.reward is not None
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "mps:7", "cpu:1", "meta"])
+def test_a_device_that_is_not_there_is_told(folder: Path, device: str) -> None:
+    for load in (RewardScorer.from_pretrained, lambda f, **d: RewardScorer(load_bundle(f), **d)):
+        with pytest.raises(UserError, match=f"device '{device}'; expected one that .* has: cpu"):
+            load(folder, device=device)
 
 
 def test_half_a_character_gets_no_opinion_and_spoils_nothing(scorer: RewardScorer) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -90,6 +91,13 @@ def _parse_line(body: bytes, path: Pathish, number: int) -> dict[str, Any]:
             path=path,
             line=number,
         ) from None
+    if (b"\\ud" in body or b"\\uD" in body) and _has_half(value):
+        raise UserError(
+            "half of a character (a lone surrogate such as \\ud800)",
+            expected="valid Unicode",
+            path=path,
+            line=number,
+        )
     if not isinstance(value, dict):
         raise UserError(
             f"a JSON {_json_type(value)}",
@@ -99,6 +107,14 @@ def _parse_line(body: bytes, path: Pathish, number: int) -> dict[str, Any]:
             line=number,
         )
     return value
+
+
+def _has_half(value: object) -> bool:
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def _json_type(value: object) -> str:
@@ -228,6 +244,54 @@ def write_jsonl(path: Pathish, rows: Iterable[Mapping[str, Any]]) -> int:
             file.write(dump_json(row).encode() + b"\n")
             count += 1
     return count
+
+
+@contextlib.contextmanager
+def locked(path: Pathish) -> Iterator[None]:
+    """Keep other runs out of a file for the length of the block; nothing in it is changed.
+
+    The lock goes with the process. A file that was made for it and is still empty goes with it.
+
+    Raises:
+        UserError: another run has it, or the place cannot be written.
+    """
+    target = Path(path)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        made = not target.exists()
+        handle = os.open(target, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise explain_os_error(error, path) from None
+    try:
+        if not _lock(handle):
+            raise UserError(
+                "a file that another run is writing",
+                mend="wait for it to end, or name another file",
+                path=path,
+            )
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                if made and target.stat().st_size == 0:
+                    target.unlink()
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int) -> bool:
+    """Whether the file is this process's alone; where there are no locks, it is taken to be."""
+    if sys.platform == "win32":
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return os.fstat(handle).st_nlink > 0  # else its last owner has just removed it
 
 
 class Appender:

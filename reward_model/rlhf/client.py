@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import math
 import os
 import random
 import threading
 import time
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import fields
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from reward_model.scorer import Score, Words
 
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
 
 KEY = "REWARD_MODEL_KEY"
 """Environment variable with the server's bearer key, if it asks for one."""
@@ -34,6 +37,13 @@ _MOST_ITEMS = 64
 """Texts of one request: small enough that several are on their way while one is scored."""
 _MOST_BYTES = 4_000_000
 """Of one request, unless one text alone is larger; servers bound their bodies."""
+_BROKEN = "the text is not valid Unicode: it holds half of a character"
+_REMIND = 60.0
+"""Seconds between two warnings that a server is waited for."""
+
+
+class UnreachableError(UserError):
+    """A server that gave no scores for as long as was waited: other texts would fare no better."""
 
 
 class RewardClient:
@@ -45,9 +55,9 @@ class RewardClient:
     Args:
         url: address of the server: ``http://localhost:8000``.
         key: bearer key; that of the environment variable REWARD_MODEL_KEY if not given.
-        timeout: seconds one request may take.
-        patience: seconds to go on asking a server that is busy or not there.
-        connections: requests on their way at once.
+        timeout: seconds one request may take, from when it is sent.
+        patience: seconds to go on asking a server that is busy or not there, from the first try.
+        connections: requests on their way at once; the others wait for their turn.
 
     Raises:
         UserError: an address that is none, or no aiohttp.
@@ -64,6 +74,8 @@ class RewardClient:
     ) -> None:
         if not url.startswith(("http://", "https://")):
             raise UserError(f"address {url!r}", expected="http://HOST:PORT of reward-model serve")
+        if connections < 1:
+            raise UserError(f"{connections} connections", expected="at least 1")
         try:
             import aiohttp  # noqa: F401
         except ImportError:
@@ -79,8 +91,11 @@ class RewardClient:
         self._connections = connections
         self._start_lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
         self._pid = 0
         self._session: Any = None
+        self._slots = asyncio.Semaphore(connections)
+        self._warned = -math.inf
 
     def score(self, prompt: Words, response: Words, **options: Any) -> Score:
         """Score one response; see `score_batch`."""
@@ -98,11 +113,9 @@ class RewardClient:
 
         Raises:
             UserError: the server refuses the texts, gives something else than scores, or cannot be
-                reached for as long as `patience`.
+                reached for as long as `patience`; or the client was closed meanwhile.
         """
-        future = asyncio.run_coroutine_threadsafe(
-            self._score(prompts, responses, weights, risk), self._running_loop()
-        )
+        future = self._started(self._score(prompts, responses, weights, risk))
         try:
             return future.result()
         except BaseException:
@@ -118,9 +131,7 @@ class RewardClient:
         risk: float | None = None,
     ) -> list[Score]:
         """`score_batch` for a caller in an event loop."""
-        future = asyncio.run_coroutine_threadsafe(
-            self._score(prompts, responses, weights, risk), self._running_loop()
-        )
+        future = self._started(self._score(prompts, responses, weights, risk))
         return await asyncio.wrap_future(future)
 
     async def _score(
@@ -130,7 +141,7 @@ class RewardClient:
         weights: Mapping[str, float] | None,
         risk: float | None,
     ) -> list[Score]:
-        from reward_model.scorer import as_pairs
+        from reward_model.scorer import Score, as_pairs
 
         items = [
             {"prompt": _plain(prompt), "response": _plain(response)}
@@ -141,10 +152,32 @@ class RewardClient:
             options["weights"] = dict(weights)
         if risk is not None:
             options["risk"] = risk
-        return _joined(await _all(self._post(part, options) for part in _parts(items)))
+        # No server can read half of a character: one such text would take all beside it along.
+        broken = [_is_broken(item) for item in items]
+        sent = [item for item, half in zip(items, broken, strict=True) if not half]
+        try:
+            parts = await _all(self._post(part, options) for part in _parts(sent))
+        except asyncio.CancelledError:
+            if self._loop is not None:
+                raise
+            raise UserError("a client that was closed before its scores came") from None
+        scores = iter(_joined(parts))
+        return [Score(None, reason=_BROKEN) if half else next(scores) for half in broken]
 
     async def _post(self, items: list[dict[str, Any]], options: dict[str, Any]) -> list[Score]:
-        """Post one request until it is answered or patience ends."""
+        """The scores of one request, or of its halves where the server takes less at once."""
+        async with self._slots:
+            scores = await self._answered(items, options)
+        if scores is not None:
+            return scores
+        half = len(items) // 2
+        halves = (items[:half], items[half:])
+        return _joined(await _all(self._post(part, options) for part in halves))
+
+    async def _answered(
+        self, items: list[dict[str, Any]], options: dict[str, Any]
+    ) -> list[Score] | None:
+        """Post one request until it is answered or patience ends; None where it is too large."""
         import aiohttp
 
         data = json.dumps({"items": items, **options}, ensure_ascii=False).encode()
@@ -156,13 +189,17 @@ class RewardClient:
                 async with self._session.post(f"{self.url}/v1/score", data=data) as answer:
                     status, headers = answer.status, answer.headers
                     text = await answer.text(errors="replace")
+            except (aiohttp.InvalidURL, aiohttp.ClientConnectorCertificateError) as error:
+                raise UnreachableError(
+                    f"{type(error).__name__} ({error}) at {self.url}",
+                    expected="http://HOST:PORT of reward-model serve, or https with a "
+                    "certificate that is trusted here",
+                ) from None
             except (aiohttp.ClientError, TimeoutError) as error:
                 trouble, asked = f"{type(error).__name__} ({error})", None
             else:
-                if status == 413 and len(items) > 1:  # this server takes less at once
-                    half = len(items) // 2
-                    halves = (items[:half], items[half:])
-                    return _joined(await _all(self._post(part, options) for part in halves))
+                if status == 413 and len(items) > 1:
+                    return None
                 if status not in _BUSY:
                     return _scores(status, text, len(items), self.url)
                 trouble = f"{status} ({_message(text)})"
@@ -171,51 +208,85 @@ class RewardClient:
             pause = min(30.0, 0.25 * 2 ** min(tries, 10)) * random.uniform(0.5, 1.0)
             pause = pause if asked is None else asked + random.uniform(0.0, 0.25)
             if time.monotonic() + pause > until:
-                raise UserError(
+                raise UnreachableError(
                     f"{trouble} from {self.url} after {tries} tries within {self._patience:g} s",
                     expected="scores",
                     mend="see that reward-model serve runs there and is not overloaded",
                 )
+            self._warn(trouble)
             await asyncio.sleep(pause)
 
-    def _running_loop(self) -> asyncio.AbstractEventLoop:
-        """The background loop with its session; a process made by fork starts its own."""
+    def _warn(self, trouble: str) -> None:
+        """Say what is waited for, once a minute for all requests together."""
+        now = time.monotonic()
+        if now - self._warned >= _REMIND:
+            self._warned = now
+            logger.warning(
+                "%s from %s: asking again, for at most %g s", trouble, self.url, self._patience
+            )
+
+    def _started(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+        """Run on the background loop; a process made by fork starts its own."""
         with self._start_lock:
             if self._loop is None or self._pid != os.getpid():
-                loop = asyncio.new_event_loop()
-                ready = threading.Event()
+                try:
+                    self._start()
+                except BaseException:
+                    coroutine.close()
+                    raise
+            assert self._loop is not None
+            return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
-                def work() -> None:
-                    asyncio.set_event_loop(loop)
-                    loop.run_until_complete(self._open())
-                    ready.set()
-                    loop.run_forever()
+    def _start(self) -> None:
+        loop = asyncio.new_event_loop()
 
-                threading.Thread(target=work, name="reward-client", daemon=True).start()
-                ready.wait()
-                self._loop, self._pid = loop, os.getpid()
-            return self._loop
+        def work() -> None:
+            loop.run_forever()
+            loop.close()
+
+        thread = threading.Thread(target=work, name="reward-client", daemon=True)
+        thread.start()
+        try:
+            asyncio.run_coroutine_threadsafe(self._open(), loop).result()
+        except BaseException:
+            loop.call_soon_threadsafe(loop.stop)
+            raise
+        self._loop, self._thread, self._pid = loop, thread, os.getpid()
 
     async def _open(self) -> None:
         import aiohttp
 
         headers = {"Content-Type": "application/json"}
-        key = self._key or os.environ.get(KEY)
+        key = (self._key or os.environ.get(KEY) or "").strip()
         if key:
             headers["Authorization"] = f"Bearer {key}"
+        self._slots = asyncio.Semaphore(self._connections)
         self._session = aiohttp.ClientSession(
             headers=headers,
             timeout=aiohttp.ClientTimeout(total=self._timeout),
-            connector=aiohttp.TCPConnector(limit=self._connections),
+            # A request that waits for its turn here must not use up its timeout by it.
+            connector=aiohttp.TCPConnector(limit=0),
         )
 
     def close(self) -> None:
-        """Close the connections and the thread; a later call opens them again."""
+        """Close the connections and the thread; a later call opens them again.
+
+        Who still waits for scores in another thread is told so by an error.
+        """
         with self._start_lock:
             loop, self._loop = self._loop, None
-            if loop is not None and self._pid == os.getpid():
-                asyncio.run_coroutine_threadsafe(self._session.close(), loop).result()
-                loop.call_soon_threadsafe(loop.stop)
+            if loop is None or self._pid != os.getpid() or self._thread is None:
+                return
+            asyncio.run_coroutine_threadsafe(self._end(), loop).result()
+            loop.call_soon_threadsafe(loop.stop)
+            self._thread.join()
+
+    async def _end(self) -> None:
+        waiting = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        await self._session.close()
 
     @property
     def settings(self) -> tuple[Any, ...]:
@@ -244,6 +315,14 @@ async def _all(coroutines: Iterator[Coroutine[Any, Any, T]]) -> list[T]:
 
 def _joined(parts: Sequence[list[Score]]) -> list[Score]:
     return [score for part in parts for score in part]
+
+
+def _is_broken(item: dict[str, Any]) -> bool:
+    try:
+        json.dumps(item, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def _plain(text: Text) -> Any:

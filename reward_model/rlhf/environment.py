@@ -11,8 +11,12 @@ import math
 import os
 from dataclasses import dataclass
 
+from reward_model.chat_tokens import ChatTemplate, load_template
 from reward_model.records import UserError
 from reward_model.rlhf.source import Source, open_source
+from reward_model.rlhf.terms import checked_risk
+from reward_model.rlhf.texts import Marks
+from reward_model.score_one import parse_weights
 
 MODEL = "REWARD_MODEL"
 """Folder of a trained model, or address of `reward-model serve`."""
@@ -23,7 +27,9 @@ RISK = "REWARD_MODEL_RISK"
 NO_OPINION = "REWARD_MODEL_NO_OPINION"
 """Reward of a response that the model gives none, such as an empty one."""
 CHAT_TEMPLATE = "REWARD_MODEL_CHAT_TEMPLATE"
-"""Chat template of the policy whose tokens are in the texts: a name or a TOML file."""
+"""Chat template of the policy, a name or a TOML file: whose tokens are in OpenRLHF's texts, and
+which marks stand around a thought.
+"""
 DEVICE = "REWARD_MODEL_DEVICE"
 """`cuda`, `mps` or `cpu`."""
 _VARIABLES = (MODEL, WEIGHTS, RISK, NO_OPINION, CHAT_TEMPLATE, DEVICE)
@@ -37,7 +43,12 @@ class Settings:
     weights: dict[str, float] | None
     risk: float | None
     no_opinion: float | None
-    chat_template: str | None
+    template: ChatTemplate | None
+
+    @property
+    def thinking(self) -> Marks | None:
+        """Marks around a thought of the policy."""
+        return self.template.thinking if self.template else None
 
 
 def from_environment() -> Settings:
@@ -62,23 +73,19 @@ def _settings(
     return Settings(
         source=open_source(model, device=device or None),
         weights=_weights(weights),
-        risk=_number(risk, RISK),
+        risk=checked_risk(_number(risk, RISK), RISK),
         no_opinion=_number(no_opinion, NO_OPINION),
-        chat_template=chat_template or None,
+        template=load_template(chat_template or None),
     )
 
 
 def _weights(words: str) -> dict[str, float] | None:
-    weights = {}
-    for word in filter(None, (w.strip() for w in words.split(","))):
-        name, _, number = word.partition("=")
-        try:
-            weights[name.strip()] = float(number)
-        except ValueError:
-            raise UserError(
-                f"{word!r} in {WEIGHTS}", expected="DIMENSION=NUMBER,...: depth=2,accuracy=1"
-            ) from None
-    return weights or None
+    try:
+        return parse_weights([word for word in words.split(",") if word.strip()])
+    except UserError:
+        raise UserError(
+            f"{words!r} in {WEIGHTS}", expected="DIMENSION=NUMBER,...: depth=2,accuracy=1"
+        ) from None
 
 
 def _number(value: str, variable: str) -> float | None:

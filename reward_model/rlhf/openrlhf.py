@@ -10,9 +10,10 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from reward_model.chat_tokens import ChatTemplate, load_template, split_query
+from reward_model.chat_tokens import ChatTemplate, split_query
 from reward_model.records import UserError
 from reward_model.rlhf.environment import CHAT_TEMPLATE, NO_OPINION, from_environment
+from reward_model.rlhf.terms import numbers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,22 +39,14 @@ def reward_func(
     import torch
 
     settings = from_environment()
-    template = load_template(settings.chat_template)
-    texts = [_split(q, p, template) for q, p in zip(queries, prompts, strict=True)]
+    texts = [_split(q, p, settings.template) for q, p in zip(queries, prompts, strict=True)]
     scores = settings.source.scores(
         [asked for asked, _ in texts],
         [said for _, said in texts],
         weights=settings.weights,
         risk=settings.risk,
     )
-    rewards = [settings.no_opinion if s.reward is None else s.reward for s in scores]
-    for score, reward in zip(scores, rewards, strict=True):
-        if reward is None:
-            raise UserError(
-                f"a response without a reward ({score.reason})",
-                expected="a number for each, which OpenRLHF needs",
-                mend=f"declare what such a response earns: {NO_OPINION}=0.0 is the lowest",
-            )
+    rewards = numbers(scores, settings.no_opinion, trainer="OpenRLHF", declare=NO_OPINION)
     logs: dict[str, Tensor] = {}
     for name in settings.source.dimensions():
         logs[name] = torch.tensor([s.levels.get(name, math.nan) for s in scores])

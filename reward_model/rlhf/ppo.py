@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from reward_model.chat_tokens import ChatTemplate, load_template, split_query
 from reward_model.records import Text, UserError
 from reward_model.rlhf.source import Model, Source, open_source
+from reward_model.rlhf.terms import checked_risk, numbers
 
 
 class PPOReward(nn.Module):
@@ -28,14 +29,16 @@ class PPOReward(nn.Module):
         model: folder of a trained model, address of `reward-model serve`, or a scorer.
         tokenizer: the policy's.
         prompts: token ids of the training (and evaluation) prompts, as in the data set: they say
-            where a response begins.
+            where a response begins. A row is read as the longest prompt that it begins with: where
+            one prompt is the beginning of another, a response to the short one that goes on as the
+            long one does is cut too late; a chat template leaves no such doubt.
         chat_template: template of the policy's chat tokens, by name or from a TOML file; see
             `reward_model.chat_tokens`. At least one of the two has to be given.
         weights: dimension -> share in the reward instead of the rubric's.
         risk: lambda of ``mean - lambda * sd`` instead of the model's own 0.
         no_opinion: reward of a response that the model has no opinion on, such as an empty one; PPO
             has no other way to leave one out, so without it that is an error.
-        device: where a model folder runs; the best there is if not given.
+        device: where a model folder runs; the trainer's own device if not given.
 
     Raises:
         UserError: no such model or template, or nothing that says where responses begin.
@@ -68,7 +71,7 @@ class PPOReward(nn.Module):
             open_source(model, device=device),
             _Split(tokenizer, known, template),
             None if weights is None else dict(weights),
-            risk,
+            checked_risk(risk),
             no_opinion,
         )
         self.score = nn.Identity()
@@ -102,14 +105,7 @@ class _Scored(nn.Module):
             weights=self._weights,
             risk=self._risk,
         )
-        rewards = [self._no_opinion if s.reward is None else s.reward for s in scores]
-        for score, reward in zip(scores, rewards, strict=True):
-            if reward is None:
-                raise UserError(
-                    f"a response without a reward ({score.reason})",
-                    expected="a number for each, which PPO needs",
-                    mend="declare what such a response earns: no_opinion=0.0 is the lowest",
-                )
+        rewards = numbers(scores, self._no_opinion, trainer="PPO", declare="no_opinion")
         state = torch.tensor(rewards, dtype=torch.float32, device=input_ids.device)
         hidden = state[:, None, None].expand(*input_ids.shape, 1)
         # The first is what TRL 1.12 reads, the second what its helpers read today.

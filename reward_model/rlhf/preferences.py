@@ -196,7 +196,7 @@ def kto_by_threshold(
     rows: list[dict[str, Any]] = []
     dropped: Counter[str] = Counter()
     for one in candidates:
-        distance = abs(_reward(one) - threshold)
+        distance = round(abs(_reward(one) - threshold), 6)
         # On the threshold itself is desirable, not a tie.
         objection = filters.objection(distance or math.ulp(0.0), one.sd)
         if objection is None:

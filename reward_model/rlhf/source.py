@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from reward_model.records import Text, UserError
+from reward_model.rlhf.client import RewardClient, UnreachableError
 
 if TYPE_CHECKING:
     from reward_model.scorer import Score, Words
@@ -143,14 +144,25 @@ class Source:
         known = getattr(self.opened(), "dimensions", None)
         return tuple(known) if known else tuple(self.scores([""], ["."])[0].levels)
 
+    def names(self, scores: Sequence[Score]) -> tuple[str, ...]:
+        """Names of the dimensions, also where none of the scores has levels."""
+        levels = next((score.levels for score in scores if score.levels), None)
+        return tuple(levels) if levels else self.dimensions()
+
     def _answer(self, asks: list[_Ask]) -> None:
-        """Score what was asked, each manner in one batch; a failure is everyone's it concerns."""
+        """Score what was asked, each manner in one batch; a failure is only of who asked for it."""
         for manner in dict.fromkeys(ask.manner for ask in asks):
             concerned = [ask for ask in asks if ask.manner == manner]
             texts = {key: text for ask in concerned for key, text in ask.texts.items()}
             try:
                 found = self._found(manner, texts)
             except BaseException as error:
+                # A server that is not there will not be for each of them either.
+                hopeless = isinstance(error, UnreachableError) or not isinstance(error, Exception)
+                if len(concerned) > 1 and not hopeless:
+                    for ask in concerned:
+                        self._answer([ask])
+                    continue
                 for ask in concerned:
                     ask.error = error
                 if not isinstance(error, Exception):
@@ -204,8 +216,6 @@ def open_source(model: Model, *, device: str | None = None) -> Source:
     if isinstance(model, Source):
         return model
     if not isinstance(model, str | os.PathLike):
-        from reward_model.rlhf.client import RewardClient
-
         if isinstance(model, RewardClient):
             return _shared(Origin(model.url, client=model.settings))
         return Source(scorer=model)
@@ -239,9 +249,32 @@ def _shared(origin: Origin) -> Source:
 
 def _load(origin: Origin) -> Scorer:
     if origin.is_server:
-        from reward_model.rlhf.client import RewardClient
-
         return RewardClient.with_settings(origin.model, origin.client)
     from reward_model.scorer import RewardScorer
 
-    return RewardScorer.from_pretrained(origin.model, device=origin.device)
+    return RewardScorer.from_pretrained(origin.model, device=_device(origin.device))
+
+
+def _device(wanted: str | None) -> str | None:
+    """A GPU by its number: what loads may be a new thread, whose current GPU is always the first.
+
+    It is found out when the model is loaded and not before: by then a trainer has chosen, and a
+    reward that was sent to another process looks for the device there.
+    """
+    import torch
+    from accelerate import PartialState
+
+    from reward_model.scorer import best_device
+
+    if wanted not in (None, "cuda"):
+        return wanted
+    chosen: torch.device = PartialState().device if PartialState._shared_state else best_device()
+    if chosen.type != "cuda" and wanted is None:
+        return str(chosen)
+    if chosen.type == "cuda" and chosen.index is not None:
+        return str(chosen)
+    if not torch.cuda.is_available():
+        return wanted
+    rank = int(os.environ.get("LOCAL_RANK") or -1)
+    known = 0 <= rank < torch.cuda.device_count()
+    return f"cuda:{rank if known else torch.cuda.current_device()}"

@@ -8,7 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from reward_model.chat_tokens import without_thought
 from reward_model.records import Message, Text, UserError
+
+Marks = tuple[str, str]
+"""What stands before and after a thought: ``("<think>", "</think>")``."""
 
 
 def prompt_words(prompt: Any) -> Text:
@@ -31,8 +35,12 @@ def prompt_words(prompt: Any) -> Text:
     )
 
 
-def completion_text(completion: Any) -> str:
+def completion_text(completion: Any, thinking: Marks | None = None) -> str:
     """What a policy said: a string, or its messages; results of tools are not its words.
+
+    Args:
+        completion: as the trainer has it.
+        thinking: marks around a thought that may come first, which is not part of what was said.
 
     >>> completion_text("Up.")
     'Up.'
@@ -45,9 +53,10 @@ def completion_text(completion: Any) -> str:
         UserError: it is neither a string nor chat messages of text.
     """
     if isinstance(completion, str):
-        return completion
-    said = (c for role, c in _messages(completion, "completion") if role == "assistant" and c)
-    return "\n\n".join(said)
+        return without_thought(completion, thinking)
+    messages = _messages(completion, "completion")
+    said = (without_thought(c, thinking) for role, c in messages if role == "assistant")
+    return "\n\n".join(filter(None, said))
 
 
 def _messages(value: Any, what: str) -> list[tuple[str, str]]:

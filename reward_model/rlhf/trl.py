@@ -7,6 +7,7 @@ dimension from `dimension_rewards(...)`; a server's address in place of the fold
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from reward_model.records import UserError
 from reward_model.rlhf.environment import from_environment
 from reward_model.rlhf.source import Model, Source, open_source
-from reward_model.rlhf.texts import completion_text, prompt_words
+from reward_model.rlhf.terms import checked_risk
+from reward_model.rlhf.texts import Marks, completion_text, prompt_words
 
 if TYPE_CHECKING:
     from reward_model.scorer import Score
@@ -35,12 +37,16 @@ class MultiDimReward:
         weights: dimension -> share in the reward instead of the rubric's.
         risk: lambda of ``mean - lambda * sd`` instead of the model's own 0.
         no_opinion: reward of a response that the model has no opinion on, such as an empty one.
-            Without it that is None, which GRPO and RLOO leave out; OnlineDPO makes 0 of it.
+            Without it that is None, and GRPO and RLOO leave a response out for which every reward
+            said None; beside another reward that gave a number they make 0 of it, the worst, and
+            so does OnlineDPO: say it then.
         name: of the reward in the trainer's metrics.
         device: where a model folder runs; the trainer's own device if not given.
+        thinking: marks around a thought of the policy, which is not judged:
+            ``("<think>", "</think>")``.
 
     Raises:
-        UserError: there is no such model.
+        UserError: there is no such model, or a risk below 0.
     """
 
     def __init__(
@@ -52,24 +58,33 @@ class MultiDimReward:
         no_opinion: float | None = None,
         name: str = NAME,
         device: str | None = None,
+        thinking: Marks | None = None,
     ) -> None:
         self._source = open_source(model, device=device)
         self._weights = None if weights is None else dict(weights)
-        self._risk = risk
+        self._risk = checked_risk(risk)
         self._no_opinion = no_opinion
+        self._thinking = thinking
         self.__name__ = name
 
     def __call__(
         self, prompts: Sequence[Any], completions: Sequence[Any], **kwargs: Any
     ) -> list[float | None]:
         """One reward a completion; `kwargs` are the trainer's, dataset columns among them."""
-        return self._rewards(self._scores(prompts, completions), kwargs)
+        return self._rewards(*self._scores(prompts, completions), kwargs)
 
-    def _scores(self, prompts: Sequence[Any], completions: Sequence[Any]) -> list[Score]:
-        return _scores(self._source, prompts, completions, self._weights, self._risk)
+    def _scores(
+        self, prompts: Sequence[Any], completions: Sequence[Any]
+    ) -> tuple[list[Score], tuple[str, ...]]:
+        scores = _scores(
+            self._source, prompts, completions, self._thinking, self._weights, self._risk
+        )
+        return scores, self._source.names(scores)
 
-    def _rewards(self, scores: list[Score], kwargs: Mapping[str, Any]) -> list[float | None]:
-        log_scores(scores, None, self.__name__, kwargs)
+    def _rewards(
+        self, scores: list[Score], names: Sequence[str], kwargs: Mapping[str, Any]
+    ) -> list[float | None]:
+        log_scores(scores, names, self.__name__, kwargs)
         return [self._no_opinion if score.reward is None else score.reward for score in scores]
 
 
@@ -92,8 +107,8 @@ class AsyncMultiDimReward(MultiDimReward):
         self, prompts: Sequence[Any], completions: Sequence[Any], **kwargs: Any
     ) -> list[float | None]:
         """One reward a completion, scored in a thread of its own."""
-        scores = await asyncio.to_thread(self._scores, prompts, completions)
-        return self._rewards(scores, kwargs)
+        scores, names = await asyncio.to_thread(self._scores, prompts, completions)
+        return self._rewards(scores, names, kwargs)
 
 
 class DimensionReward:
@@ -107,9 +122,11 @@ class DimensionReward:
         risk: float = 0.0,
         no_opinion: float | None = None,
         group: str = NAME,
+        thinking: Marks | None = None,
     ) -> None:
         self._source = source
-        self._risk = risk
+        self._risk = checked_risk(risk) or 0.0
+        self._thinking = thinking
         self._no_opinion = no_opinion
         self._group = group
         self.dimension = self.__name__ = dimension
@@ -118,8 +135,8 @@ class DimensionReward:
         self, prompts: Sequence[Any], completions: Sequence[Any], **kwargs: Any
     ) -> list[float | None]:
         """One reward a completion; `kwargs` are the trainer's, dataset columns among them."""
-        scores = _scores(self._source, prompts, completions, None, None)
-        log_scores(scores, self.dimension, self._group, kwargs)
+        scores = _scores(self._source, prompts, completions, self._thinking)
+        log_scores(scores, [self.dimension], self._group, kwargs)
         return [self._reward(score) for score in scores]
 
     def _reward(self, score: Score) -> float | None:
@@ -138,6 +155,7 @@ def dimension_rewards(
     no_opinion: float | None = None,
     name: str = NAME,
     device: str | None = None,
+    thinking: Marks | None = None,
 ) -> list[DimensionReward]:
     """One callable a dimension, named after it; all together cost one forward pass a step.
 
@@ -148,13 +166,15 @@ def dimension_rewards(
     Args:
         model: folder of a trained model, address of `reward-model serve`, or a scorer.
         dimensions: which of the model's, in this order; all if not given.
-        risk: lambda of ``mean - lambda * sd``.
+        risk: lambda of ``mean - lambda * sd``; that of a server, which holds for its scalar, is
+            not known here.
         no_opinion: see `MultiDimReward`.
         name: what stands before their common metrics.
         device: where a model folder runs.
+        thinking: see `MultiDimReward`.
 
     Raises:
-        UserError: there is no such model, or it has no such dimension.
+        UserError: there is no such model, it has no such dimension, or a risk below 0.
     """
     source = open_source(model, device=device)
     known = source.dimensions()
@@ -165,7 +185,7 @@ def dimension_rewards(
             expected=f"dimensions of this model: {', '.join(known)}",
         )
     return [
-        DimensionReward(source, d, risk=risk, no_opinion=no_opinion, group=name)
+        DimensionReward(source, d, risk=risk, no_opinion=no_opinion, group=name, thinking=thinking)
         for d in dimensions or known
     ]
 
@@ -178,29 +198,35 @@ def dimension_reward(score: Score, dimension: str, risk: float = 0.0) -> float:
 
 
 def log_scores(
-    scores: Sequence[Score], dimension: str | None, name: str, kwargs: Mapping[str, Any]
+    scores: Sequence[Score], names: Sequence[str], name: str, kwargs: Mapping[str, Any]
 ) -> None:
     """Tell a trainer what the rewards were made of, where it takes such.
 
+    All processes of a training log the same, each its own share: one that waits for a metric that
+    another does not have waits for ever. NaN stands where a process has nothing to tell.
+
     Args:
         scores: of the completions of this step, in order.
-        dimension: only this one; all of them if None.
+        names: of the dimensions.
         name: what stands before the metrics.
         kwargs: what the trainer called the reward with.
     """
     told = [score for score in scores if score.reward is not None]
-    names = [dimension] if dimension else list(told[0].levels) if told else []
     log_metric, log_extra = kwargs.get("log_metric"), kwargs.get("log_extra")
     if callable(log_metric) and scores:
-        for d in names if told else []:
-            log_metric(f"{name}/{d}/level", fmean(s.levels[d] for s in told))
-            log_metric(f"{name}/{d}/uncertainty", fmean(s.uncertainty[d] for s in told))
+        for d in names:
+            log_metric(f"{name}/{d}/level", _mean([s.levels[d] for s in told]))
+            log_metric(f"{name}/{d}/uncertainty", _mean([s.uncertainty[d] for s in told]))
         log_metric(f"{name}/truncated_responses", fmean(s.response_truncated for s in scores))
         log_metric(f"{name}/truncated_prompts", fmean(s.prompt_truncated for s in scores))
         log_metric(f"{name}/no_opinion", 1 - len(told) / len(scores))
     if callable(log_extra):
         for d in names:
             log_extra(f"{name}/{d}", [s.levels.get(d) for s in scores])
+
+
+def _mean(values: Sequence[float]) -> float:
+    return fmean(values) if values else math.nan
 
 
 def reward(prompts: Sequence[Any], completions: Sequence[Any], **kwargs: Any) -> list[float | None]:
@@ -214,6 +240,7 @@ def reward(prompts: Sequence[Any], completions: Sequence[Any], **kwargs: Any) ->
         weights=settings.weights,
         risk=settings.risk,
         no_opinion=settings.no_opinion,
+        thinking=settings.thinking,
     )
     return scalar(prompts, completions, **kwargs)
 
@@ -229,6 +256,7 @@ def __getattr__(name: str) -> Any:
                 dimension,
                 risk=settings.risk or 0.0,
                 no_opinion=settings.no_opinion,
+                thinking=settings.thinking,
             )
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
@@ -237,12 +265,13 @@ def _scores(
     source: Source,
     prompts: Sequence[Any],
     completions: Sequence[Any],
-    weights: Mapping[str, float] | None,
-    risk: float | None,
+    thinking: Marks | None,
+    weights: Mapping[str, float] | None = None,
+    risk: float | None = None,
 ) -> list[Score]:
     return source.scores(
         [prompt_words(prompt) for prompt in prompts],
-        [completion_text(completion) for completion in completions],
+        [completion_text(completion, thinking) for completion in completions],
         weights=weights,
         risk=risk,
     )

@@ -11,10 +11,12 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from reward_model.chat_tokens import load_template
 from reward_model.records import UserError
 from reward_model.rlhf.environment import from_environment
 from reward_model.rlhf.source import Source, open_source
-from reward_model.rlhf.texts import prompt_words
+from reward_model.rlhf.terms import checked_risk, numbers
+from reward_model.rlhf.texts import completion_text, prompt_words
 
 if TYPE_CHECKING:
     from reward_model.scorer import Score
@@ -31,6 +33,7 @@ async def compute_score(
     weights: Mapping[str, float] | None = None,
     risk: float | None = None,
     no_opinion: float | None = None,
+    chat_template: str | None = None,
     **_: Any,
 ) -> dict[str, float]:
     """The reward of one response, and what it is made of under the same keys for every sample.
@@ -51,9 +54,12 @@ async def compute_score(
         risk: lambda of ``mean - lambda * sd``.
         no_opinion: reward of a response that the model has no opinion on, such as an empty one;
             verl needs a number, so without it that is an error.
+        chat_template: of the policy, a name or a TOML file: which marks stand around a thought,
+            which is not judged. `qwen` has ``<think>``.
 
     Raises:
-        UserError: no prompt, no model, or no reward where none was declared for such a response.
+        UserError: no prompt, no model, a wrong risk or template, or no reward where none was
+            declared for such a response.
     """
     prompt = (extra_info or {}).get(prompt_key)
     if prompt is None:
@@ -68,11 +74,16 @@ async def compute_score(
         weights = settings.weights if weights is None else weights
         risk = settings.risk if risk is None else risk
         no_opinion = settings.no_opinion if no_opinion is None else no_opinion
+        template = settings.template if chat_template is None else load_template(chat_template)
     else:
         source = open_source(model)
+        template = load_template(chat_template)
+    careful = checked_risk(risk)
     words = prompt_words(prompt if isinstance(prompt, str) else list(prompt))
-    score = await _score(source, words, solution_str, weights, risk)
-    return _fields(score, await _dimensions(source, score), no_opinion, risk or 0.0)
+    said = completion_text(solution_str, template.thinking if template else None)
+    score = await _score(source, words, said, weights, careful)
+    names = tuple(score.levels) or await asyncio.to_thread(source.dimensions)
+    return _fields(score, names, no_opinion, careful or 0.0)
 
 
 async def _score(
@@ -94,24 +105,13 @@ async def _score(
     return found
 
 
-async def _dimensions(source: Source, score: Score) -> tuple[str, ...]:
-    """Names that every sample has, also one without levels."""
-    return tuple(score.levels) or await asyncio.to_thread(source.dimensions)
-
-
 def _fields(
     score: Score, dimensions: tuple[str, ...], no_opinion: float | None, risk: float
 ) -> dict[str, float]:
     from reward_model.rlhf.trl import dimension_reward
 
     told = score.reward is not None
-    reward = score.reward if score.reward is not None else no_opinion
-    if reward is None:
-        raise UserError(
-            f"a response without a reward ({score.reason})",
-            expected="a number for each, which verl needs",
-            mend="declare what such a response earns: reward_kwargs.no_opinion=0.0 is the lowest",
-        )
+    (reward,) = numbers([score], no_opinion, trainer="verl", declare="reward_kwargs.no_opinion")
     out = {"score": reward}
     for name in dimensions:
         out[name] = dimension_reward(score, name, risk) if told else reward

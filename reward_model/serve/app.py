@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request
-from fastapi.exceptions import HTTPException
 from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.responses import Response
@@ -92,7 +91,8 @@ def create_app(service: Service) -> FastAPI:
     async def ready(request: Request) -> Response:
         if service.ready:
             return json_response({"status": "ready"})
-        why = "draining" if service.draining else "loading"
+        why = "broken" if service.batcher.pause else "loading"
+        why = "draining" if service.draining else why
         return json_response({"status": why}, 503, {"retry-after": "1"})
 
     async def metrics(request: Request) -> Response:
@@ -137,7 +137,7 @@ def _tokens(scorer: Scorer, items: Sequence[Item]) -> int:
 
 async def _http_error(request: Request, error: Exception) -> Response:
     """No such route, or another method, in the same form as all errors."""
-    assert isinstance(error, HTTPException | StarletteHTTPException)
+    assert isinstance(error, StarletteHTTPException)
     kinds = {404: "not_found", 405: "method_not_allowed"}
     kind = kinds.get(error.status_code, "invalid_request")
     body: dict[str, Any] = {"error": {"message": str(error.detail), "type": kind}}

@@ -27,6 +27,8 @@ BYTES_A_TOKEN = 4
 """Rough, for English and Chinese alike: only tells which texts are of like length."""
 GIVEN_UP = 10
 """Passes that fail in a row before the server calls itself broken."""
+TRY_AGAIN = 30.0
+"""Seconds between the requests that a broken server lets through, to see whether it still is."""
 
 
 class Item(NamedTuple):
@@ -73,6 +75,10 @@ class Ticket(NamedTuple):
 
 class Full(Exception):  # noqa: N818 - no error of ours: the client comes again later
     """No room in the queue."""
+
+
+class Broken(Exception):  # noqa: N818 - as above
+    """The model fails on everything, and it is not yet time to try it again."""
 
 
 class ScoringError(Exception):
@@ -124,6 +130,7 @@ class Batcher:
         self._closed = False
         self._last = 1
         self._failures = 0
+        self._try_at = 0.0
         self._longest = 512
         self._budget = max_tokens or 4096
         self._rate = 0.0
@@ -144,6 +151,11 @@ class Batcher:
         return self._failures >= GIVEN_UP
 
     @property
+    def pause(self) -> float:
+        """Seconds for which no text is taken because the model is broken."""
+        return max(0.0, self._try_at - time.monotonic()) if self.broken else 0.0
+
+    @property
     def seconds_ahead(self) -> float:
         """About how long the queue will take."""
         return len(self._waiting) / self._rate if self._rate else 1.0
@@ -153,6 +165,7 @@ class Batcher:
 
         Raises:
             Full: there is no room.
+            Broken: the model is, and another request is trying it or has just done so.
         """
         tickets = [
             Ticket(job, i, min(self._longest, 1 + item.bytes // BYTES_A_TOKEN))
@@ -161,6 +174,10 @@ class Batcher:
         with self._change:
             if self._closed or len(self._waiting) + len(tickets) > self._max_queue:
                 raise Full
+            if self.pause:
+                raise Broken
+            if self.broken:
+                self._try_at = time.monotonic() + TRY_AGAIN
             self._waiting += tickets
             self._change.notify()
 
@@ -261,6 +278,8 @@ class Batcher:
     ) -> None:
         failed = all(isinstance(outcome, ScoringError) for outcome in outcomes)
         self._failures = self._failures + 1 if failed else 0
+        if self._failures == GIVEN_UP:
+            self._try_at = time.monotonic() + TRY_AGAIN
         rate = len(tickets) / max(seconds, 1e-6)
         self._rate = rate if not self._rate else 0.8 * self._rate + 0.2 * rate
 

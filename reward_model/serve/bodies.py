@@ -6,6 +6,8 @@ text cannot be scored and why.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Annotated, Any, TypeVar, overload
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter, ValidationError
@@ -194,18 +196,22 @@ def classify_items(
     return [_item("", _plain(i, text, template)) for i, text in enumerate(texts)]
 
 
-def _split(index: int, query: str, prompt: str | None, template: ChatTemplate | None) -> Item:
+@contextlib.contextmanager
+def _told(index: int) -> Iterator[None]:
     try:
-        return _item(*split_query(query, prompt, template))
+        yield
     except UserError as error:
         raise ApiError(422, "chat_template", f"item {index}: {error}", item=index) from None
+
+
+def _split(index: int, query: str, prompt: str | None, template: ChatTemplate | None) -> Item:
+    with _told(index):
+        return _item(*split_query(query, prompt, template))
 
 
 def _plain(index: int, text: str, template: ChatTemplate | None) -> str:
-    try:
+    with _told(index):
         return plain_response(text, template)
-    except UserError as error:
-        raise ApiError(422, "chat_template", f"item {index}: {error}", item=index) from None
 
 
 @overload

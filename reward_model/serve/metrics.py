@@ -26,7 +26,7 @@ class Metrics:
         )
         self.seconds = Histogram(
             "reward_request_seconds",
-            "From a request's first byte to its answer.",
+            "From the end of a request's headers to its answer.",
             ["route"],
             buckets=_SECONDS,
             registry=self.registry,

@@ -24,7 +24,7 @@ ERRORS = {
     "415": "The body is not said to be JSON.",
     "422": "The body is not as described, or a text has no reward.",
     "500": "The model failed.",
-    "503": "No room, not ready yet, or stopping: ask again after Retry-After.",
+    "503": "No room, not ready yet, stopping, or broken: ask again after Retry-After.",
     "504": "No answer in time.",
 }
 _REF = "#/components/schemas/{model}"

@@ -91,9 +91,7 @@ def serve(
         Stopped: it was cut off while requests were waiting.
     """
     screen = console()
-    key = os.environ.get(KEY)
-    if key is not None and not key.strip():
-        raise UserError(f"an empty {KEY}", expected="a key", mend="set one, or unset it")
+    key = _key(os.environ.get(KEY))
     began = time.monotonic()
     failure: list[BaseException] = []
 
@@ -145,6 +143,25 @@ def serve(
         os._exit(3 if server.cut_off else 0)
     if server.cut_off:
         raise Stopped("requests that were waiting got no score")
+
+
+def _key(said: str | None) -> str | None:
+    """The key as clients can send it: in a header, where there is ASCII and no space around it.
+
+    >>> _key(" s3cret\\n")
+    's3cret'
+
+    Raises:
+        UserError: no client could send it.
+    """
+    if said is None:
+        return None
+    key = said.strip()
+    if not key:
+        raise UserError(f"an empty {KEY}", expected="a key", mend="set one, or unset it")
+    if not (key.isascii() and key.isprintable()):
+        raise UserError(f"a {KEY} that no header can hold", expected="printable ASCII")
+    return key
 
 
 def _allow_connections() -> None:

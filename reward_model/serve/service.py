@@ -1,4 +1,4 @@
-"""One request from its first byte to its answer: who may ask, how much, how long, and for what.
+"""One request from its headers to its answer: who may ask, how much, how long, and for what.
 
 `Service.scores(request, items, ...)` puts texts into the queue and waits for them; every bound of
 `Settings` is kept here, and every refusal counted.
@@ -24,7 +24,7 @@ from starlette.responses import Response
 
 from reward_model.chat_tokens import load_template
 from reward_model.records import UserError
-from reward_model.serve.batching import Batcher, Full, Item, Job, ScoringError
+from reward_model.serve.batching import Batcher, Broken, Full, Item, Job, ScoringError
 from reward_model.serve.errors import ApiError, ClientGone
 from reward_model.serve.metrics import Metrics
 from reward_model.serve.settings import Settings
@@ -57,6 +57,7 @@ class Service:
         settings: limits.
         key: what a client has to show; None lets all in.
         on_failed: called when the model does not load.
+        on_ready: called when it is loaded.
     """
 
     def __init__(
@@ -112,7 +113,7 @@ class Service:
     @property
     def ready(self) -> bool:
         """The model is loaded and new texts are taken."""
-        return self.batcher.scorer is not None and not self.draining and not self.batcher.broken
+        return self.batcher.scorer is not None and not self.draining and not self.batcher.pause
 
     def _loaded(self, error: BaseException | None) -> None:
         if error is None:
@@ -209,12 +210,16 @@ class Service:
     def _check_open(self) -> None:
         if self.draining:
             raise ApiError(503, "draining", "the server is stopping", retry_after=1)
-        if self.batcher.broken:
-            raise ApiError(503, "broken", "the model fails on every text", retry_after=30)
+        if self.batcher.pause:
+            raise self._broken()
         if self.batcher.scorer is None:
             raise ApiError(503, "not_ready", "the model is being loaded", retry_after=2)
         if self.active > self.settings.max_queue:
             raise self._overloaded("too many requests wait")
+
+    def _broken(self) -> ApiError:
+        later = max(1, math.ceil(self.batcher.pause))
+        return ApiError(503, "broken", "the model fails on every text", retry_after=later)
 
     def _later(self) -> int:
         return min(60, max(1, math.ceil(self.batcher.seconds_ahead)))
@@ -246,6 +251,9 @@ class Service:
         except Full:
             job.done.cancel()
             raise self._overloaded("the queue is full") from None
+        except Broken:
+            job.done.cancel()
+            raise self._broken() from None
         gone: asyncio.Future[object] = asyncio.ensure_future(_hang_up(request))
         try:
             done: asyncio.Future[object] = job.done  # type: ignore[assignment]
@@ -283,5 +291,5 @@ def served_name(folder: Path) -> str:
     >>> served_name(Path("outputs/multidim/best"))
     'multidim/best'
     """
-    parts = folder.absolute().parts
-    return "/".join(parts[-2:]) if folder.name == "best" else folder.name
+    parts = folder.resolve().parts
+    return "/".join(parts[-2:]) if parts[-1] == "best" else parts[-1]

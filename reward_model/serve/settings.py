@@ -28,7 +28,7 @@ class Settings:
     max_items: int = 256
     """Texts of one request."""
     timeout_s: float = 120.0
-    """From the first byte of a request to its answer; 504 after it. OpenRLHF waits 180 s."""
+    """From the end of a request's headers to its answer; 504 after it. OpenRLHF waits 180 s."""
     drain_s: float = 60.0
     """How long a stopping server works on what it has accepted."""
     chat_template: str | None = None
