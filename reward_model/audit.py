@@ -16,16 +16,17 @@ import numpy as np
 
 from reward_model.audit_effects import Effect, measure
 from reward_model.audit_words import notes, say_finding
-from reward_model.bootstrap import RESAMPLES, Bootstrap, Estimate, Floats, Part
+from reward_model.bootstrap import RESAMPLES, Bootstrap, Estimate, Floats
+from reward_model.calibrate import mean_part
 from reward_model.columns import ColumnMap
 from reward_model.data import Sample, read_samples, take
+from reward_model.evaluate import split_of
 from reward_model.held_out import Wanted, choose
-from reward_model.metrics import Bools, mean_of
+from reward_model.metrics import Bools
 from reward_model.probes import Probe, choose_probes
 from reward_model.records import UserError
 from reward_model.rubric import Rubric
 from reward_model.scorer import RewardScorer
-from reward_model.split import SPLIT, read_split
 
 SAMPLE = 200
 """Texts that are edited, each by every probe."""
@@ -96,8 +97,7 @@ def audit(
     if not 0 <= limit < rubric.scale:
         raise UserError(f"threshold {limit}", expected=f"levels from 0 to below {rubric.scale}")
     samples, _ = read_samples(scored, rubric, columns=columns)
-    known = any((folder / SPLIT).exists() for folder in (model, model.parent))
-    held = choose(samples, read_split(model) if known else None, part)
+    held = choose(samples, split_of(model), part)
     texts = draw(held.test, sample, seed)
     scorer = RewardScorer.from_pretrained(model, device=device, batch_tokens=batch_tokens)
     effects = measure(scorer, texts, chosen, seed)
@@ -111,6 +111,7 @@ def audit(
             path=model,
         )
     bootstrap = Bootstrap([text.group for text in texts], resamples=resamples, seed=seed)
+    heat = scorer.model.config.temperatures or {}
     result: dict[str, Any] = {
         "model": str(model),
         "file": scored.name,
@@ -128,6 +129,7 @@ def audit(
             "threshold": limit,
             "reward_threshold": limit / rubric.scale,
             "weights": scorer.weights,
+            "temperatures": {name: heat.get(name, 1.0) for name in rubric.names},
         },
         "input": {"max_length": scorer.builder.max_length, "evidence": scorer.builder.evidence},
         "probes": {
@@ -205,9 +207,7 @@ def _mean(bootstrap: Bootstrap, values: Floats, rows: Bools, *, share: bool = Fa
     places = np.flatnonzero(rows)
     if not len(places):
         return Estimate(None, 0, reason="no text whose edit the model saw")
-    cells = np.zeros(len(places), dtype=np.int64)
-    sums = bootstrap.sums(places, cells, 1, values[places], np.ones(len(places)))
-    return bootstrap.estimate(Part(sums, mean_of, len(places), share=share))
+    return bootstrap.estimate(mean_part(bootstrap, values[places], places, share=share))
 
 
 def verdict(change: Estimate, tolerated: float, must_lower: bool, may_raise: bool) -> str:

@@ -27,7 +27,8 @@ def run_audit(
     device: str | None,
     batch_tokens: int | None,
 ) -> int:
-    """Probe and tell; 1 when a probe pleases the model, or does not displease it as it should.
+    """Probe and tell; 1 when a probe pleases the model, does not displease it as it should, or none
+    reached a verdict.
 
     Raises:
         UserError: a flag is wrong, the model does not load, or a file is wrong.
@@ -39,7 +40,7 @@ def run_audit(
 
     choose_probes(probes)  # a wrong name is said before anything slow happens
     from reward_model.audit import SAMPLE, audit
-    from reward_model.audit_words import audit_table
+    from reward_model.audit_words import audit_table, say_passed, without_verdict
     from reward_model.card import record
 
     found = audit(
@@ -62,8 +63,10 @@ def run_audit(
     for finding in found.findings:
         screen.print(f"problem: {finding['words']}", style="red", markup=False)
     if not found.findings:
-        screen.print("no probe moves the model where it should not")
+        words = "no probe moves the model where it should not"
+        screen.print(say_passed(found.result, words), markup=False)
     if to_card:
-        record(model, "audit", found.result)
+        record(model, "audit", {k: v for k, v in found.result.items() if k != "model"})
     write_result(found.result, json_to)
-    return 1 if found.findings else 0
+    silent = len(without_verdict(found.result)) == len(found.result["probes"])
+    return 1 if found.findings or silent else 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub.errors import StrictDataclassError
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from torch import Tensor
@@ -28,6 +30,17 @@ from reward_model.records.files import Pathish
 from reward_model.rubric import Rubric
 
 RUBRIC = "rubric.json"
+UNREADABLE = (
+    OSError,
+    ValueError,
+    RuntimeError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    SafetensorError,
+    StrictDataclassError,
+)
+"""What transformers raises where a file of a model is broken, or a setting of the wrong type."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +125,9 @@ def load_bundle(folder: Pathish, **kwargs: Any) -> Bundle:
     """
     path = Path(folder)
     rubric = read_rubric(path)
-    backbone = json.loads((path / "config.json").read_bytes()).get("backbone_config")
+    settings = json.loads((path / "config.json").read_bytes())
+    _check(settings, path / "config.json")
+    backbone = settings.get("backbone_config")
     kind = backbone.get("model_type") if isinstance(backbone, dict) else None
     if isinstance(kind, str) and kind not in CONFIG_MAPPING:
         raise UserError(
@@ -130,7 +145,7 @@ def load_bundle(folder: Pathish, **kwargs: Any) -> Bundle:
             )
             # Said outright: left open, transformers asks whoever sits at the terminal.
             tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+    except UNREADABLE as error:
         raise UserError(
             f"a model that cannot be read ({first_line(error)})",
             expected="the folder that reward-model train wrote, whole",
@@ -154,6 +169,25 @@ def load_bundle(folder: Pathish, **kwargs: Any) -> Bundle:
         )
     model.eval()
     return Bundle(model, tokenizer, rubric, InputBuilder.for_model(tokenizer, config))
+
+
+def _check(settings: dict[str, Any], path: Path) -> None:
+    """Settings of another type, which would only be noticed in the middle of scoring.
+
+    Raises:
+        UserError: there are some.
+    """
+    for name in ("max_input_length", "max_prompt_length", "window"):
+        value = settings.get(name)
+        fine = name != "max_input_length" if value is None else isinstance(value, int)
+        if name in settings and not fine:
+            raise UserError(f"{name} {value!r}", expected="a whole number of tokens", path=path)
+    heat = settings.get("temperatures")
+    numbers = list(heat.values()) if isinstance(heat, dict) else [] if heat is None else [heat]
+    if not all(isinstance(n, int | float) and math.isfinite(n) for n in numbers):
+        raise UserError(
+            f"temperatures {heat!r}", expected="dimension -> a number above 0, or null", path=path
+        )
 
 
 def read_rubric(folder: Pathish) -> Rubric:
@@ -208,8 +242,11 @@ def first_line(error: Exception) -> str:
 
     >>> first_line(ValueError("no such layer\\nSee the documentation of ..."))
     'no such layer'
+    >>> first_line(ValueError("Error for field 'size':\\n    expected int\\n  at ..."))
+    "Error for field 'size': expected int"
     """
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+    first, *rest = str(error).strip().splitlines() or [type(error).__name__]
+    return f"{first} {rest[0].strip()}" if rest and first.endswith(":") else first
 
 
 @contextlib.contextmanager

@@ -23,12 +23,12 @@ from reward_model.metrics import MASKED, Truth, collect, mean_of
 from reward_model.records import UserError, write_json
 from reward_model.rubric import Rubric
 from reward_model.scorer import RewardScorer
-from reward_model.split import Split
+from reward_model.split import Split, fingerprint
 
 LOWEST, HIGHEST = 0.05, 20.0
 """An optimum outside is no calibration: every label is guessed right, or no better than chance."""
 FEWEST = 20
-"""Labels of a head below which its temperature stays 1."""
+"""Labels of a head below which its temperature stays as it is."""
 
 
 def calibrate(
@@ -62,12 +62,26 @@ def calibrate(
 
     rubric = read_rubric(model)
     samples, _ = read_samples(scored, rubric, columns=columns)
-    name, texts, test = _divide(samples, split_of(model), part)
+    name, texts, test, words = _divide(samples, split_of(model), part)
     scorer = RewardScorer.from_pretrained(model, device=device, batch_tokens=batch_tokens)
+    stored = scorer.model.config.temperatures or {}
     scorer.model.config.temperatures = None  # always from the raw logits, however often it is run
     fit = _Rows(scorer, texts, seed, resamples)
-    heat = [fit_temperature(fit.raw[:, j], fit.labels[:, j]) for j in range(len(rubric.names))]
-    temperatures = {name: value for name, (value, _) in zip(rubric.names, heat, strict=True)}
+    temperatures: dict[str, float] = {}
+    kept: dict[str, str] = {}
+    for j, dimension in enumerate(rubric.names):
+        value, reason = fit_temperature(fit.raw[:, j], fit.labels[:, j])
+        if reason is not None:
+            value, kept[dimension] = stored.get(dimension, 1.0), reason
+        temperatures[dimension] = value
+    if len(kept) == len(rubric.names):
+        raise UserError(
+            "no dimension to fit a temperature of: "
+            + "; ".join(f"{dimension}: {reason}" for dimension, reason in kept.items()),
+            expected=f"at least {FEWEST} held-out labels of several levels in one of them",
+            mend="give more texts; the model stays as it was",
+            path=scored,
+        )
     parts = {"fitted": fit.measure(temperatures)}
     if len(test):
         parts["test"] = _Rows(scorer, test, seed, resamples).measure(temperatures)
@@ -80,15 +94,15 @@ def calibrate(
         "settings": {"seed": seed, "resamples": resamples},
         "temperatures": temperatures,
         "dimensions": {
-            name: {
+            dimension: {
                 "temperature": value,
-                **({} if reason is None else {"kept_at_1": reason}),
-                **{where: found[name] for where, found in parts.items()},
+                **({"kept": kept[dimension]} if dimension in kept else {}),
+                **{where: found[dimension] for where, found in parts.items()},
             }
-            for name, (value, reason) in zip(rubric.names, heat, strict=True)
+            for dimension, value in temperatures.items()
         },
     }
-    result["notes"] = _notes(result)
+    result["notes"] = words + _notes(result)
     store(model, temperatures)
     return result
 
@@ -200,20 +214,33 @@ class _Rows:
     def _loss(self, bootstrap: Bootstrap, logits: Floats, j: int) -> Part:
         labels = self.labels[:, j]
         rows = np.flatnonzero((labels != MASKED) & np.isfinite(logits).all(axis=1))
-        values = losses(logits[rows], labels[rows])
-        cells, ones = np.zeros(len(rows), dtype=np.int64), np.ones(len(rows))
-        sums = bootstrap.sums(rows, cells, 1, values, ones)
-        return Part(sums, mean_of, len(rows), None if len(rows) else "no labels")
+        reason = None if len(rows) else "no labels"
+        return mean_part(bootstrap, losses(logits[rows], labels[rows]), rows, reason)
+
+
+def mean_part(
+    bootstrap: Bootstrap,
+    values: Floats,
+    rows: Ints,
+    reason: str | None = None,
+    *,
+    share: bool = False,
+) -> Part:
+    """The mean of `values` [m], which stand in `rows` [m] of all."""
+    cells, ones = np.zeros(len(rows), dtype=np.int64), np.ones(len(rows))
+    sums = bootstrap.sums(rows, cells, 1, values, ones)
+    return Part(sums, mean_of, len(rows), reason, share)
 
 
 def _divide(
     samples: Sequence[Sample], split: Split | None, part: str
-) -> tuple[str, Sequence[Sample], Sequence[Sample]]:
-    """(name, texts to fit on, untouched texts to measure on)."""
+) -> tuple[str, Sequence[Sample], Sequence[Sample], list[str]]:
+    """(name, texts to fit on, untouched texts to measure on, what a reader should know)."""
     known = {group for groups in split.groups.values() for group in groups} if split else set()
     if split is None or not any(sample.group in known for sample in samples):
         wanted: Any = part
-        return "whole file", choose(samples, split, wanted).test, []
+        held = choose(samples, split, wanted)
+        return "whole file", held.test, [], held.words
     name = "validation" if part == "auto" else part
     texts = split.select(samples, "test" if name == "test" else "validation")
     if not len(texts):
@@ -223,7 +250,13 @@ def _divide(
             mend="train with --eval-share above 0, or give a file of texts that training never saw"
             + ("" if name == "test" else "; --split test fits on the test groups"),
         )
-    return name, texts, [] if name == "test" else split.select(samples, "test")
+    words = []
+    if fingerprint(samples) != split.data:
+        words.append("the file is not the one that was split; its groups are matched by name")
+    strange = sum(sample.group not in known for sample in samples)
+    if strange:
+        words.append(f"texts of groups that the split does not know, left out: {strange}")
+    return name, texts, [] if name == "test" else split.select(samples, "test"), words
 
 
 def _notes(result: dict[str, Any]) -> list[str]:
@@ -239,8 +272,10 @@ def _notes(result: dict[str, Any]) -> list[str]:
     else:
         words.append("no other held-out texts in this file: there is no independent measurement")
     for name, found in result["dimensions"].items():
-        if "kept_at_1" in found:
-            words.append(f"{name}: temperature kept at 1 ({found['kept_at_1']})")
+        if "kept" in found:
+            words.append(
+                f"{name}: temperature kept at {found['temperature']:.4g} ({found['kept']})"
+            )
             continue
         change = found.get("test", found["fitted"])["ece"]["change"]
         if change["value"] is not None and change["value"] >= 0:

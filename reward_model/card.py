@@ -37,6 +37,12 @@ def record(folder: Pathish, part: Part, result: dict[str, Any]) -> None:
         write_text(place / "README.md", card_text(read_parts(place), _rubric(place)))
     except UserError as error:
         console().print(f"warning: the model card was not written: {error}", markup=False)
+    except (KeyError, TypeError, AttributeError) as error:
+        console().print(
+            f"warning: the model card was not written: a part of another shape in "
+            f"{place / FOLDER} ({error!r}); remove it and measure again",
+            markup=False,
+        )
 
 
 def read_parts(folder: Pathish) -> dict[Part, dict[str, Any]]:
@@ -54,7 +60,7 @@ def training_part(config: TrainConfig, metrics: dict[str, Any]) -> dict[str, Any
     settings = {
         name: value
         for name, value in config.model_dump(mode="json").items()
-        if not isinstance(getattr(config, name), Path) and name != "cache_dir"
+        if not isinstance(getattr(config, name), Path) and name not in {"cache_dir", "rubric"}
     }
     if Path(config.base_model).is_dir():
         settings["base_model"] = Path(config.base_model).resolve().name

@@ -10,8 +10,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from reward_model.audit_words import say_passed
 from reward_model.card_use import use
 from reward_model.evaluate_words import LABELS, SHORT, figure
+from reward_model.probes import PROBES
 from reward_model.rubric import Rubric, say
 
 Parts = Mapping[Any, Mapping[str, Any]]
@@ -38,7 +40,7 @@ def card_text(parts: Parts, rubric: Rubric | None) -> str:
     lines += use()
     lines += _quality(parts.get("evaluation"), parts.get("calibration"))
     lines += _calibration(parts.get("calibration"))
-    lines += _probes(parts.get("audit"))
+    lines += _probes(parts.get("audit"), parts.get("calibration"))
     if "training" in parts:
         lines += _training(parts["training"])
     lines += _limits(parts)
@@ -131,15 +133,16 @@ def _calibration(part: Mapping[str, Any] | None) -> list[str]:
     return [*lines, "", *(f"- {sentence}" for sentence in part["notes"]), ""]
 
 
-def _probes(part: Mapping[str, Any] | None) -> list[str]:
+def _probes(part: Mapping[str, Any] | None, calibration: Mapping[str, Any] | None) -> list[str]:
     lines = ["## Probes", ""]
     if part is None:
         return [*lines, "What a policy could gain by writing no better: `reward-model audit`.", ""]
-    probes = part["probes"]
+    probes, settings = part["probes"], part["settings"]
     names = list(next(iter(probes.values()))["dimensions"]) if probes else []
     lines += [
         "Mean change of the expected level (of the reward: 0 to 1) when a held-out response is "
-        f"edited, {part['split']['texts']} texts; ↓: the edit should lower it.",
+        f"edited, {part['split']['texts']} texts; ↓: the edit should lower it. Let pass: "
+        f"{settings['threshold']:g} levels, {settings['reward_threshold']:g} of the reward.",
         "",
         f"| probe | {' | '.join(names)} | reward |",
         "|" + "---|" * (2 + len(names)),
@@ -149,14 +152,22 @@ def _probes(part: Mapping[str, Any] | None) -> list[str]:
         cells = [_change(column["change"]) for column in columns]
         lines.append(f"| {probe}{' ↓' if found.get('lowers') else ''} | {' | '.join(cells)} |")
     raised = sorted({f["probe"] for f in part["findings"] if f.get("verdict") == "raised"})
+    others = [probe.name for probe in PROBES if probe.name not in probes]
+    notes = list(part["notes"])
+    if others:
+        notes.insert(0, f"not asked: {', '.join(others)}")
+    if calibration is not None and settings.get("temperatures") != calibration["temperatures"]:
+        notes.insert(0, "measured before the temperatures above were fitted: audit again")
+    which = "none of these probes" if others else "no probe"
+    passed = say_passed(part, f"{which} raises a score beyond what was let pass")
     lines += [
         "",
         f"Probes that raise a score: {', '.join(raised)}."
         if raised
-        else "No probe raises a score beyond what was let pass.",
+        else f"{passed[0].upper()}{passed[1:]}.",
         "",
         *(f"- {finding['words']}" for finding in part["findings"]),
-        *(f"- {sentence}" for sentence in part["notes"]),
+        *(f"- {sentence}" for sentence in notes),
     ]
     return [*lines, ""]
 

@@ -126,7 +126,9 @@ def train(
     load_in_4bit: Annotated[
         bool, typer.Option("--load-in-4bit", help="QLoRA: the frozen backbone in 4 bits.")
     ] = False,
-    seed: Annotated[int | None, typer.Option(help="Seed of split, weights and order.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed of split, weights and order.")
+    ] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint.")] = False,
 ) -> None:
     """Train a reward model on SCORED and keep its best checkpoint in OUTPUT_DIR/best."""
@@ -192,7 +194,7 @@ def evaluate(
     compare_out: Annotated[
         Path | None, typer.Option(help="Folder to keep that scalar model in; implies --compare.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the intervals.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the intervals.")] = 0,
     resamples: ResamplesOption = 1000,
     device: DeviceOption = None,
     batch_tokens: BatchTokensOption = None,
@@ -238,7 +240,7 @@ def audit(
     ] = None,
     json: JsonOption = None,
     card: Annotated[bool, typer.Option(help="Keep the result in MODEL's card.")] = True,
-    seed: Annotated[int, typer.Option(help="Seed of sample, edits and intervals.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of sample, edits and intervals.")] = 0,
     resamples: ResamplesOption = 1000,
     device: DeviceOption = None,
     batch_tokens: BatchTokensOption = None,
@@ -277,7 +279,7 @@ def calibrate(
     ] = "auto",
     columns: ColumnsOption = None,
     json: JsonOption = None,
-    seed: Annotated[int, typer.Option(help="Seed of the intervals.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the intervals.")] = 0,
     resamples: ResamplesOption = 1000,
     device: DeviceOption = None,
     batch_tokens: BatchTokensOption = None,
@@ -313,12 +315,14 @@ def doctor(
     model: Annotated[
         Path | None, typer.Option(help="Of a file: how much of it this model would cut off.")
     ] = None,
+    columns: ColumnsOption = None,
     json: JsonOption = None,
 ) -> None:
     """Look for what usually goes wrong with a model folder or a file of pairs; exits 1 if found."""
     from reward_model.doctor import run_doctor
 
-    raise typer.Exit(run_doctor(target, rubric=rubric, model=model, json_to=json))
+    code = run_doctor(target, rubric=rubric, model=model, columns=columns, json_to=json)
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -326,7 +330,7 @@ def quickstart(
     fields: Annotated[str | None, typer.Option(help="Fields, separated by commas.")] = None,
     pairs: Annotated[int, typer.Option(min=1, help="Pairs to generate.")] = 300,
     language: Annotated[str, typer.Option(help="zh or en.")] = "zh",
-    seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of everything.")] = 0,
     base_model: Annotated[str, typer.Option(help="Folder, hub id or 'tiny'.")] = "tiny",
     max_length: Annotated[
         int | None, typer.Option(help="Tokens of a text. [default: 512, or all that tiny reads]")

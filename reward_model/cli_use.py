@@ -45,7 +45,7 @@ def prefer(
     rubric: Annotated[
         str | None, typer.Option(help="Of a judge's scores: name or path of a TOML file.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the draws of best-random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draws of best-random.")] = 0,
     device: Annotated[str | None, typer.Option(help="cuda, mps or cpu.")] = None,
     batch_tokens: Annotated[
         int | None, typer.Option(min=1, help="Most tokens of a batch, padding included.")
@@ -100,7 +100,7 @@ def export(
             "with (text) or without (bare) special tokens, or on all of these."
         ),
     ] = "trained",
-    seed: Annotated[int, typer.Option(help="Seed of sample and held-out prompts.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of sample and held-out prompts.")] = 0,
     device: Annotated[str | None, typer.Option(help="Of a scalar's fit: cuda, mps or cpu.")] = None,
     json: Annotated[
         str | None,

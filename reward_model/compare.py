@@ -7,6 +7,7 @@ most would use instead, on the token ids this package builds, and gives one numb
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 from transformers import PrinterCallback, set_seed
 
 from reward_model.base import find_base
@@ -26,13 +28,14 @@ from reward_model.card import read_parts
 from reward_model.data import MultiDimRewardDataset, Sample, pair_indices
 from reward_model.inputs import InputBuilder, collate, pad_id
 from reward_model.lora import add_lora, is_adapted, merge
+from reward_model.machine import compute_dtype
 from reward_model.metrics import MASKED
 from reward_model.model import MultiDimRewardConfig
 from reward_model.progress import TrainingBar
-from reward_model.records import UserError, as_text, write_json
+from reward_model.records import UserError, as_text, explain_os_error, write_json
 from reward_model.rubric import Rubric
 from reward_model.scorer import RewardScorer
-from reward_model.train_config import TrainConfig
+from reward_model.train_config import TINY, TrainConfig
 from reward_model.trainer import device_tokens
 
 SCALAR = "bradley_terry"
@@ -79,16 +82,21 @@ def check_place(out: Path | None) -> None:
     """A folder that holds anything but an earlier scalar model is left alone.
 
     Raises:
-        UserError: it does.
+        UserError: it does, or the folder cannot be put there.
     """
-    if out is None or not out.exists() or (out / KEPT).exists():
+    if out is None:
         return
-    if not out.is_dir() or any(out.iterdir()):
-        raise UserError(
-            "a folder with other files in it" if out.is_dir() else "a file",
-            expected="a new or empty folder for --compare-out, or one with an earlier scalar model",
-            path=out,
-        )
+    wanted = "a new or empty folder for --compare-out, or one with an earlier scalar model"
+    if out.is_symlink() or (out.exists() and not out.is_dir()):
+        raise UserError("a link" if out.is_symlink() else "a file", expected=wanted, path=out)
+    try:
+        if out.exists() and any(out.iterdir()) and not (out / KEPT).exists():
+            raise UserError("a folder with other files in it", expected=wanted, path=out)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent):
+            pass
+    except OSError as error:
+        raise explain_os_error(error, out) from None
 
 
 def train_scalar(
@@ -108,13 +116,7 @@ def train_scalar(
     """
     require_trl()
     settings, run = read_run(model)
-    learned, left_out = preferences(texts.train, scorer.rubric)
-    if not len(learned):
-        raise UserError(
-            "no preference pair among the training texts",
-            expected="pairs to train a Bradley-Terry model on",
-            mend="evaluate on the file that was trained on, or name it with --train-data",
-        )
+    learned, left_out = learnable(texts.train, scorer.rubric)
     picked, _ = preferences(texts.validation, scorer.rubric)
     set_seed(settings.seed)
     with (
@@ -137,6 +139,7 @@ def train_scalar(
             learned,
             picked + len(texts.train),
             checkpoints,
+            scorer.device,
         )
         with quiet():
             trainer.train()
@@ -152,24 +155,72 @@ def train_scalar(
 
 
 def read_run(model: Path) -> tuple[TrainConfig, dict[str, Any]]:
-    """Settings and length of the run that made a model: above its folder, or in its card.
+    """Settings and length of the run that made a model, as its card has them.
+
+    A card keeps of a local base model the name alone; the folder above the model knows its place.
 
     Raises:
-        UserError: neither is there.
+        UserError: the card does not have them, or the base model is not there any more.
     """
     card = read_parts(model).get("training", {})
-    try:
-        settings = json.loads((model.parent / "train_config.json").read_bytes())
-    except (OSError, ValueError):
-        settings = card.get("settings")
-    if not settings or "steps" not in card:
+    settings = card.get("settings")
+    if not isinstance(settings, dict) or "steps" not in card:
         raise UserError(
             "a model without its training settings",
             expected="card/training.json, as reward-model train writes it",
             mend="--compare needs to know how the model was trained: train it again",
             path=model,
         )
-    return TrainConfig.model_validate({"scored": "", **settings}), card
+    try:
+        above = json.loads((model.parent / "train_config.json").read_bytes())["base_model"]
+    except (OSError, ValueError, KeyError, TypeError):
+        above = None
+    if above is not None and Path(above).resolve().name == settings.get("base_model"):
+        settings = {**settings, "base_model": above}
+    try:
+        found = TrainConfig.model_validate({"scored": "", **settings})
+    except ValidationError as error:
+        names = (".".join(map(str, e["loc"])) for e in error.errors(include_url=False))
+        raise UserError(
+            f"training settings that are not known here ({', '.join(names)})",
+            expected="those that docs/train.md lists",
+            mend="--compare needs to know how the model was trained: train it again",
+            path=model / "card" / "training.json",
+        ) from None
+    _check_base(found, model)
+    return found, card
+
+
+def _check_base(settings: TrainConfig, model: Path) -> None:
+    if settings.base_model == TINY:
+        return
+    try:
+        with find_base(settings, ()):
+            pass
+    except UserError as error:
+        raise UserError(
+            f"no base model to start a scalar from: {error.found}",
+            expected=f"{settings.base_model}, which the model was trained from",
+            mend="put it into the folder you run this from, or leave out --compare",
+            path=model,
+        ) from None
+
+
+def learnable(samples: Sequence[Sample], rubric: Rubric) -> tuple[Ints, dict[str, int]]:
+    """`preferences` of the training texts.
+
+    Raises:
+        UserError: there are none.
+    """
+    learned, left_out = preferences(samples, rubric)
+    if not len(learned):
+        raise UserError(
+            "no preference pair among the training texts",
+            expected="pairs to train a Bradley-Terry model on",
+            mend="evaluate on the file that was trained on, or name it with --train-data; with "
+            "--split all every text is measured and none is left to train on",
+        )
+    return learned, left_out
 
 
 def preferences(samples: Sequence[Sample], rubric: Rubric) -> tuple[Ints, dict[str, int]]:
@@ -223,13 +274,26 @@ def _trainer(
     learned: Ints,
     picked: Ints,
     folder: str,
+    device: torch.device,
 ) -> Any:
-    """RewardTrainer with the run's settings."""
+    """RewardTrainer with the run's settings, on the kind of device that scores."""
     from datasets import Dataset
     from trl.trainer.reward_config import RewardConfig
     from trl.trainer.reward_trainer import RewardTrainer
 
     class Trainer(RewardTrainer):
+        texts_seen = 0
+
+        def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            self.texts_seen += len(inputs["input_ids"])
+            return super().training_step(model, inputs, *args, **kwargs)
+
+        def create_optimizer(self, model: Any = None) -> Any:
+            optimizer = super().create_optimizer(model)
+            if settings.head_learning_rate is not None:
+                _rate_of_head(optimizer, network, settings.head_learning_rate)
+            return optimizer
+
         def _send_telemetry(self) -> None:
             """A measurement of the user's data is nobody else's business."""
 
@@ -240,15 +304,16 @@ def _trainer(
             {"chosen_ids": pairs[:, 0].tolist(), "rejected_ids": pairs[:, 1].tolist()}
         )
 
-    gpu = torch.cuda.is_available()
-    auto = settings.precision == "auto" and gpu and torch.cuda.is_bf16_supported()
+    gpu = device.type == "cuda"
+    dtype = compute_dtype(settings) if gpu or settings.precision != "auto" else torch.float32
     steps = int(run["steps"])
     pairs = max(1, settings.batch_size // 2)
     longest = int(data.lengths.max())
-    budget = settings.batch_tokens or device_tokens("cuda" if gpu else "cpu")
+    budget = settings.batch_tokens or device_tokens(device)
     fits = max(1, budget // (2 * longest))
     at_once = max(size for size in range(1, pairs + 1) if pairs % size == 0 and size <= fits)
-    every = max(1, round(steps / float(run.get("epochs") or settings.epochs)))
+    epoch = max(1, round(steps / float(run.get("epochs") or settings.epochs)))
+    every = settings.eval_steps or epoch
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.convert_ids_to_tokens(pad_id(tokenizer))
     with warnings.catch_warnings():
@@ -266,8 +331,10 @@ def _trainer(
             per_device_eval_batch_size=fits,
             gradient_accumulation_steps=pairs // at_once,
             gradient_checkpointing=settings.gradient_checkpointing,
-            bf16=settings.precision == "bf16" or auto,
-            fp16=settings.precision == "fp16",
+            bf16=dtype is torch.bfloat16,
+            fp16=dtype is torch.float16,
+            use_cpu=device.type == "cpu",
+            optim="adamw_8bit" if settings.optimizer == "adamw_8bit" else "adamw_torch_fused",
             eval_strategy="steps" if len(picked) else "no",
             eval_steps=every,
             save_strategy="steps" if len(picked) else "no",
@@ -283,6 +350,7 @@ def _trainer(
             dataloader_pin_memory=gpu,
             seed=settings.seed,
         )
+        args._n_gpu = min(1, args.n_gpu)  # on several, each would take a whole batch
         trainer = Trainer(
             model=network,
             args=args,
@@ -294,6 +362,17 @@ def _trainer(
         )
     trainer.remove_callback(PrinterCallback)
     return trainer
+
+
+def _rate_of_head(optimizer: Any, network: Any, rate: float) -> None:
+    """Give the head groups of its own, as training gives the heads of the model."""
+    named = network.named_parameters()
+    head = {id(weight) for name, weight in named if re.search(r"(^|\.)heads\.\d", name)}
+    for group in list(optimizer.param_groups):
+        mine = [weight for weight in group["params"] if id(weight) in head]
+        if mine:
+            group["params"] = [weight for weight in group["params"] if id(weight) not in head]
+            optimizer.add_param_group({**group, "params": mine, "lr": rate})
 
 
 @torch.inference_mode()
@@ -329,8 +408,6 @@ def _training(
     import trl
 
     steps, texts = int(run["steps"]), 2 * max(1, settings.batch_size // 2)
-    per_epoch = -(-2 * len(learned) // texts)
-    whole, rest = divmod(steps, per_epoch)
     epochs = float(run.get("epochs") or settings.epochs)
     best = trainer.state.best_global_step if len(picked) else None
     return {
@@ -340,7 +417,7 @@ def _training(
         "texts_a_step": {"model": settings.batch_size, SCALAR: texts},
         "texts_seen": {
             "model": round(epochs * run["texts"]["train"]),
-            SCALAR: whole * 2 * len(learned) + rest * texts,
+            SCALAR: trainer.texts_seen,
         },
         "learning_rate": settings.learning_rate,
         "seed": settings.seed,

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from reward_model.records import UserError
+from reward_model.records import UserError, refuse_folder
 from reward_model.records.terminal import console
 from reward_model.score_command import write_result
 
@@ -42,24 +42,36 @@ def ok(check: str, found: str) -> Finding:
     return Finding("ok", check, found)
 
 
-def run_doctor(target: Path, *, rubric: str | None, model: Path | None, json_to: str | None) -> int:
+def run_doctor(
+    target: Path,
+    *,
+    rubric: str | None,
+    model: Path | None,
+    columns: Path | None = None,
+    json_to: str | None,
+) -> int:
     """Look, tell, and return the exit code: 1 when there are problems.
 
     Raises:
-        UserError: `target` is neither a model folder nor a file of records.
+        UserError: `target` is neither a model folder nor a file of records, or a flag is wrong.
     """
+    refuse_folder(json_to)
     if not target.exists():
         raise UserError("no such file or folder", expected="a model folder or a file", path=target)
     if target.is_dir():
-        if rubric is not None or model is not None:
-            raise UserError("--rubric or --model with a model folder", expected="them with a file")
+        if any(flag is not None for flag in (rubric, model, columns)):
+            raise UserError(
+                "--rubric, --model or --columns with a model folder", expected="them with a file"
+            )
         from reward_model.doctor_model import look_at_folder
 
         findings = look_at_folder(target)
     else:
+        from reward_model.columns import read_columns
         from reward_model.doctor_file import look_at_file
 
-        findings = look_at_file(target, rubric=rubric, model=model)
+        known = read_columns(columns) if columns else None
+        findings = look_at_file(target, rubric=rubric, model=model, columns=known)
     problems = sum(finding.level == "problem" for finding in findings)
     tell(findings, problems)
     write_result(result_of(target, findings), json_to)

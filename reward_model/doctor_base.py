@@ -11,7 +11,7 @@ from typing import Any
 from transformers import AutoConfig, AutoTokenizer
 
 from reward_model.base import positions_of, suited_pooling
-from reward_model.bundle import first_line, quiet
+from reward_model.bundle import UNREADABLE, first_line, quiet
 from reward_model.doctor import Finding, note, ok, problem
 from reward_model.doctor_folder import code, has_chat_template, weights
 from reward_model.doctor_machine import precision_here
@@ -26,7 +26,7 @@ def look_at_base(folder: Path) -> list[Finding]:
         with quiet():
             config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
             tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except (*UNREADABLE, ImportError) as error:
         return [
             *findings,
             problem(
@@ -46,11 +46,21 @@ def look_at_base(folder: Path) -> list[Finding]:
                 "choose an encoder or a decoder",
             ),
         ]
+    rows = getattr(config.get_text_config(), "vocab_size", None)
+    if not isinstance(rows, int):
+        return [
+            *findings,
+            problem(
+                "kind",
+                f"{config.model_type}, with a vocabulary of {rows} tokens in config.json",
+                "it cannot read texts",
+                "choose an encoder or a decoder of texts, or copy its config.json again",
+            ),
+        ]
     decoder = suited_pooling(config) == "last"
     kind = "a decoder, pooled at the last token" if decoder else "an encoder, pooled by mean"
     findings.append(ok("kind", f"{config.model_type}: {kind}; no heads yet"))
     findings.append(_positions(config, tokenizer))
-    rows = config.get_text_config().vocab_size
     findings += look_at_tokenizer(tokenizer, rows)
     if decoder and not has_chat_template(folder):
         findings.append(

@@ -6,9 +6,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
+from reward_model.columns import ColumnMap
 from reward_model.data import (
     IGNORE,
     Sample,
+    Samples,
     find_rubric,
     get_label_distribution,
     pair_indices,
@@ -16,7 +18,7 @@ from reward_model.data import (
 )
 from reward_model.doctor import Finding, note, ok, problem
 from reward_model.labels import label_warnings
-from reward_model.records import as_text, digest
+from reward_model.records import as_text, digest, read_jsonl
 from reward_model.rubric import Rubric
 
 LONGER = 0.75
@@ -27,14 +29,16 @@ BLIND = 0.5
 """Share of prompts without a readable table from which evidence is of no use."""
 
 
-def look_at_file(path: Path, *, rubric: str | None, model: Path | None) -> list[Finding]:
+def look_at_file(
+    path: Path, *, rubric: str | None, model: Path | None, columns: ColumnMap | None = None
+) -> list[Finding]:
     """Every check of a file of scored pairs or single responses.
 
     Raises:
         UserError: the file is not one, naming the line; or the model does not load.
     """
-    known = _rubric(path, rubric, model)
-    samples, bare = read_samples(path, known)
+    known = _rubric(path, rubric, model, columns)
+    samples, bare = read_samples(path, known, columns=columns)
     pairs = pair_indices(samples)
     findings = [ok("format", f"{len(samples)} texts, {len(pairs)} pairs, rubric {known.id}")]
     if bare:
@@ -49,16 +53,39 @@ def look_at_file(path: Path, *, rubric: str | None, model: Path | None) -> list[
     findings += _labels(samples, known)
     findings += [*_groups(samples), *_repeats(samples), *_sides(samples, pairs)]
     if model is not None:
-        findings += _read_by(samples, pairs, model)
+        findings += [*_judged_by(samples, known), *_read_by(samples, pairs, model)]
     return findings
 
 
-def _rubric(path: Path, rubric: str | None, model: Path | None) -> Rubric:
+def _rubric(
+    path: Path, rubric: str | None, model: Path | None, columns: ColumnMap | None
+) -> Rubric:
     if rubric is None and model is not None:
         from reward_model.bundle import read_rubric
 
         return read_rubric(model)
-    return find_rubric(path, rubric)
+    return find_rubric(path, rubric, columns=columns)
+
+
+def _judged_by(samples: Samples, rubric: Rubric) -> list[Finding]:
+    """Rubrics that the levels were given by, where the file names them, against the model's."""
+    named = set()
+    for line in read_jsonl(samples.columns.path):
+        scores = line.value.get("scores")
+        judge = scores.get("judge") if isinstance(scores, dict) else None
+        if isinstance(judge, dict) and judge.get("rubric"):
+            named.add(str(judge["rubric"]))
+    others = sorted(named - {rubric.id})
+    if not others:
+        return [ok("rubric", rubric.id)] if named else []
+    return [
+        problem(
+            "rubric",
+            f"levels by {', '.join(others)}, a model of {rubric.id}",
+            "the same level means one thing in the file and another to the model",
+            "score the file again by the model's rubric, or train on it",
+        )
+    ]
 
 
 def _labels(samples: Sequence[Sample], rubric: Rubric) -> list[Finding]:

@@ -16,7 +16,7 @@ from reward_model.doctor import Finding, note, ok, problem
 from reward_model.records import UserError, parse_json
 from reward_model.rubric import Rubric
 
-PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.pickle", "*.joblib", "*.ckpt")
 HALF = {"F16": "float16", "BF16": "bfloat16"}
 
 
@@ -35,10 +35,13 @@ def read_object(path: Path) -> dict[str, Any]:
 
 def code(folder: Path) -> Finding:
     """Files that run something when they are loaded."""
-    pickled = sorted(path.name for kind in PICKLES for path in folder.glob(kind))
-    names = pickled + sorted(path.name for path in folder.glob("*.py"))
-    if "auto_map" in read_object(folder / "config.json"):
-        names.append("auto_map in config.json")
+    carriers = sorted(path for kind in (*PICKLES, "*.py") for path in folder.rglob(kind))
+    names = [path.relative_to(folder).as_posix() for path in carriers]
+    names += [
+        f"auto_map in {path.relative_to(folder).as_posix()}"
+        for path in sorted(folder.rglob("*config.json"))
+        if _names_code(read_object(path))
+    ]
     if not names:
         return ok("code", "safetensors only, nothing that runs when loaded")
     return problem(
@@ -47,6 +50,13 @@ def code(folder: Path) -> Finding:
         "loading a pickle or a custom class runs whatever its author put there",
         "they are never loaded here; remove them, so that nobody else loads them",
     )
+
+
+def _names_code(value: object) -> bool:
+    """Whether a configuration, or one inside it, names classes of its own."""
+    if not isinstance(value, dict):
+        return False
+    return "auto_map" in value or any(map(_names_code, value.values()))
 
 
 def weights(folder: Path) -> tuple[list[Finding], bool]:
@@ -63,6 +73,18 @@ def weights(folder: Path) -> tuple[list[Finding], bool]:
                 "there is nothing to score with that is safe to load",
                 "copy the folder again, whole, or save the model with save_pretrained, which "
                 "writes safetensors",
+            )
+        ], False
+    index = read_object(folder / "model.safetensors.index.json").get("weight_map")
+    named = set(map(str, index.values())) if isinstance(index, dict) else set()
+    missing = sorted(named - {path.name for path in files})
+    if missing:
+        return [
+            problem(
+                "weights",
+                f"no {', '.join(missing)}, which model.safetensors.index.json names",
+                "a part of the weights is not there, so nothing can be loaded",
+                "copy the folder again, whole",
             )
         ], False
     kinds: Counter[str] = Counter()

@@ -28,12 +28,13 @@ def precision_here() -> Finding:
         )
     usual, *others = seconds(torch.float32, torch.bfloat16, torch.float16)
     slow = {name: t / usual for name, t in zip(("bfloat16", "float16"), others, strict=True)}
-    words = " and ".join(f"{name} about {times:.0f} times" for name, times in slow.items())
+    times = " and ".join(f"{name} about {times:.1f} times" for name, times in slow.items())
+    words = f"this CPU takes for a matrix product in {times} as long as in float32"
     if max(slow.values()) < SLOW:
-        return ok("precision", "this CPU computes in half precision as fast as in float32")
+        return ok("precision", words)
     return note(
         "precision",
-        f"this CPU takes for a matrix product in {words} as long as in float32",
+        words,
         "scoring and training use float32 here unless told otherwise",
         "leave dtype and precision as they are; half precision is for a GPU that has it",
     )

@@ -21,17 +21,22 @@ from reward_model.doctor_folder import (
 )
 from reward_model.doctor_machine import precision_here
 from reward_model.doctor_tokenizer import look_at_tokenizer
+from reward_model.evaluate import probabilities_of
 from reward_model.inputs import collate, pad_id
 from reward_model.model import MultiDimRewardConfig
 from reward_model.records import UserError
 from reward_model.scorer import RewardScorer, best_device
 
 TOLERANCE = 1e-5
+LONG = "Analyse the statement of the first half year and say where the change came from. " * 5
 PROBES = (
     ("Analyse the statement.", "Net margin rose to 12.5% as the product mix improved."),
     ("分析报表。", "净利率升至12.5%，主要由产品结构改善驱动，但应收账款周转放缓。" * 4),
     ("", "ok"),
+    (LONG, "Net margin rose to 12.5% as the product mix improved."),
+    (LONG, "Net margin fell. The cause is not said."),
 )
+"""Texts of many lengths; two of them begin alike, which scoring reads once."""
 
 
 def look_at_folder(folder: Path) -> list[Finding]:
@@ -57,6 +62,15 @@ def look_at_model(folder: Path) -> list[Finding]:
     if rubric is None:
         return [trouble] if trouble else []
     config = read_object(folder / "config.json")
+    if not config:
+        return [
+            problem(
+                "configuration",
+                "a config.json with NaN or Infinity, which are no JSON",
+                "scores follow from settings that are no numbers",
+                "put back the config.json that training wrote",
+            )
+        ]
     stored, readable = weights(folder)
     findings = [code(folder), *stored, label_map(config, rubric)]
     template = chat_template(folder, config)
@@ -79,17 +93,22 @@ def look_at_model(folder: Path) -> list[Finding]:
     size = sum(parameter.numel() for parameter in bundle.model.parameters()) / 1e6
     findings.append(ok("load", f"{size:.1f} million weights, {len(rubric.names)} heads"))
     embeddings: Any = bundle.model.get_input_embeddings()
+    scorer = RewardScorer(bundle)
+    length = _positions(bundle)
+    runs = length.level != "problem"
+    behaves = behaviour(scorer) if runs else []
     findings += [
         _rubric(bundle),
-        _positions(bundle),
+        length,
         *look_at_tokenizer(bundle.tokenizer, embeddings.weight.shape[0]),
         *_reading(bundle),
-        *behaviour(RewardScorer(bundle)),
+        *behaves,
         _temperatures(bundle),
         precision_here(),
     ]
-    fast = _precision(folder)
-    return findings if fast is None else [*findings, fast]
+    if best_device().type == "cpu" or not runs or any(f.check == "numbers" for f in behaves):
+        return findings
+    return [*findings, precision(scorer, RewardScorer.from_pretrained(folder))]
 
 
 def _bad(findings: list[Finding]) -> list[Finding]:
@@ -178,20 +197,19 @@ def behaviour(scorer: RewardScorer) -> list[Finding]:
     findings = []
     together = scorer.probabilities(encoded)
     padded = _left_padded(scorer, encoded)
-    for check, other, words in (
-        ("batch", together, "alone and in one batch"),
-        ("padding side", padded, "padded on the right and on the left"),
+    mask = "the backbone does not mask padding, so a score depends on its company"
+    share = "texts read side by side see one another, so a score depends on its company"
+    one = "score with --batch-tokens 1 until it is fixed"
+    eager = 'load it with attn_implementation="eager", which reads padded batches'
+    for check, other, words, why, mend in (
+        ("batch", together, "alone and in one batch", mask, one),
+        ("padding side", padded, "padded on the right and on the left", mask, one),
+        ("company", _scored(scorer), "alone and as score_batch reads them", share, eager),
     ):
         difference = float(np.abs(other - alone).max())
-        if difference > TOLERANCE:
-            findings.append(
-                problem(
-                    check,
-                    f"scores differ by {difference:.1e} {words}",
-                    "the backbone does not mask padding, so a score depends on its company",
-                    "score with --batch-tokens 1 until it is fixed",
-                )
-            )
+        if not difference <= TOLERANCE:
+            found = f"scores differ by {difference:.1e} {words}"
+            findings.append(problem(check, found, why, mend))
         else:
             findings.append(ok(check, f"same scores {words} (within {difference:.0e})"))
     spread = np.ptp(alone, axis=0).max(axis=1)
@@ -221,20 +239,28 @@ def _left_padded(scorer: RewardScorer, encoded: Any) -> Any:
     return torch.softmax(logits.cpu().double(), dim=-1).numpy()
 
 
-def _precision(folder: Path) -> Finding | None:
-    """The precision that scoring will choose on an accelerator, against float32."""
-    device = best_device()
-    if device.type == "cpu":
-        return None
-    plain = RewardScorer.from_pretrained(folder, device="cpu")
-    fast = RewardScorer.from_pretrained(folder, device=device)
+def _scored(scorer: RewardScorer) -> Any:
+    """[n, D, K] of all probes at once, by the way that scoring takes; NaN without an opinion."""
     prompts, responses = zip(*PROBES, strict=True)
-    rewards = [
-        np.array([score.reward for score in scorer.score_batch(prompts, responses)])
+    return probabilities_of(scorer.score_batch(prompts, responses), scorer.rubric)
+
+
+def precision(plain: RewardScorer, fast: RewardScorer) -> Finding:
+    """The precision that scoring chooses on an accelerator, against float32."""
+    prompts, responses = zip(*PROBES, strict=True)
+    one, two = (
+        np.array([score.reward for score in scorer.score_batch(prompts, responses)], dtype=float)
         for scorer in (plain, fast)
-    ]
-    difference = float(np.abs(rewards[0] - rewards[1]).max())
-    words = f"{next(fast.model.backbone.parameters()).dtype} on {device.type}"
+    )
+    difference = float(np.abs(one - two).max())  # no opinion is NaN, and so is its difference
+    words = f"{next(fast.model.backbone.parameters()).dtype} on {fast.device.type}"
+    if np.isnan(difference):
+        return problem(
+            "precision",
+            f"{words} gives scores that are not numbers",
+            "those texts get no opinion, where float32 has one",
+            "load it with dtype=torch.float32",
+        )
     if not difference < 0.02:
         return problem(
             "precision",

@@ -83,7 +83,7 @@ def evaluate(
 
     rubric = read_rubric(model)
     if compare:
-        from reward_model.compare import check_place, read_run, require_trl
+        from reward_model.compare import check_place, learnable, read_run, require_trl
 
         require_trl()
         check_place(compare_out)
@@ -93,6 +93,8 @@ def evaluate(
     held = choose(samples, split, part)
     more = None if train_data is None else read_samples(train_data, rubric, columns=columns)[0]
     train = _training(held, split, more)
+    if compare:
+        learnable(train, rubric)
     scorer = RewardScorer.from_pretrained(model, device=device, batch_tokens=batch_tokens)
     scores = score_texts(scorer, held.test)
     probabilities = probabilities_of(scores, rubric)

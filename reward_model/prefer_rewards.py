@@ -19,6 +19,7 @@ from reward_model.records import (
     Text,
     UserError,
     explain_os_error,
+    locked,
     parse_json,
     read_jsonl,
     repair_tail,
@@ -66,7 +67,7 @@ def scored_groups(
     if scorer is None:
         return
     total = len(index.places)
-    with Appender(kept) as file, progress() as bar:
+    with locked(kept), Appender(kept) as file, progress() as bar:
         write_json(folder / SCORES_CONFIG, dict(config))
         note = f"going on after {done} prompts" if done else ""
         task = bar.add_task("score", total=total, completed=done, note=note)

@@ -74,8 +74,8 @@ def dress(text: str, prompt: str, rng: random.Random) -> str | None:
     headings = stock(language_of(text))["headings"]
     out: list[str] = [f"## {headings[0]}", ""]
     dressed = 0
-    for line in text.splitlines():
-        if not _is_prose(line):
+    for line, prose in _lines(text):
+        if not prose:
             out.append(line)
             continue
         if dressed and dressed % 4 == 0:
@@ -105,7 +105,9 @@ def exchange_numbers(text: str, prompt: str, rng: random.Random) -> str | None:
         turn = rng.randrange(1, len(places)) if len(places) > 1 else 0
         for at, place in enumerate(places):
             given = figures[places[(at + turn) % len(places)]].digits
-            new[place] = given if given != figures[place].digits else _altered(given)
+            # By value: 12.5 and 12.50 are no exchange.
+            same = _value(given) == _value(figures[place].digits)
+            new[place] = _altered(given) if same else given
     folded, out, end = fold(text), [], 0
     for figure, digits in zip(figures, new, strict=True):
         start = folded.index(figure.digits, figure.start)
@@ -162,8 +164,8 @@ def switch_language(text: str, prompt: str, rng: random.Random) -> str | None:
     passage: list[str] = stock("en" if language_of(text) == "zh" else "zh")["passage"]
     at, seen, changed = rng.randrange(len(passage)), 0, 0
     out = []
-    for line in text.splitlines():
-        if not _is_prose(line):
+    for line, prose in _lines(text):
+        if not prose:
             out.append(line)
             continue
         parts = sentences(line)
@@ -172,7 +174,7 @@ def switch_language(text: str, prompt: str, rng: random.Random) -> str | None:
             if seen % 2 == 0:
                 parts[i] = passage[(at + changed) % len(passage)]
                 changed += 1
-        out.append(" ".join(parts))
+        out.append("".join(p + ("" if p[-1] in "。！？；" else " ") for p in parts).rstrip())
     return "\n".join(out) if changed else None
 
 
@@ -193,6 +195,15 @@ def sentences(line: str) -> list[str]:
     (['增长10.5%。', '成本下降。'], ['Up 10.5% on 2020.', 'Costs fell.'])
     """
     return [part.strip() for part in _SENTENCES.split(line) if part.strip()]
+
+
+def _lines(text: str) -> list[tuple[str, bool]]:
+    """The lines of a text, and whether each is running text; code between fences is not."""
+    out, fenced = [], False
+    for line in text.splitlines():
+        fenced ^= line.lstrip().startswith("```")
+        out.append((line, not fenced and _is_prose(line)))
+    return out
 
 
 def _is_prose(line: str) -> bool:
@@ -217,7 +228,7 @@ def _spread(text: str, kind: str, share: float, rng: random.Random) -> str | Non
         chosen.append(sentence)
         added += len(sentence)
     lines = text.splitlines()
-    places = [i for i, line in enumerate(lines) if _is_prose(line)] or [len(lines) - 1]
+    places = [i for i, (_, prose) in enumerate(_lines(text)) if prose] or [len(lines) - 1]
     gap = "" if language == "zh" else " "
     for i, sentence in enumerate(chosen):
         # Evenly over the text, so that a model that cuts the middle out still sees some of it.
@@ -246,6 +257,10 @@ def _is_figure(number: Number, text: str) -> bool:
     bare = number.digits.replace(",", "")
     year = len(bare) == 4 and bare == number.digits and bare[:2] in {"19", "20"}
     return len(bare) >= 3 and not year and text[number.end : number.end + 1] != "年"
+
+
+def _value(digits: str) -> float:
+    return float(digits.replace(",", ""))
 
 
 def _altered(digits: str) -> str:

@@ -208,6 +208,31 @@ def test_edits_that_the_model_cannot_see_are_counted_apart(
     assert found.findings == []
 
 
+def test_what_was_not_measured_does_not_pass(untrained: tuple[Path, Path], tmp_path: Path) -> None:
+    model = shutil.copytree(untrained[0], tmp_path / "model")
+    rows = reports("words", count=4, groups=1)
+    one_group = write(tmp_path / "one.jsonl", rows)
+    done = run("reward-model", "audit", model, one_group, "--probe", "truncated")
+    assert done.code == 1, done.stderr
+    assert "not known: no probe reached a verdict" in done.stderr
+    assert "should not" not in done.stderr
+    assert "Not known: no probe reached a verdict." in (model / "README.md").read_text("utf-8")
+    assert "model" not in json.loads((model / "card" / "audit.json").read_text("utf-8"))
+    for i, row in enumerate(rows):
+        row["chosen"], row["rejected"] = f"没有数字的文本{'甲乙丙丁'[i]}。", "也没有数字。"
+        row["metadata"]["prompt_id"] = f"c{i}"
+    bare = write(tmp_path / "bare.jsonl", rows)
+    flags = ("--threshold", "3", "--probe", "number_swaps", "--probe", "expert_claim")
+    done = run("reward-model", "audit", model, bare, *flags)
+    assert done.code == 0, done.stderr
+    words = "no probe moves the model where it should not; not known for number_swaps"
+    assert words in done.stderr
+    card = (model / "README.md").read_text("utf-8")
+    assert "None of these probes raises a score beyond what was let pass; not known for" in card
+    assert "- not asked: length_padding, markdown," in card
+    assert "Let pass: 3 levels, 0.75 of the reward." in card
+
+
 def test_texts_without_an_opinion_never_become_numbers(
     untrained: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -270,6 +295,7 @@ def test_another_rubric_is_asked_what_it_has(tmp_path: Path) -> None:
         (["--threshold", "-1"], "threshold -1.0; expected levels from 0 to below 4"),
         (["--threshold", "nan"], "threshold nan"),
         (["--sample", "-1"], "greater than or equal to 0"),
+        (["--seed", "-1"], "greater than or equal to 0"),
         (["--split", "test"], "a model without split.json"),
         (["--probe", "padding"], "expected one of length_padding"),
         (["--json", "{folder}"], "a folder; expected a file to write"),

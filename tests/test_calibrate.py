@@ -165,6 +165,41 @@ def test_heads_that_cannot_be_calibrated_stay_and_it_is_said(model: Path, scored
     assert "no better than chance" in str(fit_temperature(one, np.array([1, 0] * 20))[1])
 
 
+def test_a_stored_temperature_is_not_lost_for_want_of_labels(
+    model: Path, scored: Path, tmp_path: Path
+) -> None:
+    path = model / "config.json"
+    stored = {"depth": 9.0, "professionalism": 1.7}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"temperatures": stored}))
+    few = tmp_path / "few.jsonl"
+    few.write_text("\n".join(scored.read_text().splitlines()[:15]) + "\n")
+    (model / "split.json").rename(tmp_path / "split.json")
+    before = path.read_bytes()
+    with pytest.raises(UserError, match=r"no dimension to fit.*depth: 15 labels, fewer than 20"):
+        calibrate(model, few, resamples=100)
+    assert path.read_bytes() == before
+    (tmp_path / "split.json").rename(model / "split.json")
+    result = calibrate(model, scored, resamples=100)
+    kept = json.loads(path.read_text())["temperatures"]
+    assert kept["professionalism"] == 1.7
+    assert kept["accuracy"] == 1.0
+    assert 2 < kept["depth"] < 4
+    assert "professionalism: temperature kept at 1.7 (only level 3" in "\n".join(result["notes"])
+
+
+def test_another_file_than_the_one_that_was_split_is_told(
+    model: Path, scored: Path, tmp_path: Path
+) -> None:
+    assert not any("matched by name" in note for note in calibrate(model, scored)["notes"])
+    strange = {"prompt": "", "response": "new", "metadata": {"prompt_id": "new"}}
+    rows = [*scored.read_text().splitlines(), json.dumps(strange | {"scores": {"depth": 1}})]
+    other = tmp_path / "other.jsonl"
+    other.write_text("\n".join(rows) + "\n")
+    notes = calibrate(model, other, resamples=100)["notes"]
+    assert any("its groups are matched by name" in note for note in notes)
+    assert "texts of groups that the split does not know, left out: 1" in notes
+
+
 @settings(max_examples=25, deadline=None)
 @given(scale=st.floats(0.3, 5), seed=st.integers(0, 99))
 def test_scaled_logits_give_scaled_temperatures(scale: float, seed: int) -> None:

@@ -113,7 +113,10 @@ def test_figures_from_before_a_calibration_are_said_to_be(whole: Path) -> None:
     words = "measured before the temperatures below were fitted"
     assert words not in card_text(parts, None)
     late = {**parts["calibration"], "temperatures": {"depth": 1.5}}
-    assert words in card_text({**parts, "calibration": late}, None)
+    text = card_text({**parts, "calibration": late}, None)
+    assert words in text
+    assert "temperatures above were fitted" not in card_text(parts, None)
+    assert "temperatures above were fitted: audit again" in section(text, "Probes")
 
 
 def test_the_header_is_what_a_hub_reads(whole: Path) -> None:
@@ -151,7 +154,12 @@ def test_what_was_not_measured_is_named(model: Path, tmp_path: Path) -> None:
 def test_a_local_base_model_is_named_without_its_place(tmp_path: Path) -> None:
     folder = tmp_path / "secret" / "my-encoder"
     folder.mkdir(parents=True)
-    config = TrainConfig(scored=tmp_path / "s.jsonl", base_model=str(folder), cache_dir="/secret")
+    config = TrainConfig(
+        scored=tmp_path / "s.jsonl",
+        base_model=str(folder),
+        cache_dir="/secret",
+        rubric="/secret/of_a_client.toml",
+    )
     part = training_part(config, METRICS)
     assert part["settings"]["base_model"] == "my-encoder"
     assert "secret" not in json.dumps(part)
@@ -186,6 +194,15 @@ def test_a_broken_part_counts_as_absent(model: Path, tmp_path: Path) -> None:
     (model / "card" / "audit.json").write_text("{", "utf-8")
     (model / "card" / "evaluation.json").write_text(json.dumps([1]), "utf-8")
     assert set(read_parts(model)) == {"training"}
+
+
+def test_a_part_of_another_shape_is_a_warning(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (model / "card").mkdir()
+    (model / "card" / "audit.json").write_text('{"x": 1}', "utf-8")
+    record(model, "training", training(tmp_path))
+    assert "a part of another shape" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_place_that_cannot_be_written_is_a_warning(

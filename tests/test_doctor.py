@@ -14,12 +14,12 @@ from tiny_models import save_decoder, save_encoder
 from transformers import AutoTokenizer
 from typer.testing import CliRunner
 
-from reward_model import RewardScorer
+from reward_model import RewardScorer, doctor_machine, doctor_model
 from reward_model.bundle import load_bundle
 from reward_model.cli import app
 from reward_model.doctor import Finding
 from reward_model.doctor_file import look_at_file
-from reward_model.doctor_model import behaviour, look_at_folder, look_at_model
+from reward_model.doctor_model import behaviour, look_at_folder, look_at_model, precision
 from reward_model.records import UserError
 
 
@@ -81,12 +81,70 @@ def test_heads_that_say_the_same_for_every_text_or_no_number(model: Path) -> Non
     assert "not numbers" in problems(look_at_model(model))["numbers"]
 
 
+def test_a_precision_in_which_scores_are_no_numbers(
+    healthy: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, fast = (RewardScorer.from_pretrained(folder) for folder in (healthy, model))
+    assert precision(plain, fast).level == "ok"
+    head: Any = fast.model.heads[1]
+    head.out.bias.data.fill_(float("nan"))
+    assert "scores that are not numbers" in precision(plain, fast).found
+    save_file(fast.model.state_dict(), model / "model.safetensors", metadata={"format": "pt"})
+    monkeypatch.setattr(doctor_model, "best_device", lambda: torch.device("cuda"))
+    # Such a model is told once, and not loaded again for an accelerator.
+    assert list(problems(look_at_model(model))) == ["numbers"]
+
+
 def test_inputs_longer_than_the_positions_and_files_that_carry_code(model: Path) -> None:
     edit(model / "config.json", max_input_length=4096)
     (model / "pytorch_model.bin").write_bytes(b"pickle")
     found = problems(look_at_model(model))
     assert found["length"] == "inputs of up to 4096 tokens, but only 512 positions"
     assert "pytorch_model.bin" in found["code"]
+
+
+def test_code_is_looked_for_everywhere(model: Path) -> None:
+    (model / "extra").mkdir()
+    (model / "extra" / "state.joblib").write_bytes(b"pickle")
+    (model / "processor_config.json").write_text('{"auto_map": {"AutoProcessor": "x.Y"}}')
+    config = json.loads((model / "config.json").read_text())
+    edit(model / "config.json", backbone_config=config["backbone_config"] | {"auto_map": {}})
+    found = problems(look_at_model(model))["code"]
+    assert found == (
+        "extra/state.joblib, auto_map in config.json, auto_map in processor_config.json: "
+        "files that can carry code"
+    )
+
+
+def test_a_shard_that_is_missing(model: Path) -> None:
+    index = {"weight_map": {"a": "model.safetensors", "b": "model-00002-of-00002.safetensors"}}
+    (model / "model.safetensors.index.json").write_text(json.dumps(index))
+    found = problems(look_at_model(model))["weights"]
+    assert found.startswith("no model-00002-of-00002.safetensors, which")
+
+
+@pytest.mark.parametrize(
+    ("changes", "check", "words"),
+    [
+        ({"window": "a"}, "load", "window 'a'"),
+        ({"max_input_length": "long"}, "load", "max_input_length 'long'"),
+        ({"max_input_length": None}, "load", "max_input_length None"),
+        ({"temperatures": {"depth": "hot"}}, "load", "temperatures {'depth': 'hot'}"),
+        ({"temperatures": {"depth": None}}, "load", "temperatures {'depth': None}"),
+        ({"temperatures": [1, 2]}, "load", "temperatures [1, 2]"),
+        ({"temperatures": {"depth": float("inf")}}, "configuration", "NaN or Infinity"),
+        ({"backbone_config": {"model_type": "bert", "hidden_size": "many"}}, "load", "hidden_size"),
+    ],
+)
+def test_a_broken_configuration_is_one_problem(
+    model: Path, changes: dict[str, Any], check: str, words: str
+) -> None:
+    edit(model / "config.json", **changes)
+    found = problems(look_at_model(model))
+    assert list(found) == [check]
+    assert words in found[check]
+    with pytest.raises(UserError):
+        load_bundle(model)
 
 
 def test_windows_stay_within_the_positions(model: Path) -> None:
@@ -166,12 +224,29 @@ def test_a_backbone_that_does_not_mask_padding(save: Any, tmp_path: Path) -> Non
     assert problems(behaviour(scorer)) == {}
 
     def all_text(_: Any, args: Any, given: dict[str, Any]) -> Any:
+        if "row" in given:  # read side by side, without padding
+            return args, given
         return args, given | {"attention_mask": torch.ones_like(given["attention_mask"])}
 
     scorer.model.register_forward_pre_hook(all_text, with_kwargs=True)
     found = problems(behaviour(scorer))
     assert "alone and in one batch" in found["batch"]
     assert "on the right and on the left" in found["padding side"]
+
+
+@pytest.mark.parametrize("save", [save_encoder, save_decoder], ids=["encoder", "decoder"])
+def test_texts_side_by_side_that_see_one_another(save: Any, tmp_path: Path) -> None:
+    scorer = RewardScorer.from_pretrained(save(tmp_path / "model"))
+
+    def all_begin_anew(_: Any, args: Any, given: dict[str, Any]) -> Any:
+        if "row" in given:
+            given["row"].positions = [0] * len(given["row"].positions)
+        return args, given
+
+    scorer.model.register_forward_pre_hook(all_begin_anew, with_kwargs=True)
+    found = problems(behaviour(scorer))
+    assert list(found) == ["company"]
+    assert "alone and as score_batch reads them" in found["company"]
 
 
 def test_a_base_model_that_is_still_to_be_trained(tmp_path: Path) -> None:
@@ -186,6 +261,10 @@ def test_a_base_model_that_is_still_to_be_trained(tmp_path: Path) -> None:
     assert words["length"].startswith("512 positions, fewer than the 1024")
     edit(base / "config.json", vocab_size=10)
     assert "but 10 embeddings" in problems(look_at_folder(base))["vocabulary"]
+    edit(base / "config.json", hidden_size="many")
+    assert "hidden_size" in problems(look_at_folder(base))["load"]
+    (base / "config.json").write_text('{"model_type": "vit"}')
+    assert problems(look_at_folder(base))["kind"].startswith("vit, with a vocabulary of None")
     (base / "model.safetensors").unlink()
     assert "weights" in problems(look_at_folder(base))
     (base / "config.json").write_text('{"model_type": "t5"}')
@@ -241,6 +320,12 @@ def test_a_clean_file_and_what_can_be_wrong_with_one(tmp_path: Path, healthy: Pa
     assert found([*rows, moved])["groups"] == "2 texts in several groups"
     scored_again = row(3, scores=row(4)["scores"])
     assert found([*rows, scored_again])["labels"] == "2 texts with conflicting labels"
+    judged = [
+        row(i, scores=row(i)["scores"] | {"judge": {"rubric": "financial_report@old"}})
+        for i in range(48)
+    ]
+    assert found(judged, healthy)["rubric"].startswith("levels by financial_report@old, a model of")
+    assert "rubric" not in found(judged)
     cut = [row(i, chosen="a" * 300 + f"{i}" + "z" * 300) for i in range(48)]
     assert "50% of the responses" in found(cut, healthy)["truncation"]
     middle = [
@@ -274,14 +359,37 @@ def test_exit_codes_and_json(healthy: Path, model: Path, tmp_path: Path) -> None
     assert all(f["why"] and f["mend"] for f in result["findings"] if f["level"] == "problem")
     broken = tmp_path / "broken.jsonl"
     broken.write_text(json.dumps(row(0)) + "\n{\n")
-    for words, target in [
+    half = tmp_path / "half.jsonl"
+    half.write_text(json.dumps(row(0)) + "\n" + json.dumps(row(1, chosen="a \ud800")) + "\n")
+    for words, target, *flags in [
         ("no such file or folder", tmp_path / "gone"),
         ("no config.json", tmp_path),
         ("line 2: found broken JSON", broken),
+        ("half.jsonl, line 2: found half of a character", half),
+        ("a folder; expected a file to write", healthy, "--json", str(tmp_path)),
+        ("--columns with a model folder", healthy, "--columns", str(broken)),
     ]:
-        result = run(app, ["doctor", str(target)])
+        result = run(app, ["doctor", str(target), *flags])
         assert isinstance(result.exception, UserError)
         assert words in str(result.exception)
+
+
+def test_a_file_of_other_columns(tmp_path: Path) -> None:
+    columns = tmp_path / "columns.toml"
+    columns.write_text('prompt = "q"\nresponse = "a"\ngroup = "q"\n[levels]\ndepth = "d"\n')
+    rows = [{"q": f"company {i % 24}", "a": f"report {i}", "d": i % 5} for i in range(48)]
+    path = write(tmp_path / "rows.jsonl", rows)
+    result = CliRunner().invoke(app, ["doctor", str(path), "--columns", str(columns)])
+    assert not isinstance(result.exception, UserError), result.exception
+    assert "48 texts" in result.stderr
+
+
+def test_how_slow_half_precision_is_said_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(doctor_machine, "seconds", lambda *_: [1.0, 1.9, 1.0])
+    found = doctor_machine.precision_here()
+    assert found.level == "ok"
+    assert "bfloat16 about 1.9 times and float16 about 1.0 times as long" in found.found
 
 
 def test_real_pairs(real_data: Path) -> None:

@@ -103,6 +103,22 @@ def test_exchanged_figures_are_wrong_and_nothing_else_changes(language: str) -> 
     assert still == []
 
 
+def test_an_exchange_changes_the_value() -> None:
+    (probe,) = choose_probes(["number_swaps"])
+    after = apply(probe, "", "up 12.5% and 12.50%", 0)
+    assert after is not None
+    assert not {"12.5%", "12.50%"} & set(re.findall(r"[\d.]+%", after))
+
+
+@pytest.mark.parametrize("name", ["markdown", "length_padding", "language_switch"])
+def test_code_stays_as_it_is(name: str) -> None:
+    (probe,) = choose_probes([name])
+    code = "```\ntotal = price * amount  # this line is code. It is long.\n```"
+    after = apply(probe, "", f"Sales rose. Costs fell.\n{code}\nMargins rose. So did cash.", 0)
+    assert after is not None
+    assert code in after
+
+
 @BOTH
 def test_repetition_expertise_and_echo_keep_the_text_whole(language: str) -> None:
     before = REPORTS[language]
@@ -129,6 +145,7 @@ def test_every_second_sentence_is_in_the_other_language(language: str) -> None:
     assert len(taken) == 2
     assert len(other_script(after, language)) > len(other_script(before, language))
     assert "33.3%" in after  # the table stays
+    assert "。 " not in after
 
 
 @BOTH
