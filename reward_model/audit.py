@@ -17,12 +17,11 @@ import numpy as np
 from reward_model.audit_effects import Effect, measure
 from reward_model.audit_words import notes, say_finding
 from reward_model.bootstrap import RESAMPLES, Bootstrap, Estimate, Floats
-from reward_model.calibrate import mean_part
 from reward_model.columns import ColumnMap
 from reward_model.data import Sample, read_samples, take
 from reward_model.evaluate import split_of
 from reward_model.held_out import Wanted, choose
-from reward_model.metrics import Bools
+from reward_model.metrics import Bools, mean_part
 from reward_model.probes import Probe, choose_probes
 from reward_model.records import UserError
 from reward_model.rubric import Rubric

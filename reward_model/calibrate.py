@@ -19,7 +19,7 @@ from reward_model.data import Sample, read_samples
 from reward_model.evaluate import ece_if_perfect, probabilities_of, score_texts, split_of, truth_of
 from reward_model.evaluate_words import calibration_words
 from reward_model.held_out import choose
-from reward_model.metrics import MASKED, Truth, collect, mean_of
+from reward_model.metrics import MASKED, Truth, collect, mean_part
 from reward_model.records import UserError, write_json
 from reward_model.rubric import Rubric
 from reward_model.scorer import RewardScorer
@@ -216,20 +216,6 @@ class _Rows:
         rows = np.flatnonzero((labels != MASKED) & np.isfinite(logits).all(axis=1))
         reason = None if len(rows) else "no labels"
         return mean_part(bootstrap, losses(logits[rows], labels[rows]), rows, reason)
-
-
-def mean_part(
-    bootstrap: Bootstrap,
-    values: Floats,
-    rows: Ints,
-    reason: str | None = None,
-    *,
-    share: bool = False,
-) -> Part:
-    """The mean of `values` [m], which stand in `rows` [m] of all."""
-    cells, ones = np.zeros(len(rows), dtype=np.int64), np.ones(len(rows))
-    sums = bootstrap.sums(rows, cells, 1, values, ones)
-    return Part(sums, mean_of, len(rows), reason, share)
 
 
 def _divide(

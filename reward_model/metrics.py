@@ -237,6 +237,20 @@ def collect_scalar(
     return measured
 
 
+def mean_part(
+    bootstrap: Bootstrap,
+    values: Floats,
+    rows: Ints,
+    reason: str | None = None,
+    *,
+    share: bool = False,
+) -> Part:
+    """The mean of `values` [m], which stand in `rows` [m] of all."""
+    cells, ones = np.zeros(len(rows), dtype=np.int64), np.ones(len(rows))
+    sums = bootstrap.sums(rows, cells, 1, values, ones)
+    return Part(sums, mean_of, len(rows), reason, share)
+
+
 def _head(measured: Measured, name: str, probabilities: Floats, labels: Ints) -> None:
     """The numbers of one dimension; probabilities [n, K], labels [n]."""
     rows = np.flatnonzero(labels != MASKED)
@@ -305,11 +319,11 @@ def _pairs(
     one, two = truth.neutral[given[truth.neutral].all(axis=1)].T
 
     def add(name: str, rows: Ints, values: Floats, empty: str) -> None:
-        cells, ones = np.zeros(len(rows), dtype=np.int64), np.ones(len(rows))
-        sums = measured.bootstrap.sums(rows, cells, 1, values * 1.0, ones)
         share = name != "neutral_gap"
         reason = None if len(rows) else empty
-        measured.parts[name] = Part(sums, mean_of, len(rows), reason, share)
+        measured.parts[name] = mean_part(
+            measured.bootstrap, values * 1.0, rows, reason, share=share
+        )
 
     add("pair_accuracy", high, reward[high] > reward[low], "no pairs")
     add("pair_ties", high, reward[high] == reward[low], "no pairs")

@@ -77,8 +77,9 @@ def schema_for(texts: Path, scores: pyarrow.DataType) -> pyarrow.Schema:
     try:
         parquet.ParquetWriter(pa.BufferOutputStream(), schema).close()
     except (pa.ArrowException, NotImplementedError) as error:
+        first = str(error).partition("\n")[0]
         raise UserError(
-            f"a column that Parquet cannot hold ({str(error).splitlines()[0]})",
+            f"a column that Parquet cannot hold ({first})",
             mend="name an --out that ends in .jsonl",
             path=texts,
         ) from None

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from reward_model.llm.base import Reply
 from reward_model.llm.index import OffsetIndex
-from reward_model.records import Appender, UserError, explain_os_error, parse_json
+from reward_model.records import Appender, UserError, explain_os_error, lock, parse_json
 
 # Lines begin with what loading needs, so that a large ledger loads without parsing its replies.
 _HEAD = re.compile(rb'\{"key": "([^"\\]+)", "cost_usd": (null|[-+.\deE]+), ')
@@ -55,7 +54,13 @@ class Ledger:
         except OSError as error:
             raise explain_os_error(error, path) from None
         try:
-            _lock(self._reader, path)
+            if not lock(self._reader):
+                raise UserError(
+                    "a ledger that another process is writing",
+                    expected="one process a ledger",
+                    mend="wait for it to end, or give this run a ledger of its own",
+                    path=path,
+                )
             self._file = Appender(path)
             self._load(path)
         except BaseException:
@@ -196,22 +201,3 @@ def _line_at(handle: int, offset: int) -> bytes:
         parts.append(chunk)
         offset += len(chunk)
     return b"".join(parts)
-
-
-def _lock(handle: int, path: Path) -> None:
-    """Keep other processes out; the lock goes with the process, so none is ever left behind."""
-    if sys.platform == "win32":  # no such lock there
-        return
-    import fcntl
-
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise UserError(
-            "a ledger that another process is writing",
-            expected="one process a ledger",
-            mend="wait for it to end, or give this run a ledger of its own",
-            path=path,
-        ) from None
-    except OSError:
-        pass  # a file system without locks

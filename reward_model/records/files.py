@@ -263,7 +263,7 @@ def locked(path: Pathish) -> Iterator[None]:
     except OSError as error:
         raise explain_os_error(error, path) from None
     try:
-        if not _lock(handle):
+        if not lock(handle):
             raise UserError(
                 "a file that another run is writing",
                 mend="wait for it to end, or name another file",
@@ -279,8 +279,12 @@ def locked(path: Pathish) -> Iterator[None]:
         os.close(handle)
 
 
-def _lock(handle: int) -> bool:
-    """Whether the file is this process's alone; where there are no locks, it is taken to be."""
+def lock(handle: int) -> bool:
+    """Keep other processes out of an open file; False where one of them has it.
+
+    The lock goes with the process, so none is ever left behind. Where there are no locks, the file
+    is taken to be this process's alone.
+    """
     if sys.platform == "win32":
         return True
     import fcntl
