@@ -20,6 +20,8 @@ from reward_model.records import UserError
 
 WINDOW = 50
 """Steps whose texts are sorted by length together: long enough to pad little, short to mix."""
+MANY = 4
+"""Batches a lane from which on it does not matter that the last lane ends a little later."""
 
 
 class StepBatches(Sampler[list[int]]):
@@ -143,12 +145,40 @@ def row_batches(lengths: Mapping[int, int], budget: int) -> Iterator[list[int]]:
         yield batch
 
 
+def lane_batches(lengths: Mapping[int, int], budget: int, lanes: int = 1) -> list[list[int]]:
+    """`row_batches` for several lanes that work side by side: of like size, and enough for all.
+
+    Rows stay in order of length. A batch goes over the budget only where its one row does.
+
+    >>> lane_batches({0: 5, 1: 4, 2: 4, 3: 5}, budget=18, lanes=2)
+    [[0, 3], [1, 2]]
+    """
+    batches = list(row_batches(lengths, budget))
+    rest = [i for batch in batches if lengths[batch[0]] <= budget for i in batch]
+    if lanes == 1 or len(batches) > MANY * lanes or len(rest) < 2:
+        return batches
+    alone = [batch for batch in batches if lengths[batch[0]] > budget]
+    total = sum(lengths[i] for i in rest)
+    count = -(-total // (budget * lanes)) * lanes
+    while count < len(rest):
+        even: list[list[int]] = [[] for _ in range(count)]
+        before = 0
+        for i in rest:  # into the part where the row's middle lies
+            even[min(count - 1, (2 * before + lengths[i]) * count // (2 * total))].append(i)
+            before += lengths[i]
+        if all(sum(lengths[i] for i in part) <= budget for part in even):
+            return alone + [part for part in even if part]
+        count += lanes
+    return alone + [[i] for i in rest]
+
+
 class StepCollator:
     """Items of a MultiDimRewardDataset -> `{"pieces": batches, "labels": all of them}`.
 
     Args:
         pad: id to pad with.
-        budget: most tokens of a piece, with padding where there is any.
+        budget: most tokens at a time, with padding where there is any.
+        lanes: pieces that are computed at a time; each has its part of the budget.
         multiple: widths are multiples of it.
         pairs: keep the sides of a pair, which follow each other, in one piece, and mark them.
         row: makes an empty row; then pieces are rows of texts without padding.
@@ -159,12 +189,13 @@ class StepCollator:
         pad: int,
         budget: int,
         *,
+        lanes: int = 1,
         multiple: int = 1,
         pairs: bool = False,
         row: Callable[[], Row] | None = None,
     ) -> None:
-        self.pad, self.budget, self.multiple, self.pairs = pad, budget, multiple, pairs
-        self.row = row
+        self.pad, self.budget, self.multiple, self.pairs = pad, budget // lanes, multiple, pairs
+        self.lanes, self.row = lanes, row
 
     def __call__(self, items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """In as few pieces as the budget allows; padding, if any, on the right."""
@@ -173,11 +204,12 @@ class StepCollator:
         units = _units(items) if self.pairs else [[i] for i in range(len(items))]
         lengths = [[len(items[i]["input_ids"]) for i in unit] for unit in units]
         if self.row:
-            batches = row_batches({u: sum(n) for u, n in enumerate(lengths)}, self.budget)
+            tokens = {u: sum(n) for u, n in enumerate(lengths)}
+            batches = lane_batches(tokens, self.budget, self.lanes)
         else:
             longest = {u: max(n) for u, n in enumerate(lengths)}
             sizes = {u: len(n) for u, n in enumerate(lengths)}
-            batches = token_batches(longest, self.budget, sizes)
+            batches = list(token_batches(longest, self.budget, sizes))
         pieces: list[dict[str, Any]] = []
         for batch in batches:
             rows = [i for u in batch for i in units[u]]

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from reward_model.batches import row_batches, token_batches
+from reward_model.batches import lane_batches, row_batches, token_batches
 from reward_model.bootstrap import Floats
 from reward_model.fast_linear import FastLinears
 from reward_model.inputs import Encoded, collate
+from reward_model.lanes import lanes_for
 from reward_model.model import MultiDimRewardModel
-from reward_model.packed import Row, enable, is_causal
+from reward_model.packed import Row, enable, is_causal, packs_on
 
 LEAST_SHARED = 64
 """Tokens in common from which on it pays to compute them once."""
@@ -31,8 +32,8 @@ class Forward:
         model: in evaluation mode, on `device`.
         device: where it is.
         pad: id to pad with.
-        batch_tokens: most tokens at once; a longer text goes alone, and texts that begin alike may
-            take up to twice their common part.
+        batch_tokens: most tokens at once, over all lanes of a CPU; a longer text goes alone, and
+            texts that begin alike may take up to twice their common part.
         fixed: the weights will not change any more, so a CPU may keep a second copy of them in
             the order it reads them fastest.
     """
@@ -51,8 +52,7 @@ class Forward:
         self._linears = FastLinears(model) if fast else contextlib.nullcontext()
         first = enable(model.backbone)
         self._first = first or 0
-        # On an accelerator a kernel a text costs more than padding does.
-        self._packs = first is not None and device.type == "cpu"
+        self._packs = first is not None and packs_on(model.backbone, device, model.backbone.dtype)
         self._shares = first is not None and is_causal(model.backbone) and not model.config.window
 
     def batches(
@@ -64,26 +64,37 @@ class Forward:
             encoded: row -> its tokens.
             alike: rows that probably begin alike, such as responses to one prompt.
         """
+        lanes = lanes_for(self.device, self.batch_tokens)
+        budget = self.batch_tokens // lanes.count
         left = dict(encoded)
+        work: list[tuple[list[int], int]] = []  # rows, and tokens that they begin with alike
         for rows in alike if self._shares else ():
             ids = [encoded[i].input_ids for i in rows]
             prefix = common_beginning(ids)
             if len(rows) > 1 and prefix >= max(LEAST_SHARED, max(map(len, ids)) // 5):
                 own = {i: len(left.pop(i).input_ids) - prefix for i in rows}
-                for batch in row_batches(own, max(self.batch_tokens - prefix, prefix)):
-                    row = Row(self._first)
-                    row.add_shared([encoded[i] for i in batch], prefix)
-                    yield batch, self._packed(row)
+                batches = row_batches(own, max(budget - prefix, prefix))
+                work += ((batch, prefix) for batch in batches)
         lengths = {i: len(one.input_ids) for i, one in left.items()}
         if self._packs:
-            for batch in row_batches(lengths, self.batch_tokens):
-                row = Row(self._first, self.model.config.window)
-                for i in batch:
-                    row.add(left[i])
-                yield batch, self._packed(row)
+            work += ((batch, 0) for batch in lane_batches(lengths, budget, lanes.count))
         else:
-            for batch in token_batches(lengths, self.batch_tokens):
-                yield batch, self.padded([left[i] for i in batch])
+            work += ((batch, 0) for batch in token_batches(lengths, budget))
+
+        def read(rows_and_prefix: tuple[list[int], int]) -> tuple[list[int], Floats]:
+            rows, prefix = rows_and_prefix
+            texts = [encoded[i] for i in rows]
+            if not (self._packs or prefix):
+                return rows, self.padded(texts)
+            row = Row(self._first, None if prefix else self.model.config.window)
+            if prefix:
+                row.add_shared(texts, prefix)
+            else:
+                for text in texts:
+                    row.add(text)
+            return rows, self._packed(row)
+
+        yield from lanes.map(read, work)
 
     def _packed(self, row: Row) -> Floats:
         return self._run(**row.tensors(self.device), row=row)

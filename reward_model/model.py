@@ -126,6 +126,8 @@ class MultiDimRewardOutput(ModelOutput):
     """Share of the labels that are there and predicted; NaN without any."""
     per_dim_accuracy: Tensor | None = None
     """(D,) the same by dimension."""
+    pooled: Tensor | None = None
+    """(B, H) vectors of the texts, where only these were asked for."""
 
 
 class LevelHead(nn.Module):
@@ -236,6 +238,7 @@ class MultiDimRewardModel(PreTrainedModel):
         token_type_ids: Tensor | None = None,
         num_items_in_batch: Tensor | int | None = None,
         row: Row | None = None,
+        pooled_only: bool = False,
         **kwargs: Any,
     ) -> MultiDimRewardOutput:
         """Score B texts of at most T tokens.
@@ -249,11 +252,21 @@ class MultiDimRewardModel(PreTrainedModel):
             num_items_in_batch: labels in the whole optimiser step, when gradients are accumulated.
             row: how the one row of `input_ids` divides into texts, where they stand side by side
                 instead of padded; see reward_model.packed.
+            pooled_only: stop before the heads, which `score_pooled` runs.
         """
         if row is not None:
             hidden = packed_hidden(self.backbone, input_ids, token_type_ids, row)
             pooled = pool_packed(hidden, row, self.config.pooling)
-            return self._output(pooled, labels, num_items_in_batch)
+        else:
+            pooled = self._padded(input_ids, attention_mask, token_type_ids)
+        if pooled_only:
+            return MultiDimRewardOutput(pooled=pooled)
+        return self._output(pooled, labels, num_items_in_batch)
+
+    def _padded(
+        self, input_ids: Tensor, attention_mask: Tensor | None, token_type_ids: Tensor | None
+    ) -> Tensor:
+        """(B, T) -> (B, H)"""
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
         input_ids, attention_mask, token_type_ids = _flush_left(
@@ -271,10 +284,8 @@ class MultiDimRewardModel(PreTrainedModel):
             input_ids=input_ids, attention_mask=attention_mask, return_dict=True, **extra
         ).last_hidden_state
         if owner is None:
-            pooled = pool(hidden, attention_mask, self.config.pooling)
-        else:
-            pooled = mean_over_windows(hidden, attention_mask, owner, texts)
-        return self._output(pooled, labels, num_items_in_batch)
+            return pool(hidden, attention_mask, self.config.pooling)
+        return mean_over_windows(hidden, attention_mask, owner, texts)
 
     def _output(
         self, pooled: Tensor, labels: Tensor | None, num_items: Tensor | int | None

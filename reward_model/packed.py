@@ -2,7 +2,7 @@
 
 `Row(enable(backbone))`, `row.add(text)` and then `model(**row.tensors(device), row=row)`; what
 several texts begin with is computed once (`row.add_shared`). Scoring and training both read texts
-so on a CPU.
+so on a CPU, and on a GPU whose kernels take texts of any length (`reward_model.varlen`).
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from reward_model.inputs import Encoded
+from reward_model.varlen import banded, varlen, varlen_runs
 
 Pooling = Literal["mean", "cls", "last"]
 """Where a text's vector comes from: all of its tokens, the first, or the last."""
 NAME = "packed_texts"
 """Attention of transformers that this module adds; without a `row` it is `sdpa`, nothing else."""
 _CAUSAL = {"qwen2", "qwen3", "llama"}
-_FROM_ZERO = {"bert", *_CAUSAL}
+_FROM_ZERO = {"bert", "modernbert", *_CAUSAL}
 _AFTER_PADDING = {"roberta", "xlm-roberta"}
 """Backbones whose positions begin one after the id of padding."""
 
@@ -57,6 +58,18 @@ class Row:
     runs: list[Run] = field(default_factory=list)
     pieces: list[list[tuple[int, int]]] = field(default_factory=list)
     """Start and length of what each text consists of: windows, or a shared beginning and a rest."""
+    kept: dict[str, Any] = field(default_factory=dict)
+    """What layers of one forward pass have in common."""
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each part that attends to itself alone, in order."""
+        return [run.length for run in self.runs for _ in range(run.texts)]
+
+    @property
+    def shares(self) -> bool:
+        """Some parts attend to a beginning that they share, too."""
+        return any(run.prefix_length for run in self.runs)
 
     def add(self, text: Encoded) -> None:
         """Append a text of its own, in windows of even length where it is longer than one."""
@@ -110,17 +123,23 @@ class Row:
 def enable(backbone: Any) -> int | None:
     """Make `backbone` able to read packed rows; returns its first position, None if it cannot be.
 
-    Left as it is: what is not known to give the same numbers, attention over a sliding window, and
-    whatever was loaded with another attention than `sdpa`.
+    Left as it is: what is not known to give the same numbers, decoders with attention over a
+    sliding window, and whatever was loaded with another attention than `sdpa`.
     """
     config = backbone.config
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    if config._attn_implementation not in ("sdpa", NAME) or kinds != {"full_attention"}:
+    known = {"full_attention"}
+    if config.model_type == "modernbert":
+        known = {"full_attention", "sliding_attention"}
+    elif getattr(config, "sliding_window", None):
         return None
-    if getattr(config, "is_decoder", False) or getattr(config, "sliding_window", None):
+    if config._attn_implementation not in ("sdpa", NAME) or not kinds <= known:
+        return None
+    if getattr(config, "is_decoder", False):
         return None
     rope = getattr(config, "rope_parameters", None) or {}
-    if rope.get("rope_type") in ("dynamic", "longrope"):
+    ropes = [one for one in rope.values() if isinstance(one, dict)] or [rope]
+    if any(one.get("rope_type") in ("dynamic", "longrope") for one in ropes):
         return None  # angles follow from the longest text beside
     if config.model_type in _AFTER_PADDING:
         first = int(config.pad_token_id) + 1
@@ -132,6 +151,19 @@ def enable(backbone: Any) -> int | None:
     AttentionMaskInterface.register(NAME, sdpa_mask)
     backbone.set_attn_implementation(NAME)
     return first
+
+
+def packs_on(backbone: Any, device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether it pays to read packed rows there: on a GPU a kernel a text costs more than padding.
+
+    Args:
+        backbone: one that `enable` took.
+        device: where it runs.
+        dtype: that attention is computed in.
+    """
+    config = backbone.config
+    wide = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return device.type == "cpu" or varlen_runs(device, dtype, wide)
 
 
 def is_causal(backbone: Any) -> bool:
@@ -198,6 +230,12 @@ def _attention(
             module, query, key, value, attention_mask, **kwargs
         )
         return done
+    reach = getattr(module, "sliding_window", None)  # inclusive of the token itself
+    if query.device.type != "cpu" and not packed_row.shares:
+        return varlen(module, query, key, value, packed_row, reach, kwargs.get("scaling")), None
+    if reach is not None:
+        dropped = float(kwargs.get("dropout") or 0.0)
+        return banded(query, key, value, packed_row, reach, kwargs.get("scaling"), dropped), None
     groups = getattr(module, "num_key_value_groups", 1)
     if groups > 1:
         key, value = (one.repeat_interleave(groups, dim=1) for one in (key, value))
@@ -234,4 +272,4 @@ def _side_by_side(heads: Tensor, texts: int) -> Tensor:
     return apart.transpose(0, 1)
 
 
-__all__ = ["Row", "Run", "enable", "is_causal", "packed_hidden", "pool_packed"]
+__all__ = ["Row", "Run", "enable", "is_causal", "packed_hidden", "packs_on", "pool_packed"]

@@ -24,6 +24,7 @@ from reward_model.bootstrap import Floats
 from reward_model.bundle import Bundle, load_bundle
 from reward_model.forward import Forward
 from reward_model.inputs import Encoded, pad_id
+from reward_model.lanes import LEAST_TOKENS
 from reward_model.records import Message, Text, UserError, as_text
 from reward_model.records.files import Pathish
 
@@ -106,8 +107,7 @@ class RewardScorer:
         self.dimensions: tuple[str, ...] = bundle.rubric.names
         self.tokenizer = bundle.tokenizer
         self.builder = bundle.builder
-        # Wide batches win on an accelerator; on a CPU they only fall out of its caches.
-        self.batch_tokens = batch_tokens or (2048 if self.device.type == "cpu" else 65536)
+        self.batch_tokens = batch_tokens or _tokens_at_once(self.device)
         self._forward = Forward(
             self.model, self.device, pad_id(bundle.tokenizer), self.batch_tokens, fixed=fixed
         )
@@ -313,6 +313,11 @@ class RewardScorer:
             self._cache.update(zip(keys, seen, strict=True))
             while len(self._cache) > self._cache_size:
                 self._cache.popitem(last=False)
+
+
+def _tokens_at_once(device: torch.device) -> int:
+    """Wide batches win on an accelerator; on a CPU they only fall out of its caches."""
+    return 65536 if device.type != "cpu" else max(2048, LEAST_TOKENS * torch.get_num_threads())
 
 
 def best_device() -> torch.device:

@@ -9,7 +9,7 @@ import contextlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -28,10 +28,11 @@ from reward_model.data import (
     pair_indices,
 )
 from reward_model.inputs import collate
+from reward_model.lanes import Lanes, lanes_for
 from reward_model.lora import plain
 from reward_model.losses import level_cross_entropy, pairwise_loss
 from reward_model.metrics import kappa_of
-from reward_model.packed import Row, enable
+from reward_model.packed import Row, enable, packs_on
 from reward_model.records import UserError
 from reward_model.rubric import Rubric
 
@@ -79,6 +80,31 @@ class _PairItems(Dataset[dict[str, Any]]):
         return {**self.dataset[index], "preferred": index in self.first}
 
 
+class _Targets(NamedTuple):
+    """What the texts of a piece are to be."""
+
+    labels: Tensor
+    """(B, D)"""
+    soft: Tensor | None
+    """(B, D, K) shares of the levels."""
+    sides: Tensor | None
+    """(P, 2) rows of chosen and rejected."""
+
+
+def _take_targets(piece: dict[str, Any]) -> _Targets:
+    """Out of a piece, which is left with what the model reads."""
+    return _Targets(piece.pop("labels"), piece.pop("soft_labels", None), piece.pop("pairs", None))
+
+
+def _draws(backbone: torch.nn.Module) -> bool:
+    """Whether a forward pass draws random numbers."""
+    config: Any = backbone.config
+    rates = [value for part in (config, config.get_text_config()) for name, value in
+             vars(part).items() if "dropout" in name and isinstance(value, float)]  # fmt: skip
+    modules = [m.p for m in backbone.modules() if isinstance(m, torch.nn.Dropout)]
+    return any(rate > 0 for rate in (*rates, *modules))
+
+
 class MultiDimRewardTrainer(Trainer):
     """Trainer for `MultiDimRewardModel` on `MultiDimRewardDataset`.
 
@@ -88,8 +114,9 @@ class MultiDimRewardTrainer(Trainer):
 
     Args:
         texts_per_step: if not given, the Trainer's batch size a device times the processes.
-        batch_tokens: most tokens of a piece, with padding where there is any; chosen by the device
-            if not given.
+        batch_tokens: most tokens a device takes at a time, with padding where there is any; chosen
+            by the device if not given. A CPU of several cores takes them in several pieces, a lane
+            each (`reward_model.lanes`).
         class_weights: (D, K) weights of the levels, or None.
         label_smoothing: share of the target given to the other levels, near ones first.
         pair_weight: weight of the pairwise term (see `reward_model.losses.pairwise_loss`), 0 for
@@ -183,6 +210,7 @@ class MultiDimRewardTrainer(Trainer):
             collate_fn=StepCollator(
                 pad,
                 self.batch_tokens,
+                lanes=self._lanes().count,
                 multiple=multiple,
                 pairs=bool(pairs),
                 row=self._row_without_padding(),
@@ -192,12 +220,15 @@ class MultiDimRewardTrainer(Trainer):
         )
 
     def _row_without_padding(self) -> Callable[[], Row] | None:
-        # On an accelerator a kernel a text costs more than padding does.
-        if self.args.device.type != "cpu":
+        network = plain(self.model)
+        device, half = torch.device(self.args.device), torch.float16 if self.args.fp16 else None
+        dtype = torch.bfloat16 if self.args.bf16 else half or torch.float32
+        first = enable(network.backbone)
+        if first is None or not packs_on(network.backbone, device, dtype):
             return None
-        model = plain(self.model)
-        first = enable(model.backbone)
-        return None if first is None else partial(Row, first, model.config.window)
+        if device.type != "cpu" and _draws(network.backbone):
+            return None  # its kernels drop nothing
+        return partial(Row, first, network.config.window)
 
     def training_step(
         self, model: Any, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None
@@ -214,6 +245,25 @@ class MultiDimRewardTrainer(Trainer):
             sum(len(piece.get("pairs", ())) for piece in pieces),
             len(pieces),
         )
+        lanes = self._lanes()
+        if lanes.count > 1:
+            total = self._in_lanes(lanes, model, pieces, labels, pairs)
+        else:
+            total = self._in_turn(model, pieces, rounds, labels, pairs)
+        mean = self.accelerator.reduce(total.clone(), reduction="mean")
+        if not torch.isfinite(mean):
+            raise UserError(
+                f"a loss that is no number ({float(mean)}) at step {self.state.global_step + 1}",
+                expected="a finite loss",
+                mend="lower --lr, or train in fp32; the last good checkpoint is kept",
+                path=self.args.output_dir,
+            )
+        return total
+
+    def _in_turn(
+        self, model: Any, pieces: Sequence[dict[str, Any]], rounds: int, labels: int, pairs: int
+    ) -> Tensor:
+        """One piece after the other, as often as the process with the most pieces has one."""
         total = torch.zeros((), device=self.args.device)
         for i in range(rounds):
             last = i == rounds - 1
@@ -232,34 +282,87 @@ class MultiDimRewardTrainer(Trainer):
                 )
                 self.accelerator.backward(loss, **scale)
             total += loss.detach()
-        mean = self.accelerator.reduce(total.clone(), reduction="mean")
-        if not torch.isfinite(mean):
-            raise UserError(
-                f"a loss that is no number ({float(mean)}) at step {self.state.global_step + 1}",
-                expected="a finite loss",
-                mend="lower --lr, or train in fp32; the last good checkpoint is kept",
-                path=self.args.output_dir,
-            )
         return total
 
+    def _in_lanes(
+        self,
+        lanes: Lanes,
+        model: Any,
+        pieces: Sequence[dict[str, Any]],
+        labels: int,
+        pairs: int,
+    ) -> Tensor:
+        """As many pieces at a time as there are lanes; the sums are made in the order of pieces.
+
+        Heads run in this thread: their dropout draws from one sequence, which must not depend on
+        which lane comes first.
+        """
+        network = plain(model)
+        weights = [one for one in network.backbone.parameters() if one.requires_grad]
+        total = torch.zeros(())
+        for start in range(0, len(pieces), lanes.count):
+            group = [dict(piece) for piece in pieces[start : start + lanes.count]]
+            targets = [_take_targets(piece) for piece in group]
+
+            def vectors(piece: dict[str, Any]) -> Tensor:
+                with self.compute_loss_context_manager():
+                    pooled: Tensor = model(**piece, pooled_only=True).pooled
+                return pooled
+
+            pooled = list(lanes.map(vectors, group))
+            leaves = [one.detach().requires_grad_() for one in pooled]
+            for leaf, target in zip(leaves, targets, strict=True):
+                loss = self._loss(network.score_pooled(leaf), target, labels, pairs)
+                loss.backward()
+                total += loss.detach()
+            if not weights:
+                continue
+
+            def gradients(
+                of: tuple[Tensor, Tensor],
+            ) -> tuple[Tensor | None, ...]:
+                return torch.autograd.grad(of[0], weights, of[1].grad, allow_unused=True)
+
+            for found in lanes.map(gradients, list(zip(pooled, leaves, strict=True))):
+                for weight, gradient in zip(weights, found, strict=True):
+                    if gradient is None:
+                        continue
+                    if weight.grad is None:
+                        weight.grad = gradient.clone()  # two weights may have been given one tensor
+                    else:
+                        weight.grad += gradient
+        return total
+
+    def _lanes(self) -> Lanes:
+        """Lanes of a step: one, where what they draw or synchronise has to come in order."""
+        network = plain(self.model)
+        one = (
+            self.accelerator.distributed_type != DistributedType.NO
+            or self.args.gradient_checkpointing
+            or _draws(network.backbone)
+        )
+        lanes = lanes_for(self.args.device, self.batch_tokens)
+        return Lanes(1, lanes.threads) if one else lanes
+
     def _piece_loss(self, model: Any, piece: dict[str, Any], labels: int, pairs: int) -> Tensor:
-        target, sides = piece.pop("labels"), piece.pop("pairs", None)
-        soft = piece.pop("soft_labels", None)
+        target = _take_targets(piece)
         with self.compute_loss_context_manager():
-            logits = model(**piece).logits
-            loss = level_cross_entropy(
-                logits,
-                target,
-                soft_labels=soft,
-                class_weights=self.class_weights,
-                smoothing=self.label_smoothing,
-                num_items=labels,
+            return self._loss(model(**piece).logits, target, labels, pairs)
+
+    def _loss(self, logits: Tensor, target: _Targets, labels: int, pairs: int) -> Tensor:
+        loss = level_cross_entropy(
+            logits,
+            target.labels,
+            soft_labels=target.soft,
+            class_weights=self.class_weights,
+            smoothing=self.label_smoothing,
+            num_items=labels,
+        )
+        if target.sides is not None:
+            weights = self._dimension_weights()
+            loss = loss + self.pair_weight * pairwise_loss(
+                logits, target.sides, weights, num_pairs=pairs
             )
-            if sides is not None:
-                weights = self._dimension_weights()
-                loss = loss + self.pair_weight * pairwise_loss(
-                    logits, sides, weights, num_pairs=pairs
-                )
         return loss
 
     def _dimension_weights(self) -> Tensor:
