@@ -4,10 +4,10 @@
 
 All three train the same backbone, as wide as BERT-base, on the same texts once, in steps of as many
 texts, without dropout, in the same precision, each in a process of its own; counted are tokens of
-content, not padding, a second, after one step to warm up. Right before every step a dense matrix
-product is timed in the same process, so that the share of it does not hang on what else the machine
-does. The texts are those of $REWARD_TEST_DATA, else of ../shared/data beside the repository. The
-peers take a step in pieces of `--peer-batch` texts, which suits them.
+content, not padding, a second, after one step to warm up. Right before every step dense matrix
+products are timed in the same process (`Dense`), so that the share of them does not hang on what
+else the machine does. The texts are those of $REWARD_TEST_DATA, else of ../shared/data beside the
+repository. The peers take a step in pieces of `--peer-batch` texts, which suits them.
 """
 
 from __future__ import annotations
@@ -72,26 +72,63 @@ def save_base(folder: str, layers: int, width: int) -> str:
     return folder
 
 
-def stopwatch() -> Any:
-    """Times every step, and a dense matrix product before it, which the step's time leaves out."""
+def now() -> float:
+    """Seconds, once everything before is done."""
     import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+class Dense:
+    """Times dense matrix products beside what is measured, again and again.
+
+    One on all cores together, and one on each core by itself: what the machine can do is the faster
+    of the two.
+    """
+
+    def __init__(self) -> None:
+        import torch
+
+        from reward_model.lanes import Lanes
+
+        where, dtype = place()
+        size, times = (2048, 4) if where == "cpu" else (8192, 20)
+        self.a = torch.randn(size, size, device=where, dtype=dtype)
+        cores = torch.get_num_threads() if where == "cpu" else 1
+        ways = {Lanes(1, cores), Lanes(cores, 1)}
+        self.times, self.work = times, times * 2.0 * size**3
+        self.seconds: dict[Any, list[float]] = {way: [] for way in ways}
+
+    def run(self) -> None:
+        """Once more, each way."""
+
+        def products(count: int) -> None:
+            for _ in range(count):
+                self.a @ self.a
+
+        for way, seconds in self.seconds.items():
+            each, start = max(1, self.times // way.count), now()
+            list(way.map(products, [each] * way.count))
+            seconds.append((now() - start) * self.times / (each * way.count))
+
+    @property
+    def rate(self) -> float:
+        """FLOP/s, sustained."""
+        return max(self.work * len(one) / sum(one) for one in self.seconds.values())
+
+
+def stopwatch() -> Any:
+    """Times every step, and dense matrix products before it, which the step's time leaves out."""
     from transformers import TrainerCallback
-
-    where, dtype = place()
-    size, times = (2048, 8) if where == "cpu" else (8192, 20)
-    a = torch.randn(size, size, device=where, dtype=dtype)
-
-    def now() -> float:
-        if where == "cuda":
-            torch.cuda.synchronize()
-        return time.perf_counter()
 
     class Stopwatch(TrainerCallback):
         """Of each step: its seconds, collating included, and the lengths of its texts."""
 
         def __init__(self) -> None:
             self.seconds: list[float] = []
-            self.dense: list[float] = []
+            self.dense = Dense()
             self.lengths: list[list[int]] = []
             self.seen: list[Any] = []
             self.end = now()
@@ -108,22 +145,15 @@ def stopwatch() -> Any:
 
         def on_step_begin(self, *_: Any, **__: Any) -> None:
             start = now()
-            for _ in range(times):
-                a @ a
-            self.dense.append(now() - start)
+            self.dense.run()
+            self.apart = now() - start
 
         def on_step_end(self, *_: Any, **__: Any) -> None:
             end = now()
-            self.seconds.append(end - self.end - self.dense[-1])
+            self.seconds.append(end - self.end - self.apart)
             self.lengths.append([n for lengths in self.seen for n in lengths])
             self.seen.clear()
             self.end = now()
-
-        @property
-        def ceiling(self) -> float:
-            """FLOP/s of the product, sustained over the steps that count."""
-            counted = self.dense[WARM_UP:]
-            return len(counted) * times * 2 * size**3 / sum(counted)
 
     return Stopwatch()
 
@@ -222,7 +252,7 @@ def run_one(who: str, base: str, count: int, longest: int, peer_batch: int) -> d
         "tokens": sum(counted),
         "tokens_per_s": sum(counted) / seconds,
         "flops": flops(known, counted) / seconds,
-        "ceiling": watch.ceiling,
+        "ceiling": watch.dense.rate,
         "steps": len(watch.seconds),
         "losses": [round(log["loss"], 3) for log in trainer.state.log_history if "loss" in log],
         "peak_gib": memory / 2**30,

@@ -20,7 +20,7 @@ from reward_model.records import UserError
 
 WINDOW = 50
 """Steps whose texts are sorted by length together: long enough to pad little, short to mix."""
-MANY = 4
+MANY = 16
 """Batches a lane from which on it does not matter that the last lane ends a little later."""
 
 

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -34,14 +34,17 @@ class Lanes:
         if self.count == 1 or len(items) == 1:
             yield from map(work, items)
             return
-        pool = _pool(self)
-        futures: list[Future[Result]] = [pool.submit(work, item) for item in items]
+        futures = [self.submit(work, item) for item in items]
         try:
             for future in futures:
                 yield future.result()
         finally:  # an error or Ctrl-C: what has not begun is not wanted any more
             for future in futures:
                 future.cancel()
+
+    def submit(self, work: Callable[..., Result], *arguments: Any) -> Future[Result]:
+        """`work` in the next lane that is free; first come, first served."""
+        return _pool(self).submit(work, *arguments)
 
 
 def lanes_for(device: torch.device | str, tokens: int) -> Lanes:

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from functools import partial
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -94,6 +97,15 @@ class _Targets(NamedTuple):
 def _take_targets(piece: dict[str, Any]) -> _Targets:
     """Out of a piece, which is left with what the model reads."""
     return _Targets(piece.pop("labels"), piece.pop("soft_labels", None), piece.pop("pairs", None))
+
+
+def _add(weights: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> None:
+    """To what has been added up in `grad`."""
+    for weight, gradient in zip(weights, gradients, strict=True):
+        if gradient is not None and weight.grad is None:
+            weight.grad = gradient.clone()  # two weights may have been given one tensor
+        elif gradient is not None and weight.grad is not None:
+            weight.grad += gradient
 
 
 def _draws(backbone: torch.nn.Module) -> bool:
@@ -246,7 +258,7 @@ class MultiDimRewardTrainer(Trainer):
             len(pieces),
         )
         lanes = self._lanes()
-        if lanes.count > 1:
+        if lanes.count > 1 and len(pieces) > 1:
             total = self._in_lanes(lanes, model, pieces, labels, pairs)
         else:
             total = self._in_turn(model, pieces, rounds, labels, pairs)
@@ -292,45 +304,54 @@ class MultiDimRewardTrainer(Trainer):
         labels: int,
         pairs: int,
     ) -> Tensor:
-        """As many pieces at a time as there are lanes; the sums are made in the order of pieces.
+        """As many pieces at a time as there are lanes; sums are made in the order of the pieces.
 
         Heads run in this thread: their dropout draws from one sequence, which must not depend on
         which lane comes first.
         """
         network = plain(model)
         weights = [one for one in network.backbone.parameters() if one.requires_grad]
+        left = iter(pieces)
+        forward: deque[tuple[Future[Tensor], _Targets]] = deque()
+        backward: deque[Future[tuple[Tensor | None, ...]]] = deque()
+
+        def vectors(piece: dict[str, Any]) -> Tensor:
+            with self.compute_loss_context_manager():
+                pooled: Tensor = model(**piece, pooled_only=True).pooled
+            return pooled
+
+        def gradients(pooled: Tensor, leaf: Tensor) -> tuple[Tensor | None, ...]:
+            return torch.autograd.grad(pooled, weights, leaf.grad, allow_unused=True)
+
+        def begin(most: int) -> None:
+            for piece in islice(left, most):
+                texts = dict(piece)
+                target = _take_targets(texts)
+                forward.append((lanes.submit(vectors, texts), target))
+
         total = torch.zeros(())
-        for start in range(0, len(pieces), lanes.count):
-            group = [dict(piece) for piece in pieces[start : start + lanes.count]]
-            targets = [_take_targets(piece) for piece in group]
-
-            def vectors(piece: dict[str, Any]) -> Tensor:
-                with self.compute_loss_context_manager():
-                    pooled: Tensor = model(**piece, pooled_only=True).pooled
-                return pooled
-
-            pooled = list(lanes.map(vectors, group))
-            leaves = [one.detach().requires_grad_() for one in pooled]
-            for leaf, target in zip(leaves, targets, strict=True):
-                loss = self._loss(network.score_pooled(leaf), target, labels, pairs)
-                loss.backward()
-                total += loss.detach()
-            if not weights:
-                continue
-
-            def gradients(
-                of: tuple[Tensor, Tensor],
-            ) -> tuple[Tensor | None, ...]:
-                return torch.autograd.grad(of[0], weights, of[1].grad, allow_unused=True)
-
-            for found in lanes.map(gradients, list(zip(pooled, leaves, strict=True))):
-                for weight, gradient in zip(weights, found, strict=True):
-                    if gradient is None:
-                        continue
-                    if weight.grad is None:
-                        weight.grad = gradient.clone()  # two weights may have been given one tensor
-                    else:
-                        weight.grad += gradient
+        begin(lanes.count)
+        try:
+            while forward or backward:
+                if forward:
+                    future, target = forward[0]
+                    pooled = future.result()
+                    leaf = pooled.detach().requires_grad_()
+                    loss = self._loss(network.score_pooled(leaf), target, labels, pairs)
+                    loss.backward()
+                    total += loss.detach()
+                    if weights:
+                        backward.append(lanes.submit(gradients, pooled, leaf))
+                    forward.popleft()
+                    begin(1)
+                while backward and (backward[0].done() or not forward):
+                    _add(weights, backward[0].result())
+                    backward.popleft()
+        finally:  # an error or Ctrl-C: what has not begun is not wanted any more
+            for future, _ in forward:
+                future.cancel()
+            for waiting in backward:
+                waiting.cancel()
         return total
 
     def _lanes(self) -> Lanes:
