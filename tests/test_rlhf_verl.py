@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from conftest import ROOT
-from tiny_models import save_encoder
+from tiny_models import byte_tokenizer, save_encoder
 from upstream import unpacked
 
 pytest.importorskip("aiohttp")
@@ -25,6 +25,7 @@ from serving import Running, in_thread
 from reward_model.records import UserError
 from reward_model.rlhf.verl import compute_score
 from reward_model.scorer import RewardScorer
+from reward_model.serve.settings import Settings
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +36,18 @@ def scorer(tmp_path_factory: pytest.TempPathFactory) -> RewardScorer:
 
 @pytest.fixture(scope="module")
 def served(scorer: RewardScorer) -> Iterator[Running]:
-    with in_thread(scorer) as (running, _):
+    with in_thread(scorer, Settings(chat_template="chatml")) as (running, _):
         yield running
+
+
+def chatml_tokenizer(folder: Path) -> Path:
+    """A tokenizer with a chat template, as a policy and its reward model have one."""
+    tokenizer = byte_tokenizer(["<eos>"], pad_token="<eos>", eos_token="<eos>")
+    tokenizer.chat_template = (
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    )
+    tokenizer.save_pretrained(folder)
+    return folder
 
 
 PROMPTS: list[Any] = ["Margins?", [{"role": "user", "content": "利润?"}], "Margins?", "Margins?"]
@@ -57,7 +68,16 @@ def test_verl_rewards_samples_with_the_same_keys(
         for p, r in zip(PROMPTS, RESPONSES, strict=True)
     ]
     asked = tmp_path / "samples.json"
-    asked.write_text(json.dumps({"samples": samples, "kwargs": {"no_opinion": 0.0}}))
+    asked.write_text(
+        json.dumps(
+            {
+                "samples": samples,
+                "kwargs": {"no_opinion": 0.0},
+                "address": served.url.removeprefix("http://"),
+                "tokenizer": str(chatml_tokenizer(tmp_path / "tokenizer")),
+            }
+        )
+    )
     path = os.pathsep.join([str(verl), str(ROOT / "tests"), str(ROOT)])
     done = subprocess.run(
         [sys.executable, str(ROOT / "tests" / "verl_run.py"), str(asked)],
@@ -74,6 +94,8 @@ def test_verl_rewards_samples_with_the_same_keys(
     assert all(keys <= row.keys() == answer["extra"][0].keys() for row in answer["extra"])
     assert answer["extra"][0]["depth"] == pytest.approx(own[0].levels["depth"] / 4, abs=1e-5)
     assert [row["no_opinion"] for row in answer["extra"]] == [0, 0, 0, 1]
+    # verl's own route to a reward model reads the last number of /classify.
+    assert answer["classified"] == [pytest.approx(s.reward, abs=1e-5) for s in own[:3]]
     # GDPO reads two of the keys: the empty answer, the least in both, is behind.
     assert answer["advantages"][3] == min(answer["advantages"]) < 0 < max(answer["advantages"])
 

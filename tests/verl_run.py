@@ -1,6 +1,7 @@
 """What verl makes of our `compute_score`, told by verl's own code; run by tests/test_rlhf_verl.py.
 
-`python tests/verl_run.py SAMPLES.json` prints what its reward manager gives for each sample.
+`python tests/verl_run.py SAMPLES.json` prints what its reward manager gives for each sample, and
+what its worker for reward models gets from a server's `/classify`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch
 from omegaconf import OmegaConf
 from tiny_models import byte_tokenizer
 from verl import DataProto, __version__
+from verl.experimental.reward_loop.reward_loop import RewardLoopWorker
 from verl.experimental.reward_loop.reward_manager.naive import NaiveRewardManager
 from verl.trainer.ppo.core_algos import compute_gdpo_outcome_advantage
 from verl.trainer.ppo.reward import get_custom_reward_fn
@@ -83,7 +85,39 @@ async def rewarded(samples: list[dict[str, Any]], kwargs: dict[str, Any]) -> dic
     }
 
 
+async def from_a_reward_model(
+    samples: list[dict[str, Any]], address: str, tokenizer: str
+) -> list[float]:
+    """Scores as verl asks a server of a reward model for them, without a function of ours."""
+    config = OmegaConf.create(
+        {
+            "actor_rollout_ref": {"model": {"path": tokenizer, "tokenizer_path": None}},
+            "reward": {
+                "custom_reward_function": {"path": None},
+                "reward_manager": {"name": "naive", "source": "register"},
+                "reward_model": {
+                    "enable": True,
+                    "model_path": tokenizer,
+                    "rollout": {"name": "vllm"},
+                },
+            },
+        }
+    )
+    worker = RewardLoopWorker(config, address)
+    data = batch(samples, worker.input_tokenizer)
+    chats = np.empty(len(samples), dtype=object)
+    for i, sample in enumerate(samples):
+        prompt = sample["extra_info"]["prompt"]
+        chats[i] = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+    data.non_tensor_batch["raw_prompt"] = chats
+    return [one["reward_score"] for one in await worker.compute_score_batch(data)]
+
+
 if __name__ == "__main__":
     asked = json.loads(Path(sys.argv[1]).read_text())
     answer = asyncio.run(rewarded(asked["samples"], asked["kwargs"]))
+    told = [sample for sample in asked["samples"] if sample["response"].strip()]
+    answer["classified"] = asyncio.run(
+        from_a_reward_model(told, asked["address"], asked["tokenizer"])
+    )
     sys.stdout.write(json.dumps(answer) + "\n")
