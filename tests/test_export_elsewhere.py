@@ -1,16 +1,19 @@
-"""Exports run elsewhere: TRL takes a scalar by its path, onnxruntime a graph on any batch."""
+"""Exports run elsewhere: TRL and RewardBench take a scalar, onnxruntime a graph on any batch."""
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from test_export import RUBRIC, SIZES, export, save, some_texts
 from tiny_models import byte_tokenizer
-from transformers import AutoTokenizer
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from upstream import unpacked
 
 from reward_model import RewardScorer
 from reward_model.inputs import collate
@@ -55,6 +58,48 @@ def test_trl_takes_a_scalar_by_its_path(texts: Path, tmp_path: Path) -> None:
     rewards = [log["reward"] for log in trainer.state.log_history if "reward" in log]
     assert rewards
     assert all(np.isfinite(reward) for reward in rewards)
+
+
+class _Here:
+    """A tokenizer whose batches stay where they are: RewardBench sends every one to a GPU."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+        self.bos_token = tokenizer.bos_token
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        class Batch(dict[str, torch.Tensor]):
+            def to(self, device: str) -> Batch:
+                return self
+
+        return Batch(self.tokenizer(*args, **kwargs))
+
+
+@pytest.mark.slow
+def test_rewardbench_reads_a_scalar(texts: Path, tmp_path: Path) -> None:
+    try:
+        there = unpacked("rewardbench", tmp_path / "rewardbench")
+    except LookupError as error:
+        pytest.skip(str(error))
+    # Its default for a sequence classifier; the package around it wants an older transformers.
+    file = there / "rewardbench" / "models" / "pipeline.py"
+    spec = importlib.util.spec_from_file_location("rewardbench_pipeline", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    model = save(tmp_path / "model", "qwen2", pooling="last")
+    export(model, "scalar", tmp_path / "scalar", "--data", texts, "--layout", "text")
+    loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path / "scalar", num_labels=1)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "scalar")
+    pipe = module.RewardBenchPipeline("text-classification", loaded, _Here(tokenizer))
+    said = ["Margins rose.", "x" * 40, "Revenue fell. " * 3, "毛利率上升。"]
+    rewards = pipe(said, batch_size=4, truncation=True, padding=True, max_length=64)
+    with torch.no_grad():
+        alone = [float(loaded(**tokenizer(text, return_tensors="pt")).logits) for text in said]
+    assert rewards.shape == (4, 1)
+    assert rewards[:, 0].tolist() == pytest.approx(alone, abs=1e-5)
+    assert np.ptp(alone) > 1e-3
 
 
 @pytest.mark.slow

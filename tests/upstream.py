@@ -16,6 +16,7 @@ PINS: dict[str, list[str]] = {
     "trl-oldest": ["trl==1.13.0"],
     "trl-ppo": ["trl==1.12.0"],
     "openrlhf": ["openrlhf==0.11.2"],
+    "rewardbench": ["rewardbench==0.1.4"],
     # With the few packages that its reward managers import and this project does not have.
     "verl": [
         "verl==0.9.1",
