@@ -166,6 +166,15 @@ def packs_on(backbone: Any, device: torch.device, dtype: torch.dtype) -> bool:
     return device.type == "cpu" or varlen_runs(device, dtype, wide)
 
 
+def draws(backbone: torch.nn.Module) -> bool:
+    """Whether a forward pass draws random numbers."""
+    config: Any = backbone.config
+    rates = [value for part in (config, config.get_text_config()) for name, value in
+             vars(part).items() if "dropout" in name and isinstance(value, float)]  # fmt: skip
+    modules = [m.p for m in backbone.modules() if isinstance(m, torch.nn.Dropout)]
+    return any(rate > 0 for rate in (*rates, *modules))
+
+
 def is_causal(backbone: Any) -> bool:
     """Tokens see only what comes before them, so texts that begin alike share that work."""
     return backbone.config.model_type in _CAUSAL
@@ -272,4 +281,4 @@ def _side_by_side(heads: Tensor, texts: int) -> Tensor:
     return apart.transpose(0, 1)
 
 
-__all__ = ["Row", "Run", "enable", "is_causal", "packed_hidden", "packs_on", "pool_packed"]
+__all__ = ["Row", "Run", "draws", "enable", "is_causal", "packed_hidden", "packs_on", "pool_packed"]

@@ -11,7 +11,6 @@ import hashlib
 import json
 import math
 import threading
-import unicodedata
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,11 +24,9 @@ from reward_model.bundle import Bundle, load_bundle
 from reward_model.forward import Forward
 from reward_model.inputs import Encoded, pad_id
 from reward_model.lanes import LEAST_TOKENS
-from reward_model.records import Message, Text, UserError, as_text
+from reward_model.records import Text, UserError
 from reward_model.records.files import Pathish
-
-Words = Text | Sequence[Mapping[str, str]]
-"""A prompt or response: a string, or chat messages as records or as plain dicts."""
+from reward_model.words import Words, as_pairs, as_words, unfit
 
 
 @dataclass(frozen=True)
@@ -239,9 +236,9 @@ class RewardScorer:
 
     def _look(self, prompts: list[Text], responses: list[Text]) -> list[_Seen]:
         """Run the model on texts that differ from each other."""
-        unfit = [_unfit(p, r) for p, r in zip(prompts, responses, strict=True)]
-        seen = [_Seen(None, reason=reason) for reason in unfit]
-        rows = [i for i, reason in enumerate(unfit) if reason is None]
+        reasons = [unfit(p, r) for p, r in zip(prompts, responses, strict=True)]
+        seen = [_Seen(None, reason=reason) for reason in reasons]
+        rows = [i for i, reason in enumerate(reasons) if reason is None]
         with self._tokenizer_lock:
             encoded = {i: self.builder.one(prompts[i], responses[i]) for i in rows}
         alike: dict[Text, list[int]] = {}
@@ -354,70 +351,6 @@ def best_dtype(device: torch.device) -> torch.dtype:
     """What a backbone computes in: bfloat16 on a GPU that does, else float32."""
     fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.bfloat16 if fast else torch.float32
-
-
-def as_pairs(prompts: Sequence[Words], responses: Sequence[Words]) -> list[tuple[Text, Text]]:
-    """Prompts beside their responses, in the package's own form.
-
-    Raises:
-        UserError: not as many of one as of the other, or something that is no text.
-    """
-    if isinstance(prompts, str) or isinstance(responses, str):
-        raise UserError("one text", expected="two lists", mend="use score() for one response")
-    if len(prompts) != len(responses):
-        raise UserError(
-            f"{len(prompts)} prompts and {len(responses)} responses",
-            expected="as many prompts as responses",
-        )
-    return [
-        (as_words(p, "prompt"), as_words(r, "response"))
-        for p, r in zip(prompts, responses, strict=True)
-    ]
-
-
-def as_words(text: Words, what: str) -> Text:
-    """A string or chat messages in the package's own form.
-
-    Raises:
-        UserError: it is neither.
-    """
-    if isinstance(text, str):
-        return text
-    try:
-        return tuple(
-            m if isinstance(m, Message) else Message(role=m["role"], content=m["content"])
-            for m in text
-        )
-    except (TypeError, KeyError, ValueError):
-        short = repr(text)
-        raise UserError(
-            f"{short if len(short) <= 60 else short[:57] + '...'} as a {what}",
-            expected='a string or chat messages [{"role": ..., "content": ...}]',
-        ) from None
-
-
-def _unfit(prompt: Text, response: Text) -> str | None:
-    """Why a text cannot be scored at all."""
-    if not as_text(response).strip():
-        return "the response is empty"
-    for name, text in (("prompt", prompt), ("response", response)):
-        try:
-            as_text(text).encode()
-        except UnicodeEncodeError:
-            return f"the {name} is not valid Unicode: it holds half of a character"
-    if not _visible(as_text(response)):
-        return "the response has no visible character"
-    return None
-
-
-def _visible(text: str) -> bool:
-    """Whether there is more than spaces, controls and marks of no width, which many tokenizers
-    leave out.
-
-    >>> _visible("\\u200b \\x00"), _visible("\\u200b.")
-    (False, True)
-    """
-    return any(unicodedata.category(c) not in {"Cc", "Cf", "Zs", "Zl", "Zp"} for c in text)
 
 
 def _key(prompt: Text, response: Text) -> bytes:

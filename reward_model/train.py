@@ -34,6 +34,7 @@ from reward_model.checkpoints import (
 from reward_model.gather import Weights, whole_weights
 from reward_model.inputs import pad_id
 from reward_model.lora import is_adapted, merge, merged_state, plain, save_adapter
+from reward_model.losses import level_weights
 from reward_model.machine import compute_dtype
 from reward_model.prepare import Run, divide, prepare
 from reward_model.processes import processes
@@ -45,10 +46,9 @@ from reward_model.train_config import TrainConfig
 from reward_model.trainer import (
     LevelCollator,
     MultiDimRewardTrainer,
-    ValidationMetrics,
     device_tokens,
-    level_weights,
 )
+from reward_model.validation import ValidationMetrics
 
 
 def train(config: TrainConfig, *, resume: bool = False) -> Path:

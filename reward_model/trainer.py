@@ -14,28 +14,23 @@ from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from accelerate.utils import DistributedType
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from transformers import EvalPrediction, Trainer, TrainerCallback
+from transformers import Trainer, TrainerCallback
 
 from reward_model.batches import StepBatches, StepCollator
-from reward_model.bootstrap import Ints
 from reward_model.data import (
     IGNORE,
     MultiDimRewardDataset,
-    Sample,
-    label_array,
     pair_indices,
 )
 from reward_model.inputs import collate
 from reward_model.lanes import Lanes, lanes_for
 from reward_model.lora import plain
 from reward_model.losses import level_cross_entropy, pairwise_loss
-from reward_model.metrics import kappa_of
-from reward_model.packed import Row, enable, packs_on
+from reward_model.packed import Row, draws, enable, packs_on
 from reward_model.records import UserError
 from reward_model.rubric import Rubric
 
@@ -106,15 +101,6 @@ def _add(weights: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> None:
             weight.grad = gradient.clone()  # two weights may have been given one tensor
         elif gradient is not None and weight.grad is not None:
             weight.grad += gradient
-
-
-def _draws(backbone: torch.nn.Module) -> bool:
-    """Whether a forward pass draws random numbers."""
-    config: Any = backbone.config
-    rates = [value for part in (config, config.get_text_config()) for name, value in
-             vars(part).items() if "dropout" in name and isinstance(value, float)]  # fmt: skip
-    modules = [m.p for m in backbone.modules() if isinstance(m, torch.nn.Dropout)]
-    return any(rate > 0 for rate in (*rates, *modules))
 
 
 class MultiDimRewardTrainer(Trainer):
@@ -238,7 +224,7 @@ class MultiDimRewardTrainer(Trainer):
         first = enable(network.backbone)
         if first is None or not packs_on(network.backbone, device, dtype):
             return None
-        if device.type != "cpu" and _draws(network.backbone):
+        if device.type != "cpu" and draws(network.backbone):
             return None  # its kernels drop nothing
         return partial(Row, first, network.config.window)
 
@@ -360,7 +346,7 @@ class MultiDimRewardTrainer(Trainer):
         one = (
             self.accelerator.distributed_type != DistributedType.NO
             or self.args.gradient_checkpointing
-            or _draws(network.backbone)
+            or draws(network.backbone)
         )
         lanes = lanes_for(self.args.device, self.batch_tokens)
         return Lanes(1, lanes.threads) if one else lanes
@@ -416,76 +402,3 @@ def _units(texts: int, pairs: Sequence[tuple[int, int]]) -> list[list[int]]:
     second = {rejected for _, rejected in pairs}
     first = {chosen for chosen, _ in pairs}
     return [[i, i + 1] if i in first else [i] for i in range(texts) if i not in second]
-
-
-def level_weights(samples: Sequence[Sample], rubric: Rubric, power: float = 1.0) -> Tensor:
-    """(D, K): a level weighs `1 / count ** power`, so that the mean over the labels is 1.
-
-    Levels nobody gave weigh 1; they never meet a label.
-    """
-    labels = label_array(samples)
-    weights = np.ones((len(rubric.names), rubric.classes))
-    for d in range(len(rubric.names)):
-        column = labels[:, d][labels[:, d] != IGNORE]
-        counts = np.bincount(column, minlength=rubric.classes)
-        there = counts > 0
-        if there.any():
-            share = counts[there] ** -power
-            weights[d, there] = share * counts.sum() / (share * counts[there]).sum()
-    return torch.tensor(weights, dtype=torch.float32)
-
-
-class ValidationMetrics:
-    """What Trainer reports of the validation texts, and picks the best checkpoint by.
-
-    Args:
-        samples: the validation texts, in order.
-        rubric: their rubric.
-    """
-
-    def __init__(self, samples: Sequence[Sample], rubric: Rubric) -> None:
-        self.rubric = rubric
-        self.pairs: list[tuple[int, int]] = pair_indices(samples)
-        self.labels: Ints = label_array(samples).astype(np.int64)
-
-    @property
-    def can_rank(self) -> bool:
-        """Some dimension has more than one level here, so that a kappa exists."""
-        return any(len(set(c[c != IGNORE].tolist())) > 1 for c in self.labels.T)
-
-    def __call__(self, prediction: EvalPrediction) -> dict[str, float]:
-        """Kappa, accuracy, pair accuracy from logits (N, D, K); what has no value is left out."""
-        logits = torch.as_tensor(np.asarray(prediction.predictions), dtype=torch.float64)
-        labels = np.asarray(prediction.label_ids)
-        if not torch.isfinite(logits).all():
-            raise UserError(
-                "outputs that are no numbers on the validation texts",
-                expected="finite logits",
-                mend="lower --lr, or train in fp32; the last good checkpoint is kept",
-            )
-        probabilities = logits.softmax(-1).numpy()
-        predicted = probabilities.argmax(-1)
-        levels = self.rubric.classes
-        out: dict[str, float] = {}
-        kappas = []
-        for d, name in enumerate(self.rubric.names):
-            there = labels[:, d] != IGNORE
-            pairs = labels[there, d] * levels + predicted[there, d]
-            kappa = float(kappa_of(np.bincount(pairs, minlength=levels**2).astype(float)))
-            # Of one label only there is nothing to agree on, however many are predicted right.
-            if np.isfinite(kappa) and len(np.unique(labels[there, d])) > 1:
-                out[f"qwk_{name}"] = kappa
-                kappas.append(kappa)
-            if there.any():
-                out[f"accuracy_{name}"] = float((labels[there, d] == predicted[there, d]).mean())
-        if kappas:
-            out["qwk"] = float(np.mean(kappas))
-        if (labels != IGNORE).any():
-            # Over all labels at once: the Trainer's own mean over batches depends on the batches.
-            out["loss"] = float(level_cross_entropy(logits, torch.as_tensor(labels)))
-            out["accuracy"] = float((predicted == labels)[labels != IGNORE].mean())
-        if self.pairs:
-            weights = np.array([self.rubric.weights[name] for name in self.rubric.names])
-            reward = (probabilities @ np.arange(levels)) @ weights
-            out["pair_accuracy"] = float(np.mean([reward[a] > reward[b] for a, b in self.pairs]))
-        return out

@@ -1,0 +1,72 @@
+"""`ValidationMetrics(samples, rubric)`: what training reports of the validation texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from transformers import EvalPrediction
+
+from reward_model.bootstrap import Ints
+from reward_model.data import IGNORE, Sample, label_array, pair_indices
+from reward_model.losses import level_cross_entropy
+from reward_model.metrics import kappa_of
+from reward_model.records import UserError
+from reward_model.rubric import Rubric
+
+
+class ValidationMetrics:
+    """What Trainer reports of the validation texts, and picks the best checkpoint by.
+
+    Args:
+        samples: the validation texts, in order.
+        rubric: their rubric.
+    """
+
+    def __init__(self, samples: Sequence[Sample], rubric: Rubric) -> None:
+        self.rubric = rubric
+        self.pairs: list[tuple[int, int]] = pair_indices(samples)
+        self.labels: Ints = label_array(samples).astype(np.int64)
+
+    @property
+    def can_rank(self) -> bool:
+        """Some dimension has more than one level here, so that a kappa exists."""
+        return any(len(set(c[c != IGNORE].tolist())) > 1 for c in self.labels.T)
+
+    def __call__(self, prediction: EvalPrediction) -> dict[str, float]:
+        """Kappa, accuracy, pair accuracy from logits (N, D, K); what has no value is left out."""
+        logits = torch.as_tensor(np.asarray(prediction.predictions), dtype=torch.float64)
+        labels = np.asarray(prediction.label_ids)
+        if not torch.isfinite(logits).all():
+            raise UserError(
+                "outputs that are no numbers on the validation texts",
+                expected="finite logits",
+                mend="lower --lr, or train in fp32; the last good checkpoint is kept",
+            )
+        probabilities = logits.softmax(-1).numpy()
+        predicted = probabilities.argmax(-1)
+        levels = self.rubric.classes
+        out: dict[str, float] = {}
+        kappas = []
+        for d, name in enumerate(self.rubric.names):
+            there = labels[:, d] != IGNORE
+            pairs = labels[there, d] * levels + predicted[there, d]
+            kappa = float(kappa_of(np.bincount(pairs, minlength=levels**2).astype(float)))
+            # Of one label only there is nothing to agree on, however many are predicted right.
+            if np.isfinite(kappa) and len(np.unique(labels[there, d])) > 1:
+                out[f"qwk_{name}"] = kappa
+                kappas.append(kappa)
+            if there.any():
+                out[f"accuracy_{name}"] = float((labels[there, d] == predicted[there, d]).mean())
+        if kappas:
+            out["qwk"] = float(np.mean(kappas))
+        if (labels != IGNORE).any():
+            # Over all labels at once: the Trainer's own mean over batches depends on the batches.
+            out["loss"] = float(level_cross_entropy(logits, torch.as_tensor(labels)))
+            out["accuracy"] = float((predicted == labels)[labels != IGNORE].mean())
+        if self.pairs:
+            weights = np.array([self.rubric.weights[name] for name in self.rubric.names])
+            reward = (probabilities @ np.arange(levels)) @ weights
+            out["pair_accuracy"] = float(np.mean([reward[a] > reward[b] for a, b in self.pairs]))
+        return out

@@ -1,0 +1,82 @@
+"""What a scorer is given, in the package's own form, and what of it cannot be scored at all.
+
+`as_pairs(prompts, responses)` and `unfit(prompt, response)`, the same for a scorer, a client and
+the rewards of trainers.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+
+from reward_model.records import Message, Text, UserError, as_text
+
+Words = Text | Sequence[Mapping[str, str]]
+"""A prompt or response: a string, or chat messages as records or as plain dicts."""
+
+
+def as_pairs(prompts: Sequence[Words], responses: Sequence[Words]) -> list[tuple[Text, Text]]:
+    """Prompts beside their responses, in the package's own form.
+
+    Raises:
+        UserError: not as many of one as of the other, or something that is no text.
+    """
+    if isinstance(prompts, str) or isinstance(responses, str):
+        raise UserError("one text", expected="two lists", mend="use score() for one response")
+    if len(prompts) != len(responses):
+        raise UserError(
+            f"{len(prompts)} prompts and {len(responses)} responses",
+            expected="as many prompts as responses",
+        )
+    return [
+        (as_words(p, "prompt"), as_words(r, "response"))
+        for p, r in zip(prompts, responses, strict=True)
+    ]
+
+
+def as_words(text: Words, what: str) -> Text:
+    """A string or chat messages in the package's own form.
+
+    Raises:
+        UserError: it is neither.
+    """
+    if isinstance(text, str):
+        return text
+    try:
+        return tuple(
+            m if isinstance(m, Message) else Message(role=m["role"], content=m["content"])
+            for m in text
+        )
+    except (TypeError, KeyError, ValueError):
+        short = repr(text)
+        raise UserError(
+            f"{short if len(short) <= 60 else short[:57] + '...'} as a {what}",
+            expected='a string or chat messages [{"role": ..., "content": ...}]',
+        ) from None
+
+
+def unfit(prompt: Text, response: Text) -> str | None:
+    """Why a text cannot be scored at all."""
+    if not as_text(response).strip():
+        return "the response is empty"
+    for name, text in (("prompt", prompt), ("response", response)):
+        try:
+            as_text(text).encode()
+        except UnicodeEncodeError:
+            return f"the {name} is not valid Unicode: it holds half of a character"
+    if not visible(as_text(response)):
+        return "the response has no visible character"
+    return None
+
+
+def visible(text: str) -> bool:
+    """Whether there is more than spaces, controls and marks of no width, which many tokenizers
+    leave out.
+
+    >>> visible("\\u200b \\x00"), visible("\\u200b.")
+    (False, True)
+    """
+    return any(unicodedata.category(c) not in {"Cc", "Cf", "Zs", "Zl", "Zp"} for c in text)
+
+
+__all__ = ["Words", "as_pairs", "as_words", "unfit"]
