@@ -169,8 +169,8 @@ def packs_on(backbone: Any, device: torch.device, dtype: torch.dtype) -> bool:
 def draws(backbone: torch.nn.Module) -> bool:
     """Whether a forward pass draws random numbers."""
     config: Any = backbone.config
-    rates = [value for part in (config, config.get_text_config()) for name, value in
-             vars(part).items() if "dropout" in name and isinstance(value, float)]  # fmt: skip
+    settings = {**vars(config.get_text_config()), **vars(config)}
+    rates = [v for name, v in settings.items() if "dropout" in name and isinstance(v, float)]
     modules = [m.p for m in backbone.modules() if isinstance(m, torch.nn.Dropout)]
     return any(rate > 0 for rate in (*rates, *modules))
 

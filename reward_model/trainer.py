@@ -219,8 +219,9 @@ class MultiDimRewardTrainer(Trainer):
 
     def _row_without_padding(self) -> Callable[[], Row] | None:
         network = plain(self.model)
-        device, half = torch.device(self.args.device), torch.float16 if self.args.fp16 else None
-        dtype = torch.bfloat16 if self.args.bf16 else half or torch.float32
+        device, dtype = torch.device(self.args.device), torch.float32
+        if self.args.bf16 or self.args.fp16:
+            dtype = torch.bfloat16 if self.args.bf16 else torch.float16
         first = enable(network.backbone)
         if first is None or not packs_on(network.backbone, device, dtype):
             return None
