@@ -1,13 +1,13 @@
 """What a small pretrained encoder learns from the embedded writer's English reports.
 
-    python benchmarks/held_out.py [--out FOLDER] [--pairs 2072] [--epochs 1.5]
+    python benchmarks/held_out.py [--out FOLDER] [--pairs 2072] [--epochs 1.5] [--models NAME ...]
 
 Trains all-MiniLM-L6-v2 with and without the evidence of checks, once more with two kinds of
 degradation never shown, calibrates, and measures on companies never seen, beside Bradley-Terry
 (TRL's RewardTrainer) on the same backbone. Prints the tables of docs/evaluate.md. The reports are
 on one line of the income statement, so that they are short and a CPU gets through. Every step is
-a command of this package; what is finished is not run again. `--only NAME` trains one model alone,
-so that two can learn side by side.
+a command of this package; what is finished is not run again. With `--train-only` models can learn
+side by side, a core each, before the tables are asked for.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from encoder import command, evaluated, figure, train
 
 STATEMENTS = Path(__file__).resolve().parent.parent / "data" / "statements"
 LINE = "net_profit"
+MODELS = ("evidence", "none", "unseen")
 HELD_OUT = ("generic_wording", "one_sided_coverage")
 """Kinds that one of the models is never shown."""
 
@@ -73,7 +74,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("outputs/held_out"))
     parser.add_argument("--pairs", type=int, default=2072)
     parser.add_argument("--epochs", type=float, default=1.5)
-    parser.add_argument("--only", choices=("evidence", "none", "unseen"))
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
+    parser.add_argument("--train-only", action="store_true")
     options = parser.parse_args()
     out: Path = options.out
     out.mkdir(parents=True, exist_ok=True)
@@ -102,9 +104,9 @@ def main() -> None:
     models = {
         name: train(out, scored, name, {**settings, **changed})
         for name, changed in own.items()
-        if options.only in (None, name)
+        if name in options.models
     }
-    if options.only:
+    if options.train_only:
         return
     for model in models.values():
         command("reward_model", "calibrate", model, scored)
@@ -114,14 +116,21 @@ def main() -> None:
     }
     errors = {
         name: evaluated(out, models[name], planted, f"planted_{name}", "--split", "all")
-        for name in ("evidence", "none")
+        for name in models
+        if name != "unseen"
     }
-    print_tables(results, errors)
+    if "evidence" in results:
+        print_table(results["evidence"])
+    if "unseen" in results:
+        print_kinds(results["unseen"])
+    print("\n| planted numeric errors | pair accuracy of the accuracy head |\n|---|---|")
+    for name, result in errors.items():
+        cell = figure(result["metrics"]["model"], "dimensions", "accuracy", "pair_accuracy")
+        print(f"| {'with' if name == 'evidence' else 'without'} evidence | {cell} |")
 
 
-def print_tables(results: dict[str, Any], errors: dict[str, Any]) -> None:
-    """The tables, in Markdown."""
-    own = results["evidence"]
+def print_table(own: dict[str, Any]) -> None:
+    """A model beside the baselines and a scalar, and its calibration, in Markdown."""
     split = own["split"]
     print(f"{split['pairs']} pairs, {split['texts']} texts, {split['groups']} companies never seen")
     columns = [name for name in own["metrics"] if name != "model"]
@@ -141,15 +150,16 @@ def print_tables(results: dict[str, Any], errors: dict[str, Any]) -> None:
     for name, entry in own["calibration"].items():
         before, after = figure(entry["ece_before"]), figure(entry["ece_after"])
         print(f"| {name} | {entry['temperature']:.2f} | {before} | {after} |")
+
+
+def print_kinds(unseen: dict[str, Any]) -> None:
+    """Kinds of degradation that were trained on beside those that never were, in Markdown."""
+    names = list(unseen["metrics"]["model"]["dimensions"])
     print("\n| kinds of degradation | pair accuracy | QWK " + " | QWK ".join(names) + " |")
     print("|---" * (len(names) + 2) + "|")
-    for value, slice_ in results["unseen"]["slices"]["training"].items():
+    for value, slice_ in unseen["slices"]["training"].items():
         cells = [figure(slice_, "dimensions", name, "kappa") for name in names]
         print(f"| {value} | {figure(slice_, 'pair_accuracy')} | " + " | ".join(cells) + " |")
-    print("\n| planted numeric errors | pair accuracy of the accuracy head |\n|---|---|")
-    for name, result in errors.items():
-        cell = figure(result["metrics"]["model"], "dimensions", "accuracy", "pair_accuracy")
-        print(f"| {'with' if name == 'evidence' else 'without'} evidence | {cell} |")
 
 
 if __name__ == "__main__":
