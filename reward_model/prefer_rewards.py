@@ -7,7 +7,8 @@ stopped goes on, and other filters need no model; the other two read what the ro
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,15 +57,10 @@ def scored_groups(
         done: prompts that `kept_groups` found.
     """
     kept = folder / SCORES
-    groups = index.groups()
-    for written in read_jsonl(kept, allow_empty=True) if done else ():
-        group = next(groups)
-        stored = written.value["scores"]
-        yield (
-            group,
-            [_stored(t, s, weights) for t, s in zip(group.completions, stored, strict=True)],
-        )
+    stored = islice(read_jsonl(kept, allow_empty=True) if done else (), done)
     if scorer is None:
+        for group, written in zip(index.groups(), stored, strict=True):
+            yield group, _candidates(group, written.value["scores"], weights)
         return
     total = len(index.places)
     with locked(kept), Appender(kept) as file, progress() as bar:
@@ -72,14 +68,25 @@ def scored_groups(
         note = f"going on after {done} prompts" if done else ""
         task = bar.add_task("score", total=total, completed=done, note=note)
         size = max(32, 4 * scorer.batch_tokens // scorer.builder.max_length)
-        for block in _blocks(groups, size):
-            scores = iter(_rows(scorer, block))
-            for group in block:
-                mine = [next(scores) for _ in group.completions]
+        # A block of which some is kept is scored again as a whole: what is scored together moves
+        # the last digit, and the file is to be that of a run that was never stopped.
+        for block in _blocks(index.groups(), size):
+            before = [written.value["scores"] for written in islice(stored, len(block))]
+            scores = iter(_rows(scorer, block) if len(before) < len(block) else ())
+            for i, group in enumerate(block):
+                mine = list(islice(scores, len(group.completions)))
+                if i < len(before):
+                    yield group, _candidates(group, before[i], weights)
+                    continue
                 file.append({"prompt": group.key, "scores": mine})
-                texts = group.completions
-                yield group, [_stored(t, s, weights) for t, s in zip(texts, mine, strict=True)]
+                yield group, _candidates(group, mine, weights)
                 bar.update(task, advance=1)
+
+
+def _candidates(
+    group: Group, scores: Sequence[Mapping[str, Any]], weights: Mapping[str, float]
+) -> list[Candidate]:
+    return [_stored(t, s, weights) for t, s in zip(group.completions, scores, strict=True)]
 
 
 def kept_groups(index: Index, folder: Path, config: Mapping[str, Any]) -> int:
@@ -159,8 +166,7 @@ def stored_groups(
     """
     for group in index.groups():
         stored = [known for row in group.rows for known in row.known]
-        texts = group.completions
-        yield group, [_stored(t, s, weights or {}) for t, s in zip(texts, stored, strict=True)]
+        yield group, _candidates(group, stored, weights or {})
 
 
 def _stored(text: Text, score: Mapping[str, Any], weights: Mapping[str, float]) -> Candidate:

@@ -342,10 +342,12 @@ class MultiDimRewardTrainer(Trainer):
         return total
 
     def _lanes(self) -> Lanes:
-        """Lanes of a step: one, where what they draw or synchronise has to come in order."""
+        """Lanes of a step: one, where what they draw or synchronise has to come in order, and where
+        there is no attention to speak of, so that gradients of embeddings are most of the work."""
         network = plain(self.model)
         one = (
             self.accelerator.distributed_type != DistributedType.NO
+            or enable(network.backbone) is None
             or self.args.gradient_checkpointing
             or draws(network.backbone)
         )
