@@ -14,7 +14,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_models import byte_tokenizer
+from tiny_models import encoder_tokenizer
 from transformers import BertConfig, BertModel, TrainingArguments
 
 from reward_model.batches import lane_batches
@@ -145,13 +145,6 @@ def learn(
     model: MultiDimRewardModel, out: Path, *, pair_weight: float = 0.5
 ) -> tuple[dict[str, torch.Tensor], set[str]]:
     """Weights after two steps of six pairs each, and the threads that ran the backbone."""
-    tokenizer = byte_tokenizer(
-        ["[PAD]", "[CLS]", "[SEP]"],
-        "[CLS] $A [SEP] $B:1 [SEP]:1",
-        pad_token="[PAD]",
-        cls_token="[CLS]",
-        sep_token="[SEP]",
-    )
     samples = [
         Sample("", f"{word} {i}. " * (25 + i), (level, IGNORE, 4 - level), str(i), side, str(i))
         for i in range(12)
@@ -175,7 +168,9 @@ def learn(
             label_names=["labels"],
             seed=0,
         ),
-        train_dataset=MultiDimRewardDataset(samples, RUBRIC, InputBuilder(tokenizer, 512)),
+        train_dataset=MultiDimRewardDataset(
+            samples, RUBRIC, InputBuilder(encoder_tokenizer(), 512)
+        ),
         data_collator=LevelCollator(0),
         texts_per_step=12,
         batch_tokens=2048,

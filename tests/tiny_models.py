@@ -30,18 +30,23 @@ def byte_tokenizer(specials: list[str], template: str = "", **names: Any) -> Any
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
 
 
-def save_encoder(
-    folder: Path, *, rubric: Rubric | None = None, seed: int = 0, **config: Any
-) -> Path:
-    """A BERT of two thin layers with 512 positions."""
-    torch.manual_seed(seed)
-    tokenizer = byte_tokenizer(
+def encoder_tokenizer() -> Any:
+    """Bytes between the marks that a BERT reads pairs with."""
+    return byte_tokenizer(
         ["[PAD]", "[CLS]", "[SEP]"],
         "[CLS] $A [SEP] $B:1 [SEP]:1",
         pad_token="[PAD]",
         cls_token="[CLS]",
         sep_token="[SEP]",
     )
+
+
+def save_encoder(
+    folder: Path, *, rubric: Rubric | None = None, seed: int = 0, **config: Any
+) -> Path:
+    """A BERT of two thin layers with 512 positions."""
+    torch.manual_seed(seed)
+    tokenizer = encoder_tokenizer()
     backbone = BertModel(
         BertConfig(
             vocab_size=len(tokenizer),
