@@ -17,10 +17,10 @@ from reward_model.baselines import TITLES, Samples, predict_all
 from reward_model.bootstrap import RESAMPLES, Floats
 from reward_model.columns import ColumnMap
 from reward_model.data import Sample, get_label_distribution, pair_indices, read_samples
-from reward_model.evaluate_words import comparisons, notes
+from reward_model.evaluate_words import UNSEEN, comparisons, notes
 from reward_model.held_out import HeldOut, Wanted, choose, folds
 from reward_model.inputs import plain_ids
-from reward_model.metrics import MASKED, Measured, Truth, collect, perfect_error
+from reward_model.metrics import MASKED, Bools, Measured, Truth, collect, perfect_error
 from reward_model.records import as_text
 from reward_model.records.terminal import progress
 from reward_model.rubric import Rubric
@@ -102,7 +102,7 @@ def evaluate(
     truth = truth_of(held.test, rubric)
     baselines, learned = _baselines(scorer, held.test, train, seed)
 
-    def measure(chances: Floats, keep: Any = None) -> Measured:
+    def measure(chances: Floats, keep: Bools | None = None) -> Measured:
         if keep is not None:
             chances, rows = chances[keep], truth.only(keep)
         else:
@@ -113,10 +113,11 @@ def evaluate(
     silent = ~np.isfinite(probabilities).all(axis=(1, 2))
     for chances in baselines.values():
         chances[silent] = np.nan
-    measured = {
-        "model": measure(probabilities),
-        **{name: measure(chances) for name, chances in baselines.items()},
-    }
+    predictors = {"model": probabilities, **baselines}
+    measured = {name: measure(chances) for name, chances in predictors.items()}
+    never = np.array([split is not None and split.holds_out(one) for one in held.test], dtype=bool)
+    apart = bool(never.any() and not never.all())
+    unseen = {name: measure(chances, never) for name, chances in predictors.items() if apart}
     before = None if raw is None else measure(raw)
     against = comparisons(measured, rubric.names)
     result: dict[str, Any] = {
@@ -150,6 +151,13 @@ def evaluate(
             for name, values in slices_of(held.test, split).items()
         },
     }
+    if apart:
+        result[UNSEEN] = {
+            "texts": int(never.sum()),
+            "pairs": len(truth.only(never).pairs),
+            "groups": len(set(truth.only(never).groups)),
+            "metrics": {name: one.to_json(rubric.names) for name, one in unseen.items()},
+        }
     if compare:
         from reward_model.compare import SCALAR, Texts, train_scalar
         from reward_model.compare_numbers import beside
@@ -160,6 +168,11 @@ def evaluate(
         result["metrics"][SCALAR] = found.pop("metrics")
         result["titles"][SCALAR] = "Bradley-Terry scalar"
         result[SCALAR] = {"training": scalar.training, **found}
+        if apart:
+            values, chances, rows = scalar.values[never], probabilities[never], truth.only(never)
+            found = beside(values, unseen["model"], chances, rows, rubric.weights)
+            result[UNSEEN]["metrics"][SCALAR] = found["metrics"]
+            result[UNSEEN]["comparisons"] = found["comparisons"]
     result["notes"] = held.words + notes(result, rubric, held)
     return Evaluation(rubric, held.test, scores, probabilities, raw, truth, result)
 

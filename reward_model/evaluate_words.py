@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 FEWEST = 6
 """Groups below which no difference is called: five that all agree happen by chance once in 16."""
+UNSEEN = "kinds_never_trained_on"
+"""Key of the same numbers on the kinds that training held out, where others were measured too."""
 COMPARED = {"kappa": "quadratic weighted kappa", "pair_accuracy": "pair accuracy"}
 """What a model has to beat its baselines on: the right level, and the right order."""
 
@@ -248,20 +250,32 @@ def scalar_table(result: Mapping[str, Any]) -> Table:
 
 def metrics_table(result: Mapping[str, Any]) -> Table:
     """Every metric of the model with its interval, and of the baselines beside it."""
+    split = result["split"]
+    return _table(split, result["metrics"], split["part"], result["calibration"])
+
+
+def unseen_table(result: Mapping[str, Any]) -> Table:
+    """The same for the kinds that training held out."""
+    found = result[UNSEEN]
+    return _table(found, found["metrics"], "kinds never trained on", {})
+
+
+def _table(
+    counts: Mapping[str, Any],
+    all_metrics: Mapping[str, Any],
+    of: str,
+    calibration: Mapping[str, Any],
+) -> Table:
     from rich.box import SIMPLE
     from rich.table import Table
 
-    split = result["split"]
-    title = f"{split['texts']} texts, {split['pairs']} pairs, {split['groups']} groups"
-    table = Table(
-        title=f"{title} ({split['part']})", title_justify="left", box=SIMPLE, padding=(0, 1)
-    )
+    title = f"{counts['texts']} texts, {counts['pairs']} pairs, {counts['groups']} groups ({of})"
+    table = Table(title=title, title_justify="left", box=SIMPLE, padding=(0, 1))
     table.add_column("", no_wrap=True)
     table.add_column("model [95%]", justify="right", no_wrap=True)
-    others = [name for name in result["metrics"] if name in TITLES]  # a scalar has its own table
+    others = [name for name in all_metrics if name in TITLES]  # a scalar has its own table
     for name in others:
         table.add_column(SHORT[name], justify="right", no_wrap=True)
-    all_metrics = result["metrics"]
 
     def row(label: str, *path: str) -> None:
         cells = []
@@ -276,8 +290,8 @@ def metrics_table(result: Mapping[str, Any]) -> Table:
         table.add_row(f"[bold]{dimension}")
         for metric, label in LABELS.items():
             row(label, "dimensions", dimension, metric)
-        if dimension in result["calibration"]:
-            found = result["calibration"][dimension]
+        if dimension in calibration:
+            found = calibration[dimension]
             label = f"ECE before T={found['temperature']:.2f}"
             table.add_row(f"  {label}", figure(found["ece_before"]), *["–"] * len(others))
     table.add_row("[bold]all dimensions together")

@@ -33,16 +33,19 @@ from reward_model.train import train
 from reward_model.train_config import resolve
 
 RUBRIC = load_rubric("financial_report")
+HELD_OUT = "one_sided_coverage"
 
 
 @pytest.fixture(scope="module")
 def scored(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pairs; every fifth is a tie, every fifth a neutral rewrite."""
+    """Pairs; of five each one is a tie, one a neutral rewrite, one of a kind held out."""
     rows = toy.pairs(RUBRIC, 60, groups=12)
     for row in rows[::5]:
         row["scores"]["rejected"] = dict(row["scores"]["chosen"])
     for row in rows[2::5]:
         row["metadata"]["kind"] = "neutral"
+    for row in rows[3::5]:
+        row["metadata"]["defect_metadata"] = {"degradation_type": HELD_OUT}
     return toy.write(tmp_path_factory.mktemp("data") / "scored.jsonl", rows)
 
 
@@ -56,6 +59,7 @@ def model(scored: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "batch_size": 8,
         "eval_share": 0.2,
         "test_share": 0.3,
+        "hold_out": [f"degradation={HELD_OUT}"],
     }
     return train(resolve(scored, tmp_path_factory.mktemp("run"), None, flags))
 
@@ -73,7 +77,12 @@ def test_it_is_trained_on_the_same_pairs_for_the_same_steps(
     assert how["by"].startswith("trl.RewardTrainer 1.")
     split = read_split(model)
     rows = [json.loads(line) for line in scored.read_text("utf-8").splitlines()]
-    learned = [row for row in rows if row["metadata"]["prompt_id"] in split.groups["train"]]
+    shown = [
+        row
+        for row in rows
+        if row["metadata"].get("defect_metadata", {}).get("degradation_type") != HELD_OUT
+    ]
+    learned = [row for row in shown if row["metadata"]["prompt_id"] in split.groups["train"]]
     neutral = [row for row in learned if row["metadata"].get("kind") == "neutral"]
     tied = [
         row
@@ -88,6 +97,20 @@ def test_it_is_trained_on_the_same_pairs_for_the_same_steps(
     assert how["steps"] == card["steps"]
     assert how["texts_seen"]["model"] == 3 * card["texts"]["train"]
     assert how["learning_rate"] == 3e-3
+
+
+def test_kinds_never_trained_on_have_the_same_table(found: Evaluation, model: Path) -> None:
+    apart = found.result["kinds_never_trained_on"]
+    assert list(apart["metrics"]) == list(found.result["metrics"])
+    scalar = apart["metrics"]["bradley_terry"]
+    assert scalar["pair_accuracy"]["n"] == apart["pairs"] > 0
+    assert scalar["dimensions"]["depth"]["kappa"]["reason"] == "a scalar has no levels"
+    split = read_split(model)
+    held = [pair for pair in found.truth.pairs if split.holds_out(found.samples[pair[0]])]
+    assert len(held) == apart["pairs"]
+    drawn = page(found)
+    assert "Kinds of degradation never trained on" in drawn
+    assert f"{apart['pairs']} pairs" in drawn
 
 
 def copy(model: Path, folder: Path, **settings: Any) -> Path:
