@@ -226,6 +226,13 @@ def _finish(
     ]
     step = trainer.state.best_global_step or trainer.state.global_step
     chosen = next((h for h in history if h["step"] == step), {})
+    lost = [name for name in run.rubric.names if chosen.get(f"qwk_{name}", 1.0) <= 0]
+    if lost:
+        run.remarks.append(
+            f"{', '.join(lost)}: no better than chance on the validation texts (kappa 0 or below); "
+            "a lower --lr, more --epochs or more data may help"
+        )
+        console().print(f"[yellow]note:[/] {run.remarks[-1]}")
     metrics = {
         "best_step": step,
         "steps": trainer.state.global_step,

@@ -531,6 +531,17 @@ def test_a_dimension_of_one_label_says_nothing_about_agreement() -> None:
     assert f"qwk_{RUBRIC.names[0]}" not in found
 
 
+def test_having_learned_nothing_is_said(
+    trained: Path, scored: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = "no better than chance on the validation texts"
+    assert words not in (trained / "metrics.json").read_text("utf-8")
+    train(config(scored, tmp_path / "out", epochs=1, learning_rate=0.3, max_grad_norm=0.0))
+    printed = " ".join(capsys.readouterr().err.split())
+    assert f"depth, professionalism, accuracy: {words}" in printed
+    assert words in (tmp_path / "out" / "best" / "README.md").read_text("utf-8")
+
+
 def test_training_stops_when_nothing_is_gained(scored: Path, tmp_path: Path) -> None:
     flags = {"epochs": 30, "eval_steps": 1, "patience": 2, "learning_rate": 1e-30}
     train(config(scored, tmp_path / "out", **flags))

@@ -133,7 +133,7 @@ class Batcher:
         self._failures = 0
         self._try_at = 0.0
         self._longest = 512
-        self._budget = max_tokens or 4096
+        self._budget = max_tokens or 8192
         self._rate = 0.0
         self._thread = threading.Thread(target=self._work, name="scorer", daemon=True)
 
@@ -216,7 +216,7 @@ class Batcher:
             return
         self._longest = scorer.max_length
         # A few batches at least: the scorer sorts them by length, and one pass costs what it costs.
-        self._budget = self._max_tokens or max(4096, scorer.batch_tokens)
+        self._budget = self._max_tokens or max(8192, scorer.batch_tokens)
         self.scorer = scorer
         self._call(self._on_ready, None)
         while tickets := self._take():

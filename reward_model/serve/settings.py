@@ -16,7 +16,7 @@ class Settings:
     """Most texts of one pass through the model."""
     max_batch_tokens: int | None = None
     """About as many tokens in one pass, padding included; if None, the scorer's batch, but at least
-    4096."""
+    8192."""
     max_wait_ms: float = 2.0
     """How long a pass may wait for company, and only while requests come many at once."""
     max_queue: int = 2048
