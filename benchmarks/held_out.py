@@ -138,9 +138,9 @@ def print_tables(own: dict[str, Any]) -> None:
     counts = f"{split['pairs']} pairs, {split['texts']} texts"
     print(f"\n{counts}, {split['groups']} companies never seen\n")
     print_table(own["metrics"], titles)
-    if (kinds := own.get("kinds_never_trained_on")) is not None:
-        print(f"\n{kinds['pairs']} of these pairs, of kinds never trained on either\n")
-        print_table(kinds["metrics"], titles)
+    for kinds, part in own["by_training"].items():
+        print(f"\n{part['pairs']} of these pairs, {part['texts']} texts, {kinds}\n")
+        print_table(part["metrics"], titles)
     print("\n| calibration | temperature | ECE before | after |\n|---|---|---|---|")
     for name, entry in own["calibration"].items():
         before, after = figure(entry["ece_before"]), figure(entry["ece_after"])

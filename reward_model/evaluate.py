@@ -17,7 +17,7 @@ from reward_model.baselines import TITLES, Samples, predict_all
 from reward_model.bootstrap import RESAMPLES, Floats
 from reward_model.columns import ColumnMap
 from reward_model.data import Sample, get_label_distribution, pair_indices, read_samples
-from reward_model.evaluate_words import UNSEEN, comparisons, notes
+from reward_model.evaluate_words import KINDS, comparisons, notes
 from reward_model.held_out import HeldOut, Wanted, choose, folds
 from reward_model.inputs import plain_ids
 from reward_model.metrics import MASKED, Bools, Measured, Truth, collect, perfect_error
@@ -115,9 +115,11 @@ def evaluate(
         chances[silent] = np.nan
     predictors = {"model": probabilities, **baselines}
     measured = {name: measure(chances) for name, chances in predictors.items()}
-    never = np.array([split is not None and split.holds_out(one) for one in held.test], dtype=bool)
-    apart = bool(never.any() and not never.all())
-    unseen = {name: measure(chances, never) for name, chances in predictors.items() if apart}
+    slices = slices_of(held.test, split)
+    kinds = {
+        value: {name: measure(chances, keep) for name, chances in predictors.items()}
+        for value, keep in slices.get("training", {}).items()
+    }
     before = None if raw is None else measure(raw)
     against = comparisons(measured, rubric.names)
     result: dict[str, Any] = {
@@ -148,15 +150,17 @@ def evaluate(
                 | {"texts": int(keep.sum())}
                 for value, keep in values.items()
             }
-            for name, values in slices_of(held.test, split).items()
+            for name, values in slices.items()
         },
     }
-    if apart:
-        result[UNSEEN] = {
-            "texts": int(never.sum()),
-            "pairs": len(truth.only(never).pairs),
-            "groups": len(set(truth.only(never).groups)),
-            "metrics": {name: one.to_json(rubric.names) for name, one in unseen.items()},
+    for value, numbers in kinds.items():
+        keep = slices["training"][value]
+        rows = truth.only(keep)
+        result.setdefault(KINDS, {})[value] = {
+            "texts": int(keep.sum()),
+            "pairs": len(rows.pairs),
+            "groups": len(set(rows.groups)),
+            "metrics": {name: one.to_json(rubric.names) for name, one in numbers.items()},
         }
     if compare:
         from reward_model.compare import SCALAR, Texts, train_scalar
@@ -168,11 +172,14 @@ def evaluate(
         result["metrics"][SCALAR] = found.pop("metrics")
         result["titles"][SCALAR] = "Bradley-Terry scalar"
         result[SCALAR] = {"training": scalar.training, **found}
-        if apart:
-            values, chances, rows = scalar.values[never], probabilities[never], truth.only(never)
-            found = beside(values, unseen["model"], chances, rows, rubric.weights)
-            result[UNSEEN]["metrics"][SCALAR] = found["metrics"]
-            result[UNSEEN]["comparisons"] = found["comparisons"]
+        for value, numbers in kinds.items():
+            keep = slices["training"][value]
+            rows = truth.only(keep)
+            of_kind = beside(
+                scalar.values[keep], numbers["model"], probabilities[keep], rows, rubric.weights
+            )
+            result[KINDS][value]["metrics"][SCALAR] = of_kind["metrics"]
+            result[KINDS][value]["comparisons"] = of_kind["comparisons"]
     result["notes"] = held.words + notes(result, rubric, held)
     return Evaluation(rubric, held.test, scores, probabilities, raw, truth, result)
 

@@ -41,7 +41,7 @@ def run_evaluate(
     refuse_folder(html_to, json_to)
     from reward_model.card import record
     from reward_model.evaluate import evaluate
-    from reward_model.evaluate_words import UNSEEN, metrics_table, scalar_table, unseen_table
+    from reward_model.evaluate_words import kinds_tables, metrics_table, scalar_table
     from reward_model.mistakes import worst_pairs
 
     found = evaluate(
@@ -59,8 +59,8 @@ def run_evaluate(
     )
     screen = console()
     screen.print(metrics_table(found.result))
-    if UNSEEN in found.result:
-        screen.print(unseen_table(found.result))
+    for table in kinds_tables(found.result):
+        screen.print(table)
     if "bradley_terry" in found.result:
         screen.print(scalar_table(found.result))
     for sentence in found.result["notes"]:

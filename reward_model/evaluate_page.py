@@ -12,7 +12,7 @@ import numpy as np
 from reward_model.compare_numbers import METRICS
 from reward_model.evaluate import Evaluation
 from reward_model.evaluate_figures import confusion, level_gaps, reliability, reward_gaps
-from reward_model.evaluate_words import LABELS, UNSEEN
+from reward_model.evaluate_words import KINDS, LABELS
 from reward_model.metrics import MASKED
 from reward_model.mistakes import worst_pairs, worst_texts
 from reward_model.records.page import render
@@ -26,7 +26,7 @@ def page(evaluation: Evaluation) -> str:
         result=evaluation.result,
         rubric=evaluation.rubric,
         metrics=LABELS,
-        unseen=UNSEEN,
+        kinds=evaluation.result.get(KINDS, {}),
         scalar_metrics=METRICS,
         tiles=_tiles(evaluation),
         verdicts=_verdicts(evaluation.result),

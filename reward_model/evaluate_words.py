@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 FEWEST = 6
 """Groups below which no difference is called: five that all agree happen by chance once in 16."""
-UNSEEN = "kinds_never_trained_on"
-"""Key of the same numbers on the kinds that training held out, where others were measured too."""
+KINDS = "by_training"
+"""Key of the same numbers on the kinds that were trained on and on those that were held out."""
 COMPARED = {"kappa": "quadratic weighted kappa", "pair_accuracy": "pair accuracy"}
 """What a model has to beat its baselines on: the right level, and the right order."""
 
@@ -254,10 +254,10 @@ def metrics_table(result: Mapping[str, Any]) -> Table:
     return _table(split, result["metrics"], split["part"], result["calibration"])
 
 
-def unseen_table(result: Mapping[str, Any]) -> Table:
-    """The same for the kinds that training held out."""
-    found = result[UNSEEN]
-    return _table(found, found["metrics"], "kinds never trained on", {})
+def kinds_tables(result: Mapping[str, Any]) -> list[Table]:
+    """The same on the kinds that were trained on, and on those that training held out."""
+    found = result.get(KINDS, {})
+    return [_table(part, part["metrics"], kinds, {}) for kinds, part in found.items()]
 
 
 def _table(

@@ -184,7 +184,7 @@ def test_kinds_never_trained_on_stand_beside_the_others(
     never = slices["training"]["kinds never trained on"]
     assert never["pair_accuracy"] == kinds["never trained on: 片面覆盖"]["pair_accuracy"]
     assert never["pair_accuracy"]["n"] + kinds["浅化深度"]["pair_accuracy"]["n"] == 20
-    apart = result["kinds_never_trained_on"]
+    apart = result["by_training"]["kinds never trained on"]
     assert apart["texts"] == never["texts"]
     assert apart["pairs"] == never["pair_accuracy"]["n"]
     assert list(apart["metrics"]) == ["model", "majority", "length", "tfidf"]
@@ -193,7 +193,7 @@ def test_kinds_never_trained_on_stand_beside_the_others(
         row for row in lines if row["metadata"]["defect_metadata"]["degradation_type"] != "浅化深度"
     ]
     unseen = evaluate(copy, write(tmp_path / "lone.jsonl", lone[:40:2]), resamples=100).result
-    assert "kinds_never_trained_on" not in unseen  # they are all there is
+    assert "by_training" not in unseen  # they are all there is
 
 
 def test_pairs_with_planted_errors_are_a_slice(model: Path, tmp_path: Path) -> None:
