@@ -1,14 +1,14 @@
 """What a small pretrained encoder learns from the embedded writer's English reports.
 
-    python benchmarks/held_out.py [--out FOLDER] [--pairs 3552] [--epochs 2] [--models NAME ...]
+    python benchmarks/held_out.py [--out FOLDER] [--pairs 7104] [--epochs 2] [--models NAME ...]
 
 Writes reports and degradations of severity 2 to 4, scores them and keeps the pairs that `judge
-validate` finds good. Trains all-MiniLM-L6-v2 with and without the evidence of checks, once more
-with two kinds of degradation never shown, calibrates, and measures on companies never seen, beside
-Bradley-Terry (TRL's RewardTrainer) on the same backbone. Prints the tables of docs/evaluate.md.
-The reports are on one line of the income statement, so that they are short and a CPU gets through.
-Every step is a command of this package; what is finished is not run again. With `--steps train`
-models can learn side by side, a core each, once `--steps data` is done; `measure` does the rest.
+validate` finds good. Trains all-MiniLM-L6-v2 with and without the evidence of checks, never showing
+two kinds of degradation, calibrates, and measures on companies never seen, by kinds trained on and
+never trained on, beside Bradley-Terry (TRL's RewardTrainer) on the same backbone. Prints the tables
+of docs/evaluate.md. The reports are on one line of the income statement, so that they are short and
+a CPU gets through. Every step is a command of this package; what is finished is not run again. With
+`--steps train` models can learn side by side, a core each, once `--steps data` is done.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from encoder import command, evaluated, figure, train
 
 STATEMENTS = Path(__file__).resolve().parent.parent / "data" / "statements"
 LINE = "net_profit"
-MODELS = ("evidence", "none", "unseen")
+MODELS = ("evidence", "none")
 STEPS = ("data", "train", "measure")
 HELD_OUT = ("generic_wording", "one_sided_coverage")
-"""Kinds that one of the models is never shown."""
+"""Kinds that training never shows; each of its dimension's two."""
 
 
 def income_statements(path: Path, *, invented: bool = False) -> Path:
@@ -57,7 +57,7 @@ def data(out: Path, pairs: int) -> None:
     where = ("--language", "en", "--planted-share", 1)
     command(
         *("datagen", "pairs", "--out", made, "--statements", statements, "--pairs", pairs),
-        *("--pairs-per-company", -(-pairs // 74), "--seed", 0, *where),
+        *("--pairs-per-company", -(-pairs // 74), "--seed", 1, *where),
         *("--severities", "2,3,4", "--neutral-share", 0.1),
     )
     command("judge", "score", made, "--out", scored)
@@ -75,7 +75,7 @@ def main() -> None:
     """Run what is missing and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("outputs/held_out"))
-    parser.add_argument("--pairs", type=int, default=3552)
+    parser.add_argument("--pairs", type=int, default=7104)
     parser.add_argument("--epochs", type=float, default=2)
     parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
     parser.add_argument("--steps", nargs="+", choices=STEPS, default=STEPS)
@@ -89,43 +89,32 @@ def main() -> None:
         "max_length": 768,
         "window": 512,
         "max_prompt_length": 0,
-        "evidence": "checks",
         "epochs": options.epochs,
         "batch_size": 4,
         "learning_rate": 2e-4,
-        "eval_steps": 300,
+        "eval_steps": 500,
         "head_learning_rate": 1e-3,
         "class_weights": "sqrt",
         "pair_weight": 0.5,
         "eval_share": 0.1,
         "test_share": 0.25,
-    }
-    unseen = [f"degradation={kind}" for kind in HELD_OUT]
-    own: dict[str, dict[str, Any]] = {
-        "evidence": {},
-        "none": {"evidence": "none"},
-        "unseen": {"hold_out": unseen},
+        "hold_out": [f"degradation={kind}" for kind in HELD_OUT],
     }
     if "train" in options.steps:
         for name in options.models:
-            train(out, good, name, {**settings, **own[name]})
+            evidence = "checks" if name == "evidence" else "none"
+            train(out, good, name, {**settings, "evidence": evidence})
     if "measure" not in options.steps:
         return
     models = {name: out / name / "best" for name in options.models}
     for model in models.values():
         command("reward_model", "calibrate", model, good)
-    results = {
-        name: evaluated(out, model, good, name, *([] if name == "none" else ["--compare"]))
+    errors = {
+        name: evaluated(out, model, planted, f"planted_{name}", "--split", "all")
         for name, model in models.items()
     }
-    errors = {
-        name: evaluated(out, models[name], planted, f"planted_{name}", "--split", "all")
-        for name in models
-        if name != "unseen"
-    }
-    for name in ("evidence", "unseen"):
-        if name in results:
-            print_tables(results[name])
+    if "evidence" in models:
+        print_tables(evaluated(out, models["evidence"], good, "evidence", "--compare"))
     print("\n| planted numeric errors | pair accuracy of the accuracy head |\n|---|---|")
     for name, result in errors.items():
         cell = figure(result["metrics"]["model"], "dimensions", "accuracy", "pair_accuracy")
