@@ -50,9 +50,9 @@ def evaluated(out: Path, model: Path, scored: Path, name: str, *flags: str) -> d
 
 
 def figure(found: dict[str, Any], *path: str) -> str:
-    """A number with its interval, or why there is none."""
+    """A number with its interval; a dash where there is none."""
     for key in path:
         found = found[key]
     if found.get("value") is None:
-        return str(found.get("reason", "–"))
+        return "–"
     return f"{found['value']:.3f} [{found['low']:.2f}, {found['high']:.2f}]"
