@@ -153,15 +153,6 @@ def evaluate(
             for name, values in slices.items()
         },
     }
-    for value, numbers in kinds.items():
-        keep = slices["training"][value]
-        rows = truth.only(keep)
-        result.setdefault(KINDS, {})[value] = {
-            "texts": int(keep.sum()),
-            "pairs": len(rows.pairs),
-            "groups": len(set(rows.groups)),
-            "metrics": {name: one.to_json(rubric.names) for name, one in numbers.items()},
-        }
     if compare:
         from reward_model.compare import SCALAR, Texts, train_scalar
         from reward_model.compare_numbers import beside
@@ -172,14 +163,21 @@ def evaluate(
         result["metrics"][SCALAR] = found.pop("metrics")
         result["titles"][SCALAR] = "Bradley-Terry scalar"
         result[SCALAR] = {"training": scalar.training, **found}
-        for value, numbers in kinds.items():
-            keep = slices["training"][value]
-            rows = truth.only(keep)
-            of_kind = beside(
-                scalar.values[keep], numbers["model"], probabilities[keep], rows, rubric.weights
-            )
-            result[KINDS][value]["metrics"][SCALAR] = of_kind["metrics"]
-            result[KINDS][value]["comparisons"] = of_kind["comparisons"]
+    for value, numbers in kinds.items():
+        keep = slices["training"][value]
+        rows = truth.only(keep)
+        part_of_it: dict[str, Any] = {
+            "texts": int(keep.sum()),
+            "pairs": len(rows.pairs),
+            "groups": len(set(rows.groups)),
+            "metrics": {name: one.to_json(rubric.names) for name, one in numbers.items()},
+        }
+        if compare:
+            chances = probabilities[keep]
+            found = beside(scalar.values[keep], numbers["model"], chances, rows, rubric.weights)
+            part_of_it["metrics"][SCALAR] = found["metrics"]
+            part_of_it["comparisons"] = found["comparisons"]
+        result.setdefault(KINDS, {})[value] = part_of_it
     result["notes"] = held.words + notes(result, rubric, held)
     return Evaluation(rubric, held.test, scores, probabilities, raw, truth, result)
 

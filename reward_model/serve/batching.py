@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 BYTES_A_TOKEN = 4
 """Rough, for English and Chinese alike: only tells which texts are of like length."""
+LEAST_TOKENS = 8192
+"""Of a full pass: the lanes of a CPU wait for each other at the end of each."""
 GIVEN_UP = 10
 """Passes that fail in a row before the server calls itself broken."""
 TRY_AGAIN = 30.0
@@ -133,7 +135,7 @@ class Batcher:
         self._failures = 0
         self._try_at = 0.0
         self._longest = 512
-        self._budget = max_tokens or 8192
+        self._budget = max_tokens or LEAST_TOKENS
         self._rate = 0.0
         self._thread = threading.Thread(target=self._work, name="scorer", daemon=True)
 
@@ -216,7 +218,7 @@ class Batcher:
             return
         self._longest = scorer.max_length
         # A few batches at least: the scorer sorts them by length, and one pass costs what it costs.
-        self._budget = self._max_tokens or max(8192, scorer.batch_tokens)
+        self._budget = self._max_tokens or max(LEAST_TOKENS, scorer.batch_tokens)
         self.scorer = scorer
         self._call(self._on_ready, None)
         while tickets := self._take():
