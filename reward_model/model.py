@@ -213,6 +213,7 @@ class MultiDimRewardModel(PreTrainedModel):
         backbone = AutoModel.from_pretrained(
             name_or_path, config=known, **_without_pooler(known), **kwargs
         )
+        _keep_precision_of_4bit(backbone)
         config.backbone_config = backbone.config
         return cls(config, backbone=backbone)
 
@@ -350,6 +351,18 @@ def _without_pooler(config: PreTrainedConfig) -> dict[str, bool]:
     if model is None or "add_pooling_layer" not in inspect.signature(model).parameters:
         return {}
     return {"add_pooling_layer": False}
+
+
+def _keep_precision_of_4bit(backbone: nn.Module) -> None:
+    """On a CPU with AVX-512 bf16, bitsandbytes (0.49 and later) repacks 4-bit layers for inference.
+
+    It rounds their scales to bfloat16, so that a model scores other than it was trained, and fails
+    on rows that are shorter than a block of 64.
+    """
+    layer: Any
+    for layer in backbone.modules():
+        if hasattr(layer, "support_avx512bf16_for_cpu"):
+            layer.support_avx512bf16_for_cpu = False
 
 
 def _switch_off_dropout(config: PreTrainedConfig) -> None:
