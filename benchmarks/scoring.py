@@ -41,7 +41,7 @@ def encoder(folder: Path, layers: int, width: int) -> tuple[Path, Path]:
 
     from reward_model.bundle import save_bundle
     from reward_model.model import MultiDimRewardConfig, MultiDimRewardModel
-    from reward_model.rubric import load_rubric
+    from reward_model.rubrics import load_rubric
 
     torch.manual_seed(0)
     base = training.save_base(str(folder / "base"), layers, width)
@@ -165,7 +165,7 @@ def shared_prompt(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     from reward_model import RewardScorer
     from reward_model.bundle import save_bundle
     from reward_model.model import MultiDimRewardConfig, MultiDimRewardModel
-    from reward_model.rubric import load_rubric
+    from reward_model.rubrics import load_rubric
 
     tokenizer = AutoTokenizer.from_pretrained(training.minilm(), model_max_length=4096)
     torch.manual_seed(0)

@@ -32,7 +32,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from reward_model.bundle import save_bundle
 from reward_model.model import MultiDimRewardConfig, MultiDimRewardModel
-from reward_model.rubric import load_rubric
+from reward_model.rubrics import load_rubric
 from reward_model.scorer import RewardScorer
 
 WORDS = (

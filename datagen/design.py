@@ -14,7 +14,7 @@ from datagen import synthetic
 from datagen.companies import Company
 from datagen.settings import Settings
 from reward_model.records import UserError
-from reward_model.rubric import Degradation, Rubric
+from reward_model.rubrics import Degradation, Rubric
 
 T = TypeVar("T", bound=Hashable)
 

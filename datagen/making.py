@@ -17,7 +17,7 @@ from datagen.requests import Prompts
 from reward_model.llm import LLM, Caller, Reply, Request, UnansweredError
 from reward_model.llm.pending import Pending
 from reward_model.records import Pair
-from reward_model.rubric import Degradation, Rewrite, Rubric, Words
+from reward_model.rubrics import Degradation, Rewrite, Rubric, Words
 
 SEVERITY_SHARE = {1: 0.0, 2: 0.2, 3: 0.4}
 """Share of the checkable figures that code makes wrong at a severity; 0 is one figure."""

@@ -12,7 +12,7 @@ from datagen.fields import FIELDS, field_title
 from datagen.settings import Settings
 from reward_model.llm import ChatMessage, Request, fence, fill, prompt_file
 from reward_model.records import digest
-from reward_model.rubric import Rubric, say
+from reward_model.rubrics import Rubric, say
 
 READERS = {
     "zh": {"股东": "公司股东与投资者", "债权人": "债权人与评级机构", "管理层": "公司管理层"},

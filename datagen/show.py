@@ -10,7 +10,7 @@ from datagen.design import Slot
 from datagen.requests import Prompts
 from datagen.settings import Settings
 from reward_model.records.terminal import console
-from reward_model.rubric import Rubric, say
+from reward_model.rubrics import Rubric, say
 
 REPLY_TOKENS = 2200
 """A report of some fifteen hundred Chinese characters or a thousand English words."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from reward_model.rubric import Rubric
+from reward_model.rubrics import Rubric
 
 MOST_RATING = 10
 """Argilla's ratings go from 0 to 10."""

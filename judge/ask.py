@@ -19,7 +19,7 @@ from judge.prompt import (
 )
 from judge.settings import ScoreSettings
 from reward_model.llm import LLM, Caller, ChatMessage, Reply, Request, UnansweredError
-from reward_model.rubric import Rubric
+from reward_model.rubrics import Rubric
 
 CHECKED = frozenset({"accuracy", "correctness"})
 """Dimensions to which findings on figures are evidence."""

@@ -22,7 +22,7 @@ from judge.texts import read_texts
 from reward_model.llm import LLM
 from reward_model.records import UserError, dump_json, write_json
 from reward_model.records.terminal import console, progress
-from reward_model.rubric import Rubric, load_rubric
+from reward_model.rubrics import Rubric, load_rubric
 
 Shown = Literal["none", "checks", "both"]
 

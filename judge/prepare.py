@@ -13,7 +13,7 @@ from reward_model.llm import LLM, open_llm
 from reward_model.llm.family import family
 from reward_model.records import UserError, digest, parse_json
 from reward_model.records.terminal import console
-from reward_model.rubric import Rubric
+from reward_model.rubrics import Rubric
 
 
 def open_judges(settings: ScoreSettings, rubric: Rubric) -> tuple[LLM, ...]:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from reward_model.llm.base import ChatMessage
 from reward_model.llm.prompts import fence, fill, prompt_file
-from reward_model.rubric import Rubric, say
+from reward_model.rubrics import Rubric, say
 
 Reasoning = Literal["first", "none"]
 Language = Literal["zh", "en"]
@@ -182,7 +182,7 @@ def reply_schema(
 
     With two texts, levels and reasons stand under A and B.
 
-    >>> from reward_model.rubric import load_rubric
+    >>> from reward_model.rubrics import load_rubric
     >>> schema = reply_schema(load_rubric("financial_report"), ["depth"], "none")
     >>> schema["properties"]["levels"]["properties"]
     {'depth': {'type': 'integer', 'enum': [0, 1, 2, 3, 4]}}

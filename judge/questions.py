@@ -19,7 +19,7 @@ from judge.settings import Evidence, ScoreSettings
 from reward_model.llm import LLM, Caller, FatalError, bounded
 from reward_model.records import Stopped, UserError
 from reward_model.records.terminal import progress
-from reward_model.rubric import Rubric
+from reward_model.rubrics import Rubric
 
 
 class Question(NamedTuple):

@@ -27,7 +27,7 @@ from judge.texts import Report, read_texts
 from reward_model.llm import LLM
 from reward_model.records import Side, UserError, digest, dump_json, write_json
 from reward_model.records.terminal import console
-from reward_model.rubric import Rubric, load_rubric
+from reward_model.rubrics import Rubric, load_rubric
 
 LANGUAGES: tuple[Language, ...] = ("zh", "en")
 

@@ -33,7 +33,7 @@ from reward_model.records import (
     writing,
 )
 from reward_model.records.terminal import console
-from reward_model.rubric import Rubric, load_rubric, say
+from reward_model.rubrics import Rubric, load_rubric, say
 
 Format = Literal["csv", "argilla"]
 LONGEST_CELL = 32_000

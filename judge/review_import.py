@@ -16,7 +16,7 @@ from judge.argilla import question
 from judge.review import LETTERS, Format, codes, sides_of
 from reward_model.records import UserError, dump_json, explain_os_error, parse_json, writing
 from reward_model.records.terminal import console
-from reward_model.rubric import Rubric, load_rubric
+from reward_model.rubrics import Rubric, load_rubric
 
 MOST_SHOWN = 8
 _DIGITS = re.compile(r"[0-9]+")

@@ -34,7 +34,7 @@ from reward_model.records import (
     writing,
 )
 from reward_model.records.terminal import console, progress
-from reward_model.rubric import Rubric, load_rubric
+from reward_model.rubrics import Rubric, load_rubric
 
 
 class Task(NamedTuple):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     )
     from reward_model.ensemble import EnsembleScorer
     from reward_model.model import MultiDimRewardConfig, MultiDimRewardModel
-    from reward_model.rubric import Rubric, load_rubric
+    from reward_model.rubrics import Rubric, load_rubric
     from reward_model.scorer import RewardScorer, Score
     from reward_model.trainer import MultiDimRewardTrainer
 
@@ -28,10 +28,10 @@ _HOME = {
     "MultiDimRewardTrainer": "reward_model.trainer",
     "PairwiseMultiDimDataset": "reward_model.data",
     "RewardScorer": "reward_model.scorer",
-    "Rubric": "reward_model.rubric",
+    "Rubric": "reward_model.rubrics",
     "Score": "reward_model.scorer",
     "get_label_distribution": "reward_model.data",
-    "load_rubric": "reward_model.rubric",
+    "load_rubric": "reward_model.rubrics",
 }
 
 __all__ = [

@@ -24,7 +24,7 @@ from reward_model.held_out import Wanted, choose
 from reward_model.metrics import Bools, mean_part
 from reward_model.probes import Probe, choose_probes
 from reward_model.records import UserError
-from reward_model.rubric import Rubric
+from reward_model.rubrics import Rubric
 from reward_model.scorer import RewardScorer
 
 SAMPLE = 200

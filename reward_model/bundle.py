@@ -27,7 +27,7 @@ from reward_model.inputs import InputBuilder
 from reward_model.model import MultiDimRewardConfig, MultiDimRewardModel
 from reward_model.records import UserError, explain_os_error, write_json, write_text
 from reward_model.records.files import Pathish
-from reward_model.rubric import Rubric
+from reward_model.rubrics import Rubric
 
 RUBRIC = "rubric.json"
 UNREADABLE = (

@@ -21,7 +21,7 @@ from reward_model.evaluate_words import calibration_words
 from reward_model.held_out import choose
 from reward_model.metrics import MASKED, Truth, collect, mean_part
 from reward_model.records import UserError, write_json
-from reward_model.rubric import Rubric
+from reward_model.rubrics import Rubric
 from reward_model.scorer import RewardScorer
 from reward_model.split import Split, fingerprint
 

@@ -17,7 +17,7 @@ from reward_model.provenance import provenance
 from reward_model.records import UserError, write_json, write_text
 from reward_model.records.files import Pathish
 from reward_model.records.terminal import console
-from reward_model.rubric import Rubric
+from reward_model.rubrics import Rubric
 from reward_model.train_config import TrainConfig
 
 Part = Literal["training", "calibration", "evaluation", "audit"]

@@ -14,7 +14,7 @@ from reward_model.audit_words import say_passed
 from reward_model.card_use import use
 from reward_model.evaluate_words import LABELS, SHORT, figure
 from reward_model.probes import PROBES
-from reward_model.rubric import Rubric, say
+from reward_model.rubrics import Rubric, say
 
 Parts = Mapping[Any, Mapping[str, Any]]
 _TOGETHER = {

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from reward_model.formats import whole_number
 from reward_model.records import UserError, digest, read_text
 from reward_model.records.files import Pathish
-from reward_model.rubric import Rubric
+from reward_model.rubrics import Rubric
 
 Levels = dict[str, str]
 """Dimension -> column."""

@@ -33,7 +33,7 @@ from reward_model.metrics import MASKED
 from reward_model.model import MultiDimRewardConfig
 from reward_model.progress import TrainingBar
 from reward_model.records import UserError, as_text, explain_os_error, write_json
-from reward_model.rubric import Rubric
+from reward_model.rubrics import Rubric
 from reward_model.scorer import RewardScorer
 from reward_model.train_config import TINY, TrainConfig
 from reward_model.trainer import device_tokens

@@ -17,7 +17,7 @@ from reward_model.columns import ColumnMap
 from reward_model.formats import records_of, rubric_of
 from reward_model.records import SIDES, UserError, read_jsonl
 from reward_model.records.files import Pathish
-from reward_model.rubric import Rubric, load_rubric, shipped_rubrics
+from reward_model.rubrics import Rubric, load_rubric, shipped_rubrics
 from reward_model.sample import IGNORE, Sample, SampleSide, SingleResponse, samples_of
 from reward_model.samples import Columns, Samples, label_array, take
 from reward_model.sources import Source, find_source, without_null
@@ -188,7 +188,7 @@ class MultiDimRewardDataset:
         samples: the texts and their labels.
         rubric: names and number of the levels.
         builder: turns texts into token ids, once, here; without one items carry texts.
-        cache: folder of the cache (`reward_model.cache.cache_root`); without it the ids lie in a
+        cache: folder of the cache (`reward_model.records.cache.cache_root`); without it the ids lie in a
             temporary folder as long as the dataset lives.
         encoded: the token ids, where they are there already.
     """

@@ -19,7 +19,7 @@ from reward_model.data import (
 from reward_model.doctor import Finding, note, ok, problem
 from reward_model.labels import label_warnings
 from reward_model.records import as_text, digest, read_jsonl
-from reward_model.rubric import Rubric
+from reward_model.rubrics import Rubric
 
 LONGER = 0.75
 """Share of pairs with the longer side chosen from which on length alone orders most pairs."""

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 
 from reward_model.doctor import Finding, note, ok, problem
 from reward_model.records import UserError, parse_json
-from reward_model.rubric import Rubric
+from reward_model.rubrics import Rubric
 
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.pickle", "*.joblib", "*.ckpt")
 HALF = {"F16": "float16", "BF16": "bfloat16"}

@@ -14,8 +14,8 @@ import numpy as np
 
 from reward_model.records import UserError
 from reward_model.records.files import Pathish
+from reward_model.records.texts import Words
 from reward_model.scorer import RewardScorer, Score
-from reward_model.words import Words
 
 How = Literal["mean", "minimum"]
 HOWS: tuple[How, ...] = ("mean", "minimum")

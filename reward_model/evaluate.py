@@ -23,7 +23,7 @@ from reward_model.inputs import plain_ids
 from reward_model.metrics import MASKED, Bools, Measured, Truth, collect, perfect_error
 from reward_model.records import as_text
 from reward_model.records.terminal import progress
-from reward_model.rubric import Rubric
+from reward_model.rubrics import Rubric
 from reward_model.scorer import RewardScorer, Score
 from reward_model.slices import slices_of
 from reward_model.split import Split, read_split

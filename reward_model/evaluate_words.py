@@ -14,7 +14,7 @@ from reward_model.bootstrap import Estimate
 from reward_model.held_out import HeldOut
 from reward_model.labels import label_warnings
 from reward_model.metrics import Measured
-from reward_model.rubric import Rubric
+from reward_model.rubrics import Rubric
 
 if TYPE_CHECKING:
     from rich.table import Table

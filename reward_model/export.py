@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from reward_model.export_card import card, tell
 from reward_model.records import UserError, write_json, write_text
-from reward_model.rubric import Rubric
+from reward_model.rubrics import Rubric
 from reward_model.score_command import write_result
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def open_model(path: Path) -> tuple[Bundle, dict[str, Any]]:
 def _rubric_of_adapter(path: Path, named: str) -> Rubric:
     """An adapter has no rubric of its own: the model beside it has, or one that ships."""
     from reward_model.bundle import read_rubric
-    from reward_model.rubric import load_rubric, shipped_rubrics
+    from reward_model.rubrics import load_rubric, shipped_rubrics
 
     best = path.resolve().parent / "best"
     name = named.split("@")[0]

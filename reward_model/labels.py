@@ -14,7 +14,7 @@ from reward_model.data import find_rubric, get_label_distribution, read_samples
 from reward_model.records import dump_json, write_json
 from reward_model.records.files import Pathish
 from reward_model.records.terminal import console
-from reward_model.rubric import Rubric
+from reward_model.rubrics import Rubric
 
 NEAR_CONSTANT = 0.9
 """From this share at one level on, plain accuracy says nothing."""
@@ -52,7 +52,7 @@ def report(
 def label_warnings(counts: dict[str, dict[str, dict[str, int]]], rubric: Rubric) -> list[str]:
     """What stands in the way of learning, in words.
 
-    >>> from reward_model.rubric import load_rubric
+    >>> from reward_model.rubrics import load_rubric
     >>> rubric = load_rubric("education_bias")
     >>> every = {"0": 0, "1": 0, "2": 50, "3": 50, "4": 0, "missing": 0}
     >>> counts = {name: {"all": every} for name in rubric.names}

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from reward_model.data import IGNORE, Sample, label_array
-from reward_model.rubric import Rubric
+from reward_model.rubrics import Rubric
 
 
 def level_cross_entropy(

@@ -18,7 +18,7 @@ from transformers.utils.generic import ModelOutput
 from reward_model.data import IGNORE
 from reward_model.losses import level_cross_entropy
 from reward_model.packed import Pooling, Row, packed_hidden, pool_packed
-from reward_model.rubric import Rubric
+from reward_model.rubrics import Rubric
 from reward_model.windows import into_windows, mean_over_windows
 
 Head = Literal["multi", "shared"]

@@ -48,7 +48,7 @@ from reward_model.rlhf.preferences import (
     preferences,
     usable,
 )
-from reward_model.rubric import Rubric
+from reward_model.rubrics import Rubric
 from reward_model.score_command import write_result
 from reward_model.score_one import language_of, parse_weights
 

@@ -28,7 +28,7 @@ from reward_model.records import (
 )
 from reward_model.records.terminal import progress
 from reward_model.rlhf.preferences import Candidate, reward_sd
-from reward_model.rubric import Rubric
+from reward_model.rubrics import Rubric
 
 if TYPE_CHECKING:
     from reward_model.scorer import RewardScorer

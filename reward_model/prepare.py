@@ -14,7 +14,6 @@ from typing import Any
 from transformers import CONFIG_MAPPING, set_seed
 
 from reward_model.base import Base, find_base
-from reward_model.cache import cache_root
 from reward_model.columns import read_columns
 from reward_model.data import (
     MultiDimRewardDataset,
@@ -33,7 +32,8 @@ from reward_model.machine import check_machine
 from reward_model.model import MultiDimRewardConfig, MultiDimRewardModel
 from reward_model.processes import processes
 from reward_model.records import UserError
-from reward_model.rubric import Rubric
+from reward_model.records.cache import cache_root
+from reward_model.rubrics import Rubric
 from reward_model.split import (
     Part,
     Split,

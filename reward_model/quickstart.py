@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from reward_model.records import Stopped, UserError, read_jsonl, write_json
 from reward_model.records.terminal import console
-from reward_model.rubric import load_rubric, say
+from reward_model.rubrics import load_rubric, say
 
 if TYPE_CHECKING:
     from rich.table import Table

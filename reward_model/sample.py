@@ -24,7 +24,7 @@ from reward_model.records import (
     parse_record,
 )
 from reward_model.records.files import Pathish
-from reward_model.rubric import Rubric
+from reward_model.rubrics import Rubric
 
 if TYPE_CHECKING:
     from reward_model.samples import Columns

@@ -40,7 +40,7 @@ from reward_model.score_workers import Models, scored_blocks
 if TYPE_CHECKING:
     import pyarrow
 
-    from reward_model.rubric import Rubric
+    from reward_model.rubrics import Rubric
     from reward_model.scorer import Score
 
 BLOCK = {"cpu": 32, "cuda": 256}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from reward_model.records import UserError, read_text
 from reward_model.records.terminal import console
-from reward_model.rubric import Rubric, say
+from reward_model.rubrics import Rubric, say
 
 if TYPE_CHECKING:
     from rich.table import Table

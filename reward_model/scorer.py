@@ -26,7 +26,7 @@ from reward_model.inputs import Encoded, pad_id
 from reward_model.lanes import LEAST_TOKENS
 from reward_model.records import Text, UserError
 from reward_model.records.files import Pathish
-from reward_model.words import Words, as_pairs, as_words, unfit
+from reward_model.records.texts import Words, as_pairs, as_words, unfit
 
 
 @dataclass(frozen=True)

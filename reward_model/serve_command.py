@@ -88,7 +88,7 @@ def serve(
         drain_s=drain,
         chat_template=chat_template,
     )
-    from reward_model.chat_tokens import load_template
+    from reward_model.records.chat import load_template
 
     load_template(chat_template)
     from reward_model.bundle import read_rubric

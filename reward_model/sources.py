@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reward_model.cache import Folder, cache_root, made
 from reward_model.records import UserError, digest, explain_os_error, write_jsonl
+from reward_model.records.cache import Folder, cache_root, made
 from reward_model.records.files import Pathish, read_jsonl
 
 _ROWS = "rows.jsonl"

@@ -16,9 +16,9 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from reward_model.cache import Folder, made
 from reward_model.inputs import Encoded, InputBuilder
 from reward_model.records import digest
+from reward_model.records.cache import Folder, made
 from reward_model.sample import Sample
 from reward_model.samples import Samples
 from reward_model.tokens_write import (

@@ -32,7 +32,7 @@ from reward_model.lora import plain
 from reward_model.losses import level_cross_entropy, pairwise_loss
 from reward_model.packed import Row, draws, enable, packs_on
 from reward_model.records import UserError
-from reward_model.rubric import Rubric
+from reward_model.rubrics import Rubric
 
 
 class LevelCollator:

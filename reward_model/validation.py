@@ -13,7 +13,7 @@ from reward_model.data import IGNORE, Sample, label_array, pair_indices
 from reward_model.losses import level_cross_entropy
 from reward_model.metrics import kappa_of
 from reward_model.records import UserError
-from reward_model.rubric import Rubric
+from reward_model.rubrics import Rubric
 
 
 class ValidationMetrics:

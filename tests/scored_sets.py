@@ -10,7 +10,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-from reward_model.rubric import load_rubric
+from reward_model.rubrics import load_rubric
 
 RUBRIC = load_rubric("financial_report")
 DIMENSIONS = RUBRIC.names

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import uvicorn
 
-from reward_model.rubric import load_rubric
+from reward_model.rubrics import load_rubric
 from reward_model.scorer import Score
 from reward_model.serve.app import create_app
 from reward_model.serve.server import Server

@@ -13,7 +13,7 @@ from transformers import CONFIG_MAPPING, AutoConfig, AutoModel, BertConfig, Bert
 
 from reward_model.bundle import load_bundle
 from reward_model.records import UserError
-from reward_model.rubric import load_rubric
+from reward_model.rubrics import load_rubric
 from reward_model.train import train
 from reward_model.train_config import TrainConfig, resolve
 

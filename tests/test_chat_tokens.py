@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reward_model.chat_tokens import (
+from reward_model.records import Message, UserError
+from reward_model.records.chat import (
     TEMPLATES,
     ChatTemplate,
     load_template,
@@ -16,7 +17,6 @@ from reward_model.chat_tokens import (
     split_query,
     without_thought,
 )
-from reward_model.records import Message, UserError
 
 CHATML, LLAMA, QWEN = (TEMPLATES[name] for name in ("chatml", "llama3", "qwen"))
 ASKED = "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nMargins?<|im_end|>\n"

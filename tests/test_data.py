@@ -24,7 +24,7 @@ from reward_model.data import (
 from reward_model.inputs import InputBuilder, plain_ids
 from reward_model.labels import label_warnings
 from reward_model.records import Message, UserError
-from reward_model.rubric import load_rubric
+from reward_model.rubrics import load_rubric
 from reward_model.split import PARTS, Split, read_split, shared_data_lines, split_groups
 from reward_model.tiny import train_tokenizer
 from reward_model.wrapping import detect_format

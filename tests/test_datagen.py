@@ -20,7 +20,7 @@ from datagen.planting import plant_share
 from datagen.settings import Settings, resolve
 from reward_model.llm import Reply
 from reward_model.records import UserError, read_pairs
-from reward_model.rubric import load_rubric
+from reward_model.rubrics import load_rubric
 
 RUBRIC = load_rubric("financial_report")
 FINE = "2021年营业收入为12.3亿元，同比增长5.0%，主要由于订单增加。" * 5

@@ -30,7 +30,7 @@ from reward_model.export_scalar import fidelity
 from reward_model.inputs import collate
 from reward_model.lora import add_lora, save_adapter
 from reward_model.model import MultiDimRewardConfig, MultiDimRewardModel
-from reward_model.rubric import load_rubric
+from reward_model.rubrics import load_rubric
 from reward_model.train_config import TrainConfig
 
 RUBRIC = load_rubric("financial_report")

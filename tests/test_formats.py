@@ -20,7 +20,7 @@ from reward_model.columns import read_columns
 from reward_model.data import IGNORE, Sample, find_rubric, read_samples
 from reward_model.formats import whole_number
 from reward_model.records import UserError
-from reward_model.rubric import load_rubric
+from reward_model.rubrics import load_rubric
 
 RUBRIC = load_rubric("financial_report")
 MAP = """

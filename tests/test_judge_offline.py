@@ -18,7 +18,7 @@ from reward_model.llm.offline import judge as offline
 from reward_model.llm.offline import writer
 from reward_model.llm.offline.reading import lexicon, read_report
 from reward_model.records import SIDES, as_text, read_pairs
-from reward_model.rubric import load_rubric
+from reward_model.rubrics import load_rubric
 
 RUBRIC = load_rubric("financial_report")
 TABLES = """Alpha Ltd

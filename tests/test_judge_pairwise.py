@@ -14,7 +14,7 @@ from judge.prompt import compare_messages, neutralised
 from judge.score import score_file
 from judge.settings import ScoreSettings
 from reward_model.llm import Request, sections
-from reward_model.rubric import load_rubric
+from reward_model.rubrics import load_rubric
 
 RUBRIC = load_rubric("financial_report")
 

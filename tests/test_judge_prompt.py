@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from judge.prompt import judge_messages, neutralised, reply_schema, text_language
 from reward_model.llm import sections
-from reward_model.rubric import load_rubric
+from reward_model.rubrics import load_rubric
 
 RUBRIC = load_rubric("financial_report")
 TEXT = st.text(max_size=300) | st.sampled_from(

@@ -17,7 +17,7 @@ from judge.settings import ScoreSettings
 from judge.texts import read_texts
 from reward_model.llm import Request, RetryableError
 from reward_model.records import Stopped, UserError
-from reward_model.rubric import load_rubric
+from reward_model.rubrics import load_rubric
 
 RUBRIC = load_rubric("financial_report")
 

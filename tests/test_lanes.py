@@ -23,7 +23,7 @@ from reward_model.forward import Forward
 from reward_model.inputs import Encoded, InputBuilder
 from reward_model.lanes import Lanes, lanes_for
 from reward_model.model import MultiDimRewardConfig, MultiDimRewardModel
-from reward_model.rubric import load_rubric
+from reward_model.rubrics import load_rubric
 from reward_model.trainer import LevelCollator, MultiDimRewardTrainer
 
 TWO = Lanes(2, 1)

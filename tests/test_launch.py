@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from tiny_models import save_encoder
 
 from reward_model.bundle import load_bundle
-from reward_model.rubric import load_rubric
+from reward_model.rubrics import load_rubric
 from reward_model.scorer import RewardScorer
 from reward_model.train import train
 from reward_model.train_config import resolve

@@ -21,7 +21,7 @@ from reward_model.model import MultiDimRewardConfig, MultiDimRewardModel
 from reward_model.prepare import prepare
 from reward_model.progress import TrainingBar
 from reward_model.records import UserError
-from reward_model.rubric import load_rubric
+from reward_model.rubrics import load_rubric
 from reward_model.scorer import RewardScorer
 from reward_model.train import make_trainer, train
 from reward_model.train_config import TrainConfig, resolve

@@ -17,7 +17,7 @@ from reward_model.inputs import InputBuilder, collate
 from reward_model.losses import level_cross_entropy, ordinal_targets
 from reward_model.model import MultiDimRewardConfig, MultiDimRewardModel, pool
 from reward_model.records import UserError
-from reward_model.rubric import load_rubric
+from reward_model.rubrics import load_rubric
 from reward_model.tiny import train_tokenizer
 
 RUBRIC = load_rubric("financial_report")

@@ -15,7 +15,7 @@ from tiny_models import save_encoder
 from reward_model.inputs import collate
 from reward_model.prepare import prepare
 from reward_model.records import UserError
-from reward_model.rubric import load_rubric
+from reward_model.rubrics import load_rubric
 from reward_model.train import train
 from reward_model.train_config import TrainConfig, resolve
 

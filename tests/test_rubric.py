@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reward_model.records import UserError
-from reward_model.rubric import load_rubric, parse_rubric, say, shipped_rubrics
+from reward_model.rubrics import load_rubric, parse_rubric, say, shipped_rubrics
 
 FINANCIAL = (files("reward_model") / "rubrics" / "financial_report.toml").read_text("utf-8")
 

@@ -24,7 +24,7 @@ from reward_model.data import (
     take,
 )
 from reward_model.records import Message, UserError
-from reward_model.rubric import load_rubric
+from reward_model.rubrics import load_rubric
 from reward_model.split import fingerprint
 
 RUBRIC = load_rubric("financial_report")
@@ -144,7 +144,7 @@ import json, resource, sys
 from pathlib import Path
 from reward_model.data import MultiDimRewardDataset, read_samples
 from reward_model.inputs import InputBuilder
-from reward_model.rubric import load_rubric
+from reward_model.rubrics import load_rubric
 from reward_model.split import shared_data_lines, split_groups
 from reward_model.tiny import train_tokenizer
 

@@ -19,8 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving import Answer, Running, StandIn, in_thread
 
-from reward_model.chat_tokens import load_template
 from reward_model.records import UserError
+from reward_model.records.chat import load_template
 from reward_model.score_workers import Models
 from reward_model.scorer import Score
 from reward_model.serve.batching import Item, Job, Ticket, choose

@@ -17,7 +17,7 @@ from reward_model.data import IGNORE, Sample, read_samples
 from reward_model.held_out import choose
 from reward_model.prepare import divide
 from reward_model.records import UserError
-from reward_model.rubric import load_rubric
+from reward_model.rubrics import load_rubric
 from reward_model.split import Part, Split, parse_hold_out, split_groups
 from reward_model.train_config import TrainConfig
 

@@ -19,11 +19,11 @@ import scored_sets
 import toy
 from tiny_models import byte_tokenizer
 
-from reward_model.cache import cache_root, made
 from reward_model.data import MultiDimRewardDataset, Samples, read_samples
 from reward_model.inputs import InputBuilder
 from reward_model.records import UserError
-from reward_model.rubric import load_rubric
+from reward_model.records.cache import cache_root, made
+from reward_model.rubrics import load_rubric
 from reward_model.tokens import encode
 
 RUBRIC = load_rubric("financial_report")
@@ -158,7 +158,7 @@ def test_a_place_nobody_can_write_is_done_without(tmp_path: Path) -> None:
 KILLED = """
 import sys, time
 from pathlib import Path
-from reward_model.cache import made
+from reward_model.records.cache import made
 
 def slow(folder):
     (folder / "tokens.npy").write_text("half")

@@ -29,7 +29,7 @@ from reward_model.losses import level_weights
 from reward_model.prepare import prepare
 from reward_model.progress import TrainingBar
 from reward_model.records import UserError
-from reward_model.rubric import load_rubric
+from reward_model.rubrics import load_rubric
 from reward_model.scorer import RewardScorer
 from reward_model.split import read_split
 from reward_model.tiny import train_tokenizer

@@ -18,7 +18,7 @@ from judge.validate.report import Report
 from judge.validate.run import Settings, build
 from judge.validate.style import STYLE, style
 from judge.validate.table import Table
-from reward_model.rubric import load_rubric
+from reward_model.rubrics import load_rubric
 
 SETS = [("finreport_pairs_0to4.jsonl", "financial_report"), ("helpsteer_pairs.jsonl", "helpsteer")]
 

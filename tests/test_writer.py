@@ -19,7 +19,7 @@ from reward_model.checks import read_facts, verify
 from reward_model.llm import Request, open_llm
 from reward_model.llm.offline.layout import parse, render
 from reward_model.llm.offline.phrases import phrases
-from reward_model.rubric import load_rubric
+from reward_model.rubrics import load_rubric
 
 RUBRIC = load_rubric("financial_report")
 KINDS = [d.name for d in RUBRIC.degradations]

@@ -11,7 +11,7 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, Qwen2Co
 
 from reward_model.bundle import save_bundle
 from reward_model.model import MultiDimRewardConfig, MultiDimRewardModel
-from reward_model.rubric import Rubric, load_rubric
+from reward_model.rubrics import Rubric, load_rubric
 
 
 def byte_tokenizer(specials: list[str], template: str = "", **names: Any) -> Any:

@@ -7,7 +7,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-from reward_model.rubric import Rubric
+from reward_model.rubrics import Rubric
 
 GOOD = ["because", "therefore", "driven", "risk", "margin", "因此", "驱动"]
 FLAT = ["maybe", "some", "thing", "good", "很多", "不错", "大概"]

@@ -21,7 +21,7 @@ from judge.validate.stats import gap, labels, noise_floor, verdict
 from judge.validate.table import Table, mean_gap, read_table
 from reward_model.records import dump_json, write_json, write_text
 from reward_model.records.terminal import console, progress
-from reward_model.rubric import load_rubric
+from reward_model.rubrics import load_rubric
 
 
 @dataclass(frozen=True)

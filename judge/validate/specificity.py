@@ -17,7 +17,7 @@ from judge.validate.report import Cell, DegradationRow, Finding, NoiseFloor
 from judge.validate.stats import unit
 from judge.validate.table import Table
 from reward_model.records import UserError
-from reward_model.rubric import say
+from reward_model.rubrics import say
 
 ENOUGH = 5
 """Pairs below which nothing is said of a cell but its mean."""

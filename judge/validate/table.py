@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from judge.validate.sketches import Linker, figure_lines, sentences
 from reward_model.records import SIDES, Pair, Side, UserError, as_text, parse_record, read_jsonl
 from reward_model.records.files import Pathish
-from reward_model.rubric import Rubric
+from reward_model.rubrics import Rubric
 
 MISSING = -1
 """Stands for null in the array of levels only."""

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from reward_model.records import Text, UserError
 
 if TYPE_CHECKING:
+    from reward_model.records.texts import Words
     from reward_model.scorer import Score
-    from reward_model.words import Words
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -142,8 +142,8 @@ class RewardClient:
         weights: Mapping[str, float] | None,
         risk: float | None,
     ) -> list[Score]:
+        from reward_model.records.texts import as_pairs
         from reward_model.scorer import Score
-        from reward_model.words import as_pairs
 
         items = [
             {"prompt": _plain(prompt), "response": _plain(response)}

@@ -11,8 +11,8 @@ import math
 import os
 from dataclasses import dataclass
 
-from reward_model.chat_tokens import ChatTemplate, load_template
 from reward_model.records import UserError
+from reward_model.records.chat import ChatTemplate, load_template
 from reward_model.rlhf.source import Source, open_source
 from reward_model.rlhf.terms import checked_risk
 from reward_model.rlhf.texts import Marks

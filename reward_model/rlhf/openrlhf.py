@@ -10,8 +10,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from reward_model.chat_tokens import ChatTemplate, split_query
 from reward_model.records import UserError
+from reward_model.records.chat import ChatTemplate, split_query
 from reward_model.rlhf.environment import CHAT_TEMPLATE, NO_OPINION, from_environment
 from reward_model.rlhf.terms import numbers
 

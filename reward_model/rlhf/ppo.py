@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from reward_model.chat_tokens import ChatTemplate, load_template, split_query
 from reward_model.records import Text, UserError
+from reward_model.records.chat import ChatTemplate, load_template, split_query
 from reward_model.rlhf.source import Model, Source, open_source
 from reward_model.rlhf.terms import checked_risk, numbers
 
@@ -33,7 +33,7 @@ class PPOReward(nn.Module):
             one prompt is the beginning of another, a response to the short one that goes on as the
             long one does is cut too late; a chat template leaves no such doubt.
         chat_template: template of the policy's chat tokens, by name or from a TOML file; see
-            `reward_model.chat_tokens`. At least one of the two has to be given.
+            `reward_model.records.chat`. At least one of the two has to be given.
         weights: dimension -> share in the reward instead of the rubric's.
         risk: lambda of ``mean - lambda * sd`` instead of the model's own 0.
         no_opinion: reward of a response that the model has no opinion on, such as an empty one; PPO

@@ -20,8 +20,8 @@ from reward_model.records import Text, UserError
 from reward_model.rlhf.client import RewardClient, UnreachableError
 
 if TYPE_CHECKING:
+    from reward_model.records.texts import Words
     from reward_model.scorer import Score
-    from reward_model.words import Words
 
 
 class Scorer(Protocol):
@@ -106,7 +106,7 @@ class Source:
         Raises:
             UserError: texts that are none, a wrong weight, or a server that gives no scores.
         """
-        from reward_model.words import as_pairs
+        from reward_model.records.texts import as_pairs
 
         manner = (None if weights is None else tuple(sorted(weights.items())), risk)
         texts = as_pairs(prompts, responses)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from reward_model.chat_tokens import without_thought
 from reward_model.records import Message, Text, UserError
+from reward_model.records.chat import without_thought
 
 Marks = tuple[str, str]
 """What stands before and after a thought: ``("<think>", "</think>")``."""

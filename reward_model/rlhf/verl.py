@@ -11,8 +11,8 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from reward_model.chat_tokens import load_template
 from reward_model.records import UserError
+from reward_model.records.chat import load_template
 from reward_model.rlhf.environment import from_environment
 from reward_model.rlhf.source import Source, open_source
 from reward_model.rlhf.terms import checked_risk, numbers

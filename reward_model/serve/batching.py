@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from reward_model.records import UserError
 
 if TYPE_CHECKING:
+    from reward_model.records.texts import Words
     from reward_model.scorer import Score
     from reward_model.serve.scorers import Scorer
-    from reward_model.words import Words
 
 logger = logging.getLogger(__name__)
 

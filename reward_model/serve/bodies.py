@@ -12,8 +12,8 @@ from typing import Annotated, Any, TypeVar, overload
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter, ValidationError
 
-from reward_model.chat_tokens import ChatTemplate, plain_response, split_query
 from reward_model.records import Message, Text, UserError, as_text, parse_json
+from reward_model.records.chat import ChatTemplate, plain_response, split_query
 from reward_model.serve.batching import Item
 from reward_model.serve.errors import ApiError
 

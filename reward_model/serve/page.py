@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from reward_model.records.page import render
-from reward_model.rubric import say
+from reward_model.rubrics import say
 
 if TYPE_CHECKING:
     from reward_model.serve.service import Service

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, TypeAdapter
 
-from reward_model.rubric import Rubric
+from reward_model.rubrics import Rubric
 from reward_model.serve.answers import ClassifyAnswer, ErrorAnswer, RewardAnswer, ScoreAnswer
 from reward_model.serve.bodies import CLASSIFY, REWARD, SCORE
 

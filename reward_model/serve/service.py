@@ -22,15 +22,15 @@ from typing import TYPE_CHECKING
 from starlette.requests import Request
 from starlette.responses import Response
 
-from reward_model.chat_tokens import load_template
 from reward_model.records import UserError
+from reward_model.records.chat import load_template
 from reward_model.serve.batching import Batcher, Broken, Full, Item, Job, ScoringError
 from reward_model.serve.errors import ApiError, ClientGone
 from reward_model.serve.metrics import Metrics
 from reward_model.serve.settings import Settings
 
 if TYPE_CHECKING:
-    from reward_model.rubric import Rubric
+    from reward_model.rubrics import Rubric
     from reward_model.scorer import Score
     from reward_model.serve.scorers import Scorer
 

@@ -32,7 +32,7 @@ class Settings:
     drain_s: float = 60.0
     """How long a stopping server works on what it has accepted."""
     chat_template: str | None = None
-    """Name or file of the policy's chat template; see `reward_model.chat_tokens`."""
+    """Name or file of the policy's chat template; see `reward_model.records.chat`."""
 
     def __post_init__(self) -> None:
         numbers = {

@@ -230,7 +230,7 @@ def shipped_rubrics() -> list[str]:
     >>> shipped_rubrics()
     ['education_bias', 'financial_report', 'helpsteer', 'ultrafeedback']
     """
-    folder = files("reward_model") / "rubrics"
+    folder = files("reward_model.rubrics")
     return sorted(
         f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml")
     )
@@ -244,7 +244,7 @@ def load_rubric(name_or_path: Pathish) -> Rubric:
     """
     name = str(name_or_path)
     if name in shipped_rubrics():
-        return parse_rubric((files("reward_model") / "rubrics" / f"{name}.toml").read_bytes(), name)
+        return parse_rubric((files("reward_model.rubrics") / f"{name}.toml").read_bytes(), name)
     path = Path(name_or_path)
     if not path.exists() and "/" not in name and not name.endswith(".toml"):
         raise UserError(
