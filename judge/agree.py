@@ -15,7 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from judge.agreement import (
+from reward_model.records import SIDES, Pair, UserError, dump_json, read_jsonl, write_json
+from reward_model.records.schema import parse_record
+from reward_model.records.terminal import console
+from reward_model.rubrics import Rubric, load_rubric
+from reward_model.stats.agreement import (
     MISSING,
     Estimate,
     alpha,
@@ -26,10 +30,6 @@ from judge.agreement import (
     kappa,
     within,
 )
-from reward_model.records import SIDES, Pair, UserError, dump_json, read_jsonl, write_json
-from reward_model.records.schema import parse_record
-from reward_model.records.terminal import console
-from reward_model.rubrics import Rubric, load_rubric
 
 Unit = tuple[str, int, str]
 """Key of a pair, which of the pairs of that key, side."""

@@ -136,7 +136,7 @@ def _questions(case: Case, evidence: Evidence, settings: ScoreSettings) -> list[
 def _show(result: dict[str, Any], answers: Answers) -> None:
     from rich.table import Table
 
-    from judge.intervals import say
+    from reward_model.stats.shares import say
 
     out, runs = console(), result["runs"]
     cost = f", ${answers.cost_usd:.2f}" if answers.cost_usd else ""

@@ -8,10 +8,10 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from judge.controls import Case
-from judge.intervals import share
 from judge.questions import Answers, Question
 from judge.settings import Evidence
 from reward_model.checks import ERROR_KINDS
+from reward_model.stats.shares import share
 
 
 class Fall(NamedTuple):

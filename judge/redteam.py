@@ -18,7 +18,6 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from judge.intervals import share
 from judge.prepare import open_judges, prompts_id
 from judge.prompt import Language
 from judge.questions import Answers, Question, ask_all, check_owed, usual_ledger
@@ -28,6 +27,7 @@ from reward_model.llm import LLM
 from reward_model.records import Side, UserError, digest, dump_json, write_json
 from reward_model.records.terminal import console
 from reward_model.rubrics import Rubric, load_rubric
+from reward_model.stats.shares import share
 
 LANGUAGES: tuple[Language, ...] = ("zh", "en")
 

@@ -16,16 +16,16 @@ import numpy as np
 
 from reward_model.audit_effects import Effect, measure
 from reward_model.audit_words import notes, say_finding
-from reward_model.bootstrap import RESAMPLES, Bootstrap, Estimate, Floats
 from reward_model.columns import ColumnMap
 from reward_model.data import Sample, read_samples, take
 from reward_model.evaluate import split_of
 from reward_model.held_out import Wanted, choose
-from reward_model.metrics import Bools, mean_part
 from reward_model.probes import Probe, choose_probes
 from reward_model.records import UserError
 from reward_model.rubrics import Rubric
 from reward_model.scorer import RewardScorer
+from reward_model.stats.bootstrap import RESAMPLES, Bootstrap, Estimate, Floats
+from reward_model.stats.metrics import Bools, mean_part
 
 SAMPLE = 200
 """Texts that are edited, each by every probe."""

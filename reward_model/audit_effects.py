@@ -11,14 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from reward_model.batches import token_batches
-from reward_model.bootstrap import Floats
 from reward_model.data import Sample
 from reward_model.inputs import Encoded
-from reward_model.metrics import Bools, expected_levels
 from reward_model.probes import Probe, apply
 from reward_model.records import as_text
 from reward_model.records.terminal import progress
 from reward_model.scorer import RewardScorer
+from reward_model.stats.bootstrap import Floats
+from reward_model.stats.metrics import Bools, expected_levels
 
 
 @dataclass(frozen=True)

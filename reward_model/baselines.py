@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from reward_model.bootstrap import Floats, Ints
-from reward_model.metrics import MASKED
+from reward_model.stats.bootstrap import Floats, Ints
+from reward_model.stats.metrics import MASKED
 
 TITLES = {
     "majority": "majority level",

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Sampler
 
-from reward_model.bootstrap import Ints
 from reward_model.inputs import Encoded, collate, collate_labels
 from reward_model.packed import Row
 from reward_model.records import UserError
+from reward_model.stats.bootstrap import Ints
 
 WINDOW = 50
 """Steps whose texts are sorted by length together: long enough to pad little, short to mix."""

@@ -22,19 +22,19 @@ from transformers import PrinterCallback, set_seed
 
 from reward_model.base import find_base
 from reward_model.batches import token_batches
-from reward_model.bootstrap import Floats, Ints
 from reward_model.bundle import quiet, staged
 from reward_model.card import read_parts
 from reward_model.data import MultiDimRewardDataset, Sample, pair_indices
 from reward_model.inputs import InputBuilder, collate, pad_id
 from reward_model.lora import add_lora, is_adapted, merge
 from reward_model.machine import compute_dtype
-from reward_model.metrics import MASKED
 from reward_model.model import MultiDimRewardConfig
 from reward_model.progress import TrainingBar
 from reward_model.records import UserError, as_text, explain_os_error, write_json
 from reward_model.rubrics import Rubric
 from reward_model.scorer import RewardScorer
+from reward_model.stats.bootstrap import Floats, Ints
+from reward_model.stats.metrics import MASKED
 from reward_model.train_config import TINY, TrainConfig
 from reward_model.trainer import device_tokens
 

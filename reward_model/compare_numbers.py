@@ -11,10 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from reward_model.bootstrap import Estimate, Floats, Ints
 from reward_model.evaluate_words import verdict
-from reward_model.metrics import MASKED, Measured, Truth, collect_scalar, expected_levels, rewards
-from reward_model.ranks import rank_correlation, rank_difference
+from reward_model.stats.bootstrap import Estimate, Floats, Ints
+from reward_model.stats.metrics import (
+    MASKED,
+    Measured,
+    Truth,
+    collect_scalar,
+    expected_levels,
+    rewards,
+)
+from reward_model.stats.ranks import rank_correlation, rank_difference
 
 METRICS = {"pair_accuracy": "pair accuracy", "rank": "rank correlation"}
 """What both have; the rank correlation is Spearman's."""

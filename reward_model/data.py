@@ -188,8 +188,8 @@ class MultiDimRewardDataset:
         samples: the texts and their labels.
         rubric: names and number of the levels.
         builder: turns texts into token ids, once, here; without one items carry texts.
-        cache: folder of the cache (`reward_model.records.cache.cache_root`); without it the ids lie in a
-            temporary folder as long as the dataset lives.
+        cache: folder of the cache (`reward_model.records.cache.cache_root`); without it the ids lie
+            in a temporary folder as long as the dataset lives.
         encoded: the token ids, where they are there already.
     """
 

@@ -14,19 +14,19 @@ from typing import Any
 import numpy as np
 
 from reward_model.baselines import TITLES, Samples, predict_all
-from reward_model.bootstrap import RESAMPLES, Floats
 from reward_model.columns import ColumnMap
 from reward_model.data import Sample, get_label_distribution, pair_indices, read_samples
 from reward_model.evaluate_words import KINDS, comparisons, notes
 from reward_model.held_out import HeldOut, Wanted, choose, folds
 from reward_model.inputs import plain_ids
-from reward_model.metrics import MASKED, Bools, Measured, Truth, collect, perfect_error
 from reward_model.records import as_text
 from reward_model.records.terminal import progress
 from reward_model.rubrics import Rubric
 from reward_model.scorer import RewardScorer, Score
 from reward_model.slices import slices_of
 from reward_model.split import Split, read_split
+from reward_model.stats.bootstrap import RESAMPLES, Floats
+from reward_model.stats.metrics import MASKED, Bools, Measured, Truth, collect, perfect_error
 
 _CHUNK = 64
 

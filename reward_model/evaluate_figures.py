@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from reward_model.bootstrap import Floats, Ints
 from reward_model.evaluate import Evaluation
-from reward_model.metrics import BINS, MASKED, confidence_bin, expected_levels
 from reward_model.records.page import Plot, plot
 from reward_model.records.page.plots import INK, SERIES
+from reward_model.stats.bootstrap import Floats, Ints
+from reward_model.stats.metrics import BINS, MASKED, confidence_bin, expected_levels
 
 
 def reliability(evaluation: Evaluation) -> list[Plot]:

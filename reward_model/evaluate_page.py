@@ -13,9 +13,9 @@ from reward_model.compare_numbers import METRICS
 from reward_model.evaluate import Evaluation
 from reward_model.evaluate_figures import confusion, level_gaps, reliability, reward_gaps
 from reward_model.evaluate_words import KINDS, LABELS
-from reward_model.metrics import MASKED
 from reward_model.mistakes import worst_pairs, worst_texts
 from reward_model.records.page import render
+from reward_model.stats.metrics import MASKED
 
 
 def page(evaluation: Evaluation) -> str:

@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from reward_model.bootstrap import Floats
 from reward_model.export_classifier import empty_classifier, load_backbone
 from reward_model.export_padding import safe_padding
 from reward_model.export_sample import Sampled, outputs
 from reward_model.inputs import Encoded, InputBuilder
 from reward_model.records import UserError, as_text
 from reward_model.scorer import RewardScorer
+from reward_model.stats.bootstrap import Floats
 
 View = Literal["trained", "text", "bare"]
 """How a text reaches the exported model: laid out as in training; prompt and response written on

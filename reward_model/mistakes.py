@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from reward_model.evaluate import Evaluation
-from reward_model.metrics import MASKED, expected_levels
 from reward_model.records import Text, as_text
+from reward_model.stats.metrics import MASKED, expected_levels
 
 MOST = 10
 CHARACTERS = 6000

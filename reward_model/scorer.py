@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from reward_model.bootstrap import Floats
 from reward_model.bundle import Bundle, load_bundle
 from reward_model.forward import Forward
 from reward_model.inputs import Encoded, pad_id
@@ -27,6 +26,7 @@ from reward_model.lanes import LEAST_TOKENS
 from reward_model.records import Text, UserError
 from reward_model.records.files import Pathish
 from reward_model.records.texts import Words, as_pairs, as_words, unfit
+from reward_model.stats.bootstrap import Floats
 
 
 @dataclass(frozen=True)

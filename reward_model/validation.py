@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from transformers import EvalPrediction
 
-from reward_model.bootstrap import Ints
 from reward_model.data import IGNORE, Sample, label_array, pair_indices
 from reward_model.losses import level_cross_entropy
-from reward_model.metrics import kappa_of
 from reward_model.records import UserError
 from reward_model.rubrics import Rubric
+from reward_model.stats.bootstrap import Ints
+from reward_model.stats.metrics import kappa_of
 
 
 class ValidationMetrics:

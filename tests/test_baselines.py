@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from reward_model.baselines import WORDS, Samples, length_only, majority, predict_all, tfidf
-from reward_model.metrics import MASKED, expected_levels
+from reward_model.stats.metrics import MASKED, expected_levels
 
 K = 5
 

@@ -25,10 +25,10 @@ from reward_model.data import MultiDimRewardDataset, read_samples
 from reward_model.evaluate import Evaluation, evaluate
 from reward_model.evaluate_page import page
 from reward_model.inputs import InputBuilder
-from reward_model.metrics import MASKED, Truth, collect
 from reward_model.records import UserError
 from reward_model.rubrics import load_rubric
 from reward_model.split import read_split
+from reward_model.stats.metrics import MASKED, Truth, collect
 from reward_model.train import train
 from reward_model.train_config import resolve
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import cohen_kappa_score
 
-from judge.agreement import (
+from reward_model.stats.agreement import (
     MISSING,
     alpha,
     bias,

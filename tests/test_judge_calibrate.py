@@ -15,12 +15,12 @@ from test_judge_score import GOOD, Judge, _levels, _pairs
 
 from judge.calibrate import calibrate_file
 from judge.controls import make_case, reformatted
-from judge.intervals import share, wilson
 from judge.settings import ScoreSettings
 from judge.texts import read_texts
 from reward_model.checks import ERROR_KINDS, read_facts, verify
 from reward_model.llm import Request
 from reward_model.records import UserError
+from reward_model.stats.shares import share, wilson
 
 
 def _calibrate(path: Path, judge: Judge, **settings: Any) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import accuracy_score, cohen_kappa_score, f1_score, mean_absolute_error
 
-from reward_model.bootstrap import Estimate
-from reward_model.metrics import (
+from reward_model.stats.bootstrap import Estimate
+from reward_model.stats.metrics import (
     BINS,
     MASKED,
     Measured,

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy.stats import spearmanr
 
-from reward_model.bootstrap import Bootstrap
-from reward_model.metrics import MASKED
-from reward_model.ranks import rank_correlation, rank_difference, spearman
+from reward_model.stats.bootstrap import Bootstrap
+from reward_model.stats.metrics import MASKED
+from reward_model.stats.ranks import rank_correlation, rank_difference, spearman
 
 
 @settings(max_examples=60, deadline=None)

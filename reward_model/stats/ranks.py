@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from reward_model.bootstrap import Bootstrap, Estimate, Floats, Ints
-from reward_model.metrics import MASKED, Bools
+from reward_model.stats.bootstrap import Bootstrap, Estimate, Floats, Ints
+from reward_model.stats.metrics import MASKED, Bools
 
 
 def rank_correlation(values: Floats, labels: Ints | Floats, bootstrap: Bootstrap) -> Estimate:

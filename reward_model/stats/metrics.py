@@ -13,7 +13,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from reward_model.bootstrap import RESAMPLES, Bootstrap, Estimate, Floats, Function, Ints, Part
+from reward_model.stats.bootstrap import (
+    RESAMPLES,
+    Bootstrap,
+    Estimate,
+    Floats,
+    Function,
+    Ints,
+    Part,
+)
 
 Bools = npt.NDArray[np.bool_]
 
