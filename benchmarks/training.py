@@ -180,8 +180,8 @@ def run_one(who: str, base: str, count: int, longest: int, peer_batch: int) -> d
     import torch
     from transformers import AutoTokenizer, Trainer, TrainingArguments, set_seed
 
-    from reward_model.data import MultiDimRewardDataset, Sample
-    from reward_model.inputs import InputBuilder, pad_id
+    from reward_model.data.dataset import MultiDimRewardDataset, Sample
+    from reward_model.data.tokens.inputs import InputBuilder, pad_id
     from reward_model.model import MultiDimRewardConfig, MultiDimRewardModel
     from reward_model.rubrics import load_rubric
     from reward_model.trainer import LevelCollator, MultiDimRewardTrainer

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from reward_model.data import (
+    from reward_model.data.dataset import (
         MultiDimRewardDataset,
         PairwiseMultiDimDataset,
         get_label_distribution,

@@ -16,10 +16,10 @@ import numpy as np
 
 from reward_model.audit_effects import Effect, measure
 from reward_model.audit_words import notes, say_finding
-from reward_model.columns import ColumnMap
-from reward_model.data import Sample, read_samples, take
+from reward_model.data.columns import ColumnMap
+from reward_model.data.dataset import Sample, read_samples, take
+from reward_model.data.held_out import Wanted, choose
 from reward_model.evaluate import split_of
-from reward_model.held_out import Wanted, choose
 from reward_model.probes import Probe, choose_probes
 from reward_model.records import UserError
 from reward_model.rubrics import Rubric
@@ -76,7 +76,7 @@ def audit(
         model: folder of a trained model.
         scored: scored pairs or single responses; both sides of a pair are edited.
         columns: which columns hold what, for rows of another shape.
-        part: which texts; see `reward_model.held_out`.
+        part: which texts; see `reward_model.data.held_out`.
         probes: names of the probes; all of them if empty.
         sample: texts to edit, drawn by `seed`; 0 for all.
         threshold: mean rise in levels that is let pass; a sixteenth of the scale if not given.

@@ -21,7 +21,7 @@ from transformers import (
 )
 
 from reward_model.bundle import first_line, model_type, quiet
-from reward_model.data import Sample
+from reward_model.data.dataset import Sample
 from reward_model.machine import compute_dtype
 from reward_model.model import MultiDimRewardConfig, MultiDimRewardModel
 from reward_model.packed import Pooling

@@ -23,7 +23,7 @@ from torch import Tensor
 from transformers import CONFIG_MAPPING, AutoTokenizer
 from transformers.utils import logging as hf_logging
 
-from reward_model.inputs import InputBuilder
+from reward_model.data.tokens.inputs import InputBuilder
 from reward_model.model import MultiDimRewardConfig, MultiDimRewardModel
 from reward_model.records import UserError, explain_os_error, write_json, write_text
 from reward_model.records.files import Pathish

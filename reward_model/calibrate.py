@@ -13,15 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from reward_model.columns import ColumnMap
-from reward_model.data import Sample, read_samples
+from reward_model.data.columns import ColumnMap
+from reward_model.data.dataset import Sample, read_samples
+from reward_model.data.held_out import choose
+from reward_model.data.split import Split, fingerprint
 from reward_model.evaluate import ece_if_perfect, probabilities_of, score_texts, split_of, truth_of
 from reward_model.evaluate_words import calibration_words
-from reward_model.held_out import choose
 from reward_model.records import UserError, write_json
 from reward_model.rubrics import Rubric
 from reward_model.scorer import RewardScorer
-from reward_model.split import Split, fingerprint
 from reward_model.stats.bootstrap import RESAMPLES, Bootstrap, Floats, Ints, Part
 from reward_model.stats.metrics import MASKED, Truth, collect, mean_part
 

@@ -54,7 +54,7 @@ def labels(
     json: JsonOption = None,
 ) -> None:
     """Show how the labels of SCORED are distributed, by dimension and side."""
-    from reward_model.labels import report
+    from reward_model.data.labels import report
 
     report(scored, rubric=rubric, columns=columns, json_to=json)
 

@@ -24,8 +24,8 @@ from reward_model.base import find_base
 from reward_model.batches import token_batches
 from reward_model.bundle import quiet, staged
 from reward_model.card import read_parts
-from reward_model.data import MultiDimRewardDataset, Sample, pair_indices
-from reward_model.inputs import InputBuilder, collate, pad_id
+from reward_model.data.dataset import MultiDimRewardDataset, Sample, pair_indices
+from reward_model.data.tokens.inputs import InputBuilder, collate, pad_id
 from reward_model.lora import add_lora, is_adapted, merge
 from reward_model.machine import compute_dtype
 from reward_model.model import MultiDimRewardConfig

@@ -67,7 +67,7 @@ def run_doctor(
 
         findings = look_at_folder(target)
     else:
-        from reward_model.columns import read_columns
+        from reward_model.data.columns import read_columns
         from reward_model.doctor_file import look_at_file
 
         known = read_columns(columns) if columns else None

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from reward_model.columns import ColumnMap
-from reward_model.data import (
+from reward_model.data.columns import ColumnMap
+from reward_model.data.dataset import (
     IGNORE,
     Sample,
     Samples,
@@ -16,8 +16,8 @@ from reward_model.data import (
     pair_indices,
     read_samples,
 )
+from reward_model.data.labels import label_warnings
 from reward_model.doctor import Finding, note, ok, problem
-from reward_model.labels import label_warnings
 from reward_model.records import as_text, digest, read_jsonl
 from reward_model.rubrics import Rubric
 

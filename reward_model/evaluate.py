@@ -14,17 +14,17 @@ from typing import Any
 import numpy as np
 
 from reward_model.baselines import TITLES, Samples, predict_all
-from reward_model.columns import ColumnMap
-from reward_model.data import Sample, get_label_distribution, pair_indices, read_samples
+from reward_model.data.columns import ColumnMap
+from reward_model.data.dataset import Sample, get_label_distribution, pair_indices, read_samples
+from reward_model.data.held_out import HeldOut, Wanted, choose, folds
+from reward_model.data.split import Split, read_split
+from reward_model.data.tokens.inputs import plain_ids
 from reward_model.evaluate_words import KINDS, comparisons, notes
-from reward_model.held_out import HeldOut, Wanted, choose, folds
-from reward_model.inputs import plain_ids
 from reward_model.records import as_text
 from reward_model.records.terminal import progress
 from reward_model.rubrics import Rubric
 from reward_model.scorer import RewardScorer, Score
 from reward_model.slices import slices_of
-from reward_model.split import Split, read_split
 from reward_model.stats.bootstrap import RESAMPLES, Floats
 from reward_model.stats.metrics import MASKED, Bools, Measured, Truth, collect, perfect_error
 
@@ -66,7 +66,7 @@ def evaluate(
     Args:
         model: folder of a trained model.
         scored: scored pairs or single responses.
-        part: which texts; see `reward_model.held_out`.
+        part: which texts; see `reward_model.data.held_out`.
         train_data: file the baselines learn from, where `scored` holds no training text.
         columns: which columns hold what, for rows of another shape.
         seed: of the bootstrap and the folds.
@@ -199,7 +199,7 @@ def truth_of(samples: Sequence[Sample], rubric: Rubric) -> Truth:
 
 
 def split_of(model: Path) -> Split | None:
-    from reward_model.split import SPLIT
+    from reward_model.data.split import SPLIT
 
     there = any((folder / SPLIT).exists() for folder in (model, model.parent))
     return read_split(model) if there else None

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from reward_model.baselines import TITLES
-from reward_model.held_out import HeldOut
-from reward_model.labels import label_warnings
+from reward_model.data.held_out import HeldOut
+from reward_model.data.labels import label_warnings
 from reward_model.rubrics import Rubric
 from reward_model.stats.bootstrap import Estimate
 from reward_model.stats.metrics import Measured

@@ -126,7 +126,7 @@ def open_model(path: Path) -> tuple[Bundle, dict[str, Any]]:
     import torch
 
     from reward_model.bundle import Bundle, load_bundle
-    from reward_model.inputs import InputBuilder
+    from reward_model.data.tokens.inputs import InputBuilder
     from reward_model.score_file import model_digest
 
     described: dict[str, Any] = {"name": path.resolve().name, "merged": False}
@@ -210,7 +210,7 @@ def _texts(options: Options) -> list[Sampled]:
 
 
 def _input(bundle: Bundle) -> dict[str, Any]:
-    from reward_model.wrapping import Wrapping
+    from reward_model.data.tokens.wrapping import Wrapping
 
     config = bundle.model.config
     around = Wrapping(bundle.tokenizer, bundle.builder.input_format).around("a")
@@ -228,10 +228,10 @@ def _input(bundle: Bundle) -> dict[str, Any]:
 def _classifier(
     bundle: Bundle, texts: list[Sampled], options: Options, folder: Path, result: dict[str, Any]
 ) -> None:
+    from reward_model.data.tokens.inputs import pad_id
     from reward_model.export_classifier import classifier_of
     from reward_model.export_padding import safe_padding
     from reward_model.export_sample import outputs
-    from reward_model.inputs import pad_id
 
     made = classifier_of(bundle)
     encoded = bundle.builder.build([t.prompt for t in texts], [t.response for t in texts])
@@ -299,9 +299,9 @@ def _onnx(
     bundle: Bundle, texts: list[Sampled], options: Options, folder: Path, result: dict[str, Any]
 ) -> None:
     from reward_model.bundle import quiet
+    from reward_model.data.tokens.inputs import collate, pad_id
     from reward_model.export_onnx import MODEL, onnx_runner, write_onnx
     from reward_model.export_sample import outputs
-    from reward_model.inputs import collate, pad_id
 
     pad = pad_id(bundle.tokenizer)
     encoded = bundle.builder.build([t.prompt for t in texts], [t.response for t in texts])

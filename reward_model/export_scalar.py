@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from reward_model.data.tokens.inputs import Encoded, InputBuilder
 from reward_model.export_classifier import empty_classifier, load_backbone
 from reward_model.export_padding import safe_padding
 from reward_model.export_sample import Sampled, outputs
-from reward_model.inputs import Encoded, InputBuilder
 from reward_model.records import UserError, as_text
 from reward_model.scorer import RewardScorer
 from reward_model.stats.bootstrap import Floats

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from reward_model.batches import lane_batches, row_batches, token_batches
+from reward_model.data.tokens.inputs import Encoded, collate
 from reward_model.fast_linear import FastLinears
-from reward_model.inputs import Encoded, collate
 from reward_model.lanes import lanes_for
 from reward_model.model import MultiDimRewardModel
 from reward_model.packed import Row, enable, is_causal, packs_on

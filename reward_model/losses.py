@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from reward_model.data import IGNORE, Sample, label_array
+from reward_model.data.dataset import IGNORE, Sample, label_array
 from reward_model.rubrics import Rubric
 
 

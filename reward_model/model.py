@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import MODEL_MAPPING, AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.utils.generic import ModelOutput
 
-from reward_model.data import IGNORE
+from reward_model.data.dataset import IGNORE
 from reward_model.losses import level_cross_entropy
 from reward_model.packed import Pooling, Row, packed_hidden, pool_packed
 from reward_model.rubrics import Rubric
@@ -89,7 +89,7 @@ class MultiDimRewardConfig(PreTrainedConfig):
         self.evidence = evidence
         """`checks`: what reward_model.checks verified stands before the response."""
         self.input_format = input_format
-        """How prompt and response are joined; see reward_model.inputs."""
+        """How prompt and response are joined; see reward_model.data.tokens.inputs."""
         if window and pooling != "mean":
             raise ValueError(f"{pooling} pooling of windows: only mean pooling reads all of them")
         self.window = window

@@ -18,7 +18,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from reward_model.inputs import Encoded
+from reward_model.data.tokens.inputs import Encoded
 from reward_model.varlen import banded, varlen, varlen_runs
 
 Pooling = Literal["mean", "cls", "last"]

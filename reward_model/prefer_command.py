@@ -311,7 +311,7 @@ def _with_model(
 
 
 def _rubric(path: Path, name: str | None) -> Rubric:
-    from reward_model.data import find_rubric
+    from reward_model.data.dataset import find_rubric
 
     return find_rubric(path, name)
 

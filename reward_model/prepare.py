@@ -14,8 +14,8 @@ from typing import Any
 from transformers import CONFIG_MAPPING, set_seed
 
 from reward_model.base import Base, find_base
-from reward_model.columns import read_columns
-from reward_model.data import (
+from reward_model.data.columns import read_columns
+from reward_model.data.dataset import (
     MultiDimRewardDataset,
     Sample,
     Samples,
@@ -25,16 +25,8 @@ from reward_model.data import (
     read_samples,
     take,
 )
-from reward_model.inputs import InputBuilder
-from reward_model.labels import label_warnings
-from reward_model.lora import add_lora
-from reward_model.machine import check_machine
-from reward_model.model import MultiDimRewardConfig, MultiDimRewardModel
-from reward_model.processes import processes
-from reward_model.records import UserError
-from reward_model.records.cache import cache_root
-from reward_model.rubrics import Rubric
-from reward_model.split import (
+from reward_model.data.labels import label_warnings
+from reward_model.data.split import (
     Part,
     Split,
     fingerprint,
@@ -42,6 +34,14 @@ from reward_model.split import (
     shared_data_lines,
     split_groups,
 )
+from reward_model.data.tokens.inputs import InputBuilder
+from reward_model.lora import add_lora
+from reward_model.machine import check_machine
+from reward_model.model import MultiDimRewardConfig, MultiDimRewardModel
+from reward_model.processes import processes
+from reward_model.records import UserError
+from reward_model.records.cache import cache_root
+from reward_model.rubrics import Rubric
 from reward_model.train_config import TINY, TrainConfig
 
 OPTIMISTIC = 0.5

@@ -11,9 +11,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reward_model.data.sources import ROWS
 from reward_model.records import SIDES, UserError, writing
 from reward_model.score_rows import KEY, is_parquet, read_rows, unscored
-from reward_model.sources import ROWS
 
 if TYPE_CHECKING:
     import pyarrow

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reward_model.data.sources import without_null
 from reward_model.records import UserError
 from reward_model.records.files import Pathish
 from reward_model.score_rows import KEY, parts_of, result, unscored
 from reward_model.score_workers import Models
-from reward_model.sources import without_null
 
 if TYPE_CHECKING:
     import pyarrow

@@ -75,7 +75,7 @@ def read_rows(path: Path) -> Iterator[Line]:
     if not is_parquet(path):
         yield from read_jsonl(path)
         return
-    from reward_model.sources import parquet_rows
+    from reward_model.data.sources import parquet_rows
 
     number = 0
     for number, row in enumerate(parquet_rows(path), 1):
@@ -92,7 +92,7 @@ def row_texts(line: Line, path: Path) -> list[Part]:
     """
     if not is_parquet(path):
         return parts_of(line.value, {"path": path, "line": line.number})
-    from reward_model.sources import without_null
+    from reward_model.data.sources import without_null
 
     try:
         return parts_of(without_null(line.value), {})

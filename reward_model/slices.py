@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from reward_model.data import Sample, pair_indices
+from reward_model.data.dataset import Sample, pair_indices
+from reward_model.data.split import Split
 from reward_model.records import as_text
-from reward_model.split import Split
 from reward_model.stats.metrics import Bools
 
 MOST = 20

@@ -31,8 +31,9 @@ from reward_model.checkpoints import (
     last_checkpoint,
     prepare_folder,
 )
+from reward_model.data.split import fingerprint
+from reward_model.data.tokens.inputs import pad_id
 from reward_model.gather import Weights, whole_weights
-from reward_model.inputs import pad_id
 from reward_model.lora import is_adapted, merge, merged_state, plain, save_adapter
 from reward_model.losses import level_weights
 from reward_model.machine import compute_dtype
@@ -41,7 +42,6 @@ from reward_model.processes import processes
 from reward_model.progress import TrainingBar
 from reward_model.records import Stopped, UserError, write_json
 from reward_model.records.terminal import console
-from reward_model.split import fingerprint
 from reward_model.train_config import TrainConfig
 from reward_model.trainer import (
     LevelCollator,

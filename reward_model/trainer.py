@@ -21,12 +21,12 @@ from torch.utils.data import DataLoader, Dataset
 from transformers import Trainer, TrainerCallback
 
 from reward_model.batches import StepBatches, StepCollator
-from reward_model.data import (
+from reward_model.data.dataset import (
     IGNORE,
     MultiDimRewardDataset,
     pair_indices,
 )
-from reward_model.inputs import collate
+from reward_model.data.tokens.inputs import collate
 from reward_model.lanes import Lanes, lanes_for
 from reward_model.lora import plain
 from reward_model.losses import level_cross_entropy, pairwise_loss

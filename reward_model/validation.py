@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from transformers import EvalPrediction
 
-from reward_model.data import IGNORE, Sample, label_array, pair_indices
+from reward_model.data.dataset import IGNORE, Sample, label_array, pair_indices
 from reward_model.losses import level_cross_entropy
 from reward_model.records import UserError
 from reward_model.rubrics import Rubric

@@ -157,7 +157,7 @@ def varlen_runs(device: torch.device, dtype: torch.dtype, head_size: int) -> boo
 
 
 def _agrees(device: torch.device, dtype: torch.dtype, head_size: int) -> bool:
-    from reward_model.inputs import Encoded
+    from reward_model.data.tokens.inputs import Encoded
     from reward_model.packed import Row
 
     row = Row(0)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reward_model.batches import StepBatches, StepCollator, row_batches, token_batches
-from reward_model.data import IGNORE
+from reward_model.data.dataset import IGNORE
 from reward_model.packed import Row
 from reward_model.records import UserError
 from reward_model.windows import into_windows, mean_over_windows

@@ -23,10 +23,10 @@ from reward_model import RewardScorer, load_rubric
 from reward_model.bundle import load_bundle
 from reward_model.calibrate import calibrate, fit_temperature
 from reward_model.card import read_parts
-from reward_model.data import read_samples
-from reward_model.inputs import collate
+from reward_model.data.dataset import read_samples
+from reward_model.data.split import Split, split_groups
+from reward_model.data.tokens.inputs import collate
 from reward_model.records import UserError
-from reward_model.split import Split, split_groups
 from reward_model.stats.metrics import MASKED
 
 RUBRIC = load_rubric("financial_report")

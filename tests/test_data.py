@@ -11,8 +11,7 @@ import toy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reward_model.cutting import head_and_tail
-from reward_model.data import (
+from reward_model.data.dataset import (
     IGNORE,
     MultiDimRewardDataset,
     PairwiseMultiDimDataset,
@@ -21,13 +20,14 @@ from reward_model.data import (
     get_label_distribution,
     read_samples,
 )
-from reward_model.inputs import InputBuilder, plain_ids
-from reward_model.labels import label_warnings
+from reward_model.data.labels import label_warnings
+from reward_model.data.split import PARTS, Split, read_split, shared_data_lines, split_groups
+from reward_model.data.tokens.cutting import head_and_tail
+from reward_model.data.tokens.inputs import InputBuilder, plain_ids
+from reward_model.data.tokens.wrapping import detect_format
 from reward_model.records import Message, UserError
 from reward_model.rubrics import load_rubric
-from reward_model.split import PARTS, Split, read_split, shared_data_lines, split_groups
 from reward_model.tiny import train_tokenizer
-from reward_model.wrapping import detect_format
 
 RUBRIC = load_rubric("financial_report")
 

@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from reward_model.columns import read_columns
-from reward_model.data import IGNORE, Sample, find_rubric, read_samples
-from reward_model.formats import whole_number
+from reward_model.data.columns import read_columns
+from reward_model.data.dataset import IGNORE, Sample, find_rubric, read_samples
+from reward_model.data.formats import whole_number
 from reward_model.records import UserError
 from reward_model.rubrics import load_rubric
 

@@ -18,9 +18,9 @@ from tiny_models import encoder_tokenizer
 from transformers import BertConfig, BertModel, TrainingArguments
 
 from reward_model.batches import lane_batches
-from reward_model.data import IGNORE, MultiDimRewardDataset, Sample
+from reward_model.data.dataset import IGNORE, MultiDimRewardDataset, Sample
+from reward_model.data.tokens.inputs import Encoded, InputBuilder
 from reward_model.forward import Forward
-from reward_model.inputs import Encoded, InputBuilder
 from reward_model.lanes import Lanes, lanes_for
 from reward_model.model import MultiDimRewardConfig, MultiDimRewardModel
 from reward_model.rubrics import load_rubric

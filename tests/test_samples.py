@@ -15,7 +15,7 @@ import pytest
 import scored_sets
 import toy
 
-from reward_model.data import (
+from reward_model.data.dataset import (
     MultiDimRewardDataset,
     Sample,
     label_array,
@@ -23,9 +23,9 @@ from reward_model.data import (
     read_samples,
     take,
 )
+from reward_model.data.split import fingerprint
 from reward_model.records import Message, UserError
 from reward_model.rubrics import load_rubric
-from reward_model.split import fingerprint
 
 RUBRIC = load_rubric("financial_report")
 
@@ -142,10 +142,10 @@ def test_soft_labels_are_the_shares_of_the_draws(tmp_path: Path) -> None:
 MEASURE = """
 import json, resource, sys
 from pathlib import Path
-from reward_model.data import MultiDimRewardDataset, read_samples
-from reward_model.inputs import InputBuilder
+from reward_model.data.dataset import MultiDimRewardDataset, read_samples
+from reward_model.data.tokens.inputs import InputBuilder
 from reward_model.rubrics import load_rubric
-from reward_model.split import shared_data_lines, split_groups
+from reward_model.data.split import shared_data_lines, split_groups
 from reward_model.tiny import train_tokenizer
 
 def peak():

@@ -13,12 +13,12 @@ import toy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reward_model.data import IGNORE, Sample, read_samples
-from reward_model.held_out import choose
+from reward_model.data.dataset import IGNORE, Sample, read_samples
+from reward_model.data.held_out import choose
+from reward_model.data.split import Part, Split, parse_hold_out, split_groups
 from reward_model.prepare import divide
 from reward_model.records import UserError
 from reward_model.rubrics import load_rubric
-from reward_model.split import Part, Split, parse_hold_out, split_groups
 from reward_model.train_config import TrainConfig
 
 RUBRIC = load_rubric("financial_report")

@@ -19,12 +19,12 @@ import scored_sets
 import toy
 from tiny_models import byte_tokenizer
 
-from reward_model.data import MultiDimRewardDataset, Samples, read_samples
-from reward_model.inputs import InputBuilder
+from reward_model.data.dataset import MultiDimRewardDataset, Samples, read_samples
+from reward_model.data.tokens.inputs import InputBuilder
+from reward_model.data.tokens.store import encode
 from reward_model.records import UserError
 from reward_model.records.cache import cache_root, made
 from reward_model.rubrics import load_rubric
-from reward_model.tokens import encode
 
 RUBRIC = load_rubric("financial_report")
 

@@ -23,15 +23,15 @@ from transformers import EvalPrediction, Qwen2Config, Qwen2Model
 
 from reward_model.bundle import load_bundle
 from reward_model.checkpoints import last_checkpoint
-from reward_model.data import MultiDimRewardDataset, Sample, find_rubric
-from reward_model.inputs import collate, pad_id
+from reward_model.data.dataset import MultiDimRewardDataset, Sample, find_rubric
+from reward_model.data.split import read_split
+from reward_model.data.tokens.inputs import collate, pad_id
 from reward_model.losses import level_weights
 from reward_model.prepare import prepare
 from reward_model.progress import TrainingBar
 from reward_model.records import UserError
 from reward_model.rubrics import load_rubric
 from reward_model.scorer import RewardScorer
-from reward_model.split import read_split
 from reward_model.tiny import train_tokenizer
 from reward_model.train import make_trainer, train
 from reward_model.train_config import TrainConfig, resolve

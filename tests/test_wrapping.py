@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from tiny_models import byte_tokenizer
 
+from reward_model.data.tokens.wrapping import Wrapping
 from reward_model.records import Message, UserError
-from reward_model.wrapping import Wrapping
 
 PLAIN = "{% for m in messages %}<{{ m.role[0] }}>{{ m.content }}{% endfor %}"
 STRICT = (

@@ -16,12 +16,10 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from reward_model.inputs import Encoded, InputBuilder
-from reward_model.records import digest
-from reward_model.records.cache import Folder, made
-from reward_model.sample import Sample
-from reward_model.samples import Samples
-from reward_model.tokens_write import (
+from reward_model.data.sample import Sample
+from reward_model.data.samples import Samples
+from reward_model.data.tokens.inputs import Encoded, InputBuilder
+from reward_model.data.tokens.write import (
     MANY,
     PROMPT_CUT,
     RESPONSE_CUT,
@@ -29,6 +27,8 @@ from reward_model.tokens_write import (
     write,
     write_shared,
 )
+from reward_model.records import digest
+from reward_model.records.cache import Folder, made
 
 
 class Tokens(Sequence[Encoded]):
@@ -158,6 +158,7 @@ def tokenizer_digest(tokenizer: Any) -> str | None:
 def _code_digest() -> str:
     """Fingerprint of the code that makes token ids, so that a changed check is not served stale."""
     package = files("reward_model")
-    parts = [package / f"{name}.py" for name in ("inputs", "wrapping", "cutting", "tokens_write")]
+    own = package / "data" / "tokens"
+    parts = [own / f"{name}.py" for name in ("inputs", "wrapping", "cutting", "write")]
     parts += [f for f in (package / "checks").iterdir() if f.name.endswith((".py", ".toml"))]
     return digest([[f.name, digest(f.read_bytes())] for f in sorted(parts, key=lambda f: f.name)])

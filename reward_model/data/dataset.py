@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reward_model.columns import ColumnMap
-from reward_model.formats import records_of, rubric_of
+from reward_model.data.columns import ColumnMap
+from reward_model.data.formats import records_of, rubric_of
+from reward_model.data.sample import IGNORE, Sample, SampleSide, SingleResponse, samples_of
+from reward_model.data.samples import Columns, Samples, label_array, take
+from reward_model.data.sources import Source, find_source, without_null
 from reward_model.records import SIDES, UserError, read_jsonl
 from reward_model.records.files import Pathish
 from reward_model.rubrics import Rubric, load_rubric, shipped_rubrics
-from reward_model.sample import IGNORE, Sample, SampleSide, SingleResponse, samples_of
-from reward_model.samples import Columns, Samples, label_array, take
-from reward_model.sources import Source, find_source, without_null
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from reward_model.inputs import InputBuilder
-    from reward_model.tokens import Tokens
+    from reward_model.data.tokens.inputs import InputBuilder
+    from reward_model.data.tokens.store import Tokens
 
 __all__ = [
     "IGNORE",
@@ -206,7 +206,7 @@ class MultiDimRewardDataset:
         self.rubric = rubric
         self.encoded = encoded
         if builder is not None:
-            from reward_model.tokens import encode
+            from reward_model.data.tokens.store import encode
 
             self.encoded = encode(samples, builder, cache)
 

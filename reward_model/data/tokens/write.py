@@ -1,4 +1,4 @@
-"""Encode many texts into the files that `reward_model.tokens` maps: alone, or one process a core.
+"""Encode many texts into the files that `reward_model.data.tokens.store` maps, on one core or all.
 
 `write(folder, samples, builder)`; every text's ids follow from the text alone, so the files are the
 same however many processes made them.
@@ -21,10 +21,10 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reward_model.inputs import Encoded, InputBuilder
+from reward_model.data.sample import Sample
+from reward_model.data.tokens.inputs import Encoded, InputBuilder
 from reward_model.records import UserError
 from reward_model.records.terminal import progress
-from reward_model.sample import Sample
 
 MANY = 2000
 """Texts from which on a bar is shown, and processes are worth their start."""

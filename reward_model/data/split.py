@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from reward_model.data import Sample, take
-from reward_model.deal import deal
+from reward_model.data.dataset import Sample, take
+from reward_model.data.deal import deal
 from reward_model.records import UserError, as_text, explain_os_error, write_json
 from reward_model.records.files import Pathish
 

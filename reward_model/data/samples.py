@@ -16,9 +16,9 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from reward_model.data.sample import Sample, SampleSide
 from reward_model.records import Line, UserError, digest, explain_os_error, parse_json
 from reward_model.records.files import Pathish
-from reward_model.sample import Sample, SampleSide
 
 Ints = NDArray[np.int64]
 Opener = Callable[[Any, int | None], list[Sample]]

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from reward_model.formats import whole_number
+from reward_model.data.formats import whole_number
 from reward_model.records import UserError, digest, read_text
 from reward_model.records.files import Pathish
 from reward_model.rubrics import Rubric

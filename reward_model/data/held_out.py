@@ -12,9 +12,9 @@ from typing import Literal
 
 import numpy as np
 
-from reward_model.data import Sample, take
+from reward_model.data.dataset import Sample, take
+from reward_model.data.split import Split, fingerprint
 from reward_model.records import UserError
-from reward_model.split import Split, fingerprint
 
 Wanted = Literal["auto", "test", "validation", "all"]
 WANTED: tuple[Wanted, ...] = ("auto", "test", "validation", "all")

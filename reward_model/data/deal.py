@@ -1,6 +1,6 @@
 """Deal groups to parts like cards: by size, spread over strata, every level in every part.
 
-`deal(samples, [0.8, 0.2], seed)` gives the groups of each part; `reward_model.split` uses it.
+`deal(samples, [0.8, 0.2], seed)` gives the groups of each part; `reward_model.data.split` uses it.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from reward_model.sample import IGNORE, Sample
-from reward_model.samples import label_array
+from reward_model.data.sample import IGNORE, Sample
+from reward_model.data.samples import label_array
 
 Bools = NDArray[np.bool_]
 TRIES = 64

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from reward_model.cutting import head_and_tail
+from reward_model.data.tokens.cutting import head_and_tail
+from reward_model.data.tokens.wrapping import InputFormat, Wrapping, detect_format
 from reward_model.records import Text, UserError, as_text
-from reward_model.wrapping import InputFormat, Wrapping, detect_format
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -1,7 +1,7 @@
 """What stands around prompt and response: special tokens, or the tokenizer's chat template.
 
 Found out once from the tokenizer by encoding probes, so that any tokenizer works; used by
-`reward_model.inputs`.
+`reward_model.data.tokens.inputs`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from jinja2 import TemplateError
 
-from reward_model.cutting import head_and_tail
+from reward_model.data.tokens.cutting import head_and_tail
 from reward_model.records import Text, UserError, as_text
 
 InputFormat = Literal["pair", "chat", "plain"]

@@ -1,7 +1,7 @@
 """One labelled text, and how a record of a file becomes one or two of them.
 
 `Sample` is what everything downstream reads: made from texts in hand, or a light view of one row of
-`reward_model.samples.Samples`, whose texts are read from the file when they are asked for.
+`reward_model.data.samples.Samples`, whose texts are read from the file when they are asked for.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from reward_model.records.files import Pathish
 from reward_model.rubrics import Rubric
 
 if TYPE_CHECKING:
-    from reward_model.samples import Columns
+    from reward_model.data.samples import Columns
 
 IGNORE = -100
 """Label of a level nobody gave; the loss leaves it out."""

@@ -1,0 +1,1 @@
+"""How a text becomes token ids, and where these are kept."""
