@@ -39,8 +39,8 @@ def encoder(folder: Path, layers: int, width: int) -> tuple[Path, Path]:
     import torch
     from transformers import AutoTokenizer, BertForSequenceClassification
 
-    from reward_model.bundle import save_bundle
-    from reward_model.model import MultiDimRewardConfig, MultiDimRewardModel
+    from reward_model.model.folder import save_bundle
+    from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
     from reward_model.rubrics import load_rubric
 
     torch.manual_seed(0)
@@ -163,8 +163,8 @@ def shared_prompt(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     from transformers import AutoTokenizer, Qwen2Config, Qwen2Model
 
     from reward_model import RewardScorer
-    from reward_model.bundle import save_bundle
-    from reward_model.model import MultiDimRewardConfig, MultiDimRewardModel
+    from reward_model.model.folder import save_bundle
+    from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
     from reward_model.rubrics import load_rubric
 
     tokenizer = AutoTokenizer.from_pretrained(training.minilm(), model_max_length=4096)

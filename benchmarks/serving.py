@@ -30,8 +30,8 @@ import torch
 from encoder import minilm
 from transformers import AutoModel, AutoTokenizer
 
-from reward_model.bundle import save_bundle
-from reward_model.model import MultiDimRewardConfig, MultiDimRewardModel
+from reward_model.model.folder import save_bundle
+from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
 from reward_model.rubrics import load_rubric
 from reward_model.scorer import RewardScorer
 

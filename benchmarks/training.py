@@ -91,7 +91,7 @@ class Dense:
     def __init__(self) -> None:
         import torch
 
-        from reward_model.lanes import Lanes
+        from reward_model.model.lanes import Lanes
 
         where, dtype = place()
         size, times = (2048, 4) if where == "cpu" else (8192, 20)
@@ -182,7 +182,7 @@ def run_one(who: str, base: str, count: int, longest: int, peer_batch: int) -> d
 
     from reward_model.data.dataset import MultiDimRewardDataset, Sample
     from reward_model.data.tokens.inputs import InputBuilder, pad_id
-    from reward_model.model import MultiDimRewardConfig, MultiDimRewardModel
+    from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
     from reward_model.rubrics import load_rubric
     from reward_model.trainer import LevelCollator, MultiDimRewardTrainer
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
         get_label_distribution,
     )
     from reward_model.ensemble import EnsembleScorer
-    from reward_model.model import MultiDimRewardConfig, MultiDimRewardModel
+    from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
     from reward_model.rubrics import Rubric, load_rubric
     from reward_model.scorer import RewardScorer, Score
     from reward_model.trainer import MultiDimRewardTrainer

@@ -88,7 +88,7 @@ def audit(
     Raises:
         UserError: the model does not load, a file is wrong, or there is no such probe.
     """
-    from reward_model.bundle import read_rubric
+    from reward_model.model.folder import read_rubric
 
     chosen = choose_probes(probes)
     rubric = read_rubric(model)

@@ -41,7 +41,7 @@ def run_audit(
     choose_probes(probes)  # a wrong name is said before anything slow happens
     from reward_model.audit import SAMPLE, audit
     from reward_model.audit_words import audit_table, say_passed, without_verdict
-    from reward_model.card import record
+    from reward_model.model.card import record
 
     found = audit(
         model,

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reward_model.batches import token_batches
 from reward_model.data.dataset import Sample
 from reward_model.data.tokens.inputs import Encoded
+from reward_model.model.batches import token_batches
 from reward_model.probes import Probe, apply
 from reward_model.records import as_text
 from reward_model.records.terminal import progress

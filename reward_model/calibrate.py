@@ -58,7 +58,7 @@ def calibrate(
     Raises:
         UserError: the model does not load, a file is wrong, or nothing is there to fit on.
     """
-    from reward_model.bundle import read_rubric
+    from reward_model.model.folder import read_rubric
 
     rubric = read_rubric(model)
     samples, _ = read_samples(scored, rubric, columns=columns)

@@ -36,7 +36,7 @@ def run_calibrate(
         raise UserError(f"--split {part}", expected=f"one of {', '.join(wanted)}")
     refuse_folder(json_to)
     from reward_model.calibrate import calibrate
-    from reward_model.card import record
+    from reward_model.model.card import record
 
     result = calibrate(
         model,

@@ -21,14 +21,14 @@ from pydantic import ValidationError
 from transformers import PrinterCallback, set_seed
 
 from reward_model.base import find_base
-from reward_model.batches import token_batches
-from reward_model.bundle import quiet, staged
-from reward_model.card import read_parts
 from reward_model.data.dataset import MultiDimRewardDataset, Sample, pair_indices
 from reward_model.data.tokens.inputs import InputBuilder, collate, pad_id
-from reward_model.lora import add_lora, is_adapted, merge
 from reward_model.machine import compute_dtype
-from reward_model.model import MultiDimRewardConfig
+from reward_model.model.adapter import add_lora, is_adapted, merge
+from reward_model.model.batches import token_batches
+from reward_model.model.card import read_parts
+from reward_model.model.folder import quiet, staged
+from reward_model.model.network import MultiDimRewardConfig
 from reward_model.progress import TrainingBar
 from reward_model.records import UserError, as_text, explain_os_error, write_json
 from reward_model.rubrics import Rubric

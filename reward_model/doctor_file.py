@@ -61,7 +61,7 @@ def _rubric(
     path: Path, rubric: str | None, model: Path | None, columns: ColumnMap | None
 ) -> Rubric:
     if rubric is None and model is not None:
-        from reward_model.bundle import read_rubric
+        from reward_model.model.folder import read_rubric
 
         return read_rubric(model)
     return find_rubric(path, rubric, columns=columns)
@@ -213,7 +213,7 @@ def _read_by(
     samples: Sequence[Sample], pairs: Sequence[tuple[int, int]], model: Path
 ) -> list[Finding]:
     """What the model would read of the texts, and what it would not."""
-    from reward_model.bundle import load_bundle
+    from reward_model.model.folder import load_bundle
 
     builder = load_bundle(model).builder
     seen: list[str] = []

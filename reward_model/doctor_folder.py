@@ -190,7 +190,7 @@ def rubric_of(folder: Path) -> tuple[Rubric | None, Finding | None]:
     Raises:
         UserError: the folder is none of a trained model.
     """
-    from reward_model.bundle import RUBRIC, read_rubric
+    from reward_model.model.folder import RUBRIC, read_rubric
 
     try:
         return read_rubric(folder), None

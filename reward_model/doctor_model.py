@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from reward_model.base import positions_of
-from reward_model.bundle import Bundle, load_bundle, model_type
 from reward_model.data.tokens.inputs import collate, pad_id
 from reward_model.doctor import Finding, note, ok, problem
 from reward_model.doctor_folder import (
@@ -23,7 +22,8 @@ from reward_model.doctor_folder import (
 from reward_model.doctor_machine import precision_here
 from reward_model.doctor_tokenizer import look_at_tokenizer
 from reward_model.evaluate import probabilities_of
-from reward_model.model import MultiDimRewardConfig
+from reward_model.model.folder import Bundle, load_bundle, model_type
+from reward_model.model.network import MultiDimRewardConfig
 from reward_model.records import UserError
 from reward_model.scorer import RewardScorer, best_device
 

@@ -79,7 +79,7 @@ def evaluate(
     Raises:
         UserError: the model does not load, or a file is wrong.
     """
-    from reward_model.bundle import read_rubric
+    from reward_model.model.folder import read_rubric
 
     rubric = read_rubric(model)
     if compare:

@@ -39,10 +39,10 @@ def run_evaluate(
     if part not in WANTED:
         raise UserError(f"--split {part}", expected=f"one of {', '.join(WANTED)}")
     refuse_folder(html_to, json_to)
-    from reward_model.card import record
     from reward_model.evaluate import evaluate
     from reward_model.evaluate_words import kinds_tables, metrics_table, scalar_table
     from reward_model.mistakes import worst_pairs
+    from reward_model.model.card import record
 
     found = evaluate(
         model,

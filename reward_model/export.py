@@ -19,8 +19,8 @@ from reward_model.rubrics import Rubric
 from reward_model.score_command import write_result
 
 if TYPE_CHECKING:
-    from reward_model.bundle import Bundle
     from reward_model.export_sample import Sampled
+    from reward_model.model.folder import Bundle
 
 Kind = Literal["sequence-classification", "scalar", "onnx"]
 RESULT = "export.json"
@@ -79,7 +79,7 @@ def run_export(model: Path, out: Path | None, options: Options, *, json_to: str 
     _check_out(out, model)
     texts = _texts(options)
     bundle, described = open_model(model)
-    from reward_model.bundle import staged
+    from reward_model.model.folder import staged
 
     result: dict[str, Any] = {
         "command": "reward-model export",
@@ -125,8 +125,8 @@ def open_model(path: Path) -> tuple[Bundle, dict[str, Any]]:
     """
     import torch
 
-    from reward_model.bundle import Bundle, load_bundle
     from reward_model.data.tokens.inputs import InputBuilder
+    from reward_model.model.folder import Bundle, load_bundle
     from reward_model.score_file import model_digest
 
     described: dict[str, Any] = {"name": path.resolve().name, "merged": False}
@@ -135,8 +135,8 @@ def open_model(path: Path) -> tuple[Bundle, dict[str, Any]]:
         return bundle, {**described, "digest": model_digest(path)}
     from transformers import AutoTokenizer
 
-    from reward_model.bundle import quiet
-    from reward_model.lora import load_adapter, merge
+    from reward_model.model.adapter import load_adapter, merge
+    from reward_model.model.folder import quiet
 
     model = merge(load_adapter(path))
     config: Any = model.config
@@ -151,7 +151,7 @@ def open_model(path: Path) -> tuple[Bundle, dict[str, Any]]:
 
 def _rubric_of_adapter(path: Path, named: str) -> Rubric:
     """An adapter has no rubric of its own: the model beside it has, or one that ships."""
-    from reward_model.bundle import read_rubric
+    from reward_model.model.folder import read_rubric
     from reward_model.rubrics import load_rubric, shipped_rubrics
 
     best = path.resolve().parent / "best"
@@ -286,7 +286,7 @@ def _saved(made: Any, tokenizer: Any, folder: Path) -> tuple[Any, Any]:
     """A classifier and its tokenizer, as they are loaded again from the disk."""
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    from reward_model.bundle import quiet
+    from reward_model.model.folder import quiet
 
     with quiet():
         made.save_pretrained(folder)
@@ -298,10 +298,10 @@ def _saved(made: Any, tokenizer: Any, folder: Path) -> tuple[Any, Any]:
 def _onnx(
     bundle: Bundle, texts: list[Sampled], options: Options, folder: Path, result: dict[str, Any]
 ) -> None:
-    from reward_model.bundle import quiet
     from reward_model.data.tokens.inputs import collate, pad_id
     from reward_model.export_onnx import MODEL, onnx_runner, write_onnx
     from reward_model.export_sample import outputs
+    from reward_model.model.folder import quiet
 
     pad = pad_id(bundle.tokenizer)
     encoded = bundle.builder.build([t.prompt for t in texts], [t.response for t in texts])

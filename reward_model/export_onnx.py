@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from reward_model.bundle import first_line
-from reward_model.model import MultiDimRewardModel, pool
+from reward_model.model.folder import first_line
+from reward_model.model.network import MultiDimRewardModel, pool
 from reward_model.records import UserError
 
 MODEL = "model.onnx"

@@ -134,7 +134,7 @@ def fidelity(found: Floats, rewards: Floats) -> dict[str, float | None]:
 
 
 def _bundle(scorer: RewardScorer) -> Any:
-    from reward_model.bundle import Bundle
+    from reward_model.model.folder import Bundle
 
     return Bundle(scorer.model, scorer.tokenizer, scorer.rubric, scorer.builder)
 

@@ -11,7 +11,7 @@ import os
 
 import torch
 
-from reward_model.bundle import first_line
+from reward_model.model.folder import first_line
 from reward_model.records import UserError
 from reward_model.train_config import TrainConfig
 

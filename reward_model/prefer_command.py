@@ -290,7 +290,7 @@ def _with_model(
     device: str | None,
     batch_tokens: int | None,
 ) -> Iterator[tuple[Group, list[Candidate]]]:
-    from reward_model.bundle import read_rubric
+    from reward_model.model.folder import read_rubric
     from reward_model.score_file import model_digest
 
     rubric = read_rubric(model)

@@ -35,9 +35,9 @@ from reward_model.data.split import (
     split_groups,
 )
 from reward_model.data.tokens.inputs import InputBuilder
-from reward_model.lora import add_lora
 from reward_model.machine import check_machine
-from reward_model.model import MultiDimRewardConfig, MultiDimRewardModel
+from reward_model.model.adapter import add_lora
+from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
 from reward_model.processes import processes
 from reward_model.records import UserError
 from reward_model.records.cache import cache_root

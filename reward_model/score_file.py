@@ -213,7 +213,7 @@ def check_rows(texts: Path) -> Contents:
 
 
 def _rubric(paths: Sequence[Path]) -> Rubric:
-    from reward_model.bundle import read_rubric
+    from reward_model.model.folder import read_rubric
 
     first, *others = (read_rubric(path) for path in paths)
     for path, other in zip(paths[1:], others, strict=True):

@@ -79,7 +79,7 @@ def score_one(
     device: str | None = None,
 ) -> dict[str, Any]:
     """Score one response, show it as a table, and return it as JSON."""
-    from reward_model.bundle import read_rubric
+    from reward_model.model.folder import read_rubric
     from reward_model.score_workers import Models
 
     asked, answer = text_or_file(prompt), text_or_file(response)

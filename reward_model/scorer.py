@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from reward_model.bundle import Bundle, load_bundle
 from reward_model.data.tokens.inputs import Encoded, pad_id
-from reward_model.forward import Forward
-from reward_model.lanes import LEAST_TOKENS
+from reward_model.model.folder import Bundle, load_bundle
+from reward_model.model.forward import Forward
+from reward_model.model.lanes import LEAST_TOKENS
 from reward_model.records import Text, UserError
 from reward_model.records.files import Pathish
 from reward_model.records.texts import Words, as_pairs, as_words, unfit

@@ -91,7 +91,7 @@ def serve(
     from reward_model.records.chat import load_template
 
     load_template(chat_template)
-    from reward_model.bundle import read_rubric
+    from reward_model.model.folder import read_rubric
     from reward_model.score_file import model_digest
     from reward_model.score_workers import Models
 

@@ -21,8 +21,6 @@ from transformers import (
     TrainingArguments,
 )
 
-from reward_model.bundle import first_line, quiet, save_bundle
-from reward_model.card import record, training_part
 from reward_model.checkpoints import (
     ADAPTER,
     CHECKPOINTS,
@@ -34,9 +32,11 @@ from reward_model.checkpoints import (
 from reward_model.data.split import fingerprint
 from reward_model.data.tokens.inputs import pad_id
 from reward_model.gather import Weights, whole_weights
-from reward_model.lora import is_adapted, merge, merged_state, plain, save_adapter
-from reward_model.losses import level_weights
 from reward_model.machine import compute_dtype
+from reward_model.model.adapter import is_adapted, merge, merged_state, plain, save_adapter
+from reward_model.model.card import record, training_part
+from reward_model.model.folder import first_line, quiet, save_bundle
+from reward_model.model.losses import level_weights
 from reward_model.prepare import Run, divide, prepare
 from reward_model.processes import processes
 from reward_model.progress import TrainingBar

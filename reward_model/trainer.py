@@ -20,17 +20,17 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from transformers import Trainer, TrainerCallback
 
-from reward_model.batches import StepBatches, StepCollator
 from reward_model.data.dataset import (
     IGNORE,
     MultiDimRewardDataset,
     pair_indices,
 )
 from reward_model.data.tokens.inputs import collate
-from reward_model.lanes import Lanes, lanes_for
-from reward_model.lora import plain
-from reward_model.losses import level_cross_entropy, pairwise_loss
-from reward_model.packed import Row, draws, enable, packs_on
+from reward_model.model.adapter import plain
+from reward_model.model.batches import StepBatches, StepCollator
+from reward_model.model.lanes import Lanes, lanes_for
+from reward_model.model.losses import level_cross_entropy, pairwise_loss
+from reward_model.model.packed import Row, draws, enable, packs_on
 from reward_model.records import UserError
 from reward_model.rubrics import Rubric
 
@@ -114,10 +114,10 @@ class MultiDimRewardTrainer(Trainer):
         texts_per_step: if not given, the Trainer's batch size a device times the processes.
         batch_tokens: most tokens a device takes at a time, with padding where there is any; chosen
             by the device if not given. A CPU of several cores takes them in several pieces, a lane
-            each (`reward_model.lanes`).
+            each (`reward_model.model.lanes`).
         class_weights: (D, K) weights of the levels, or None.
         label_smoothing: share of the target given to the other levels, near ones first.
-        pair_weight: weight of the pairwise term (see `reward_model.losses.pairwise_loss`), 0 for
+        pair_weight: weight of the pairwise term (see `reward_model.model.losses.pairwise_loss`), 0 for
             none; the dimensions count as in the rubric.
         head_learning_rate: peak of the schedule for the heads; the backbone's if not given.
         kwargs: Trainer's own; `data_collator` must know the padding id, as `LevelCollator` does.

@@ -9,7 +9,7 @@ import torch
 from transformers import EvalPrediction
 
 from reward_model.data.dataset import IGNORE, Sample, label_array, pair_indices
-from reward_model.losses import level_cross_entropy
+from reward_model.model.losses import level_cross_entropy
 from reward_model.records import UserError
 from reward_model.rubrics import Rubric
 from reward_model.stats.bootstrap import Ints

@@ -11,7 +11,7 @@ import toy
 from tiny_models import save_encoder
 from transformers import CONFIG_MAPPING, AutoConfig, AutoModel, BertConfig, BertModel
 
-from reward_model.bundle import load_bundle
+from reward_model.model.folder import load_bundle
 from reward_model.records import UserError
 from reward_model.rubrics import load_rubric
 from reward_model.train import train

@@ -14,8 +14,8 @@ from huggingface_hub import ModelCard
 from scored_sets import scored_set, write
 from tiny_models import save_encoder
 
-from reward_model.card import read_parts, record, training_part
-from reward_model.card_text import card_text
+from reward_model.model.card import read_parts, record, training_part
+from reward_model.model.card_text import card_text
 from reward_model.provenance import provenance
 from reward_model.train_config import TrainConfig
 

@@ -17,8 +17,6 @@ from scipy.stats import spearmanr
 from tiny_models import save_encoder
 
 from reward_model import compare
-from reward_model.bundle import load_bundle
-from reward_model.card import read_parts
 from reward_model.compare import _PairCollator, check_place, preferences, read_run
 from reward_model.compare_numbers import beside, scalar_words
 from reward_model.data.dataset import MultiDimRewardDataset, read_samples
@@ -26,6 +24,8 @@ from reward_model.data.split import read_split
 from reward_model.data.tokens.inputs import InputBuilder
 from reward_model.evaluate import Evaluation, evaluate
 from reward_model.evaluate_page import page
+from reward_model.model.card import read_parts
+from reward_model.model.folder import load_bundle
 from reward_model.records import UserError
 from reward_model.rubrics import load_rubric
 from reward_model.stats.metrics import MASKED, Truth, collect

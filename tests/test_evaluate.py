@@ -15,7 +15,6 @@ from tiny_models import save_encoder
 from typer.testing import CliRunner
 
 from reward_model import RewardScorer, load_rubric
-from reward_model.card import read_parts
 from reward_model.cli import app
 from reward_model.data.dataset import read_samples
 from reward_model.data.held_out import choose, folds
@@ -23,6 +22,7 @@ from reward_model.data.split import Split, read_split, split_groups
 from reward_model.evaluate import Evaluation, evaluate
 from reward_model.evaluate_page import page
 from reward_model.evaluate_words import calibration_words, verdict_words
+from reward_model.model.card import read_parts
 from reward_model.records import UserError
 from reward_model.slices import slices_of
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from reward_model.fast_linear import FastLinears
+from reward_model.model.fast_linear import FastLinears
 
 
 @pytest.fixture

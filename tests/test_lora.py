@@ -15,9 +15,9 @@ from safetensors.torch import load_file
 from tiny_models import save_decoder, save_encoder
 from transformers import GPT2Config, ModernBertConfig, Qwen3Config
 
-from reward_model.bundle import load_bundle, save_bundle
-from reward_model.lora import add_lora, load_adapter, merge, save_adapter
-from reward_model.model import MultiDimRewardConfig, MultiDimRewardModel
+from reward_model.model.adapter import add_lora, load_adapter, merge, save_adapter
+from reward_model.model.folder import load_bundle, save_bundle
+from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
 from reward_model.prepare import prepare
 from reward_model.progress import TrainingBar
 from reward_model.records import UserError

@@ -30,7 +30,7 @@ def config(scored: Path, out: Path, **flags: Any) -> TrainConfig:
 @pytest.fixture(scope="module")
 def backbone(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A plain encoder of random weights, as a local folder."""
-    from reward_model.bundle import load_bundle
+    from reward_model.model.folder import load_bundle
 
     folder = tmp_path_factory.mktemp("base")
     bundle = load_bundle(save_encoder(folder / "reward"))

@@ -16,7 +16,7 @@ import toy
 from safetensors.torch import load_file
 from tiny_models import save_encoder
 
-from reward_model.bundle import load_bundle
+from reward_model.model.folder import load_bundle
 from reward_model.rubrics import load_rubric
 from reward_model.scorer import RewardScorer
 

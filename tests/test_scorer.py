@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from tiny_models import save_decoder, save_encoder
 
 from reward_model import RewardScorer, Score, load_rubric
-from reward_model.batches import token_batches
-from reward_model.bundle import load_bundle
+from reward_model.model.batches import token_batches
+from reward_model.model.folder import load_bundle
 from reward_model.records import Message, UserError
 
 TEXTS = [

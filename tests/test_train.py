@@ -21,12 +21,12 @@ import toy
 from safetensors.torch import load_file, save_file
 from transformers import EvalPrediction, Qwen2Config, Qwen2Model
 
-from reward_model.bundle import load_bundle
 from reward_model.checkpoints import last_checkpoint
 from reward_model.data.dataset import MultiDimRewardDataset, Sample, find_rubric
 from reward_model.data.split import read_split
 from reward_model.data.tokens.inputs import collate, pad_id
-from reward_model.losses import level_weights
+from reward_model.model.folder import load_bundle
+from reward_model.model.losses import level_weights
 from reward_model.prepare import prepare
 from reward_model.progress import TrainingBar
 from reward_model.records import UserError

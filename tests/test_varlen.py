@@ -14,8 +14,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
 from reward_model.data.tokens.inputs import Encoded
-from reward_model.packed import Row, enable, packed_hidden, packs_on, pool_packed
-from reward_model.varlen import banded, varlen, varlen_runs
+from reward_model.model.attention import banded, varlen, varlen_runs
+from reward_model.model.packed import Row, enable, packed_hidden, packs_on, pool_packed
 
 
 def row_of(lengths: list[int]) -> Row:

@@ -9,8 +9,8 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, Qwen2Config, Qwen2Model
 
-from reward_model.bundle import save_bundle
-from reward_model.model import MultiDimRewardConfig, MultiDimRewardModel
+from reward_model.model.folder import save_bundle
+from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
 from reward_model.rubrics import Rubric, load_rubric
 
 

@@ -139,7 +139,7 @@ class Source:
             UserError: no such model, or a server that does not answer.
         """
         if self.origin is not None and not self.origin.is_server:
-            from reward_model.bundle import read_rubric
+            from reward_model.model.folder import read_rubric
 
             return read_rubric(self.origin.model).names
         known = getattr(self.opened(), "dimensions", None)
@@ -222,7 +222,7 @@ def open_source(model: Model, *, device: str | None = None) -> Source:
         return Source(scorer=model)
     if is_address(str(model)):
         return _shared(Origin(str(model).rstrip("/")))
-    from reward_model.bundle import read_rubric
+    from reward_model.model.folder import read_rubric
 
     read_rubric(model)  # a wrong folder is said now, not after the first rollouts
     return _shared(Origin(str(Path(model).resolve()), device))

@@ -15,7 +15,7 @@ from types import FrameType
 
 import uvicorn
 
-from reward_model.bundle import first_line, read_rubric
+from reward_model.model.folder import first_line, read_rubric
 from reward_model.records import Stopped, UserError
 from reward_model.records.terminal import console
 from reward_model.score_workers import Models

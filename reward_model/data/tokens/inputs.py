@@ -17,7 +17,7 @@ from reward_model.records import Text, UserError, as_text
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from reward_model.model import MultiDimRewardConfig
+    from reward_model.model.network import MultiDimRewardConfig
 
 Evidence = Literal["none", "checks"]
 

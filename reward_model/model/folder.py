@@ -24,7 +24,7 @@ from transformers import CONFIG_MAPPING, AutoTokenizer
 from transformers.utils import logging as hf_logging
 
 from reward_model.data.tokens.inputs import InputBuilder
-from reward_model.model import MultiDimRewardConfig, MultiDimRewardModel
+from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
 from reward_model.records import UserError, explain_os_error, write_json, write_text
 from reward_model.records.files import Pathish
 from reward_model.rubrics import Rubric
@@ -207,7 +207,7 @@ def read_rubric(folder: Pathish) -> Rubric:
         raise UserError(
             "an adapter without its base model",
             expected="a whole model, such as `best` beside it",
-            mend="or join it with its base: reward_model.lora.load_adapter, then merge",
+            mend="or join it with its base: reward_model.model.adapter.load_adapter, then merge",
             path=path,
         )
     kind = model_type(path)

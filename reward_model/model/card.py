@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import ValidationError
 
-from reward_model.card_text import card_text
+from reward_model.model.card_text import card_text
 from reward_model.provenance import provenance
 from reward_model.records import UserError, write_json, write_text
 from reward_model.records.files import Pathish

@@ -14,7 +14,7 @@ import numpy as np
 from torch.utils.data import Sampler
 
 from reward_model.data.tokens.inputs import Encoded, collate, collate_labels
-from reward_model.packed import Row
+from reward_model.model.packed import Row
 from reward_model.records import UserError
 from reward_model.stats.bootstrap import Ints
 

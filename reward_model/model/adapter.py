@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from reward_model.bundle import first_line, quiet, staged
 from reward_model.machine import require_peft
-from reward_model.model import MultiDimRewardConfig, MultiDimRewardModel
+from reward_model.model.folder import first_line, quiet, staged
+from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
 from reward_model.records import UserError, parse_json, write_text
 from reward_model.records.files import Pathish
 from reward_model.train_config import TrainConfig
@@ -126,8 +126,8 @@ def save_adapter(
         write_text(
             staging / "README.md",
             f"# LoRA adapter and heads\n\nTrained on `{base}`; useless without it.\n\n"
-            "`reward_model.lora.load_adapter(folder)` puts them on that base again, and\n"
-            "`reward_model.lora.merge` makes one model of both.\n",
+            "`reward_model.model.adapter.load_adapter(folder)` puts them on that base again, and\n"
+            "`reward_model.model.adapter.merge` makes one model of both.\n",
         )
 
 

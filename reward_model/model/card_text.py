@@ -1,4 +1,4 @@
-"""The words of a model card: Markdown from the parts that `reward_model.card` keeps.
+"""The words of a model card: Markdown from the parts that `reward_model.model.card` keeps.
 
 Every figure comes from a part; what was not measured is named as not measured.
 """
@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from reward_model.audit_words import say_passed
-from reward_model.card_use import use
 from reward_model.evaluate_words import LABELS, SHORT, figure
+from reward_model.model.card_use import use
 from reward_model.probes import PROBES
 from reward_model.rubrics import Rubric, say
 

@@ -16,10 +16,10 @@ from transformers import MODEL_MAPPING, AutoConfig, AutoModel, PreTrainedConfig,
 from transformers.utils.generic import ModelOutput
 
 from reward_model.data.dataset import IGNORE
-from reward_model.losses import level_cross_entropy
-from reward_model.packed import Pooling, Row, packed_hidden, pool_packed
+from reward_model.model.losses import level_cross_entropy
+from reward_model.model.packed import Pooling, Row, packed_hidden, pool_packed
+from reward_model.model.padded import into_windows, mean_over_windows
 from reward_model.rubrics import Rubric
-from reward_model.windows import into_windows, mean_over_windows
 
 Head = Literal["multi", "shared"]
 HeadType = Literal["mlp", "linear"]
@@ -252,7 +252,7 @@ class MultiDimRewardModel(PreTrainedModel):
             token_type_ids: (B, T), for encoders that tell prompt from response.
             num_items_in_batch: labels in the whole optimiser step, when gradients are accumulated.
             row: how the one row of `input_ids` divides into texts, where they stand side by side
-                instead of padded; see reward_model.packed.
+                instead of padded; see reward_model.model.packed.
             pooled_only: stop before the heads, which `score_pooled` runs.
         """
         if row is not None:

@@ -2,7 +2,7 @@
 
 `Row(enable(backbone))`, `row.add(text)` and then `model(**row.tensors(device), row=row)`; what
 several texts begin with is computed once (`row.add_shared`). Scoring and training both read texts
-so on a CPU, and on a GPU whose kernels take texts of any length (`reward_model.varlen`).
+so on a CPU, and on a GPU whose kernels take texts of any length (`reward_model.model.attention`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from reward_model.data.tokens.inputs import Encoded
-from reward_model.varlen import banded, varlen, varlen_runs
+from reward_model.model.attention import banded, varlen, varlen_runs
 
 Pooling = Literal["mean", "cls", "last"]
 """Where a text's vector comes from: all of its tokens, the first, or the last."""

@@ -1,7 +1,7 @@
 """Attention over a row of texts at once: within a few tokens on any device, and on a GPU by the
 kernels of torch that take texts of any length.
 
-`banded(...)` and `varlen(...)`, used by `reward_model.packed`; `varlen_runs(device, dtype, ...)`
+`banded(...)` and `varlen(...)`, used by `reward_model.model.packed`; `varlen_runs(device, dtype, ...)`
 tells where the latter can be had.
 """
 
@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import pad, scaled_dot_product_attention
 
 if TYPE_CHECKING:
-    from reward_model.packed import Row
+    from reward_model.model.packed import Row
 
 
 def banded(
@@ -158,7 +158,7 @@ def varlen_runs(device: torch.device, dtype: torch.dtype, head_size: int) -> boo
 
 def _agrees(device: torch.device, dtype: torch.dtype, head_size: int) -> bool:
     from reward_model.data.tokens.inputs import Encoded
-    from reward_model.packed import Row
+    from reward_model.model.packed import Row
 
     row = Row(0)
     for length in (3, 40, 1):

@@ -1,0 +1,11 @@
+from .adapter import load_adapter as load_adapter
+from .adapter import merge as merge
+from .folder import Bundle as Bundle
+from .folder import load_bundle as load_bundle
+from .folder import read_rubric as read_rubric
+from .folder import save_bundle as save_bundle
+from .network import LevelHead as LevelHead
+from .network import MultiDimRewardConfig as MultiDimRewardConfig
+from .network import MultiDimRewardModel as MultiDimRewardModel
+from .network import MultiDimRewardOutput as MultiDimRewardOutput
+from .network import pool as pool
