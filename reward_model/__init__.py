@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
     from reward_model.rubrics import Rubric, load_rubric
     from reward_model.scorer import RewardScorer, Score
-    from reward_model.trainer import MultiDimRewardTrainer
+    from reward_model.train.trainer import MultiDimRewardTrainer
 
 __version__ = "0.1.0"
 
@@ -25,7 +25,7 @@ _HOME = {
     "MultiDimRewardConfig": "reward_model.model",
     "MultiDimRewardDataset": "reward_model.data",
     "MultiDimRewardModel": "reward_model.model",
-    "MultiDimRewardTrainer": "reward_model.trainer",
+    "MultiDimRewardTrainer": "reward_model.train.trainer",
     "PairwiseMultiDimDataset": "reward_model.data",
     "RewardScorer": "reward_model.scorer",
     "Rubric": "reward_model.rubrics",

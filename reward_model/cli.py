@@ -160,10 +160,10 @@ def train(
         "load_in_4bit": load_in_4bit or None,
         "seed": seed,
     }
-    from reward_model.train_config import resolve
+    from reward_model.train.config import resolve
 
     settings = resolve(scored, output_dir, config, flags)
-    from reward_model.train import train as start
+    from reward_model.train.run import train as start
 
     start(settings, resume=resume)
 

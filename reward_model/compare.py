@@ -20,23 +20,23 @@ import torch
 from pydantic import ValidationError
 from transformers import PrinterCallback, set_seed
 
-from reward_model.base import find_base
 from reward_model.data.dataset import MultiDimRewardDataset, Sample, pair_indices
 from reward_model.data.tokens.inputs import InputBuilder, collate, pad_id
-from reward_model.machine import compute_dtype
 from reward_model.model.adapter import add_lora, is_adapted, merge
 from reward_model.model.batches import token_batches
 from reward_model.model.card import read_parts
 from reward_model.model.folder import quiet, staged
 from reward_model.model.network import MultiDimRewardConfig
-from reward_model.progress import TrainingBar
 from reward_model.records import UserError, as_text, explain_os_error, write_json
 from reward_model.rubrics import Rubric
 from reward_model.scorer import RewardScorer
 from reward_model.stats.bootstrap import Floats, Ints
 from reward_model.stats.metrics import MASKED
-from reward_model.train_config import TINY, TrainConfig
-from reward_model.trainer import device_tokens
+from reward_model.train.base import find_base
+from reward_model.train.config import TINY, TrainConfig
+from reward_model.train.machine import compute_dtype
+from reward_model.train.progress import TrainingBar
+from reward_model.train.trainer import device_tokens
 
 SCALAR = "bradley_terry"
 """Its name beside the baselines."""

@@ -10,13 +10,13 @@ from typing import Any
 
 from transformers import AutoConfig, AutoTokenizer
 
-from reward_model.base import positions_of, suited_pooling
 from reward_model.doctor import Finding, note, ok, problem
 from reward_model.doctor_folder import code, has_chat_template, weights
 from reward_model.doctor_machine import precision_here
 from reward_model.doctor_tokenizer import look_at_tokenizer
 from reward_model.model.folder import UNREADABLE, first_line, quiet
-from reward_model.train_config import TrainConfig
+from reward_model.train.base import positions_of, suited_pooling
+from reward_model.train.config import TrainConfig
 
 
 def look_at_base(folder: Path) -> list[Finding]:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from reward_model.base import positions_of
 from reward_model.data.tokens.inputs import collate, pad_id
 from reward_model.doctor import Finding, note, ok, problem
 from reward_model.doctor_folder import (
@@ -26,6 +25,7 @@ from reward_model.model.folder import Bundle, load_bundle, model_type
 from reward_model.model.network import MultiDimRewardConfig
 from reward_model.records import UserError
 from reward_model.scorer import RewardScorer, best_device
+from reward_model.train.base import positions_of
 
 TOLERANCE = 1e-5
 LONG = "Analyse the statement of the first half year and say where the change came from. " * 5

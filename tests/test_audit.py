@@ -22,8 +22,8 @@ from reward_model.data.dataset import read_samples
 from reward_model.probe_edits import stock
 from reward_model.probes import PROBES, apply, choose_probes
 from reward_model.records import UserError
-from reward_model.train import train
-from reward_model.train_config import resolve
+from reward_model.train.config import resolve
+from reward_model.train.run import train
 
 RUBRIC = load_rubric("financial_report")
 PLEASING = ("length_padding", "jargon", "repeated_text", "expert_claim")

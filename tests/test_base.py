@@ -14,8 +14,8 @@ from transformers import CONFIG_MAPPING, AutoConfig, AutoModel, BertConfig, Bert
 from reward_model.model.folder import load_bundle
 from reward_model.records import UserError
 from reward_model.rubrics import load_rubric
-from reward_model.train import train
-from reward_model.train_config import TrainConfig, resolve
+from reward_model.train.config import TrainConfig, resolve
+from reward_model.train.run import train
 
 CODE = """
 from pathlib import Path

@@ -16,8 +16,8 @@ from tiny_models import save_encoder
 
 from reward_model.model.card import read_parts, record, training_part
 from reward_model.model.card_text import card_text
-from reward_model.provenance import provenance
-from reward_model.train_config import TrainConfig
+from reward_model.train.config import TrainConfig
+from reward_model.train.provenance import provenance
 
 METRICS: dict[str, Any] = {
     "best_step": 3,

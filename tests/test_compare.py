@@ -29,8 +29,8 @@ from reward_model.model.folder import load_bundle
 from reward_model.records import UserError
 from reward_model.rubrics import load_rubric
 from reward_model.stats.metrics import MASKED, Truth, collect
-from reward_model.train import train
-from reward_model.train_config import resolve
+from reward_model.train.config import resolve
+from reward_model.train.run import train
 
 RUBRIC = load_rubric("financial_report")
 HELD_OUT = "one_sided_coverage"

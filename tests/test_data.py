@@ -27,7 +27,7 @@ from reward_model.data.tokens.inputs import InputBuilder, plain_ids
 from reward_model.data.tokens.wrapping import detect_format
 from reward_model.records import Message, UserError
 from reward_model.rubrics import load_rubric
-from reward_model.tiny import train_tokenizer
+from reward_model.train.tiny import train_tokenizer
 
 RUBRIC = load_rubric("financial_report")
 

@@ -31,7 +31,7 @@ from reward_model.model.adapter import add_lora, save_adapter
 from reward_model.model.folder import load_bundle, save_bundle
 from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
 from reward_model.rubrics import load_rubric
-from reward_model.train_config import TrainConfig
+from reward_model.train.config import TrainConfig
 
 RUBRIC = load_rubric("financial_report")
 SIZES: dict[str, Any] = {

@@ -19,8 +19,8 @@ from tiny_models import save_encoder
 from reward_model.model.folder import load_bundle
 from reward_model.rubrics import load_rubric
 from reward_model.scorer import RewardScorer
-from reward_model.train import train
-from reward_model.train_config import resolve
+from reward_model.train.config import resolve
+from reward_model.train.run import train
 
 FILES = ROOT / "docs" / "accelerate"
 KINDS = {
@@ -72,7 +72,7 @@ def launch(file: str, *words: object) -> str:
 def test_processes_on_a_cpu_find_each_other(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(
-        "from reward_model.processes import processes\n"
+        "from reward_model.train.processes import processes\n"
         "me = processes()\n"
         "print(f'{me.process_index} of {me.num_processes}\\n', end='')\n"
     )

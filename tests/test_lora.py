@@ -18,13 +18,13 @@ from transformers import GPT2Config, ModernBertConfig, Qwen3Config
 from reward_model.model.adapter import add_lora, load_adapter, merge, save_adapter
 from reward_model.model.folder import load_bundle, save_bundle
 from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
-from reward_model.prepare import prepare
-from reward_model.progress import TrainingBar
 from reward_model.records import UserError
 from reward_model.rubrics import load_rubric
 from reward_model.scorer import RewardScorer
-from reward_model.train import make_trainer, train
-from reward_model.train_config import TrainConfig, resolve
+from reward_model.train.config import TrainConfig, resolve
+from reward_model.train.prepare import prepare
+from reward_model.train.progress import TrainingBar
+from reward_model.train.run import make_trainer, train
 
 RUBRIC = load_rubric("financial_report")
 TEXTS = torch.arange(3, 67).view(2, 32)

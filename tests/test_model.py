@@ -18,7 +18,7 @@ from reward_model.model.losses import level_cross_entropy, ordinal_targets
 from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel, pool
 from reward_model.records import UserError
 from reward_model.rubrics import load_rubric
-from reward_model.tiny import train_tokenizer
+from reward_model.train.tiny import train_tokenizer
 
 RUBRIC = load_rubric("financial_report")
 SMALL: dict[str, Any] = {

@@ -13,11 +13,11 @@ from commands import run
 from tiny_models import save_encoder
 
 from reward_model.data.tokens.inputs import collate
-from reward_model.prepare import prepare
 from reward_model.records import UserError
 from reward_model.rubrics import load_rubric
-from reward_model.train import train
-from reward_model.train_config import TrainConfig, resolve
+from reward_model.train.config import TrainConfig, resolve
+from reward_model.train.prepare import prepare
+from reward_model.train.run import train
 
 RUBRIC = load_rubric("financial_report")
 

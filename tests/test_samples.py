@@ -146,7 +146,7 @@ from reward_model.data.dataset import MultiDimRewardDataset, read_samples
 from reward_model.data.tokens.inputs import InputBuilder
 from reward_model.rubrics import load_rubric
 from reward_model.data.split import shared_data_lines, split_groups
-from reward_model.tiny import train_tokenizer
+from reward_model.train.tiny import train_tokenizer
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from reward_model.data.dataset import IGNORE, Sample, read_samples
 from reward_model.data.held_out import choose
 from reward_model.data.split import Part, Split, parse_hold_out, split_groups
-from reward_model.prepare import divide
 from reward_model.records import UserError
 from reward_model.rubrics import load_rubric
-from reward_model.train_config import TrainConfig
+from reward_model.train.config import TrainConfig
+from reward_model.train.prepare import divide
 
 RUBRIC = load_rubric("financial_report")
 SHARES: dict[Part, float] = {"train": 0.7, "validation": 0.15, "test": 0.15}

@@ -21,21 +21,21 @@ import toy
 from safetensors.torch import load_file, save_file
 from transformers import EvalPrediction, Qwen2Config, Qwen2Model
 
-from reward_model.checkpoints import last_checkpoint
 from reward_model.data.dataset import MultiDimRewardDataset, Sample, find_rubric
 from reward_model.data.split import read_split
 from reward_model.data.tokens.inputs import collate, pad_id
 from reward_model.model.folder import load_bundle
 from reward_model.model.losses import level_weights
-from reward_model.prepare import prepare
-from reward_model.progress import TrainingBar
 from reward_model.records import UserError
 from reward_model.rubrics import load_rubric
 from reward_model.scorer import RewardScorer
-from reward_model.tiny import train_tokenizer
-from reward_model.train import make_trainer, train
-from reward_model.train_config import TrainConfig, resolve
-from reward_model.validation import ValidationMetrics
+from reward_model.train.checkpoints import last_checkpoint
+from reward_model.train.config import TrainConfig, resolve
+from reward_model.train.prepare import prepare
+from reward_model.train.progress import TrainingBar
+from reward_model.train.run import make_trainer, train
+from reward_model.train.tiny import train_tokenizer
+from reward_model.train.validation import ValidationMetrics
 
 RUBRIC = load_rubric("financial_report")
 QUICK: dict[str, Any] = {

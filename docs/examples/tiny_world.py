@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from reward_model import RewardScorer, load_rubric
 from reward_model.train import train
-from reward_model.train_config import resolve
+from reward_model.train.config import resolve
 
 GOOD = ["because", "therefore", "driven", "risk", "margin"]
 FLAT = ["maybe", "some", "thing", "good", "nice"]

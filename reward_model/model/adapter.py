@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from reward_model.machine import require_peft
 from reward_model.model.folder import first_line, quiet, staged
 from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
 from reward_model.records import UserError, parse_json, write_text
 from reward_model.records.files import Pathish
-from reward_model.train_config import TrainConfig
+from reward_model.train.config import TrainConfig
+from reward_model.train.machine import require_peft
 
 if TYPE_CHECKING:
     from peft import PeftModel

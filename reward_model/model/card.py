@@ -13,12 +13,12 @@ from typing import Any, Literal, get_args
 from pydantic import ValidationError
 
 from reward_model.model.card_text import card_text
-from reward_model.provenance import provenance
 from reward_model.records import UserError, write_json, write_text
 from reward_model.records.files import Pathish
 from reward_model.records.terminal import console
 from reward_model.rubrics import Rubric
-from reward_model.train_config import TrainConfig
+from reward_model.train.config import TrainConfig
+from reward_model.train.provenance import provenance
 
 Part = Literal["training", "calibration", "evaluation", "audit"]
 PARTS: tuple[Part, ...] = get_args(Part)

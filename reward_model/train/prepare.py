@@ -13,7 +13,6 @@ from typing import Any
 
 from transformers import CONFIG_MAPPING, set_seed
 
-from reward_model.base import Base, find_base
 from reward_model.data.columns import read_columns
 from reward_model.data.dataset import (
     MultiDimRewardDataset,
@@ -35,14 +34,15 @@ from reward_model.data.split import (
     split_groups,
 )
 from reward_model.data.tokens.inputs import InputBuilder
-from reward_model.machine import check_machine
 from reward_model.model.adapter import add_lora
 from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
-from reward_model.processes import processes
 from reward_model.records import UserError
 from reward_model.records.cache import cache_root
 from reward_model.rubrics import Rubric
-from reward_model.train_config import TINY, TrainConfig
+from reward_model.train.base import Base, find_base
+from reward_model.train.config import TINY, TrainConfig
+from reward_model.train.machine import check_machine
+from reward_model.train.processes import processes
 
 OPTIMISTIC = 0.5
 """From this share of lines with figures in common, held-out prompts are about known companies."""

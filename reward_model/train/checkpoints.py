@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from reward_model.data.split import SPLIT, Split
 from reward_model.records import UserError, explain_os_error, write_json
-from reward_model.train_config import TrainConfig
+from reward_model.train.config import TrainConfig
 
 CONFIG = "train_config.json"
 METRICS = "metrics.json"

@@ -13,7 +13,7 @@ import torch
 
 from reward_model.model.folder import first_line
 from reward_model.records import UserError
-from reward_model.train_config import TrainConfig
+from reward_model.train.config import TrainConfig
 
 
 def compute_dtype(config: TrainConfig) -> torch.dtype:

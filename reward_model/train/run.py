@@ -21,7 +21,15 @@ from transformers import (
     TrainingArguments,
 )
 
-from reward_model.checkpoints import (
+from reward_model.data.split import fingerprint
+from reward_model.data.tokens.inputs import pad_id
+from reward_model.model.adapter import is_adapted, merge, merged_state, plain, save_adapter
+from reward_model.model.card import record, training_part
+from reward_model.model.folder import first_line, quiet, save_bundle
+from reward_model.model.losses import level_weights
+from reward_model.records import Stopped, UserError, write_json
+from reward_model.records.terminal import console
+from reward_model.train.checkpoints import (
     ADAPTER,
     CHECKPOINTS,
     METRICS,
@@ -29,26 +37,18 @@ from reward_model.checkpoints import (
     last_checkpoint,
     prepare_folder,
 )
-from reward_model.data.split import fingerprint
-from reward_model.data.tokens.inputs import pad_id
-from reward_model.gather import Weights, whole_weights
-from reward_model.machine import compute_dtype
-from reward_model.model.adapter import is_adapted, merge, merged_state, plain, save_adapter
-from reward_model.model.card import record, training_part
-from reward_model.model.folder import first_line, quiet, save_bundle
-from reward_model.model.losses import level_weights
-from reward_model.prepare import Run, divide, prepare
-from reward_model.processes import processes
-from reward_model.progress import TrainingBar
-from reward_model.records import Stopped, UserError, write_json
-from reward_model.records.terminal import console
-from reward_model.train_config import TrainConfig
-from reward_model.trainer import (
+from reward_model.train.config import TrainConfig
+from reward_model.train.gather import Weights, whole_weights
+from reward_model.train.machine import compute_dtype
+from reward_model.train.prepare import Run, divide, prepare
+from reward_model.train.processes import processes
+from reward_model.train.progress import TrainingBar
+from reward_model.train.trainer import (
     LevelCollator,
     MultiDimRewardTrainer,
     device_tokens,
 )
-from reward_model.validation import ValidationMetrics
+from reward_model.train.validation import ValidationMetrics
 
 
 def train(config: TrainConfig, *, resume: bool = False) -> Path:
