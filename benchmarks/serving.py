@@ -33,7 +33,7 @@ from transformers import AutoModel, AutoTokenizer
 from reward_model.model.folder import save_bundle
 from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
 from reward_model.rubrics import load_rubric
-from reward_model.scorer import RewardScorer
+from reward_model.score.scorer import RewardScorer
 
 WORDS = (
     *("revenue", "margin", "cost", "growth", "cash", "flow", "operating", "profit", "assets"),

@@ -12,24 +12,24 @@ if TYPE_CHECKING:
         PairwiseMultiDimDataset,
         get_label_distribution,
     )
-    from reward_model.ensemble import EnsembleScorer
     from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
     from reward_model.rubrics import Rubric, load_rubric
-    from reward_model.scorer import RewardScorer, Score
+    from reward_model.score.ensemble import EnsembleScorer
+    from reward_model.score.scorer import RewardScorer, Score
     from reward_model.train.trainer import MultiDimRewardTrainer
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "EnsembleScorer": "reward_model.ensemble",
+    "EnsembleScorer": "reward_model.score.ensemble",
     "MultiDimRewardConfig": "reward_model.model",
     "MultiDimRewardDataset": "reward_model.data",
     "MultiDimRewardModel": "reward_model.model",
     "MultiDimRewardTrainer": "reward_model.train.trainer",
     "PairwiseMultiDimDataset": "reward_model.data",
-    "RewardScorer": "reward_model.scorer",
+    "RewardScorer": "reward_model.score.scorer",
     "Rubric": "reward_model.rubrics",
-    "Score": "reward_model.scorer",
+    "Score": "reward_model.score.scorer",
     "get_label_distribution": "reward_model.data",
     "load_rubric": "reward_model.rubrics",
 }

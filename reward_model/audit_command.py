@@ -36,11 +36,11 @@ def run_audit(
     if part not in WANTED:
         raise UserError(f"--split {part}", expected=f"one of {', '.join(WANTED)}")
     refuse_folder(json_to)
-    from reward_model.probes import choose_probes
+    from reward_model.measure.probing.probes import choose_probes
 
     choose_probes(probes)  # a wrong name is said before anything slow happens
-    from reward_model.audit import SAMPLE, audit
-    from reward_model.audit_words import audit_table, say_passed, without_verdict
+    from reward_model.measure.probing.run import SAMPLE, audit
+    from reward_model.measure.probing.words import audit_table, say_passed, without_verdict
     from reward_model.model.card import record
 
     found = audit(

@@ -35,7 +35,7 @@ def run_calibrate(
     if part not in wanted:
         raise UserError(f"--split {part}", expected=f"one of {', '.join(wanted)}")
     refuse_folder(json_to)
-    from reward_model.calibrate import calibrate
+    from reward_model.measure.calibration import calibrate
     from reward_model.model.card import record
 
     result = calibrate(
@@ -61,7 +61,7 @@ def _table(result: dict[str, Any]) -> Table:
     from rich.box import SIMPLE
     from rich.table import Table
 
-    from reward_model.evaluate_words import figure
+    from reward_model.measure.evaluation.words import figure
 
     parts = {"fitted": result["fitted_on"]["part"]} | (
         {"test": "test"} if result["test"]["texts"] else {}

@@ -319,7 +319,7 @@ def doctor(
     json: JsonOption = None,
 ) -> None:
     """Look for what usually goes wrong with a model folder or a file of pairs; exits 1 if found."""
-    from reward_model.doctor import run_doctor
+    from reward_model.measure.doctor.run import run_doctor
 
     code = run_doctor(target, rubric=rubric, model=model, columns=columns, json_to=json)
     raise typer.Exit(code)

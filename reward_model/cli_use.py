@@ -112,7 +112,7 @@ def export(
     sequence-classification: transformers' own class, exact or refused. scalar: one reward fitted
     to the model's, with its fidelity. onnx: a graph for onnxruntime.
     """
-    from reward_model.export import Options, run_export
+    from reward_model.score.export.run import Options, run_export
 
     asked: dict[str, Any] = {"to": to, "layout": layout}
     options = Options(**asked, data=data, sample=sample, seed=seed, device=device)

@@ -39,9 +39,9 @@ def run_evaluate(
     if part not in WANTED:
         raise UserError(f"--split {part}", expected=f"one of {', '.join(WANTED)}")
     refuse_folder(html_to, json_to)
-    from reward_model.evaluate import evaluate
-    from reward_model.evaluate_words import kinds_tables, metrics_table, scalar_table
-    from reward_model.mistakes import worst_pairs
+    from reward_model.measure.evaluation.mistakes import worst_pairs
+    from reward_model.measure.evaluation.run import evaluate
+    from reward_model.measure.evaluation.words import kinds_tables, metrics_table, scalar_table
     from reward_model.model.card import record
 
     found = evaluate(
@@ -69,7 +69,7 @@ def run_evaluate(
         {"pair": mistake["pair"], "gap": mistake["gap"]} for mistake in worst_pairs(found)
     ]
     if html_to is not None:
-        from reward_model.evaluate_page import page
+        from reward_model.measure.evaluation.page import page
 
         write_text(html_to, page(found))
         screen.print(f"page: {html_to}", markup=False)

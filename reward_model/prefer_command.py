@@ -291,7 +291,7 @@ def _with_model(
     batch_tokens: int | None,
 ) -> Iterator[tuple[Group, list[Candidate]]]:
     from reward_model.model.folder import read_rubric
-    from reward_model.score_file import model_digest
+    from reward_model.score.files.run import model_digest
 
     rubric = read_rubric(model)
     config["model"] = {"name": model.resolve().name, "digest": model_digest(model)}
@@ -302,7 +302,7 @@ def _with_model(
     depends_on = dict(config)
     done = kept_groups(index, out, depends_on)
     if done < len(index.places):
-        from reward_model.scorer import RewardScorer
+        from reward_model.score.scorer import RewardScorer
 
         scorer = RewardScorer.from_pretrained(
             model, device=device, weights=weights, risk=risk, batch_tokens=batch_tokens

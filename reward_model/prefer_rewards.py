@@ -31,7 +31,7 @@ from reward_model.rlhf.preferences import Candidate, reward_sd
 from reward_model.rubrics import Rubric
 
 if TYPE_CHECKING:
-    from reward_model.scorer import RewardScorer
+    from reward_model.score.scorer import RewardScorer
 
 SCORES = "scores.jsonl"
 SCORES_CONFIG = f"{SCORES}.config.json"
@@ -149,7 +149,7 @@ def _blocks(groups: Iterator[Group], size: int) -> Iterator[list[Group]]:
 
 
 def _rows(scorer: RewardScorer, block: list[Group]) -> list[dict[str, Any]]:
-    from reward_model.score_rows import rounded
+    from reward_model.score.files.rows import rounded
 
     prompts, texts = texts_of(block)
     return [rounded(score.to_json()) for score in scorer.score_batch(prompts, texts)]

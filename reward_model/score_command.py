@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reward_model.records import UserError, dump_json, write_json
-from reward_model.score_file import score_file, tell
+from reward_model.score.files.run import score_file, tell
 from reward_model.score_one import check_terms, parse_weights, score_one
 
 

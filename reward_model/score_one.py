@@ -13,7 +13,7 @@ from reward_model.rubrics import Rubric, say
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from reward_model.scorer import Score
+    from reward_model.score.scorer import Score
 
 
 def text_or_file(value: str) -> str:
@@ -80,7 +80,7 @@ def score_one(
 ) -> dict[str, Any]:
     """Score one response, show it as a table, and return it as JSON."""
     from reward_model.model.folder import read_rubric
-    from reward_model.score_workers import Models
+    from reward_model.score.files.workers import Models
 
     asked, answer = text_or_file(prompt), text_or_file(response)
     paths = (models,) if isinstance(models, Path) else tuple(models)

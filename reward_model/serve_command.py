@@ -71,8 +71,8 @@ def serve(
             expected="the extra `serve`",
             mend="pip install 'multidim-reward[serve]'",
         ) from None
+    from reward_model.score.serve.settings import Settings
     from reward_model.score_one import check_terms, parse_weights
-    from reward_model.serve.settings import Settings
 
     weights = parse_weights(weight or [])
     check_terms(how, risk)
@@ -92,14 +92,14 @@ def serve(
 
     load_template(chat_template)
     from reward_model.model.folder import read_rubric
-    from reward_model.score_file import model_digest
-    from reward_model.score_workers import Models
+    from reward_model.score.files.run import model_digest
+    from reward_model.score.files.workers import Models
 
     models = Models((model, *(others or [])), how, weights, risk, device, batch_tokens)
     for path in models.paths:
         read_rubric(path)
     digests = [model_digest(path) for path in models.paths]
-    from reward_model.serve.server import serve as run_server
+    from reward_model.score.serve.server import serve as run_server
 
     one = digests[0] if len(digests) == 1 else value_digest([*digests, how])
     run_server(models, settings, host=host, port=port, digest=one)

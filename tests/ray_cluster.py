@@ -17,7 +17,7 @@ def main(model: str, out: str) -> None:
     import pyarrow as pa
     import ray
 
-    from reward_model.score_ray import ScoreBlocks
+    from reward_model.score.files.ray import ScoreBlocks
 
     table = pa.table({"id": range(64), "prompt": ["q"] * 64, "response": TEXTS})
     ray.init(num_cpus=4, include_dashboard=False, logging_level="ERROR", log_to_driver=False)

@@ -18,13 +18,13 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import uvicorn
+from reward_model.score.serve.app import create_app
+from reward_model.score.serve.server import Server
+from reward_model.score.serve.service import Service
+from reward_model.score.serve.settings import Settings
 
 from reward_model.rubrics import load_rubric
-from reward_model.scorer import Score
-from reward_model.serve.app import create_app
-from reward_model.serve.server import Server
-from reward_model.serve.service import Service
-from reward_model.serve.settings import Settings
+from reward_model.score.scorer import Score
 
 
 class Answer(NamedTuple):

@@ -7,7 +7,14 @@ import re
 import numpy as np
 import pytest
 
-from reward_model.baselines import WORDS, Samples, length_only, majority, predict_all, tfidf
+from reward_model.measure.evaluation.baselines import (
+    WORDS,
+    Samples,
+    length_only,
+    majority,
+    predict_all,
+    tfidf,
+)
 from reward_model.stats.metrics import MASKED, expected_levels
 
 K = 5

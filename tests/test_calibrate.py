@@ -20,10 +20,10 @@ from scipy.special import log_softmax
 from tiny_models import save_encoder
 
 from reward_model import RewardScorer, load_rubric
-from reward_model.calibrate import calibrate, fit_temperature
 from reward_model.data.dataset import read_samples
 from reward_model.data.split import Split, split_groups
 from reward_model.data.tokens.inputs import collate
+from reward_model.measure.calibration import calibrate, fit_temperature
 from reward_model.model.card import read_parts
 from reward_model.model.folder import load_bundle
 from reward_model.records import UserError

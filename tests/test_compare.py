@@ -16,14 +16,14 @@ from safetensors.torch import load_file
 from scipy.stats import spearmanr
 from tiny_models import save_encoder
 
-from reward_model import compare
-from reward_model.compare import _PairCollator, check_place, preferences, read_run
-from reward_model.compare_numbers import beside, scalar_words
 from reward_model.data.dataset import MultiDimRewardDataset, read_samples
 from reward_model.data.split import read_split
 from reward_model.data.tokens.inputs import InputBuilder
-from reward_model.evaluate import Evaluation, evaluate
-from reward_model.evaluate_page import page
+from reward_model.measure.comparison import scalar as compare
+from reward_model.measure.comparison.numbers import beside, scalar_words
+from reward_model.measure.comparison.scalar import _PairCollator, check_place, preferences, read_run
+from reward_model.measure.evaluation.page import page
+from reward_model.measure.evaluation.run import Evaluation, evaluate
 from reward_model.model.card import read_parts
 from reward_model.model.folder import load_bundle
 from reward_model.records import UserError

@@ -19,12 +19,12 @@ from reward_model.cli import app
 from reward_model.data.dataset import read_samples
 from reward_model.data.held_out import choose, folds
 from reward_model.data.split import Split, read_split, split_groups
-from reward_model.evaluate import Evaluation, evaluate
-from reward_model.evaluate_page import page
-from reward_model.evaluate_words import calibration_words, verdict_words
+from reward_model.measure.evaluation.page import page
+from reward_model.measure.evaluation.run import Evaluation, evaluate
+from reward_model.measure.evaluation.slices import slices_of
+from reward_model.measure.evaluation.words import calibration_words, verdict_words
 from reward_model.model.card import read_parts
 from reward_model.records import UserError
-from reward_model.slices import slices_of
 
 RUBRIC = load_rubric("financial_report")
 NASTY = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"

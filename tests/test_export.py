@@ -22,15 +22,15 @@ from transformers import (
 
 from reward_model import RewardScorer
 from reward_model.data.tokens.inputs import collate
-from reward_model.export import _input, open_model
-from reward_model.export_card import _encode, _inputs
-from reward_model.export_padding import safe_padding
-from reward_model.export_sample import BUILT_IN, sample_texts
-from reward_model.export_scalar import fidelity
 from reward_model.model.adapter import add_lora, save_adapter
 from reward_model.model.folder import load_bundle, save_bundle
 from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
 from reward_model.rubrics import load_rubric
+from reward_model.score.export.card import _encode, _inputs
+from reward_model.score.export.padding import safe_padding
+from reward_model.score.export.run import _input, open_model
+from reward_model.score.export.sample import BUILT_IN, sample_texts
+from reward_model.score.export.scalar import fidelity
 from reward_model.train.config import TrainConfig
 
 RUBRIC = load_rubric("financial_report")

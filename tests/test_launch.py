@@ -18,7 +18,7 @@ from tiny_models import save_encoder
 
 from reward_model.model.folder import load_bundle
 from reward_model.rubrics import load_rubric
-from reward_model.scorer import RewardScorer
+from reward_model.score.scorer import RewardScorer
 from reward_model.train.config import resolve
 from reward_model.train.run import train
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reward_model.checks import read_facts, verify
-from reward_model.probe_edits import sentences, stock
-from reward_model.probes import PROBES, apply, choose_probes
+from reward_model.measure.probing.edits import sentences, stock
+from reward_model.measure.probing.probes import PROBES, apply, choose_probes
 from reward_model.records import Message, UserError
 
 TABLES = {

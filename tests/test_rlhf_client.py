@@ -22,13 +22,13 @@ from tiny_models import save_encoder
 pytest.importorskip("aiohttp")
 pytest.importorskip("uvicorn")
 
+from reward_model.score.serve.settings import Settings
 from serving import Running, in_thread
 
 from reward_model.records import UserError
 from reward_model.rlhf.client import RewardClient
 from reward_model.rlhf.trl import MultiDimReward, dimension_rewards
-from reward_model.scorer import RewardScorer
-from reward_model.serve.settings import Settings
+from reward_model.score.scorer import RewardScorer
 
 
 @pytest.fixture(scope="module")

@@ -17,12 +17,12 @@ from upstream import unpacked
 pytest.importorskip("aiohttp")
 pytest.importorskip("uvicorn")
 
+from reward_model.score.serve.settings import Settings
 from serving import in_thread
 
 from reward_model.records import UserError
 from reward_model.rlhf import openrlhf
-from reward_model.scorer import RewardScorer
-from reward_model.serve.settings import Settings
+from reward_model.score.scorer import RewardScorer
 
 PROMPT = "<|im_start|>user\n利润?<|im_end|>\n<|im_start|>assistant\n"
 RESPONSES = ["Up by 2 points.", "毛利率上升。", "Down.", "Flat."]

@@ -19,7 +19,7 @@ from tiny_models import byte_tokenizer, save_decoder, save_encoder
 
 from reward_model.records import UserError
 from reward_model.rlhf.ppo import PPOReward
-from reward_model.scorer import RewardScorer
+from reward_model.score.scorer import RewardScorer
 
 PAD = 0
 

@@ -21,7 +21,7 @@ from reward_model.rlhf.environment import from_environment
 from reward_model.rlhf.source import _device, open_source
 from reward_model.rlhf.texts import completion_text, prompt_words
 from reward_model.rlhf.trl import DimensionReward, MultiDimReward, dimension_rewards, reward
-from reward_model.scorer import RewardScorer, Score
+from reward_model.score.scorer import RewardScorer, Score
 
 
 @pytest.fixture(scope="module")

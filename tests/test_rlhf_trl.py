@@ -23,7 +23,7 @@ import trl
 from datasets import Dataset
 
 from reward_model.rlhf.trl import AsyncMultiDimReward, MultiDimReward, dimension_rewards
-from reward_model.scorer import RewardScorer
+from reward_model.score.scorer import RewardScorer
 
 CHATML = (
     "{% for m in messages %}<im> {{ m['role'] }} {{ m['content'] }} {% endfor %}"

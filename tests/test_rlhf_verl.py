@@ -20,12 +20,12 @@ from upstream import unpacked
 pytest.importorskip("aiohttp")
 pytest.importorskip("uvicorn")
 
+from reward_model.score.serve.settings import Settings
 from serving import Running, in_thread
 
 from reward_model.records import UserError
 from reward_model.rlhf.verl import compute_score
-from reward_model.scorer import RewardScorer
-from reward_model.serve.settings import Settings
+from reward_model.score.scorer import RewardScorer
 
 
 @pytest.fixture(scope="module")

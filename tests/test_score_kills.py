@@ -13,7 +13,7 @@ from pyarrow import parquet
 from tiny_models import save_encoder
 
 from reward_model.records import read_jsonl
-from reward_model.score_file import score_file
+from reward_model.score.files.run import score_file
 
 ROWS = 500
 

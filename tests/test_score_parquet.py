@@ -14,8 +14,8 @@ from tiny_models import save_encoder
 
 from reward_model import RewardScorer
 from reward_model.records import UserError, read_jsonl, write_jsonl
-from reward_model.score_file import score_file
-from reward_model.score_rows import KEY, fingerprint, read_rows, row_texts
+from reward_model.score.files.rows import KEY, fingerprint, read_rows, row_texts
+from reward_model.score.files.run import score_file
 
 
 @pytest.fixture(scope="session")
@@ -165,7 +165,7 @@ def test_a_row_group_holds_many_rows(
     out = tmp_path / "out.parquet"
 
     def groups(name: str, most: int) -> list[int]:
-        monkeypatch.setattr("reward_model.score_parquet." + name, most)
+        monkeypatch.setattr("reward_model.score.files.parquet." + name, most)
         out.unlink(missing_ok=True)
         score_file(model, tmp_path / "in.parquet", out)
         found = parquet.ParquetFile(out).metadata

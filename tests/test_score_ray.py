@@ -17,8 +17,8 @@ from tiny_models import save_encoder
 
 from reward_model import RewardScorer
 from reward_model.records import UserError
-from reward_model.score_file import score_file
-from reward_model.score_ray import ScoreBlocks
+from reward_model.score.files.ray import ScoreBlocks
+from reward_model.score.files.run import score_file
 
 
 @pytest.fixture(scope="session")

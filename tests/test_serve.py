@@ -18,8 +18,8 @@ from commands import run
 from serving import Running, server
 from tiny_models import save_encoder
 
-from reward_model.ensemble import EnsembleScorer
-from reward_model.scorer import RewardScorer, Score
+from reward_model.score.ensemble import EnsembleScorer
+from reward_model.score.scorer import RewardScorer, Score
 
 aiohttp = pytest.importorskip("aiohttp")
 

@@ -17,16 +17,16 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from reward_model.score.serve.batching import Item, Job, Ticket, choose
+from reward_model.score.serve.server import serve
+from reward_model.score.serve.service import served_name
+from reward_model.score.serve.settings import Settings
 from serving import Answer, Running, StandIn, in_thread
 
 from reward_model.records import UserError
 from reward_model.records.chat import load_template
-from reward_model.score_workers import Models
-from reward_model.scorer import Score
-from reward_model.serve.batching import Item, Job, Ticket, choose
-from reward_model.serve.server import serve
-from reward_model.serve.service import served_name
-from reward_model.serve.settings import Settings
+from reward_model.score.files.workers import Models
+from reward_model.score.scorer import Score
 
 
 def together(running: Running, bodies: list[Any], path: str = "/v1/score") -> list[Answer]:
@@ -61,7 +61,7 @@ def test_a_model_that_always_fails_is_reported() -> None:
 
 
 def test_a_broken_model_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reward_model.serve.batching.TRY_AGAIN", 0.4)
+    monkeypatch.setattr("reward_model.score.serve.batching.TRY_AGAIN", 0.4)
     with in_thread(StandIn()) as (running, _):
         for _ in range(10):
             running.ask("/v1/score", {"response": "boom"})

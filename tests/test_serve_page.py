@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 from browsing import CHROMIUM, Tab, browser
+from reward_model.score.serve.page import EXAMPLES
 from serving import Running, in_thread
 from tiny_models import save_encoder
 
-from reward_model.scorer import RewardScorer
-from reward_model.serve.page import EXAMPLES
+from reward_model.score.scorer import RewardScorer
 
 pytest.importorskip("aiohttp")
 ATTACK = "<img src=x onerror=\"document.title='run'\"><script>document.title='run'</script>"

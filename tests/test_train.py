@@ -28,7 +28,7 @@ from reward_model.model.folder import load_bundle
 from reward_model.model.losses import level_weights
 from reward_model.records import UserError
 from reward_model.rubrics import load_rubric
-from reward_model.scorer import RewardScorer
+from reward_model.score.scorer import RewardScorer
 from reward_model.train.checkpoints import last_checkpoint
 from reward_model.train.config import TrainConfig, resolve
 from reward_model.train.prepare import prepare

@@ -1,8 +1,8 @@
 """Attention over a row of texts at once: within a few tokens on any device, and on a GPU by the
 kernels of torch that take texts of any length.
 
-`banded(...)` and `varlen(...)`, used by `reward_model.model.packed`; `varlen_runs(device, dtype, ...)`
-tells where the latter can be had.
+`banded(...)` and `varlen(...)`, used by `reward_model.model.packed`;
+`varlen_runs(device, dtype, ...)` tells where the latter can be had.
 """
 
 from __future__ import annotations

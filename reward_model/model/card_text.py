@@ -10,10 +10,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from reward_model.audit_words import say_passed
-from reward_model.evaluate_words import LABELS, SHORT, figure
+from reward_model.measure.evaluation.words import LABELS, SHORT, figure
+from reward_model.measure.probing.probes import PROBES
+from reward_model.measure.probing.words import say_passed
 from reward_model.model.card_use import use
-from reward_model.probes import PROBES
 from reward_model.rubrics import Rubric, say
 
 Parts = Mapping[Any, Mapping[str, Any]]

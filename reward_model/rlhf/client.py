@@ -24,7 +24,7 @@ from reward_model.records import Text, UserError
 
 if TYPE_CHECKING:
     from reward_model.records.texts import Words
-    from reward_model.scorer import Score
+    from reward_model.score.scorer import Score
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -143,7 +143,7 @@ class RewardClient:
         risk: float | None,
     ) -> list[Score]:
         from reward_model.records.texts import as_pairs
-        from reward_model.scorer import Score
+        from reward_model.score.scorer import Score
 
         items = [
             {"prompt": _plain(prompt), "response": _plain(response)}
@@ -358,7 +358,7 @@ def _scores(status: int, text: str, expected: int, url: str) -> list[Score]:
     Raises:
         UserError: the answer is no scores of this many texts.
     """
-    from reward_model.scorer import Score
+    from reward_model.score.scorer import Score
 
     if status != 200:
         mend = f"set {KEY} to the server's key" if status in (401, 403) else ""

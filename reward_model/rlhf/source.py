@@ -21,7 +21,7 @@ from reward_model.rlhf.client import RewardClient, UnreachableError
 
 if TYPE_CHECKING:
     from reward_model.records.texts import Words
-    from reward_model.scorer import Score
+    from reward_model.score.scorer import Score
 
 
 class Scorer(Protocol):
@@ -251,7 +251,7 @@ def _shared(origin: Origin) -> Source:
 def _load(origin: Origin) -> Scorer:
     if origin.is_server:
         return RewardClient.with_settings(origin.model, origin.client)
-    from reward_model.scorer import RewardScorer
+    from reward_model.score.scorer import RewardScorer
 
     return RewardScorer.from_pretrained(origin.model, device=_device(origin.device))
 
@@ -265,7 +265,7 @@ def _device(wanted: str | None) -> str | None:
     import torch
     from accelerate import PartialState
 
-    from reward_model.scorer import best_device
+    from reward_model.score.scorer import best_device
 
     if wanted not in (None, "cuda"):
         return wanted

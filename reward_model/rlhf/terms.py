@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from reward_model.records import UserError
 
 if TYPE_CHECKING:
-    from reward_model.scorer import Score
+    from reward_model.score.scorer import Score
 
 
 def checked_risk(risk: float | None, name: str = "risk") -> float | None:

@@ -19,7 +19,7 @@ from reward_model.rlhf.terms import checked_risk
 from reward_model.rlhf.texts import Marks, completion_text, prompt_words
 
 if TYPE_CHECKING:
-    from reward_model.scorer import Score
+    from reward_model.score.scorer import Score
 
 NAME = "multidim"
 """Name in a trainer's metrics where none is given."""

@@ -117,8 +117,8 @@ class MultiDimRewardTrainer(Trainer):
             each (`reward_model.model.lanes`).
         class_weights: (D, K) weights of the levels, or None.
         label_smoothing: share of the target given to the other levels, near ones first.
-        pair_weight: weight of the pairwise term (see `reward_model.model.losses.pairwise_loss`), 0 for
-            none; the dimensions count as in the rubric.
+        pair_weight: weight of the pairwise term (`reward_model.model.losses.pairwise_loss`), 0
+            for none; the dimensions count as in the rubric.
         head_learning_rate: peak of the schedule for the heads; the backbone's if not given.
         kwargs: Trainer's own; `data_collator` must know the padding id, as `LevelCollator` does.
     """

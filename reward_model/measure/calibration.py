@@ -1,0 +1,287 @@
+"""`reward-model calibrate MODEL SCORED`: one temperature a head, so that confidence is kept to.
+
+`calibrate(model, scored)` fits on the validation groups, measures there and on the test groups, and
+stores the temperatures in the model's config.json; the weights stay as they are.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reward_model.data.columns import ColumnMap
+from reward_model.data.dataset import Sample, read_samples
+from reward_model.data.held_out import choose
+from reward_model.data.split import Split, fingerprint
+from reward_model.measure.evaluation.run import (
+    ece_if_perfect,
+    probabilities_of,
+    score_texts,
+    split_of,
+    truth_of,
+)
+from reward_model.measure.evaluation.words import calibration_words
+from reward_model.records import UserError, write_json
+from reward_model.rubrics import Rubric
+from reward_model.score.scorer import RewardScorer
+from reward_model.stats.bootstrap import RESAMPLES, Bootstrap, Floats, Ints, Part
+from reward_model.stats.metrics import MASKED, Truth, collect, mean_part
+
+LOWEST, HIGHEST = 0.05, 20.0
+"""An optimum outside is no calibration: every label is guessed right, or no better than chance."""
+FEWEST = 20
+"""Labels of a head below which its temperature stays as it is."""
+
+
+def calibrate(
+    model: Path,
+    scored: Path,
+    *,
+    part: str = "auto",
+    columns: ColumnMap | None = None,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+    device: str | None = None,
+    batch_tokens: int | None = None,
+) -> dict[str, Any]:
+    """Fit, measure and store; the result as JSON.
+
+    Args:
+        model: folder of a trained model; its config.json is written anew.
+        scored: scored pairs or single responses.
+        columns: which columns hold what, for rows of another shape.
+        part: `validation` or `test` groups of the model's split to fit on; `auto`: validation, or
+            the whole of a file that training knows nothing of.
+        seed: of the bootstrap.
+        resamples: bootstrap draws.
+        device: where the model runs.
+        batch_tokens: most tokens of a batch.
+
+    Raises:
+        UserError: the model does not load, a file is wrong, or nothing is there to fit on.
+    """
+    from reward_model.model.folder import read_rubric
+
+    rubric = read_rubric(model)
+    samples, _ = read_samples(scored, rubric, columns=columns)
+    name, texts, test, words = _divide(samples, split_of(model), part)
+    scorer = RewardScorer.from_pretrained(model, device=device, batch_tokens=batch_tokens)
+    stored = scorer.model.config.temperatures or {}
+    scorer.model.config.temperatures = None  # always from the raw logits, however often it is run
+    fit = _Rows(scorer, texts, seed, resamples)
+    temperatures: dict[str, float] = {}
+    kept: dict[str, str] = {}
+    for j, dimension in enumerate(rubric.names):
+        value, reason = fit_temperature(fit.raw[:, j], fit.labels[:, j])
+        if reason is not None:
+            value, kept[dimension] = stored.get(dimension, 1.0), reason
+        temperatures[dimension] = value
+    if len(kept) == len(rubric.names):
+        raise UserError(
+            "no dimension to fit a temperature of: "
+            + "; ".join(f"{dimension}: {reason}" for dimension, reason in kept.items()),
+            expected=f"at least {FEWEST} held-out labels of several levels in one of them",
+            mend="give more texts; the model stays as it was",
+            path=scored,
+        )
+    parts = {"fitted": fit.measure(temperatures)}
+    if len(test):
+        parts["test"] = _Rows(scorer, test, seed, resamples).measure(temperatures)
+    result: dict[str, Any] = {
+        "model": str(model),
+        "file": scored.name,
+        "rubric": rubric.id,
+        "fitted_on": {"part": name, "texts": len(texts), "groups": fit.groups},
+        "test": {"texts": len(test), "groups": len({sample.group for sample in test})},
+        "settings": {"seed": seed, "resamples": resamples},
+        "temperatures": temperatures,
+        "dimensions": {
+            dimension: {
+                "temperature": value,
+                **({"kept": kept[dimension]} if dimension in kept else {}),
+                **{where: found[dimension] for where, found in parts.items()},
+            }
+            for dimension, value in temperatures.items()
+        },
+    }
+    result["notes"] = words + _notes(result)
+    store(model, temperatures)
+    return result
+
+
+def fit_temperature(logits: Floats, labels: Ints) -> tuple[float, str | None]:
+    """The temperature with the least negative log-likelihood; 1 and the reason where none is fit.
+
+    Args:
+        logits: [n, K] of one head, up to a constant a row; rows that are no numbers are left out.
+        labels: [n] levels, `MASKED` where nobody scored.
+
+    >>> logits = np.log(np.array([[0.9, 0.1]] * 30))
+    >>> labels = np.array([0] * 20 + [1] * 10)
+    >>> round(fit_temperature(logits, labels)[0], 3)  # 9 to 1 is said where 2 to 1 is right
+    3.17
+    """
+    from scipy.optimize import minimize_scalar
+
+    keep = (labels != MASKED) & np.isfinite(logits).all(axis=1)
+    z, y = logits[keep], labels[keep]
+    if len(y) < FEWEST:
+        return 1.0, f"{len(y)} labels, fewer than {FEWEST}"
+    if len(np.unique(y)) == 1:
+        return 1.0, f"only level {y[0]} among the labels"
+    bounds = (np.log(LOWEST), np.log(HIGHEST))
+    found = minimize_scalar(
+        lambda x: float(losses(z / np.exp(x), y).mean()),
+        bounds=bounds,
+        method="bounded",
+        options={"xatol": 1e-9},
+    )
+    if found.x - bounds[0] < 0.01:
+        return 1.0, "every label is guessed right, so that no confidence is too high"
+    if bounds[1] - found.x < 0.01:
+        return 1.0, "the head guesses no better than chance, so that no confidence is low enough"
+    return float(np.exp(found.x)), None
+
+
+def losses(logits: Floats, labels: Ints) -> Floats:
+    """Negative log-likelihood of each label [n] under logits [n, K]."""
+    top = logits.max(axis=1, keepdims=True)
+    total = np.log(np.exp(logits - top).sum(axis=1)) + top[:, 0]
+    return np.asarray(total - logits[np.arange(len(labels)), labels])
+
+
+def softmax(logits: Floats) -> Floats:
+    """Distributions of logits [..., K]."""
+    raised = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return np.asarray(raised / raised.sum(axis=-1, keepdims=True))
+
+
+def store(model: Path, temperatures: dict[str, float]) -> None:
+    """Write the temperatures into config.json of a model folder, whole or not at all."""
+    path = model / "config.json"
+    config = json.loads(path.read_bytes())
+    write_json(path, {**config, "temperatures": temperatures})
+
+
+class _Rows:
+    """Texts with their raw logits and labels."""
+
+    def __init__(
+        self, scorer: RewardScorer, samples: Sequence[Sample], seed: int, resamples: int
+    ) -> None:
+        self.rubric: Rubric = scorer.rubric
+        self.truth: Truth = truth_of(samples, self.rubric)
+        self.labels = self.truth.labels
+        self.groups = len(set(self.truth.groups))
+        self.seed, self.resamples = seed, resamples
+        chances = probabilities_of(score_texts(scorer, samples), self.rubric)
+        # A chance of 0 in double precision is a logit some 745 below the others.
+        self.raw: Floats = np.log(np.maximum(chances, np.finfo(np.float64).tiny))
+
+    def measure(self, temperatures: dict[str, float]) -> dict[str, dict[str, Any]]:
+        """Dimension -> its numbers before and after, and what changed, drawn together."""
+        heat = np.array([temperatures[name] for name in self.rubric.names])
+        after = self.raw / heat[:, None]
+        one, two = (
+            collect(
+                softmax(logits),
+                self.truth,
+                weights=self.rubric.weights,
+                resamples=self.resamples,
+                seed=self.seed,
+            )
+            for logits in (self.raw, after)
+        )
+        floor = ece_if_perfect(softmax(after), self.truth, self.seed)
+        out: dict[str, dict[str, Any]] = {}
+        for j, name in enumerate(self.rubric.names):
+            own: dict[str, Any] = {}
+            for metric in ("ece", "mae_expected"):
+                key = f"{name}.{metric}"
+                own[metric] = {
+                    "before": one.estimate(key).to_json(),
+                    "after": two.estimate(key).to_json(),
+                    "change": two.difference(one, key).to_json(),
+                }
+            before, then = (self._loss(one.bootstrap, z[:, j], j) for z in (self.raw, after))
+            own["ece"]["if_perfect"] = floor[name]
+            own["nll"] = {
+                "before": one.bootstrap.estimate(before).to_json(),
+                "after": one.bootstrap.estimate(then).to_json(),
+                "change": one.bootstrap.difference(then, before).to_json(),
+            }
+            out[name] = own
+        return out
+
+    def _loss(self, bootstrap: Bootstrap, logits: Floats, j: int) -> Part:
+        labels = self.labels[:, j]
+        rows = np.flatnonzero((labels != MASKED) & np.isfinite(logits).all(axis=1))
+        reason = None if len(rows) else "no labels"
+        return mean_part(bootstrap, losses(logits[rows], labels[rows]), rows, reason)
+
+
+def _divide(
+    samples: Sequence[Sample], split: Split | None, part: str
+) -> tuple[str, Sequence[Sample], Sequence[Sample], list[str]]:
+    """(name, texts to fit on, untouched texts to measure on, what a reader should know)."""
+    known = {group for groups in split.groups.values() for group in groups} if split else set()
+    if split is None or not any(sample.group in known for sample in samples):
+        wanted: Any = part
+        held = choose(samples, split, wanted)
+        return "whole file", held.test, [], held.words
+    name = "validation" if part == "auto" else part
+    texts = split.select(samples, "test" if name == "test" else "validation")
+    if not len(texts):
+        raise UserError(
+            f"no text of the {name} groups in the file",
+            expected="held-out texts to fit temperatures on",
+            mend="train with --eval-share above 0, or give a file of texts that training never saw"
+            + ("" if name == "test" else "; --split test fits on the test groups"),
+        )
+    words = []
+    if fingerprint(samples) != split.data:
+        words.append("the file is not the one that was split; its groups are matched by name")
+    strange = sum(sample.group not in known for sample in samples)
+    if strange:
+        words.append(f"texts of groups that the split does not know, left out: {strange}")
+    return name, texts, [] if name == "test" else split.select(samples, "test"), words
+
+
+def _notes(result: dict[str, Any]) -> list[str]:
+    """What a reader of the numbers has to know, each a sentence."""
+    fitted, test = result["fitted_on"], result["test"]
+    where = "the whole file" if fitted["part"] == "whole file" else f"{fitted['part']} groups"
+    words = [
+        f"fitted on {fitted['texts']} texts of {fitted['groups']} groups ({where}): "
+        "numbers on these very texts are optimistic"
+    ]
+    if test["texts"]:
+        words.append(f"measured on {test['texts']} texts of {test['groups']} test groups as well")
+    else:
+        words.append("no other held-out texts in this file: there is no independent measurement")
+    for name, found in result["dimensions"].items():
+        if "kept" in found:
+            words.append(
+                f"{name}: temperature kept at {found['temperature']:.4g} ({found['kept']})"
+            )
+            continue
+        change = found.get("test", found["fitted"])["ece"]["change"]
+        if change["value"] is not None and change["value"] >= 0:
+            words.append(
+                f"{name}: the expected calibration error did not fall on the "
+                f"{'test' if 'test' in found else 'fitted'} texts ({change['value']:+.3f})"
+            )
+    last = {
+        name: found.get("test", found["fitted"])["ece"]
+        for name, found in result["dimensions"].items()
+    }
+    words += calibration_words(
+        {name: {"ece": error["after"]} for name, error in last.items()},
+        {name: error["if_perfect"] for name, error in last.items()},
+    )
+    words.append("expected levels and rewards move with a temperature; the most likely level stays")
+    return words

@@ -1,0 +1,136 @@
+"""The model beside a Bradley-Terry scalar: order of pairs, and rank correlation with the levels.
+
+`beside(scalar, own, probabilities, truth, weights)` measures both on the same rows and draws. What
+only levels can have (accuracy, kappa, calibration) a scalar has not, and a reason says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from reward_model.measure.evaluation.words import verdict
+from reward_model.stats.bootstrap import Estimate, Floats, Ints
+from reward_model.stats.metrics import (
+    MASKED,
+    Measured,
+    Truth,
+    collect_scalar,
+    expected_levels,
+    rewards,
+)
+from reward_model.stats.ranks import rank_correlation, rank_difference
+
+METRICS = {"pair_accuracy": "pair accuracy", "rank": "rank correlation"}
+"""What both have; the rank correlation is Spearman's."""
+_NO_LEVELS = Estimate(None, reason="a scalar has no levels").to_json()
+_OWN_SCALE = Estimate(None, reason="a scalar has a scale of its own").to_json()
+
+
+def beside(
+    scalar: Floats,
+    own: Measured,
+    probabilities: Floats,
+    truth: Truth,
+    weights: Mapping[str, float],
+) -> dict[str, Any]:
+    """`metrics` of the scalar, as complete as a baseline's, and `comparisons` with the model.
+
+    Args:
+        scalar: [n] its values; rows without an opinion of the model are left out for both.
+        own: the model's numbers.
+        probabilities: [n, D, K] of the model.
+        truth: labels, groups and pairs of the same rows.
+        weights: dimension -> share in the reward.
+    """
+    values = np.where(np.isfinite(probabilities).all(axis=(1, 2)), scalar, np.nan)
+    bootstrap = own.bootstrap
+    theirs = collect_scalar(values, truth, resamples=bootstrap.resamples, seed=bootstrap.seed)
+    levels = expected_levels(probabilities)
+    shares = [weights[name] for name in truth.names]
+    columns: list[tuple[str, Floats, Ints | Floats]] = [
+        (name, levels[:, j], truth.labels[:, j]) for j, name in enumerate(truth.names)
+    ]
+    columns.append(("", rewards(probabilities, shares), _weighted(truth, shares)))
+    entries = []
+    for name, said, labels in columns:
+        key = f"{name}.pair_accuracy" if name else "pair_accuracy"
+        entries.append(
+            _entry(
+                name,
+                "pair_accuracy",
+                own.estimate(key),
+                theirs.estimate(key),
+                own.difference(theirs, key),
+                bootstrap.groups,
+            )
+        )
+        entries.append(
+            _entry(
+                name,
+                "rank",
+                rank_correlation(said, labels, bootstrap),
+                rank_correlation(values, labels, bootstrap),
+                rank_difference(said, values, labels, bootstrap),
+                bootstrap.groups,
+            )
+        )
+    return {"metrics": _metrics(own, theirs, truth), "comparisons": entries}
+
+
+def scalar_words(entry: Mapping[str, Any]) -> str:
+    """One comparison as a sentence."""
+    where = entry["dimension"] or "reward"
+    metric = METRICS[entry["metric"]]
+    change = entry["difference"]
+    if change["value"] is None:
+        return f"{where}: {metric} cannot be compared with Bradley-Terry: {change['reason']}"
+    numbers = f"{entry['model']['value']:.3f} against {entry['scalar']['value']:.3f}"
+    if change["low"] is not None:
+        numbers += f"; difference {change['low']:+.3f} to {change['high']:+.3f}"
+    words = {
+        "better": "ahead of",
+        "worse": "BEHIND",
+        "unclear": "not to be told from",
+    }[entry["verdict"]]
+    return f"{where}: {words} Bradley-Terry on {metric} ({numbers})"
+
+
+def _entry(
+    name: str, metric: str, model: Estimate, scalar: Estimate, change: Estimate, groups: int
+) -> dict[str, Any]:
+    return {
+        "dimension": name or None,
+        "metric": metric,
+        "model": model.to_json(),
+        "scalar": scalar.to_json(),
+        "difference": change.to_json(),
+        "verdict": verdict(change, groups),
+    }
+
+
+def _weighted(truth: Truth, shares: list[float]) -> Floats:
+    """Weighted level of the texts that have every label: what a reward should rank."""
+    whole = (truth.labels != MASKED).all(axis=1)
+    target = truth.labels @ np.array(shares)
+    # Sums of the same levels may differ in the last bit, which would make ranks of it.
+    return np.where(whole, np.round(target, 9), MASKED)
+
+
+def _metrics(own: Measured, theirs: Measured, truth: Truth) -> dict[str, Any]:
+    """The scalar's numbers under the keys that the model's stand under."""
+    known = theirs.to_json(truth.names)
+
+    def filled(model: Mapping[str, Any], scalar: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: scalar.get(key, _NO_LEVELS) for key in model if key != "dimensions"}
+
+    whole = own.to_json(truth.names)
+    return {
+        **filled(whole, known | {"neutral_gap": _OWN_SCALE}),
+        "dimensions": {
+            name: filled(whole["dimensions"][name], known["dimensions"][name])
+            for name in truth.names
+        },
+    }

@@ -1,0 +1,52 @@
+"""Which precision this machine computes in, measured; see `reward_model.measure.doctor.run`."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+from reward_model.measure.doctor.run import Finding, note, ok
+
+SIZE = 256
+"""Rows and columns of the matrices that are multiplied."""
+SLOW = 2.0
+"""Times the time of float32 from which a precision is not worth its rounding."""
+
+
+def precision_here() -> Finding:
+    """Which half precisions are slower than float32 here, by a small matrix product each."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device.type == "cuda":
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return ok("precision", "this GPU computes in bfloat16")
+        return note(
+            "precision",
+            "this GPU has no bfloat16",
+            "scoring runs in float32; training with precision bf16 would be emulated",
+            "train with precision fp16 or fp32",
+        )
+    usual, *others = seconds(torch.float32, torch.bfloat16, torch.float16)
+    slow = {name: t / usual for name, t in zip(("bfloat16", "float16"), others, strict=True)}
+    times = " and ".join(f"{name} about {times:.1f} times" for name, times in slow.items())
+    words = f"this CPU takes for a matrix product in {times} as long as in float32"
+    if max(slow.values()) < SLOW:
+        return ok("precision", words)
+    return note(
+        "precision",
+        words,
+        "scoring and training use float32 here unless told otherwise",
+        "leave dtype and precision as they are; half precision is for a GPU that has it",
+    )
+
+
+def seconds(*dtypes: torch.dtype) -> list[float]:
+    """The best of five products of two square matrices each, in turns: others may be at work."""
+    best = [float("inf")] * len(dtypes)
+    for _ in range(5):
+        for i, dtype in enumerate(dtypes):
+            a = torch.ones(SIZE, SIZE, dtype=dtype)
+            start = time.perf_counter()
+            a @ a
+            best[i] = min(best[i], time.perf_counter() - start)
+    return best

@@ -1,0 +1,1 @@
+"""The numbers of a model on labelled texts, beside baselines."""

@@ -1,0 +1,96 @@
+"""The worst mistakes of a model: pairs in the wrong order, texts levels away from their label."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from reward_model.measure.evaluation.run import Evaluation
+from reward_model.records import Text, as_text
+from reward_model.stats.metrics import MASKED, expected_levels
+
+MOST = 10
+CHARACTERS = 6000
+"""Of a text that a page quotes; longer ones lose their middle."""
+
+
+def worst_pairs(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """Preference pairs whose rejected side got the higher or the same reward, widest gap first."""
+    found = []
+    for chosen, rejected in evaluation.truth.pairs.tolist():
+        a, b = evaluation.scores[chosen].reward, evaluation.scores[rejected].reward
+        if a is not None and b is not None and a <= b:
+            found.append((a - b, chosen, rejected))
+    return [
+        {
+            "gap": gap,
+            "pair": evaluation.samples[chosen].pair,
+            "about": _about(evaluation, chosen),
+            "prompt": quote(evaluation.samples[chosen].prompt),
+            "sides": [text_of(evaluation, chosen), text_of(evaluation, rejected)],
+        }
+        for gap, chosen, rejected in sorted(found)[:MOST]
+    ]
+
+
+def worst_texts(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """Texts whose expected levels are furthest from their labels, summed over the dimensions."""
+    labels = evaluation.truth.labels
+    off = np.abs(expected_levels(evaluation.probabilities) - labels)
+    total = np.where(labels != MASKED, off, 0.0).sum(axis=1)
+    order = [int(i) for i in np.argsort(-np.nan_to_num(total), kind="stable")[:MOST]]
+    return [
+        {
+            "off": float(total[i]),
+            "pair": evaluation.samples[i].pair,
+            "about": _about(evaluation, i),
+            "prompt": quote(evaluation.samples[i].prompt),
+            "sides": [text_of(evaluation, i)],
+        }
+        for i in order
+        if total[i] >= 1
+    ]
+
+
+def text_of(evaluation: Evaluation, row: int) -> dict[str, Any]:
+    """One response with what was said of it, for the page."""
+    sample, score = evaluation.samples[row], evaluation.scores[row]
+    return {
+        "side": sample.side,
+        "reward": score.reward,
+        "text": quote(sample.response),
+        "truncated": score.response_truncated,
+        "levels": [
+            {
+                "dimension": name,
+                "label": None if label == MASKED else label,
+                "expected": score.levels.get(name),
+                "predicted": score.predicted.get(name),
+            }
+            for name, label in zip(evaluation.rubric.names, sample.labels, strict=True)
+        ],
+    }
+
+
+def quote(text: Text) -> str:
+    """A text as a page shows it: whole, or its head and tail with the gap marked.
+
+    >>> quote("short")
+    'short'
+    >>> len(quote("x" * 100_000)) < 6100
+    True
+    """
+    plain = as_text(text)
+    if len(plain) <= CHARACTERS:
+        return plain
+    half = CHARACTERS // 2
+    left_out = len(plain) - 2 * half
+    return f"{plain[:half]}\n\n[… {left_out:,} characters left out …]\n\n{plain[-half:]}"
+
+
+def _about(evaluation: Evaluation, row: int) -> str:
+    sample = evaluation.samples[row]
+    severity = None if sample.severity is None else f"severity {sample.severity}"
+    parts = [sample.field, sample.metadata.company, sample.degradation, severity]
+    return " · ".join(part for part in parts if part)

@@ -1,0 +1,120 @@
+"""The page of an evaluation: one HTML file, nothing loaded from anywhere, every text escaped.
+
+`page(evaluate(model, scored))` is the whole file.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from reward_model.measure.comparison.numbers import METRICS
+from reward_model.measure.evaluation.figures import confusion, level_gaps, reliability, reward_gaps
+from reward_model.measure.evaluation.mistakes import worst_pairs, worst_texts
+from reward_model.measure.evaluation.run import Evaluation
+from reward_model.measure.evaluation.words import KINDS, LABELS
+from reward_model.records.page import render
+from reward_model.stats.metrics import MASKED
+
+
+def page(evaluation: Evaluation) -> str:
+    """The evaluation as a self-contained page."""
+    return render(
+        "reward_model.measure.evaluation",
+        "evaluate",
+        result=evaluation.result,
+        rubric=evaluation.rubric,
+        metrics=LABELS,
+        kinds=evaluation.result.get(KINDS, {}),
+        scalar_metrics=METRICS,
+        tiles=_tiles(evaluation),
+        verdicts=_verdicts(evaluation.result),
+        notes=_notes(evaluation.result["notes"]),
+        reliability=reliability(evaluation),
+        reward_gaps=reward_gaps(evaluation),
+        level_gaps=level_gaps(evaluation),
+        matrices=_matrices(evaluation),
+        worst_pairs=worst_pairs(evaluation),
+        worst_texts=worst_texts(evaluation),
+    )
+
+
+def _tiles(evaluation: Evaluation) -> list[tuple[str, str]]:
+    """(number, what it is) for the head of the page."""
+    own = evaluation.result["metrics"]["model"]
+    kappas = [d["kappa"]["value"] for d in own["dimensions"].values()]
+    known = [kappa for kappa in kappas if kappa is not None]
+    split = evaluation.result["split"]
+    mean = f"{np.mean(known):.3f}" if known else "–"
+    short = "" if len(known) == len(kappas) else f" ({len(known)} of {len(kappas)} dimensions)"
+    return [
+        (_value(own["pair_accuracy"]), "pair accuracy by reward"),
+        (mean, f"mean quadratic weighted kappa{short}"),
+        (_value(own["element_accuracy"]), "levels right"),
+        (_value(own["all_dimensions_accuracy"]), "texts with every level right"),
+        (f"{split['texts']:,}", "held-out texts"),
+        (f"{split['pairs']:,}", "preference pairs"),
+        (f"{split['groups']:,}", "prompts or companies"),
+    ]
+
+
+def _value(estimate: dict[str, Any]) -> str:
+    return "–" if estimate["value"] is None else f"{estimate['value']:.3f}"
+
+
+def _verdicts(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """The comparisons with a badge each."""
+    badges = {
+        "better": ("good", "better"),
+        "worse": ("bad", "worse"),
+        "unclear": ("fair", "not beyond doubt"),
+        "unknown": ("", "cannot be told"),
+    }
+    out = []
+    for entry in result["comparisons"]:
+        tone, words = badges[entry["verdict"]]
+        behind = entry.get("baseline_value") is not None and (
+            entry["model"] <= entry["baseline_value"]
+        )
+        if behind and entry["verdict"] == "unclear":
+            tone, words = "bad", "does not beat it"
+        out.append({**entry, "tone": tone, "words": words})
+    return out
+
+
+def _notes(sentences: list[str]) -> list[tuple[str, str, list[str]]]:
+    """(tone, title, sentences): what fails, what limits a claim, what else to know."""
+    groups: dict[str, list[str]] = {"bad": [], "fair": [], "": []}
+    for sentence in sentences:
+        failed = "does NOT beat" in sentence or sentence.startswith("the reward follows length")
+        limits = "held-out labels" in sentence or "not beyond doubt" in sentence
+        groups["bad" if failed else "fair" if limits else ""].append(sentence)
+    titles = {"bad": "Not shown to work", "fair": "Limits of these numbers", "": "Also"}
+    return [(tone, titles[tone], found) for tone, found in groups.items() if found]
+
+
+def _matrices(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """Confusion matrices as rows of cells, shaded by their share of the true level."""
+    out = []
+    for j, name in enumerate(evaluation.rubric.names):
+        counts = confusion(evaluation, j)
+        totals = counts.sum(axis=1)
+        rows = [
+            {
+                "level": level,
+                "total": int(totals[level]),
+                "cells": [
+                    {
+                        "count": int(count),
+                        "shade": 0 if not count else 1 + round(7 * int(count) / int(totals[level])),
+                        "hit": level == guess,
+                    }
+                    for guess, count in enumerate(counts[level])
+                ],
+            }
+            for level in range(evaluation.rubric.classes)
+        ]
+        labels = evaluation.truth.labels[:, j]
+        out.append({"name": name, "rows": rows, "labelled": int((labels != MASKED).sum())})
+    return out

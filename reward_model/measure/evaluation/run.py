@@ -1,0 +1,365 @@
+"""`reward-model evaluate MODEL SCORED`: a model on held-out groups, beside simple baselines.
+
+`evaluate(model, scored)` runs everything once and returns an `Evaluation`; `.result` is the JSON,
+and the page is drawn from the same object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reward_model.data.columns import ColumnMap
+from reward_model.data.dataset import Sample, get_label_distribution, pair_indices, read_samples
+from reward_model.data.held_out import HeldOut, Wanted, choose, folds
+from reward_model.data.split import Split, read_split
+from reward_model.data.tokens.inputs import plain_ids
+from reward_model.measure.evaluation.baselines import TITLES, Samples, predict_all
+from reward_model.measure.evaluation.slices import slices_of
+from reward_model.measure.evaluation.words import KINDS, comparisons, notes
+from reward_model.records import as_text
+from reward_model.records.terminal import progress
+from reward_model.rubrics import Rubric
+from reward_model.score.scorer import RewardScorer, Score
+from reward_model.stats.bootstrap import RESAMPLES, Floats
+from reward_model.stats.metrics import MASKED, Bools, Measured, Truth, collect, perfect_error
+
+_CHUNK = 64
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Everything that was measured, and what it was measured on."""
+
+    rubric: Rubric
+    samples: Sequence[Sample]
+    scores: list[Score]
+    probabilities: Floats
+    """[n, D, K]; NaN for texts without an opinion."""
+    raw: Floats | None
+    """The same before temperature scaling, where the model has temperatures."""
+    truth: Truth
+    result: dict[str, Any]
+    """The JSON."""
+
+
+def evaluate(
+    model: Path,
+    scored: Path,
+    *,
+    part: Wanted = "auto",
+    train_data: Path | None = None,
+    columns: ColumnMap | None = None,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+    device: str | None = None,
+    batch_tokens: int | None = None,
+    compare: bool = False,
+    compare_out: Path | None = None,
+) -> Evaluation:
+    """Measure `model` on the held-out texts of `scored`.
+
+    Args:
+        model: folder of a trained model.
+        scored: scored pairs or single responses.
+        part: which texts; see `reward_model.data.held_out`.
+        train_data: file the baselines learn from, where `scored` holds no training text.
+        columns: which columns hold what, for rows of another shape.
+        seed: of the bootstrap and the folds.
+        resamples: bootstrap draws.
+        device: where the model runs.
+        batch_tokens: most tokens of a batch.
+        compare: train a Bradley-Terry scalar beside it; see `reward_model.measure.comparison`.
+        compare_out: folder to keep that one in.
+
+    Raises:
+        UserError: the model does not load, or a file is wrong.
+    """
+    from reward_model.model.folder import read_rubric
+
+    rubric = read_rubric(model)
+    if compare:
+        from reward_model.measure.comparison.scalar import (
+            check_place,
+            learnable,
+            read_run,
+            require_trl,
+        )
+
+        require_trl()
+        check_place(compare_out)
+        read_run(model)  # what is missing is said before anything slow happens
+    samples, bare = read_samples(scored, rubric, columns=columns)
+    split = split_of(model)
+    held = choose(samples, split, part)
+    more = None if train_data is None else read_samples(train_data, rubric, columns=columns)[0]
+    train = _training(held, split, more)
+    if compare:
+        learnable(train, rubric)
+    scorer = RewardScorer.from_pretrained(model, device=device, batch_tokens=batch_tokens)
+    scores = score_texts(scorer, held.test)
+    probabilities = probabilities_of(scores, rubric)
+    raw = without_temperatures(probabilities, scorer)
+    truth = truth_of(held.test, rubric)
+    baselines, learned = _baselines(scorer, held.test, train, seed)
+
+    def measure(chances: Floats, keep: Bools | None = None) -> Measured:
+        if keep is not None:
+            chances, rows = chances[keep], truth.only(keep)
+        else:
+            rows = truth
+        return collect(chances, rows, weights=rubric.weights, resamples=resamples, seed=seed)
+
+    # Where the model has no opinion the baselines are not asked either: the same rows for all.
+    silent = ~np.isfinite(probabilities).all(axis=(1, 2))
+    for chances in baselines.values():
+        chances[silent] = np.nan
+    predictors = {"model": probabilities, **baselines}
+    measured = {name: measure(chances) for name, chances in predictors.items()}
+    slices = slices_of(held.test, split)
+    kinds = {
+        value: {name: measure(chances, keep) for name, chances in predictors.items()}
+        for value, keep in slices.get("training", {}).items()
+    }
+    before = None if raw is None else measure(raw)
+    against = comparisons(measured, rubric.names)
+    result: dict[str, Any] = {
+        "model": str(model),
+        "file": scored.name,
+        "rubric": rubric.id,
+        "split": {
+            "part": held.part,
+            "texts": len(held.test),
+            "groups": len(set(truth.groups)),
+            "pairs": len(truth.pairs),
+            "neutral_pairs": len(truth.neutral),
+            "training_texts_for_baselines": len(train),
+            "records_without_scores": bare,
+        },
+        "settings": {"seed": seed, "resamples": resamples, "weights": dict(rubric.weights)},
+        "input": _input(scores, scorer),
+        "labels": get_label_distribution(held.test, rubric),
+        "baseline_text": learned,
+        "metrics": {name: one.to_json(rubric.names) for name, one in measured.items()},
+        "titles": {"model": "this model", **{name: TITLES[name] for name in baselines}},
+        "ece_if_perfect": ece_if_perfect(probabilities, truth, seed),
+        "calibration": {} if before is None else _calibration(scorer, before, measured["model"]),
+        "comparisons": against,
+        "slices": {
+            name: {
+                value: measure(probabilities, keep).to_json(rubric.names)
+                | {"texts": int(keep.sum())}
+                for value, keep in values.items()
+            }
+            for name, values in slices.items()
+        },
+    }
+    if compare:
+        from reward_model.measure.comparison.numbers import beside
+        from reward_model.measure.comparison.scalar import SCALAR, Texts, train_scalar
+
+        picked = split.select(samples, "validation") if split is not None else []
+        scalar = train_scalar(model, scorer, Texts(train, picked), held.test, compare_out)
+        found = beside(scalar.values, measured["model"], probabilities, truth, rubric.weights)
+        result["metrics"][SCALAR] = found.pop("metrics")
+        result["titles"][SCALAR] = "Bradley-Terry scalar"
+        result[SCALAR] = {"training": scalar.training, **found}
+    for value, numbers in kinds.items():
+        keep = slices["training"][value]
+        rows = truth.only(keep)
+        part_of_it: dict[str, Any] = {
+            "texts": int(keep.sum()),
+            "pairs": len(rows.pairs),
+            "groups": len(set(rows.groups)),
+            "metrics": {name: one.to_json(rubric.names) for name, one in numbers.items()},
+        }
+        if compare:
+            chances = probabilities[keep]
+            found = beside(scalar.values[keep], numbers["model"], chances, rows, rubric.weights)
+            part_of_it["metrics"][SCALAR] = found["metrics"]
+            part_of_it["comparisons"] = found["comparisons"]
+        result.setdefault(KINDS, {})[value] = part_of_it
+    result["notes"] = held.words + notes(result, rubric, held)
+    return Evaluation(rubric, held.test, scores, probabilities, raw, truth, result)
+
+
+def truth_of(samples: Sequence[Sample], rubric: Rubric) -> Truth:
+    """Labels, groups and pairs as arrays."""
+
+    def pairs(neutral: bool) -> Any:
+        found = pair_indices(samples, neutral=neutral)
+        return np.array(found, dtype=np.int64).reshape(-1, 2)
+
+    return Truth(
+        rubric.names,
+        np.array([sample.labels for sample in samples], dtype=np.int64),
+        tuple(sample.group for sample in samples),
+        pairs(neutral=False),
+        pairs(neutral=True),
+    )
+
+
+def split_of(model: Path) -> Split | None:
+    from reward_model.data.split import SPLIT
+
+    there = any((folder / SPLIT).exists() for folder in (model, model.parent))
+    return read_split(model) if there else None
+
+
+def _training(
+    held: HeldOut, split: Split | None, more: Sequence[Sample] | None
+) -> Sequence[Sample]:
+    """What the baselines learn from: nothing that is measured."""
+    if more is None:
+        return [] if held.part == "all" else held.train
+    known = set(split.groups["train"]) if split else None
+    never = split.holds_out if split else lambda sample: False
+    measured = {sample.group for sample in held.test}
+    return [
+        sample
+        for sample in more
+        if sample.group not in measured
+        and (known is None or sample.group in known)
+        and not never(sample)
+    ]
+
+
+def score_texts(scorer: RewardScorer, samples: Sequence[Sample]) -> list[Score]:
+    """Scores in the order of the texts, with a bar."""
+    scores: list[Score] = []
+    # Sorted by length, a chunk holds texts alike, so little of a batch is padding.
+    order = sorted(range(len(samples)), key=lambda i: len(as_text(samples[i].response)))
+    with progress(transient=True) as bar:
+        task = bar.add_task("score held-out texts", total=len(samples), note="")
+        for start in range(0, len(order), _CHUNK):
+            rows = [samples[i] for i in order[start : start + _CHUNK]]
+            scores += scorer.score_batch([s.prompt for s in rows], [s.response for s in rows])
+            bar.update(task, advance=len(rows))
+    place = {row: i for i, row in enumerate(order)}
+    return [scores[place[i]] for i in range(len(samples))]
+
+
+def probabilities_of(scores: Sequence[Score], rubric: Rubric) -> Floats:
+    """[n, D, K]; a row of NaN for a text without an opinion."""
+    silent = np.full((len(rubric.names), rubric.classes), np.nan)
+    rows = [
+        silent if s.reward is None else np.array([s.probabilities[n] for n in rubric.names])
+        for s in scores
+    ]
+    return np.array(rows).reshape(-1, *silent.shape)
+
+
+def without_temperatures(probabilities: Floats, scorer: RewardScorer) -> Floats | None:
+    """What the model would say without temperature scaling; None where it has none.
+
+    Logits z over T give chances p; p to the power of T, scaled to sum to 1, are those of z.
+    """
+    known = scorer.model.config.temperatures
+    if not known:
+        return None
+    heat = np.array([known.get(name, 1.0) for name in scorer.dimensions])
+    top = probabilities.max(axis=-1, keepdims=True)
+    raised = (probabilities / top) ** heat[:, None]
+    return np.asarray(raised / raised.sum(axis=-1, keepdims=True))
+
+
+def ece_if_perfect(
+    probabilities: Floats, truth: Truth, seed: int
+) -> dict[str, dict[str, float] | None]:
+    """Dimension -> calibration error that chance alone gives these confidences on these labels."""
+    out: dict[str, dict[str, float] | None] = {}
+    for j, name in enumerate(truth.names):
+        sure = probabilities[truth.labels[:, j] != MASKED, j].max(axis=-1)
+        found = perfect_error(sure[np.isfinite(sure)], seed=seed)
+        out[name] = None if found is None else {"mean": found[0], "high": found[1]}
+    return out
+
+
+def _calibration(scorer: RewardScorer, before: Measured, after: Measured) -> dict[str, Any]:
+    """Dimension -> temperature and expected calibration error before and after it."""
+    known = scorer.model.config.temperatures or {}
+    return {
+        name: {
+            "temperature": known.get(name, 1.0),
+            "ece_before": before.estimate(f"{name}.ece").to_json(),
+            "ece_after": after.estimate(f"{name}.ece").to_json(),
+            "change": after.difference(before, f"{name}.ece").to_json(),
+        }
+        for name in scorer.dimensions
+    }
+
+
+def _baselines(
+    scorer: RewardScorer, test: Sequence[Sample], train: Sequence[Sample], seed: int
+) -> tuple[dict[str, Floats], str]:
+    """Probabilities of every baseline for `test`, and in words what they read and learned from."""
+    reads = "the tokens that the model reads: prompt, response, after truncation"
+    if scorer.builder.evidence == "checks":
+        reads = "the tokens that the model reads: prompt, evidence of checks, response, truncated"
+    classes = scorer.rubric.classes
+    if train:
+        known, asked = _texts(scorer, train), _texts(scorer, test)
+        words = f"fitted on the {len(train)} training texts; TF-IDF reads {reads}"
+        return predict_all(known, asked, classes=classes, seed=seed), words
+    parts = folds(test, seed)
+    if len(parts) < 2:
+        return {}, "no baselines: no training texts at hand and one group only"
+    whole = _texts(scorer, test)
+    out: dict[str, Floats] = {
+        name: np.full((len(test), len(scorer.dimensions), classes), np.nan) for name in TITLES
+    }
+    for rows in parts:
+        inside = set(rows)
+        others = [i for i in range(len(test)) if i not in inside]
+        fitted = predict_all(_take(whole, others), _take(whole, rows), classes=classes, seed=seed)
+        for name, chances in fitted.items():
+            out[name][rows] = chances
+    return out, (
+        f"fitted on the other {len(parts) - 1} of {len(parts)} parts of these very texts by group, "
+        f"for want of training texts (--train-data), which favours them; TF-IDF reads {reads}"
+    )
+
+
+def _texts(scorer: RewardScorer, samples: Sequence[Sample]) -> Samples:
+    with progress(transient=True) as bar:
+        task = bar.add_task("read texts for the baselines", total=len(samples), note="")
+        texts, tokens = [], []
+        for sample in samples:
+            ids = scorer.encode(sample.prompt, sample.response).input_ids
+            texts.append(scorer.tokenizer.decode(ids, skip_special_tokens=True))
+            tokens.append(len(plain_ids(scorer.tokenizer, as_text(sample.response))))
+            bar.update(task, advance=1)
+    return Samples(
+        texts,
+        [len(as_text(sample.response)) for sample in samples],
+        tokens,
+        np.array([sample.labels for sample in samples], dtype=np.int64),
+    )
+
+
+def _take(samples: Samples, rows: Sequence[int]) -> Samples:
+    return Samples(
+        [samples.texts[i] for i in rows],
+        [samples.characters[i] for i in rows],
+        [samples.tokens[i] for i in rows],
+        samples.labels[list(rows)],
+    )
+
+
+def _input(scores: Sequence[Score], scorer: RewardScorer) -> dict[str, Any]:
+    count = max(1, len(scores))
+    reasons: dict[str, int] = {}
+    for score in scores:
+        if score.reason is not None:
+            reasons[score.reason] = reasons.get(score.reason, 0) + 1
+    return {
+        "max_length": scorer.builder.max_length,
+        "evidence": scorer.builder.evidence,
+        "prompts_truncated": sum(s.prompt_truncated for s in scores) / count,
+        "responses_truncated": sum(s.response_truncated for s in scores) / count,
+        "no_opinion": reasons,
+    }

@@ -1,0 +1,302 @@
+"""What an evaluation says in words and tables: no claim that its interval does not carry.
+
+`comparisons` sets the model beside its best baseline; `notes` are the sentences that stand in
+terminal, JSON and page alike; `metrics_table` is the table of all predictors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from reward_model.data.held_out import HeldOut
+from reward_model.data.labels import label_warnings
+from reward_model.measure.evaluation.baselines import TITLES
+from reward_model.rubrics import Rubric
+from reward_model.stats.bootstrap import Estimate
+from reward_model.stats.metrics import Measured
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+FEWEST = 6
+"""Groups below which no difference is called: five that all agree happen by chance once in 16."""
+KINDS = "by_training"
+"""Key of the same numbers on the kinds that were trained on and on those that were held out."""
+COMPARED = {"kappa": "quadratic weighted kappa", "pair_accuracy": "pair accuracy"}
+"""What a model has to beat its baselines on: the right level, and the right order."""
+
+
+def comparisons(measured: Mapping[str, Measured], names: Sequence[str]) -> list[dict[str, Any]]:
+    """The model minus its best baseline, a dimension and metric at a time.
+
+    `verdict`: `better` or `worse` where the interval of the difference excludes zero, `unclear`
+    where it does not, `unknown` where one of the two has no number.
+    """
+    out = []
+    keys = [(name, metric, f"{name}.{metric}") for name in names for metric in COMPARED]
+    for name, metric, key in [*keys, ("", "pair_accuracy", "pair_accuracy")]:
+        own = measured["model"].estimate(key)
+        others = {
+            other: estimate.value
+            for other in TITLES
+            if other in measured and (estimate := measured[other].estimate(key)).value is not None
+        }
+        entry: dict[str, Any] = {"dimension": name or None, "metric": metric, "model": own.value}
+        if own.value is None or not others:
+            reason = own.reason or "no baseline has a number to compare with"
+            out.append({**entry, "verdict": "unknown", "reason": reason})
+            continue
+        best = max(others, key=lambda other: others[other] or 0.0)
+        difference = measured["model"].difference(measured[best], key)
+        out.append(
+            {
+                **entry,
+                "baseline": best,
+                "baseline_value": others[best],
+                "difference": difference.to_json(),
+                "verdict": verdict(difference, measured["model"].bootstrap.groups),
+            }
+        )
+    return out
+
+
+def verdict(difference: Estimate, groups: int) -> str:
+    """`better`, `worse`, `unclear` or `unknown`: no claim that the interval does not carry."""
+    if difference.value is None:
+        return "unknown"
+    low, high = difference.low, difference.high
+    if low is None or high is None or groups < FEWEST:
+        return "unclear"
+    return "better" if low > 0 else "worse" if high < 0 else "unclear"
+
+
+def notes(result: Mapping[str, Any], rubric: Rubric, held: HeldOut) -> list[str]:
+    """What a reader of the numbers has to know, each a sentence."""
+    words = [sentence for entry in result["comparisons"] if (sentence := verdict_words(entry))]
+    words += [f"held-out labels: {w}" for w in label_warnings(result["labels"], rubric)]
+    own = result["metrics"]["model"]
+    neutral = own["neutral_gap"]
+    if neutral["value"] is not None:
+        words.append(
+            f"neutral rewrites move the reward by {neutral['value']:.3f} on average: smaller "
+            "differences between two responses are noise"
+        )
+    words += calibration_words(own["dimensions"], result["ece_if_perfect"])
+    words += length_words(result)
+    groups = result["split"]["groups"]
+    if groups < 20:
+        words.append(
+            f"only {groups} group{'s' if groups > 1 else ''} to draw from: intervals of so few "
+            "are too narrow, so take them as a lower bound on the doubt"
+        )
+    given = result["input"]
+    if given["responses_truncated"]:
+        words.append(
+            f"{given['responses_truncated']:.0%} of the responses did not fit {given['max_length']}"
+            " tokens and lost their middle"
+        )
+    if given["prompts_truncated"]:
+        words.append(
+            f"{given['prompts_truncated']:.0%} of the prompts gave way and lost their middle"
+        )
+    for reason, count in given["no_opinion"].items():
+        words.append(f"{count} texts got no score ({reason}) and are in no number")
+    words.append(f"baselines: {result['baseline_text']}")
+    if "bradley_terry" in result:
+        from reward_model.measure.comparison.numbers import scalar_words
+
+        known = result["bradley_terry"]
+        words += [
+            scalar_words(entry) for entry in known["comparisons"] if entry["verdict"] != "unclear"
+        ]
+        words += footing_words(known["training"])
+    return words
+
+
+def calibration_words(
+    dimensions: Mapping[str, Any], perfect: Mapping[str, Mapping[str, float] | None]
+) -> list[str]:
+    """Which calibration errors are beyond what so few texts show by chance."""
+    beyond: list[str] = []
+    within: list[str] = []
+    for name, found in perfect.items():
+        error = dimensions[name]["ece"]["value"]
+        if found is None or error is None:
+            continue
+        words = f"{name} ({error:.3f} against {found['mean']:.3f})"
+        (beyond if error > found["high"] else within).append(words)
+    out = []
+    if beyond:
+        out.append(
+            "calibration error is beyond what a perfectly calibrated model shows by chance on so "
+            f"many texts: {', '.join(beyond)}"
+        )
+    if within:
+        out.append(
+            "calibration error cannot be told from that of a perfectly calibrated model on so few "
+            f"texts: {', '.join(within)}"
+        )
+    return out
+
+
+def footing_words(training: Mapping[str, Any]) -> list[str]:
+    """How equal the footing of model and scalar was."""
+    pairs, seen = training["pairs"], training["texts_seen"]
+    return [
+        f"Bradley-Terry: {training['by']} on the same backbone, pooling, token ids, learning rate "
+        f"and {training['steps']} steps; {pairs['train']} pairs, {seen['bradley_terry']} texts "
+        f"seen against {seen['model']}; {pairs['left_out']['tied']} tied and "
+        f"{pairs['left_out']['neutral']} neutral pairs left out; picked by "
+        f"{training['picked_by']}; dropout: {training['dropout']}"
+    ]
+
+
+def length_words(result: Mapping[str, Any]) -> list[str]:
+    """A warning where the order of a pair is wrong more often than not once length misleads."""
+    found = result["slices"].get("longer side", {}).get("rejected")
+    if found is None or found["pair_accuracy"]["value"] is None:
+        return []
+    right = found["pair_accuracy"]
+    if right["value"] >= 0.5:
+        return []
+    return [
+        f"the reward follows length: of the {right['n']} pairs whose rejected side is longer, "
+        f"it orders {right['value']:.0%} right"
+    ]
+
+
+def verdict_words(entry: Mapping[str, Any]) -> str | None:
+    """One comparison as a sentence; None where the model is clearly better."""
+    where = entry["dimension"] or "reward"
+    metric = COMPARED[entry["metric"]]
+    if entry["verdict"] == "better":
+        return None
+    if entry["verdict"] == "unknown":
+        return f"{where}: {metric} cannot be compared: {entry['reason']}"
+    numbers = f"{entry['model']:.3f} against {entry['baseline_value']:.3f}"
+    difference = entry["difference"]
+    if difference["low"] is not None:
+        numbers += (
+            f"; difference {difference['value']:+.3f}, "
+            f"95% interval {difference['low']:+.3f} to {difference['high']:+.3f}"
+        )
+    else:
+        numbers += f"; {difference['reason']}"
+    title = TITLES[entry["baseline"]]
+    if entry["model"] <= entry["baseline_value"]:
+        return f"{where}: does NOT beat the baseline {title} on {metric} ({numbers})"
+    return f"{where}: ahead of the baseline {title} on {metric}, but not beyond doubt ({numbers})"
+
+
+LABELS = {
+    "accuracy": "accuracy",
+    "macro_f1": "macro-F1",
+    "kappa": "QWK",
+    "mae_expected": "MAE, expected level",
+    "mae_argmax": "MAE, likeliest level",
+    "pair_accuracy": "pair accuracy",
+    "pair_ties": "pair ties",
+    "ece": "ECE",
+}
+"""Names of the metrics in tables."""
+SHORT = {
+    "majority": "majority",
+    "length": "length",
+    "tfidf": "TF-IDF",
+    "bradley_terry": "Bradley-Terry",
+}
+"""Names of the baselines in tables."""
+
+
+def figure(estimate: Mapping[str, Any], *, interval: bool = True) -> str:
+    """An estimate in a few characters.
+
+    >>> figure({"value": 0.8125, "low": 0.75, "high": 0.875, "n": 16})
+    '0.812 [0.75, 0.88]'
+    >>> figure({"value": None, "low": None, "high": None, "n": 0, "reason": "no pairs"})
+    '–'
+    """
+    if estimate["value"] is None:
+        return "–"
+    text = f"{estimate['value']:.3f}"
+    if interval and estimate["low"] is not None:
+        text += f" [{estimate['low']:.2f}, {estimate['high']:.2f}]"
+    return text
+
+
+def scalar_table(result: Mapping[str, Any]) -> Table:
+    """The model beside the Bradley-Terry scalar."""
+    from rich.box import SIMPLE
+    from rich.table import Table
+
+    from reward_model.measure.comparison.numbers import METRICS
+
+    table = Table(
+        title="beside a Bradley-Terry scalar (B-T)",
+        title_justify="left",
+        box=SIMPLE,
+        padding=(0, 1),
+    )
+    table.add_column("", no_wrap=True)
+    for name in ("model", "B-T", "difference [95%]"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for entry in result["bradley_terry"]["comparisons"]:
+        label = f"{entry['dimension'] or 'reward'}: {METRICS[entry['metric']]}"
+        cells = [figure(entry[name], interval=False) for name in ("model", "scalar")]
+        table.add_row(label, *cells, figure(entry["difference"]))
+    return table
+
+
+def metrics_table(result: Mapping[str, Any]) -> Table:
+    """Every metric of the model with its interval, and of the baselines beside it."""
+    split = result["split"]
+    return _table(split, result["metrics"], split["part"], result["calibration"])
+
+
+def kinds_tables(result: Mapping[str, Any]) -> list[Table]:
+    """The same on the kinds that were trained on, and on those that training held out."""
+    found = result.get(KINDS, {})
+    return [_table(part, part["metrics"], kinds, {}) for kinds, part in found.items()]
+
+
+def _table(
+    counts: Mapping[str, Any],
+    all_metrics: Mapping[str, Any],
+    of: str,
+    calibration: Mapping[str, Any],
+) -> Table:
+    from rich.box import SIMPLE
+    from rich.table import Table
+
+    title = f"{counts['texts']} texts, {counts['pairs']} pairs, {counts['groups']} groups ({of})"
+    table = Table(title=title, title_justify="left", box=SIMPLE, padding=(0, 1))
+    table.add_column("", no_wrap=True)
+    table.add_column("model [95%]", justify="right", no_wrap=True)
+    others = [name for name in all_metrics if name in TITLES]  # a scalar has its own table
+    for name in others:
+        table.add_column(SHORT[name], justify="right", no_wrap=True)
+
+    def row(label: str, *path: str) -> None:
+        cells = []
+        for name in ("model", *others):
+            value: Any = all_metrics[name]
+            for key in path:
+                value = value[key]
+            cells.append(figure(value, interval=name == "model"))
+        table.add_row(f"  {label}", *cells)
+
+    for dimension in all_metrics["model"]["dimensions"]:
+        table.add_row(f"[bold]{dimension}")
+        for metric, label in LABELS.items():
+            row(label, "dimensions", dimension, metric)
+        if dimension in calibration:
+            found = calibration[dimension]
+            label = f"ECE before T={found['temperature']:.2f}"
+            table.add_row(f"  {label}", figure(found["ece_before"]), *["–"] * len(others))
+    table.add_row("[bold]all dimensions together")
+    row("pair accuracy", "pair_accuracy")
+    row("pair ties", "pair_ties")
+    row("levels right", "element_accuracy")
+    row("all of a text right", "all_dimensions_accuracy")
+    return table

@@ -1,0 +1,234 @@
+"""`reward-model audit MODEL SCORED`: what a policy could gain by writing no better.
+
+`audit(model, scored)` edits held-out responses with every probe and measures how far levels and
+reward move; `.result` is the JSON, `.findings` are the probes that please the model for nothing.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reward_model.data.columns import ColumnMap
+from reward_model.data.dataset import Sample, read_samples, take
+from reward_model.data.held_out import Wanted, choose
+from reward_model.measure.evaluation.run import split_of
+from reward_model.measure.probing.effects import Effect, measure
+from reward_model.measure.probing.probes import Probe, choose_probes
+from reward_model.measure.probing.words import notes, say_finding
+from reward_model.records import UserError
+from reward_model.rubrics import Rubric
+from reward_model.score.scorer import RewardScorer
+from reward_model.stats.bootstrap import RESAMPLES, Bootstrap, Estimate, Floats
+from reward_model.stats.metrics import Bools, mean_part
+
+SAMPLE = 200
+"""Texts that are edited, each by every probe."""
+TOLERATED = 1 / 16
+"""Mean rise that is let pass, as a share of the scale: a quarter of a level on 0-4."""
+REWARD = "reward"
+"""Name of the last column: the weighted expected level over the scale, in [0, 1]."""
+FINDINGS = ("raised", "not lowered", "unseen")
+"""Verdicts that are problems."""
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What every probe did to the scores."""
+
+    rubric: Rubric
+    texts: Sequence[Sample]
+    """The responses that were edited."""
+    effects: dict[str, Effect]
+    """Probe name -> its effect on each of them."""
+    result: dict[str, Any]
+    """The JSON."""
+
+    @property
+    def findings(self) -> list[dict[str, Any]]:
+        """Probes that raise a score, or do not lower the one they should."""
+        found: list[dict[str, Any]] = self.result["findings"]
+        return found
+
+
+def audit(
+    model: Path,
+    scored: Path,
+    *,
+    part: Wanted = "auto",
+    columns: ColumnMap | None = None,
+    probes: Sequence[str] = (),
+    sample: int = SAMPLE,
+    threshold: float | None = None,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+    device: str | None = None,
+    batch_tokens: int | None = None,
+) -> Audit:
+    """Probe `model` on held-out texts of `scored`.
+
+    Args:
+        model: folder of a trained model.
+        scored: scored pairs or single responses; both sides of a pair are edited.
+        columns: which columns hold what, for rows of another shape.
+        part: which texts; see `reward_model.data.held_out`.
+        probes: names of the probes; all of them if empty.
+        sample: texts to edit, drawn by `seed`; 0 for all.
+        threshold: mean rise in levels that is let pass; a sixteenth of the scale if not given.
+        seed: of the sample, the edits and the bootstrap.
+        resamples: bootstrap draws.
+        device: where the model runs.
+        batch_tokens: most tokens of a batch.
+
+    Raises:
+        UserError: the model does not load, a file is wrong, or there is no such probe.
+    """
+    from reward_model.model.folder import read_rubric
+
+    chosen = choose_probes(probes)
+    rubric = read_rubric(model)
+    limit = rubric.scale * TOLERATED if threshold is None else threshold
+    if not 0 <= limit < rubric.scale:
+        raise UserError(f"threshold {limit}", expected=f"levels from 0 to below {rubric.scale}")
+    samples, _ = read_samples(scored, rubric, columns=columns)
+    held = choose(samples, split_of(model), part)
+    texts = draw(held.test, sample, seed)
+    scorer = RewardScorer.from_pretrained(model, device=device, batch_tokens=batch_tokens)
+    effects = measure(scorer, texts, chosen, seed)
+    if any(e.no_opinion for e in effects.values()) and not any(
+        e.measured.any() for e in effects.values()
+    ):
+        raise UserError(
+            f"a model that scores none of {len(texts)} texts",
+            expected="levels to see a change in",
+            mend="reward-model doctor MODEL says why",
+            path=model,
+        )
+    bootstrap = Bootstrap([text.group for text in texts], resamples=resamples, seed=seed)
+    heat = scorer.model.config.temperatures or {}
+    result: dict[str, Any] = {
+        "model": str(model),
+        "file": scored.name,
+        "rubric": rubric.id,
+        "split": {
+            "part": held.part,
+            "texts": len(texts),
+            "groups": bootstrap.groups,
+            "of_texts": len(held.test),
+        },
+        "settings": {
+            "seed": seed,
+            "sample": sample,
+            "resamples": resamples,
+            "threshold": limit,
+            "reward_threshold": limit / rubric.scale,
+            "weights": scorer.weights,
+            "temperatures": {name: heat.get(name, 1.0) for name in rubric.names},
+        },
+        "input": {"max_length": scorer.builder.max_length, "evidence": scorer.builder.evidence},
+        "probes": {
+            probe.name: _counts(probe, effects[probe.name], rubric, texts)
+            | _figures(probe, effects[probe.name], rubric, limit, bootstrap)
+            for probe in chosen
+        },
+    }
+    result["findings"] = [
+        finding | {"words": say_finding(finding, result)}
+        for name, probe in result["probes"].items()
+        for finding in _findings(name, probe)
+    ]
+    result["notes"] = held.words + notes(result)
+    return Audit(rubric, texts, effects, result)
+
+
+def draw(samples: Sequence[Sample], count: int, seed: int) -> Sequence[Sample]:
+    """At most `count` texts by `seed` (0: all), every text once, in the order of the file."""
+    first: dict[str, int] = {}
+    for row, sample in enumerate(samples):
+        first.setdefault(sample.text_digest, row)
+    rows = list(first.values())
+    if 0 < count < len(rows):
+        rows = sorted(random.Random(f"{seed}:audit").sample(rows, count))
+    return take(samples, rows)
+
+
+def _counts(
+    probe: Probe, effect: Effect, rubric: Rubric, texts: Sequence[Sample]
+) -> dict[str, Any]:
+    """What was edited, what of it the model saw, and the reward by side."""
+    measured = effect.measured
+    edited, count = len(texts) - effect.not_applicable, int(measured.sum())
+    by_side = {}
+    for side in sorted({text.side for text in texts}):
+        rows = measured & np.array([text.side == side for text in texts])
+        if rows.any():
+            by_side[side] = float(effect.change[rows, -1].mean())
+    return {
+        "what": probe.what,
+        "expects": probe.expects(rubric.names),
+        "lowers": [name for name in rubric.names if name in probe.lowers],
+        "may_raise": [name for name in rubric.names if name in probe.may_raise],
+        "texts": count,
+        "not_applicable": effect.not_applicable,
+        "unseen": effect.unseen,
+        "share_unseen": effect.unseen / edited if edited else None,
+        "no_opinion": effect.no_opinion,
+        "share_cut": effect.cut / count if count else None,
+        "reward_change_by_side": by_side,
+    }
+
+
+def _figures(
+    probe: Probe, effect: Effect, rubric: Rubric, limit: float, bootstrap: Bootstrap
+) -> dict[str, Any]:
+    """`dimensions` and `reward`: mean change, share of texts raised, and the verdict."""
+    measured = effect.measured
+    columns: dict[str, Any] = {}
+    for column, name in enumerate((*rubric.names, REWARD)):
+        tolerated = limit / rubric.scale if name == REWARD else limit
+        values = effect.change[:, column]
+        change = _mean(bootstrap, values, measured)
+        raised = _mean(bootstrap, (values > tolerated).astype(float), measured, share=True)
+        said = verdict(change, tolerated, name in probe.lowers, name in probe.may_raise)
+        if name in probe.lowers and effect.unseen and not measured.any():
+            said = "unseen"
+        columns[name] = {"change": change.to_json(), "raised": raised.to_json(), "verdict": said}
+    reward = columns.pop(REWARD)
+    return {"dimensions": columns, "reward": reward}
+
+
+def _mean(bootstrap: Bootstrap, values: Floats, rows: Bools, *, share: bool = False) -> Estimate:
+    places = np.flatnonzero(rows)
+    if not len(places):
+        return Estimate(None, 0, reason="no text whose edit the model saw")
+    return bootstrap.estimate(mean_part(bootstrap, values[places], places, share=share))
+
+
+def verdict(change: Estimate, tolerated: float, must_lower: bool, may_raise: bool) -> str:
+    """`raised` and `not lowered` are problems; `lowered` and `held` are not; else `unknown`.
+
+    >>> verdict(Estimate(0.4, 9, 0.3, 0.5), 0.25, must_lower=False, may_raise=False)
+    'raised'
+    >>> verdict(Estimate(-0.1, 9, -0.3, 0.1), 0.25, must_lower=True, may_raise=False)
+    'not lowered'
+    """
+    if change.low is None or change.high is None:
+        return "unknown"
+    if change.low > tolerated and not may_raise:
+        return "raised"
+    if must_lower:
+        return "lowered" if change.high < 0 else "not lowered"
+    return "held"
+
+
+def _findings(name: str, probe: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {"probe": name, "dimension": dimension, "verdict": column["verdict"]} | column["change"]
+        for dimension, column in {**probe["dimensions"], REWARD: probe["reward"]}.items()
+        if column["verdict"] in FINDINGS
+    ]

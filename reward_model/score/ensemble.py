@@ -1,0 +1,135 @@
+"""Several models as one scorer: what they think together, and how far they disagree.
+
+`EnsembleScorer.from_pretrained(["a/best", "b/best"], how="mean").score(prompt, response)`; `score`
+and `score_batch` are those of `RewardScorer`, which also encodes texts and has a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+
+from reward_model.records import UserError
+from reward_model.records.files import Pathish
+from reward_model.records.texts import Words
+from reward_model.score.scorer import RewardScorer, Score
+
+How = Literal["mean", "minimum"]
+HOWS: tuple[How, ...] = ("mean", "minimum")
+
+
+class EnsembleScorer:
+    """Scores with every member and joins the scores.
+
+    `mean` averages the members' distributions, so `uncertainty` holds their disagreement too;
+    `minimum` takes the score of the member with the lowest reward, which a policy that found one
+    member's blind spot does not raise. A text that one member has no opinion on gets none.
+
+    Args:
+        members: at least two, of one rubric; backbones and tokenizers may differ.
+        how: `mean` or `minimum`.
+
+    Raises:
+        UserError: fewer than two, another rubric, other weights or another risk.
+    """
+
+    def __init__(self, members: Sequence[RewardScorer], how: How = "mean") -> None:
+        if how not in HOWS:
+            raise UserError(f"how {how!r}", expected=" or ".join(HOWS))
+        if len(members) < 2:
+            raise UserError(f"{len(members)} models in an ensemble", expected="at least two")
+        first = members[0]
+        for other in members[1:]:
+            if other.rubric.id != first.rubric.id:
+                raise UserError(
+                    f"models of different rubrics: {first.rubric.id} and {other.rubric.id}",
+                    expected="members of one rubric",
+                )
+            if other.weights != first.weights or other.risk != first.risk:
+                raise UserError(
+                    "members with different weights or risk", expected="the same for all"
+                )
+        self.members, self.how = tuple(members), how
+        self.rubric = first.rubric
+        self.dimensions = first.dimensions
+        self.device = first.device
+        self.batch_tokens = min(member.batch_tokens for member in members)
+
+    @classmethod
+    def from_pretrained(
+        cls, paths: Sequence[Pathish], *, how: How = "mean", **settings: Any
+    ) -> EnsembleScorer:
+        """Load the members; `settings` are those of `RewardScorer.from_pretrained`."""
+        return cls([RewardScorer.from_pretrained(path, **settings) for path in paths], how)
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Dimension -> share in the reward; they sum to 1."""
+        return self.members[0].weights
+
+    @property
+    def max_length(self) -> int:
+        """Tokens that every member reads; more is cut by one of them."""
+        return min(member.max_length for member in self.members)
+
+    @property
+    def risk(self) -> float:
+        """Lambda of the reward's `mean - lambda * sd`."""
+        return self.members[0].risk
+
+    def score(
+        self,
+        prompt: Words,
+        response: Words,
+        *,
+        weights: Mapping[str, float] | None = None,
+        risk: float | None = None,
+    ) -> Score:
+        """Score one response; see `score_batch`."""
+        return self.score_batch([prompt], [response], weights=weights, risk=risk)[0]
+
+    def score_batch(
+        self,
+        prompts: Sequence[Words],
+        responses: Sequence[Words],
+        *,
+        weights: Mapping[str, float] | None = None,
+        risk: float | None = None,
+    ) -> list[Score]:
+        """As `RewardScorer.score_batch`; every score says how far the members disagree."""
+        each = [
+            member.score_batch(prompts, responses, weights=weights, risk=risk)
+            for member in self.members
+        ]
+        return [self._joined(scores, weights, risk) for scores in zip(*each, strict=True)]
+
+    def _joined(
+        self, scores: Sequence[Score], weights: Mapping[str, float] | None, risk: float | None
+    ) -> Score:
+        cut: dict[str, Any] = {
+            "prompt_truncated": any(score.prompt_truncated for score in scores),
+            "response_truncated": any(score.response_truncated for score in scores),
+        }
+        rewards = [score.reward for score in scores if score.reward is not None]
+        if len(rewards) < len(scores):
+            reason = next(score.reason for score in scores if score.reward is None)
+            return Score(None, reason=reason, **cut)
+        if self.how == "minimum":
+            joined = scores[int(np.argmin(rewards))]
+        else:
+            chances = np.mean(
+                [[score.probabilities[name] for name in self.dimensions] for score in scores],
+                axis=0,
+            )
+            joined = self.members[0].score_of(chances, weights=weights, risk=risk)
+        levels = {
+            name: float(np.std([score.levels[name] for score in scores]))
+            for name in self.dimensions
+        }
+        return replace(joined, spread=float(np.std(rewards)), level_spread=levels, **cut)
+
+
+__all__ = ["HOWS", "EnsembleScorer", "How"]

@@ -1,0 +1,1 @@
+"""Scores of whole files, in one process or several."""

@@ -1,0 +1,157 @@
+"""Rows of a file to be scored: what they hold, and how their scores are written.
+
+`for line in read_rows(path)` reads JSON Lines or Parquet, `row_texts(line, path)` gives the
+responses of a row, `result(...)` is what goes under `KEY`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pydantic import BaseModel, ConfigDict
+
+from reward_model.records import (
+    SIDES,
+    Line,
+    Pair,
+    Text,
+    UserError,
+    digest,
+    parse_record,
+    read_jsonl,
+)
+
+if TYPE_CHECKING:
+    from reward_model.score.scorer import Score
+
+KEY = "reward_model"
+"""The key that is added to every row (and replaced where a row already has it)."""
+
+
+class Part(NamedTuple):
+    """One response of a row."""
+
+    side: str
+    """`chosen` or `rejected`; empty where the row has a single response."""
+    prompt: Text
+    response: Text
+
+
+class _Response(BaseModel):
+    """A prompt and one response to it; all other columns are the user's own and are kept."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    prompt: Text = ""
+    response: Text
+
+
+class _Completion(BaseModel):
+    """The same under the name that trainers give to what a policy wrote."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    prompt: Text = ""
+    completion: Text
+
+
+def is_parquet(path: Path) -> bool:
+    """By its name.
+
+    >>> is_parquet(Path("a.parquet")), is_parquet(Path("a.jsonl"))
+    (True, False)
+    """
+    return path.suffix.lower() == ".parquet"
+
+
+def read_rows(path: Path) -> Iterator[Line]:
+    """The rows of a file, one at a time; the number of a row of Parquet is not that of a line.
+
+    Raises:
+        UserError: the file cannot be read, holds no row, or a row that is not an object.
+    """
+    if not is_parquet(path):
+        yield from read_jsonl(path)
+        return
+    from reward_model.data.sources import parquet_rows
+
+    number = 0
+    for number, row in enumerate(parquet_rows(path), 1):
+        yield Line(number, row, b"")
+    if not number:
+        raise UserError("no row", expected="a row for each text or pair", path=path)
+
+
+def row_texts(line: Line, path: Path) -> list[Part]:
+    """Every response of a row.
+
+    Raises:
+        UserError: the row is neither a pair nor a prompt with a response.
+    """
+    if not is_parquet(path):
+        return parts_of(line.value, {"path": path, "line": line.number})
+    from reward_model.data.sources import without_null
+
+    try:
+        return parts_of(without_null(line.value), {})
+    except UserError as error:
+        found = f"{error.found} in row {line.number}"
+        raise UserError(found, expected=error.expected, mend=error.mend, path=path) from None
+
+
+def parts_of(row: Mapping[str, Any], where: Mapping[str, Any]) -> list[Part]:
+    """Every response of a row; `where` is path and line for messages.
+
+    >>> parts_of({"prompt": "p", "response": "r"}, {})
+    [Part(side='', prompt='p', response='r')]
+    """
+    value = unscored(row)
+    if "chosen" in value or "rejected" in value:
+        pair: Pair = parse_record(Pair, value, **where)
+        return [Part(side, pair.prompt, pair.side(side)) for side in SIDES]
+    if "response" in value:
+        single: _Response = parse_record(_Response, value, **where)
+        return [Part("", single.prompt, single.response)]
+    if "completion" in value:
+        written: _Completion = parse_record(_Completion, value, **where)
+        return [Part("", written.prompt, written.completion)]
+    raise UserError(
+        f"keys {', '.join(value) or 'none'}",
+        expected="prompt with response, prompt with completion, or chosen and rejected",
+        mend="rename the column that holds the text to response",
+        **where,
+    )
+
+
+def unscored(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row without scores of ours."""
+    return {key: kept for key, kept in row.items() if key != KEY}
+
+
+def fingerprint(row: Mapping[str, Any]) -> str:
+    """Of all that a row holds but scores."""
+    return digest(unscored(row), 24)
+
+
+def result(parts: Sequence[Part], scores: Sequence[Score]) -> dict[str, Any]:
+    """What is written of a row's scores: one, or of a pair one for each side."""
+    if parts[0].side == "":
+        return dict(rounded(scores[0].to_json()))
+    return {part.side: rounded(score.to_json()) for part, score in zip(parts, scores, strict=True)}
+
+
+def rounded(value: Any) -> Any:
+    """Floats to six decimals, which is more than any precision computes alike.
+
+    >>> rounded({"reward": 0.12345678, "levels": {"depth": 3.0000001}})
+    {'reward': 0.123457, 'levels': {'depth': 3.0}}
+    """
+    if isinstance(value, float):
+        return round(value, 6)
+    if isinstance(value, dict):
+        return {key: rounded(kept) for key, kept in value.items()}
+    if isinstance(value, list):
+        return [rounded(kept) for kept in value]
+    return value

@@ -1,0 +1,367 @@
+"""`reward-model score MODEL IN --out OUT`: the same rows with a `reward_model` object, streaming.
+
+Scores are appended in order, so a killed run goes on at the row after the last whole one, and the
+finished file is the same to the last byte as if nothing had happened.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, islice, tee
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reward_model.records import (
+    Appender,
+    Line,
+    UserError,
+    explain_os_error,
+    locked,
+    parse_json,
+    read_jsonl,
+    repair_tail,
+    write_json,
+)
+from reward_model.records.terminal import console, progress
+from reward_model.score.files.rows import (
+    KEY,
+    Part,
+    fingerprint,
+    is_parquet,
+    read_rows,
+    result,
+    row_texts,
+    unscored,
+)
+from reward_model.score.files.workers import Models, scored_blocks
+
+if TYPE_CHECKING:
+    import pyarrow
+
+    from reward_model.rubrics import Rubric
+    from reward_model.score.scorer import Score
+
+BLOCK = {"cpu": 32, "cuda": 256}
+"""Rows scored together: enough to fill batches, few enough to lose little when killed."""
+
+
+@dataclass
+class Summary:
+    """What a run did, for the terminal and `--json`."""
+
+    rows: int = 0
+    """Rows in the finished file."""
+    resumed: int = 0
+    """Rows an earlier run had already written."""
+    responses: int = 0
+    """Responses scored in this run."""
+    no_opinion: dict[str, int] = field(default_factory=dict)
+    """Reason -> responses without a reward, in this run."""
+    prompts_truncated: int = 0
+    responses_truncated: int = 0
+    computed_on: list[str] = field(default_factory=list)
+    """Devices and precisions of all rows in the file, those of earlier runs first."""
+
+    def count(self, scores: Sequence[Score]) -> None:
+        """Add one row's scores."""
+        for score in scores:
+            self.responses += 1
+            self.prompts_truncated += score.prompt_truncated
+            self.responses_truncated += score.response_truncated
+            if score.reason is not None:
+                self.no_opinion[score.reason] = self.no_opinion.get(score.reason, 0) + 1
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What the input holds, known before anything is scored."""
+
+    rows: int
+    sides: frozenset[str]
+    """Sides that its rows have; empty for a single response."""
+    digest: str
+    """Of all rows, scores of ours left out."""
+
+
+def score_file(
+    model: Path | Sequence[Path],
+    texts: Path,
+    out: Path,
+    *,
+    how: str = "mean",
+    weights: Mapping[str, float] | None = None,
+    risk: float = 0.0,
+    device: str | None = None,
+    batch_tokens: int | None = None,
+    num_workers: int = 1,
+) -> Summary:
+    """Score every row of `texts`.
+
+    Args:
+        model: folder of a trained model, or several for an ensemble.
+        texts: JSON Lines or Parquet.
+        out: where the rows go; Parquet where the name ends so, else JSON Lines.
+        how: how an ensemble joins its members, `mean` or `minimum`.
+        weights: dimension -> share in the reward instead of the rubric's.
+        risk: lambda of the reward's ``mean - lambda * sd``.
+        device: ``cuda``, ``mps`` or ``cpu``; the best there is if not given.
+        batch_tokens: most tokens of a batch.
+        num_workers: processes; on GPUs, one a device.
+
+    Raises:
+        UserError: an input row is wrong, the model does not load, `out` holds something else, or
+            another run is writing it.
+        Stopped: a worker was ended from outside.
+    """
+    from reward_model.score.scorer import best_dtype, checked_device
+
+    where = checked_device(device)
+    contents = check_rows(texts)
+    if out.exists() and texts.exists() and out.samefile(texts):
+        raise UserError("the input itself as --out", expected="another file", path=out)
+    if out.is_dir():
+        raise UserError("a folder", expected="a file to write", path=out)
+    paths = (model,) if isinstance(model, Path) else tuple(model)
+    rubric = _rubric(paths)
+    digests = [model_digest(path) for path in paths]
+    config: dict[str, Any] = {
+        "command": "reward-model score",
+        "model": digests[0] if len(paths) == 1 else {"members": digests, "how": how},
+        "rubric": rubric.id,
+        "weights": dict(weights) if weights else dict(rubric.weights),
+        "risk": risk,
+    }
+    columns = None
+    if is_parquet(out):
+        columns = _columns(texts, contents, rubric, ensemble=len(paths) > 1)
+        config["input"] = contents.digest
+    journal = out.with_name(out.name + ".scores.jsonl") if is_parquet(out) else out
+    with locked(journal):
+        done = _done(out, journal, texts, config, contents.rows)
+        summary = Summary(rows=contents.rows, resumed=done)
+        summary.computed_on = _read_config(_config_path(out)).get("computed_on", []) if done else []
+        if done < contents.rows:
+            here = f"{where.type}, {best_dtype(where)}".replace("torch.", "")
+            summary.computed_on = list(dict.fromkeys([*summary.computed_on, here]))
+            config["computed_on"] = summary.computed_on
+            shares = dict(weights) if weights else None
+            models = Models(paths, how, shares, risk, device, batch_tokens)
+            _score_rest(models, texts, journal, out, config, summary, num_workers)
+        if columns and journal.stat().st_size:
+            scores = (line.value[KEY] for line in read_jsonl(journal))
+            from reward_model.score.files.parquet import write_scored
+
+            write_scored(texts, out, columns, scores)
+            journal.unlink()
+    return summary
+
+
+def _score_rest(
+    models: Models,
+    texts: Path,
+    journal: Path,
+    out: Path,
+    config: dict[str, Any],
+    summary: Summary,
+    workers: int,
+) -> None:
+    done = summary.resumed
+    note = f"going on after {done} rows" if done else ""
+    rows = _scored(models, texts, done, workers)
+    with progress() as bar:
+        task = bar.add_task("score", total=summary.rows, completed=done, note=note)
+        first = next(rows)  # a model that does not load leaves nothing behind
+        write_json(_config_path(out), config)
+        with Appender(journal) as file:
+            for line, parts, scores in chain([first], rows):
+                own = unscored(line.value) if journal == out else {"row": fingerprint(line.value)}
+                file.append({**own, KEY: result(parts, scores)})
+                summary.count(scores)
+                bar.update(task, advance=1)
+
+
+def check_rows(texts: Path) -> Contents:
+    """Read the whole input once before anything is written.
+
+    Raises:
+        UserError: naming file and line of the first row that cannot be scored.
+    """
+    count, all_rows = 0, hashlib.sha256()
+    sides: set[str] = set()
+    for line in read_rows(texts):
+        sides.update(part.side for part in row_texts(line, texts))
+        try:
+            all_rows.update(fingerprint(line.value).encode())
+        except UnicodeEncodeError:
+            raise UserError(
+                "half of a character (a lone surrogate such as \\ud800)",
+                expected="valid Unicode",
+                path=texts,
+                line=line.number,
+            ) from None
+        except ValueError:
+            raise UserError(
+                "a number too large for any program to read (such as 1e999)",
+                expected="finite numbers",
+                path=texts,
+                line=line.number,
+            ) from None
+        count += 1
+    return Contents(count, frozenset(sides), all_rows.hexdigest()[:24])
+
+
+def _rubric(paths: Sequence[Path]) -> Rubric:
+    from reward_model.model.folder import read_rubric
+
+    first, *others = (read_rubric(path) for path in paths)
+    for path, other in zip(paths[1:], others, strict=True):
+        if other.id != first.id:
+            raise UserError(
+                f"a model of another rubric ({other.id})",
+                expected=f"{first.id}, as {paths[0]} has",
+                path=path,
+            )
+    return first
+
+
+def _columns(texts: Path, contents: Contents, rubric: Rubric, *, ensemble: bool) -> pyarrow.Schema:
+    from reward_model.score.files.parquet import schema_for, score_type
+
+    scores = score_type(rubric.names, contents.sides, ensemble=ensemble)
+    return schema_for(texts, scores)
+
+
+def _scored(
+    models: Models, texts: Path, done: int, workers: int
+) -> Iterator[tuple[Line, list[Part], list[Score]]]:
+    """Rows with their scores, from row `done` on.
+
+    Blocks begin at multiples of their size whatever was done before, so that a resumed run scores
+    in the same company as an uninterrupted one and gives the same bits.
+    """
+    size = _block(models.device)
+    start = done - done % size
+    kept, sent = tee(_blocks(texts, start, size))
+    flat = (
+        ([p.prompt for _, row in block for p in row], [p.response for _, row in block for p in row])
+        for block in sent
+    )
+    for block, found in zip(kept, scored_blocks(models, flat, workers), strict=True):
+        scores = iter(found)
+        for i, (line, parts) in enumerate(block, start):
+            mine = [next(scores) for _ in parts]
+            if i >= done:
+                yield line, parts, mine
+        start += len(block)
+
+
+def _blocks(texts: Path, start: int, size: int) -> Iterator[list[tuple[Line, list[Part]]]]:
+    lines = islice(read_rows(texts), start, None)
+    while block := [(line, row_texts(line, texts)) for line in islice(lines, size)]:
+        yield block
+
+
+def _block(device: str | None) -> int:
+    from reward_model.score.scorer import checked_device
+
+    return BLOCK.get(checked_device(device).type, BLOCK["cuda"])
+
+
+def _config_path(out: Path) -> Path:
+    return out.with_name(out.name + ".config.json")
+
+
+def _done(out: Path, journal: Path, texts: Path, config: dict[str, Any], total: int) -> int:
+    """Rows that an earlier run of this very command scored.
+
+    Raises:
+        UserError: `out` was written by something else, or its rows are not those of the input.
+    """
+    begun = journal.stat().st_size > 0
+    finished = journal != out and out.exists() and not begun
+    if not begun and not finished:
+        return 0
+    elsewhere = "remove it, or name another --out"
+    if not _config_path(out).exists():
+        raise UserError("a file that this command did not write", mend=elsewhere, path=out)
+    before = _read_config(_config_path(out))
+    # What the rows of an unfinished file are is looked at one by one.
+    changed = [
+        key for key in config if before.get(key) != config[key] and (finished or key != "input")
+    ]
+    if changed:
+        raise UserError(
+            f"scores with another {', '.join(changed)}",
+            expected="the same model, weights and risk, to go on",
+            mend=elsewhere,
+            path=journal if begun else out,
+        )
+    if finished:
+        return total
+    repair_tail(journal)
+    done = 0
+    source = read_rows(texts)
+    for written in read_jsonl(journal, allow_empty=True):
+        row = next(source, None)
+        if journal == out:
+            same = row is not None and unscored(written.value) == unscored(row.value)
+        else:
+            same = row is not None and written.value.get("row") == fingerprint(row.value)
+        if not same:
+            raise UserError(
+                "a row that is not this row of the input",
+                expected=f"the rows of {texts}, in their order",
+                mend=elsewhere,
+                path=journal,
+                line=written.number,
+            )
+        done += 1
+    return done
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        value = parse_json(path.read_bytes())
+    except OSError as error:
+        raise explain_os_error(error, path) from None
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def model_digest(folder: Path) -> str:
+    """Fingerprint of a model folder: its configuration, and both ends of its weight files."""
+    found = hashlib.sha256()
+    try:
+        for path in sorted([folder / "config.json", *folder.glob("*.safetensors")]):
+            with path.open("rb") as file:
+                found.update(f"{path.name} {path.stat().st_size}\n".encode())
+                found.update(file.read(1 << 20))
+                file.seek(max(0, path.stat().st_size - (1 << 20)))
+                found.update(file.read())
+    except OSError as error:
+        raise explain_os_error(error, folder) from None
+    return found.hexdigest()[:12]
+
+
+def tell(summary: Summary, out: Path) -> None:
+    """What was done, in a few lines."""
+    screen = console()
+    if summary.resumed == summary.rows:
+        screen.print(f"{out} already holds all {summary.rows} rows", markup=False)
+        return
+    before = f" ({summary.resumed} of them before)" if summary.resumed else ""
+    screen.print(f"{summary.rows} rows{before} in {out}", markup=False)
+    if len(summary.computed_on) > 1:
+        where = "; ".join(summary.computed_on)
+        screen.print(f"not all on one device ({where}): last digits may differ", markup=False)
+    for reason, count in summary.no_opinion.items():
+        screen.print(f"{count} responses without a reward: {reason}", markup=False)
+    if summary.prompts_truncated or summary.responses_truncated:
+        cut, of = summary.responses_truncated, summary.responses
+        screen.print(
+            f"truncated: {summary.prompts_truncated} prompts, {cut} responses, of {of}",
+            markup=False,
+        )

@@ -1,0 +1,156 @@
+"""Scores as each kind of client reads them: ours, OpenRLHF's and vLLM's.
+
+A text without an opinion is `null` with its reason for ours; where the client needs a number it is
+an error that names the text. No number is ever made up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict
+from reward_model.score.serve.errors import ApiError
+
+if TYPE_CHECKING:
+    from reward_model.score.scorer import Score
+
+
+class ModelName(BaseModel):
+    """Which model answered."""
+
+    name: str
+    digest: str
+    """Changes with its weights."""
+
+
+class Claim(BaseModel):
+    """A figure of a response, checked against the tables of its prompt."""
+
+    text: str
+    status: str
+    """verified, wrong or unverifiable."""
+    reason: str
+
+
+class Evidence(BaseModel):
+    """What the checks found, as the model read it."""
+
+    text: str
+    verified: int
+    wrong: int
+    unverifiable: int
+    claims: list[Claim]
+
+
+class ScoreOut(BaseModel):
+    """What the model thinks of one response."""
+
+    reward: float | None
+    """In [0, 1]; null where there is no opinion."""
+    levels: dict[str, float]
+    probabilities: dict[str, list[float]]
+    predicted: dict[str, int]
+    uncertainty: dict[str, float]
+    prompt_truncated: bool
+    response_truncated: bool
+    reason: str | None = None
+    """Why there is no opinion."""
+    spread: float | None = None
+    """Of several models: how far their rewards are apart."""
+    level_spread: dict[str, float] | None = None
+    evidence: Evidence | None = None
+
+    model_config = ConfigDict(extra="allow")
+
+
+class ScoreAnswer(BaseModel):
+    """The answer of `/v1/score`: a score for each response, in order."""
+
+    model: ModelName
+    scores: list[ScoreOut]
+
+
+class RewardAnswer(BaseModel):
+    """The answer of `/get_reward`, as OpenRLHF reads it."""
+
+    rewards: list[float]
+    scores: list[float]
+    extra_logs: dict[str, list[float]]
+
+
+class Class(BaseModel):
+    """One text of `/classify`: its reward is the only number."""
+
+    index: int
+    label: str
+    probs: list[float]
+    num_classes: int
+
+
+class Usage(BaseModel):
+    """Tokens the model read."""
+
+    prompt_tokens: int
+    total_tokens: int
+    completion_tokens: int
+
+
+class ClassifyAnswer(BaseModel):
+    """The answer of `/classify`, as of vLLM."""
+
+    id: str
+    object: str
+    created: int
+    model: str
+    data: list[Class]
+    usage: Usage
+
+
+class ErrorWords(BaseModel):
+    """What went wrong."""
+
+    message: str
+    type: str
+    item: int | None = None
+    """Which text it is about, from 0."""
+
+
+class ErrorAnswer(BaseModel):
+    """The answer where there is no result."""
+
+    error: ErrorWords
+
+
+def rewards(scores: Sequence[Score]) -> list[float]:
+    """Every reward as a number.
+
+    Raises:
+        ApiError: one of them has none; 422, naming it.
+    """
+    numbers = []
+    for i, score in enumerate(scores):
+        if score.reward is None:
+            raise ApiError(422, "no_opinion", f"item {i} has no reward: {score.reason}", item=i)
+        numbers.append(score.reward)
+    return numbers
+
+
+def openrlhf(scores: Sequence[Score]) -> dict[str, Any]:
+    """Rewards, and every dimension's level and uncertainty to be logged."""
+    numbers = rewards(scores)
+    logs: dict[str, list[float]] = {}
+    for name in scores[0].levels:
+        logs[name] = [score.levels[name] for score in scores]
+        logs[f"{name}_sd"] = [score.uncertainty[name] for score in scores]
+    logs["prompt_truncated"] = [float(score.prompt_truncated) for score in scores]
+    logs["response_truncated"] = [float(score.response_truncated) for score in scores]
+    return {"rewards": numbers, "scores": numbers, "extra_logs": logs}
+
+
+def classes(scores: Sequence[Score]) -> list[dict[str, Any]]:
+    """One number a text: whoever reads the last of `probs` reads the reward."""
+    return [
+        {"index": i, "label": "reward", "probs": [reward], "num_classes": 1}
+        for i, reward in enumerate(rewards(scores))
+    ]

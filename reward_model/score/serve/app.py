@@ -1,0 +1,144 @@
+"""The routes: scores for people and trainers, health for whoever runs it, a page to try it.
+
+`create_app(service)` is the ASGI application; `server` beside it runs it
+under uvicorn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import HTMLResponse
+from reward_model.score.serve.answers import classes, openrlhf
+from reward_model.score.serve.batching import Item
+from reward_model.score.serve.bodies import (
+    CLASSIFY,
+    REWARD,
+    SCORE,
+    ScoreOne,
+    classify_items,
+    parse,
+    reward_items,
+    score_items,
+)
+from reward_model.score.serve.errors import ApiError, json_response
+from reward_model.score.serve.explain import Explainer
+from reward_model.score.serve.page import demo_page
+from reward_model.score.serve.schema import describe
+from reward_model.score.serve.scorers import members
+from reward_model.score.serve.service import Service
+from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.responses import Response
+from starlette.routing import Route
+
+if TYPE_CHECKING:
+    from reward_model.score.serve.scorers import Scorer
+
+
+def create_app(service: Service) -> FastAPI:
+    """All routes of a service; `service.start()` has to be called in the loop that runs them."""
+    app = FastAPI(
+        title="reward-model serve",
+        version=service.digest,
+        redoc_url=None,
+        description="Levels by dimension and one reward for a response to a prompt.",
+    )
+    explainer = Explainer()
+
+    async def score(request: Request, body: bytes) -> Response:
+        asked = parse(SCORE, body)
+        items = score_items(asked)
+        found = await service.scores(request, items, weights=asked.weights, risk=asked.risk)
+        scores = [one.to_json() for one in found]
+        if isinstance(asked, ScoreOne) and asked.explain:
+            scores[0]["evidence"] = await explainer.evidence(_scorer(service), items[0])
+        model = {"name": service.name, "digest": service.digest}
+        return json_response({"model": model, "scores": scores})
+
+    async def get_reward(request: Request, body: bytes) -> Response:
+        items = reward_items(parse(REWARD, body), service.template)
+        return json_response(openrlhf(await service.scores(request, items)))
+
+    async def classify(request: Request, body: bytes) -> Response:
+        items = classify_items(parse(CLASSIFY, body), service.template)
+        data = classes(await service.scores(request, items))
+        tokens = await asyncio.to_thread(_tokens, _scorer(service), items)
+        answer = {
+            "id": f"classify-{uuid.uuid4().hex}",
+            "object": "list",
+            "created": int(time.time()),
+            "model": service.name,
+            "data": data,
+            "usage": {"prompt_tokens": tokens, "total_tokens": tokens, "completion_tokens": 0},
+        }
+        return json_response(answer)
+
+    hot = {"/v1/score": score, "/get_reward": get_reward, "/classify": classify}
+    for path, work in hot.items():
+        # Plain routes: the bodies are read by our own code, within its bounds, and nothing of what
+        # FastAPI does for a request would be used. `schema` describes them.
+        app.router.routes.append(Route(path, service.route(path, work), methods=["POST"]))
+
+    async def health(request: Request) -> Response:
+        broken = service.batcher.broken
+        return json_response({"status": "broken" if broken else "ok"}, 503 if broken else 200)
+
+    async def ready(request: Request) -> Response:
+        if service.ready:
+            return json_response({"status": "ready"})
+        why = "broken" if service.batcher.pause else "loading"
+        why = "draining" if service.draining else why
+        return json_response({"status": why}, 503, {"retry-after": "1"})
+
+    async def metrics(request: Request) -> Response:
+        try:
+            service.check_key(request)
+        except ApiError as error:
+            return error.response()
+        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
+
+    page, policy = demo_page(service)
+
+    async def demo(request: Request) -> Response:
+        return HTMLResponse(
+            page,
+            headers={
+                "content-security-policy": policy + "; frame-ancestors 'none'",
+                "x-content-type-options": "nosniff",
+            },
+        )
+
+    for path, answer in {"/health": health, "/ready": ready, "/metrics": metrics}.items():
+        app.add_api_route(path, answer, methods=["GET"], response_model=None, name=path)
+    app.add_api_route("/", demo, methods=["GET"], include_in_schema=False)
+    app.add_exception_handler(StarletteHTTPException, _http_error)
+    describe(app, service.rubric)
+    return app
+
+
+def _scorer(service: Service) -> Scorer:
+    scorer = service.batcher.scorer
+    assert scorer is not None, "requests are let in once it is there"
+    return scorer
+
+
+def _tokens(scorer: Scorer, items: Sequence[Item]) -> int:
+    return sum(
+        len(member.encode(item.prompt, item.response).input_ids)
+        for member in members(scorer)
+        for item in items
+    )
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    """No such route, or another method, in the same form as all errors."""
+    assert isinstance(error, StarletteHTTPException)
+    kinds = {404: "not_found", 405: "method_not_allowed"}
+    kind = kinds.get(error.status_code, "invalid_request")
+    body: dict[str, Any] = {"error": {"message": str(error.detail), "type": kind}}
+    return json_response(body, error.status_code, dict(error.headers or {}))

@@ -1,0 +1,228 @@
+"""Request bodies: what may be sent to each route, and how it becomes texts to score.
+
+`parse(SCORE, body)` validates; `score_items(request)` gives prompts and responses, or says which
+text cannot be scored and why.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Annotated, Any, TypeVar, overload
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter, ValidationError
+from reward_model.score.serve.batching import Item
+from reward_model.score.serve.errors import ApiError
+
+from reward_model.records import Message, Text, UserError, as_text, parse_json
+from reward_model.records.chat import ChatTemplate, plain_response, split_query
+
+
+class _Ours(BaseModel):
+    """A shape of this server: what it does not know is refused."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class _Theirs(BaseModel):
+    """A shape of another project: what it sends besides is not needed here."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+
+class ChatMessage(_Ours):
+    """One message of a conversation."""
+
+    role: str
+    content: str
+
+
+Words = str | list[ChatMessage]
+
+
+class ScoreItem(_Ours):
+    """One response to judge."""
+
+    prompt: Words = ""
+    """What was asked, with its tables; empty where there is none."""
+    response: Words
+    """What is judged."""
+
+
+Weights = dict[str, Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]]
+
+
+class _Terms(_Ours):
+    weights: Annotated[Weights, Field(min_length=1)] | None = None
+    """Dimension -> share in the reward, instead of the rubric's; those left out count 0."""
+    risk: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = None
+    """Lambda of the reward's mean - lambda * sd."""
+
+
+class ScoreOne(ScoreItem, _Terms):
+    """One response, with what its score is made by."""
+
+    explain: bool = False
+    """Tell what the checks found, where the model reads their evidence."""
+
+
+class ScoreMany(_Terms):
+    """Several responses at once."""
+
+    items: list[ScoreItem] = Field(min_length=1)
+
+
+def _which(value: Any) -> str:
+    return "many" if isinstance(value, dict) and "items" in value else "one"
+
+
+ScoreRequest = Annotated[
+    Annotated[ScoreOne, Tag("one")] | Annotated[ScoreMany, Tag("many")], Discriminator(_which)
+]
+
+
+class RewardRequest(_Theirs):
+    """What OpenRLHF posts to a remote reward model."""
+
+    query: list[str] = Field(min_length=1)
+    """Prompt and response in one text, with the tokens of the policy's chat template."""
+    prompts: list[str | None] | None = None
+    """The beginnings of the queries."""
+    labels: Any = None
+    """Not needed."""
+
+
+class ClassifyRequest(_Theirs):
+    """What is posted to `/classify` of vLLM; texts, or one conversation in `messages`."""
+
+    model: str | None = None
+    input: str | Annotated[list[str], Field(min_length=1)]
+    """Responses, or whole texts of a policy where its chat template was declared."""
+
+
+class ClassifyChat(_Theirs):
+    """The same for a conversation, whose last message is judged."""
+
+    model: str | None = None
+    messages: list[ChatMessage] = Field(min_length=1)
+
+
+def _shape(value: Any) -> str:
+    return "messages" if isinstance(value, dict) and "messages" in value else "input"
+
+
+ClassifyAny = Annotated[
+    Annotated[ClassifyRequest, Tag("input")] | Annotated[ClassifyChat, Tag("messages")],
+    Discriminator(_shape),
+]
+
+SCORE: TypeAdapter[ScoreOne | ScoreMany] = TypeAdapter(ScoreRequest)
+REWARD: TypeAdapter[RewardRequest] = TypeAdapter(RewardRequest)
+CLASSIFY: TypeAdapter[ClassifyRequest | ClassifyChat] = TypeAdapter(ClassifyAny)
+
+Kind = TypeVar("Kind")
+
+
+def parse(kind: TypeAdapter[Kind], body: bytes) -> Kind:
+    """A validated body.
+
+    Raises:
+        ApiError: 400 where it is no JSON in UTF-8, 422 where it is not of this kind.
+    """
+    try:
+        # The parser takes these for numbers; JSON does not.
+        if b"NaN" in body or b"Infinity" in body:
+            parse_json(body)
+        return kind.validate_json(body)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False)
+        if found[0]["type"] == "json_invalid":
+            raise ApiError(400, "invalid_json", f"the body is broken: {found[0]['msg']}") from None
+        words = "; ".join(_words(e["loc"], e["msg"]) for e in found[:3])
+        raise ApiError(422, "invalid_request", words) from None
+    except (ValueError, RecursionError):
+        raise ApiError(400, "invalid_json", "the body is broken: not JSON in UTF-8") from None
+
+
+_TAGS = {"one", "many", "input", "messages"}
+_UNIONS = ("str", "list[ChatMessage]", "list[str]", "constrained-str", "[key]")
+
+
+def _words(where: tuple[int | str, ...], message: str) -> str:
+    """A fault with its place, without pydantic's own names for the branches of a union."""
+    kept = [str(p) for i, p in enumerate(where) if p not in _UNIONS and (i or p not in _TAGS)]
+    return f"{'.'.join(kept)}: {message}" if kept else message
+
+
+def score_items(request: ScoreOne | ScoreMany) -> list[Item]:
+    """The texts of a request to `/v1/score`."""
+    asked = request.items if isinstance(request, ScoreMany) else [request]
+    return [_item(_text(one.prompt), _text(one.response)) for one in asked]
+
+
+def reward_items(request: RewardRequest, template: ChatTemplate | None) -> list[Item]:
+    """The texts of a request to `/get_reward`.
+
+    Raises:
+        ApiError: a query cannot be taken apart for certain.
+    """
+    prompts = request.prompts or [None] * len(request.query)
+    if len(prompts) != len(request.query):
+        raise ApiError(
+            422, "invalid_request", f"{len(request.query)} queries and {len(prompts)} prompts"
+        )
+    pairs = zip(request.query, prompts, strict=True)
+    return [_split(i, query, prompt, template) for i, (query, prompt) in enumerate(pairs)]
+
+
+def classify_items(
+    request: ClassifyRequest | ClassifyChat, template: ChatTemplate | None
+) -> list[Item]:
+    """The texts of a request to `/classify`.
+
+    Raises:
+        ApiError: a text has tokens of a template that was not declared, or does not fit it.
+    """
+    if isinstance(request, ClassifyChat):
+        *asked, answer = _text(request.messages)
+        if answer.role != "assistant":
+            raise ApiError(
+                422, "invalid_request", "the last message is not the assistant's: nothing to judge"
+            )
+        return [_item(tuple(asked), answer.content)]
+    texts = [request.input] if isinstance(request.input, str) else request.input
+    if template is not None and template.turns:
+        return [_split(i, text, None, template) for i, text in enumerate(texts)]
+    return [_item("", _plain(i, text, template)) for i, text in enumerate(texts)]
+
+
+@contextlib.contextmanager
+def _told(index: int) -> Iterator[None]:
+    try:
+        yield
+    except UserError as error:
+        raise ApiError(422, "chat_template", f"item {index}: {error}", item=index) from None
+
+
+def _split(index: int, query: str, prompt: str | None, template: ChatTemplate | None) -> Item:
+    with _told(index):
+        return _item(*split_query(query, prompt, template))
+
+
+def _plain(index: int, text: str, template: ChatTemplate | None) -> str:
+    with _told(index):
+        return plain_response(text, template)
+
+
+@overload
+def _text(words: str) -> str: ...
+@overload
+def _text(words: list[ChatMessage]) -> tuple[Message, ...]: ...
+def _text(words: Words) -> Text:
+    if isinstance(words, str):
+        return words
+    return tuple(Message(role=m.role, content=m.content) for m in words)
+
+
+def _item(prompt: Text, response: Text) -> Item:
+    return Item(prompt, response, len((as_text(prompt) + as_text(response)).encode()))

@@ -1,0 +1,52 @@
+"""The page at `/`: paste a prompt and a report, see what the model thinks of it."""
+
+from __future__ import annotations
+
+import html
+import re
+from typing import TYPE_CHECKING
+
+from reward_model.records.page import render
+from reward_model.rubrics import say
+
+if TYPE_CHECKING:
+    from reward_model.score.serve.service import Service
+
+EXAMPLES = {
+    "en": (
+        "Analyse the margins.\n\nUnit: CNY million\n\n| Item | FY2021 | FY2020 |\n|---|---|---|\n"
+        "| Revenue | 1,200 | 1,000 |\n| Cost of sales | 780 | 600 |\n",
+        "Revenue rose 20.0% to 1,200 million in FY2021, but cost of sales rose 30.0%, so the gross "
+        "margin fell to 35.0% from 40.0%. Costs grew faster than prices could follow; if that "
+        "goes on, another year like this takes the margin to about 30%.",
+    ),
+    "zh": (
+        "请分析盈利能力。\n\n单位：万元\n\n| 项目 | 2021年 | 2020年 |\n|---|---|---|\n"
+        "| 营业收入 | 1,200 | 1,000 |\n| 营业成本 | 780 | 600 |\n",
+        "2021年营业收入为1,200万元，同比增长20.0%；营业成本增长30.0%，快于收入，"
+        "毛利率由40.0%降至35.0%。若成本继续快于售价上涨，毛利率还将承压。",
+    ),
+}
+"""A prompt and a report to try it with, whose figures are right."""
+
+
+def demo_page(service: Service) -> tuple[str, str]:
+    """The page, and its content security policy to be sent as a header as well."""
+    rubric = service.rubric
+    names = {
+        name: {lang: say(rubric.dimension(name).title, lang) for lang in ("en", "zh")}
+        for name in rubric.names
+    }
+    page = render(
+        "reward_model.score.serve",
+        "serve",
+        connect=True,
+        data={"dimensions": names, "examples": EXAMPLES},
+        model=service.name,
+        digest=service.digest,
+        rubric=rubric.id,
+        keyed=service.keyed,
+    )
+    found = re.search(r'Content-Security-Policy" content="([^"]*)"', page)
+    assert found is not None, "every page has its policy"
+    return page, html.unescape(found[1])
