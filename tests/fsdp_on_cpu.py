@@ -13,7 +13,7 @@ import torch.distributed
 from accelerate import DistributedType
 from accelerate.state import PartialState
 
-from reward_model.cli import main
+from reward_model.cli.commands import main
 
 if __name__ == "__main__":
     os.environ["ACCELERATE_TORCH_DEVICE"] = "cpu"

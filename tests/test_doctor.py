@@ -15,7 +15,7 @@ from transformers import AutoTokenizer
 from typer.testing import CliRunner
 
 from reward_model import RewardScorer, doctor_machine, doctor_model
-from reward_model.cli import app
+from reward_model.cli.commands import app
 from reward_model.measure.doctor.file import look_at_file
 from reward_model.measure.doctor.model import behaviour, look_at_folder, look_at_model, precision
 from reward_model.measure.doctor.run import Finding

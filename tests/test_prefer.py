@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from tiny_models import save_encoder
 
 from reward_model import RewardScorer
-from reward_model.prefer_card import card
-from reward_model.prefer_rows import read_index
 from reward_model.records import UserError
-from reward_model.rlhf.preferences import (
+from reward_model.rlhf.preferences.card import card
+from reward_model.rlhf.preferences.index import read_index
+from reward_model.rlhf.preferences.pairs import (
     Candidate,
     Filters,
     kto_by_threshold,

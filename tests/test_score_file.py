@@ -14,12 +14,12 @@ from tiny_models import save_decoder, save_encoder
 from typer.testing import CliRunner
 
 from reward_model import RewardScorer, load_rubric
-from reward_model.cli import app
+from reward_model.cli.commands import app
+from reward_model.cli.score_one import score_one, text_or_file
 from reward_model.records import UserError, locked, read_jsonl
 from reward_model.rubrics import say
 from reward_model.score.files.rows import unscored
 from reward_model.score.files.run import score_file, tell
-from reward_model.score_one import score_one, text_or_file
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from datasets import load_dataset
 from tiny_world import answers, mean_reward, policy, reward_model, tokenizer
 from trl import DPOConfig, DPOTrainer
 
-from reward_model.prefer_command import Options, run_prefer
+from reward_model.rlhf.preferences.make import Options, run_prefer
 
 
 def main(folder: Path) -> tuple[float, float]:

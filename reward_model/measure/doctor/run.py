@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from reward_model.cli.score_command import write_result
 from reward_model.records import UserError, refuse_folder
 from reward_model.records.terminal import console
-from reward_model.score_command import write_result
 
 
 @dataclass(frozen=True)

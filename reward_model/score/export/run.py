@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from reward_model.cli.score_command import write_result
 from reward_model.records import UserError, write_json, write_text
 from reward_model.rubrics import Rubric
 from reward_model.score.export.card import card, tell
-from reward_model.score_command import write_result
 
 if TYPE_CHECKING:
     from reward_model.model.folder import Bundle

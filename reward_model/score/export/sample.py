@@ -16,8 +16,8 @@ from torch import Tensor
 
 from reward_model.data.tokens.inputs import Encoded, collate
 from reward_model.model.batches import token_batches
-from reward_model.prefer_rows import parse_row
 from reward_model.records import Text, as_text, read_jsonl
+from reward_model.rlhf.preferences.index import parse_row
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
+
 from reward_model.score.serve.errors import ApiError
 
 if TYPE_CHECKING:

@@ -14,6 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse
+from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.responses import Response
+from starlette.routing import Route
+
 from reward_model.score.serve.answers import classes, openrlhf
 from reward_model.score.serve.batching import Item
 from reward_model.score.serve.bodies import (
@@ -32,9 +36,6 @@ from reward_model.score.serve.page import demo_page
 from reward_model.score.serve.schema import describe
 from reward_model.score.serve.scorers import members
 from reward_model.score.serve.service import Service
-from starlette.exceptions import HTTPException as StarletteHTTPException
-from starlette.responses import Response
-from starlette.routing import Route
 
 if TYPE_CHECKING:
     from reward_model.score.serve.scorers import Scorer

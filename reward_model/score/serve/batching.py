@@ -18,10 +18,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from reward_model.records import UserError
 
 if TYPE_CHECKING:
-    from reward_model.score.serve.scorers import Scorer
-
     from reward_model.records.texts import Words
     from reward_model.score.scorer import Score
+    from reward_model.score.serve.scorers import Scorer
 
 logger = logging.getLogger(__name__)
 

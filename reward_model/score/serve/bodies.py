@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from typing import Annotated, Any, TypeVar, overload
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter, ValidationError
-from reward_model.score.serve.batching import Item
-from reward_model.score.serve.errors import ApiError
 
 from reward_model.records import Message, Text, UserError, as_text, parse_json
 from reward_model.records.chat import ChatTemplate, plain_response, split_query
+from reward_model.score.serve.batching import Item
+from reward_model.score.serve.errors import ApiError
 
 
 class _Ours(BaseModel):

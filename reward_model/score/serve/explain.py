@@ -9,11 +9,10 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from reward_model.records import as_text
 from reward_model.score.serve.batching import Item
 from reward_model.score.serve.errors import ApiError
 from reward_model.score.serve.scorers import members
-
-from reward_model.records import as_text
 
 if TYPE_CHECKING:
     from reward_model.score.serve.scorers import Scorer

@@ -7,10 +7,10 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, TypeAdapter
-from reward_model.score.serve.answers import ClassifyAnswer, ErrorAnswer, RewardAnswer, ScoreAnswer
-from reward_model.score.serve.bodies import CLASSIFY, REWARD, SCORE
 
 from reward_model.rubrics import Rubric
+from reward_model.score.serve.answers import ClassifyAnswer, ErrorAnswer, RewardAnswer, ScoreAnswer
+from reward_model.score.serve.bodies import CLASSIFY, REWARD, SCORE
 
 BODIES: dict[str, tuple[TypeAdapter[Any], type[BaseModel], str]] = {
     "/v1/score": (SCORE, ScoreAnswer, "Score one response, or several."),

@@ -14,14 +14,14 @@ from pathlib import Path
 from types import FrameType
 
 import uvicorn
-from reward_model.score.serve.app import create_app
-from reward_model.score.serve.service import Service, served_name
-from reward_model.score.serve.settings import Settings
 
 from reward_model.model.folder import first_line, read_rubric
 from reward_model.records import Stopped, UserError
 from reward_model.records.terminal import console
 from reward_model.score.files.workers import Models
+from reward_model.score.serve.app import create_app
+from reward_model.score.serve.service import Service, served_name
+from reward_model.score.serve.settings import Settings
 
 KEY = "REWARD_MODEL_KEY"
 """Environment variable of the key that clients have to show."""

@@ -19,21 +19,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reward_model.score.serve.batching import Batcher, Broken, Full, Item, Job, ScoringError
-from reward_model.score.serve.errors import ApiError, ClientGone
-from reward_model.score.serve.metrics import Metrics
-from reward_model.score.serve.settings import Settings
 from starlette.requests import Request
 from starlette.responses import Response
 
 from reward_model.records import UserError
 from reward_model.records.chat import load_template
+from reward_model.score.serve.batching import Batcher, Broken, Full, Item, Job, ScoringError
+from reward_model.score.serve.errors import ApiError, ClientGone
+from reward_model.score.serve.metrics import Metrics
+from reward_model.score.serve.settings import Settings
 
 if TYPE_CHECKING:
-    from reward_model.score.serve.scorers import Scorer
-
     from reward_model.rubrics import Rubric
     from reward_model.score.scorer import Score
+    from reward_model.score.serve.scorers import Scorer
 
 logger = logging.getLogger(__name__)
 

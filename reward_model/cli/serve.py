@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from reward_model.cli_options import (
+from reward_model.cli.options import (
     BatchTokensOption,
     DeviceOption,
     HowOption,
@@ -71,8 +71,8 @@ def serve(
             expected="the extra `serve`",
             mend="pip install 'multidim-reward[serve]'",
         ) from None
+    from reward_model.cli.score_one import check_terms, parse_weights
     from reward_model.score.serve.settings import Settings
-    from reward_model.score_one import check_terms, parse_weights
 
     weights = parse_weights(weight or [])
     check_terms(how, risk)

@@ -12,19 +12,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from reward_model.prefer_card import card, push
-from reward_model.prefer_rewards import (
-    SCORES,
-    SCORES_CONFIG,
-    file_digest,
-    judged_groups,
-    kept_groups,
-    scored_groups,
-    shares,
-    stored_groups,
-    stored_weights,
-)
-from reward_model.prefer_rows import Group, Index, read_index
+from reward_model.cli.score_command import write_result
+from reward_model.cli.score_one import language_of, parse_weights
 from reward_model.records import (
     UserError,
     as_text,
@@ -36,7 +25,9 @@ from reward_model.records import (
     write_text,
 )
 from reward_model.records.terminal import console
-from reward_model.rlhf.preferences import (
+from reward_model.rlhf.preferences.card import card, push
+from reward_model.rlhf.preferences.index import Group, Index, read_index
+from reward_model.rlhf.preferences.pairs import (
     BOTH,
     Candidate,
     Filters,
@@ -48,9 +39,18 @@ from reward_model.rlhf.preferences import (
     preferences,
     usable,
 )
+from reward_model.rlhf.preferences.rewards import (
+    SCORES,
+    SCORES_CONFIG,
+    file_digest,
+    judged_groups,
+    kept_groups,
+    scored_groups,
+    shares,
+    stored_groups,
+    stored_weights,
+)
 from reward_model.rubrics import Rubric
-from reward_model.score_command import write_result
-from reward_model.score_one import language_of, parse_weights
 
 Format = Literal["dpo", "orpo", "cpo", "reward", "kto", "grpo"]
 """Trainers; the first four read the same columns."""

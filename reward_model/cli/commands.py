@@ -12,11 +12,11 @@ from typing import Annotated, Any
 
 import typer
 
-from reward_model import cli_use
-from reward_model.cli_options import BatchTokensOption, DeviceOption, JsonOption
-from reward_model.cli_score import score
+from reward_model.cli import use as cli_use
+from reward_model.cli.options import BatchTokensOption, DeviceOption, JsonOption
+from reward_model.cli.score import score
+from reward_model.cli.serve import serve
 from reward_model.records.terminal import run
-from reward_model.serve_command import serve
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -200,7 +200,7 @@ def evaluate(
     batch_tokens: BatchTokensOption = None,
 ) -> None:
     """Measure MODEL on the held-out groups of SCORED, beside simple baselines."""
-    from reward_model.evaluate_command import run_evaluate
+    from reward_model.cli.evaluate import run_evaluate
 
     run_evaluate(
         model,
@@ -246,7 +246,7 @@ def audit(
     batch_tokens: BatchTokensOption = None,
 ) -> None:
     """Edit held-out responses in ways that must not please MODEL; exits 1 if one does."""
-    from reward_model.audit_command import run_audit
+    from reward_model.cli.audit import run_audit
 
     code = run_audit(
         model,
@@ -285,7 +285,7 @@ def calibrate(
     batch_tokens: BatchTokensOption = None,
 ) -> None:
     """Fit one temperature a head on held-out groups of SCORED and store it in MODEL."""
-    from reward_model.calibrate_command import run_calibrate
+    from reward_model.cli.calibrate import run_calibrate
 
     run_calibrate(
         model,
@@ -338,8 +338,8 @@ def quickstart(
     out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("outputs/quickstart"),
 ) -> None:
     """Run the whole flow on the embedded writer and judge: no key, no network."""
-    from reward_model.quickstart import Options
-    from reward_model.quickstart import run as start
+    from reward_model.cli.quickstart import Options
+    from reward_model.cli.quickstart import run as start
 
     start(Options(fields, pairs, language, seed, base_model, max_length), out)
 

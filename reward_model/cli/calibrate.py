@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reward_model.cli.score_command import write_result
 from reward_model.data.columns import read_columns
 from reward_model.records import UserError, refuse_folder
 from reward_model.records.terminal import console
-from reward_model.score_command import write_result
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -198,7 +198,7 @@ def _reports(row: dict[str, Any], language: str) -> Table:
     from rich.box import SIMPLE
     from rich.table import Table
 
-    from reward_model.score_one import bars
+    from reward_model.cli.score_one import bars
 
     rubric = load_rubric("financial_report")
     table = Table(title="Two fresh reports", title_justify="left", box=SIMPLE, padding=(0, 1))

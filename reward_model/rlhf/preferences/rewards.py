@@ -12,7 +12,6 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reward_model.prefer_rows import Group, Index, texts_of
 from reward_model.records import (
     SIDES,
     Appender,
@@ -27,7 +26,8 @@ from reward_model.records import (
     write_json,
 )
 from reward_model.records.terminal import progress
-from reward_model.rlhf.preferences import Candidate, reward_sd
+from reward_model.rlhf.preferences.index import Group, Index, texts_of
+from reward_model.rlhf.preferences.pairs import Candidate, reward_sd
 from reward_model.rubrics import Rubric
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from reward_model.cli.score_one import check_terms, parse_weights, score_one
 from reward_model.records import UserError, dump_json, write_json
 from reward_model.score.files.run import score_file, tell
-from reward_model.score_one import check_terms, parse_weights, score_one
 
 
 def run_score(

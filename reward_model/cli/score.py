@@ -1,4 +1,4 @@
-"""The flags of `reward-model score`; `reward_model.cli` registers it."""
+"""The flags of `reward-model score`; `reward_model.cli.commands` registers it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from reward_model.cli_options import (
+from reward_model.cli.options import (
     BatchTokensOption,
     DeviceOption,
     HowOption,
@@ -51,7 +51,7 @@ def score(
     A file: score MODEL IN.jsonl --out OUT.jsonl; run it again to go on where it was stopped.
     One response: score MODEL --prompt @prompt.md --response @report.md
     """
-    from reward_model.score_command import run_score
+    from reward_model.cli.score_command import run_score
 
     run_score(
         (model, *(others or [])),

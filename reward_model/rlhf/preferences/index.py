@@ -24,7 +24,7 @@ from reward_model.records import (
     parse_record,
     read_jsonl,
 )
-from reward_model.rlhf.preferences import is_chat
+from reward_model.rlhf.preferences.pairs import is_chat
 
 By = Literal["model", "reward_model", "scores"]
 """Where rewards come from: a model, the `reward_model` of the rows, or the judge's `scores`."""

@@ -1,6 +1,6 @@
 """Commands that carry a reward to where it is used: `prefer` and `export`.
 
-`reward_model.cli` registers them; like its own they only read flags and hand over.
+`reward_model.cli.commands` registers them; like its own they only read flags and hand over.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def prefer(
     The folder feeds TRL's trainers as it is. Exits 1 if the filters leave nothing.
     """
 
-    from reward_model.prefer_command import Options, run_prefer
+    from reward_model.rlhf.preferences.make import Options, run_prefer
 
     asked: dict[str, Any] = {"to": to, "how": pairs}
     code = run_prefer(

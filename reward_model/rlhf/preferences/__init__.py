@@ -1,0 +1,1 @@
+"""Preference data of scored groups, for DPO and its kin."""
