@@ -181,7 +181,8 @@ def run_one(who: str, base: str, count: int, longest: int, peer_batch: int) -> d
     from transformers import AutoTokenizer, Trainer, TrainingArguments, set_seed
 
     from reward_model.data.dataset import MultiDimRewardDataset, Sample
-    from reward_model.data.tokens.inputs import InputBuilder, pad_id
+    from reward_model.data.tokens.inputs import InputBuilder
+    from reward_model.model.batches import pad_id
     from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
     from reward_model.rubrics import load_rubric
     from reward_model.train.trainer import LevelCollator, MultiDimRewardTrainer

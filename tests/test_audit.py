@@ -17,7 +17,7 @@ from scored_sets import DIMENSIONS, sentence, write
 from tiny_models import save_decoder, save_encoder
 
 from reward_model import RewardScorer, load_rubric
-from reward_model.data.dataset import read_samples
+from reward_model.data.reading import read_samples
 from reward_model.measure.probing.edits import stock
 from reward_model.measure.probing.probes import PROBES, apply, choose_probes
 from reward_model.measure.probing.run import audit, draw

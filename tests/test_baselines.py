@@ -15,7 +15,8 @@ from reward_model.measure.evaluation.baselines import (
     predict_all,
     tfidf,
 )
-from reward_model.stats.metrics import MASKED, expected_levels
+from reward_model.records import IGNORE
+from reward_model.stats.metrics import expected_levels
 
 K = 5
 
@@ -26,7 +27,7 @@ def samples(texts: list[str], labels: list[list[int]]) -> Samples:
 
 
 def test_majority_is_the_training_frequencies() -> None:
-    train = samples(["a"] * 4, [[4, 0], [4, MASKED], [1, 0], [4, 2]])
+    train = samples(["a"] * 4, [[4, 0], [4, IGNORE], [1, 0], [4, 2]])
     chances = majority(train, samples(["b", "c"], [[0, 0], [0, 0]]), K)
     assert chances[0, 0].tolist() == [0, 0.25, 0, 0, 0.75]
     assert chances[1, 1] == pytest.approx([2 / 3, 0, 1 / 3, 0, 0])
@@ -60,14 +61,14 @@ def test_length_only_does_not_read() -> None:
 )
 def test_tfidf_reads_both_languages(good: str, bad: str) -> None:
     texts = [f"{good if i % 2 else bad} {i}" for i in range(60)]
-    train = samples(texts, [[i % 2 * 3, MASKED] for i in range(60)])
+    train = samples(texts, [[i % 2 * 3, IGNORE] for i in range(60)])
     chances = tfidf(train, samples([good, bad], [[0, 0]] * 2), K)
     assert chances[:, 0].argmax(-1).tolist() == [3, 0]
     assert chances[:, 1] == pytest.approx(np.full((2, K), 0.2))
 
 
 def test_every_baseline_gives_distributions_whatever_the_labels() -> None:
-    constant = [[2, MASKED, i % K] for i in range(30)]
+    constant = [[2, IGNORE, i % K] for i in range(30)]
     train = samples([f"text {i} 数据 {'long ' * (i % 7)}" for i in range(30)], constant)
     test = samples(["", "text", "unseen words only"], [[2, 1, 0]] * 3)
     for name, chances in predict_all(train, test, classes=K).items():

@@ -10,11 +10,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reward_model.data.dataset import IGNORE
 from reward_model.model.batches import StepBatches, StepCollator, row_batches, token_batches
-from reward_model.model.packed import Row
 from reward_model.model.padded import into_windows, mean_over_windows
-from reward_model.records import UserError
+from reward_model.model.rows import Row
+from reward_model.records import IGNORE, UserError
 
 LENGTHS = st.lists(st.integers(1, 300), min_size=4, max_size=200)
 

@@ -20,14 +20,13 @@ from scipy.special import log_softmax
 from tiny_models import save_encoder
 
 from reward_model import RewardScorer, load_rubric
-from reward_model.data.dataset import read_samples
+from reward_model.data.reading import read_samples
 from reward_model.data.split import Split, split_groups
-from reward_model.data.tokens.inputs import collate
 from reward_model.measure.calibration import calibrate, fit_temperature
+from reward_model.model.batches import collate
 from reward_model.model.card import read_parts
 from reward_model.model.folder import load_bundle
-from reward_model.records import UserError
-from reward_model.stats.metrics import MASKED
+from reward_model.records import IGNORE, UserError
 
 RUBRIC = load_rubric("financial_report")
 
@@ -207,7 +206,7 @@ def test_scaled_logits_give_scaled_temperatures(scale: float, seed: int) -> None
     logits = rng.normal(size=(300, 5))
     chances = np.exp(log_softmax(logits, axis=1))
     labels = np.array([rng.choice(5, p=p) for p in chances])
-    labels[:20] = MASKED
+    labels[:20] = IGNORE
     one, two = fit_temperature(logits, labels)[0], fit_temperature(logits * scale, labels)[0]
     assert two == pytest.approx(one * scale, rel=1e-4)
 

@@ -14,10 +14,10 @@ from huggingface_hub import ModelCard
 from scored_sets import scored_set, write
 from tiny_models import save_encoder
 
-from reward_model.model.card import read_parts, record, training_part
+from reward_model.model.card import read_parts, record
 from reward_model.model.card_text import card_text
 from reward_model.train.config import TrainConfig
-from reward_model.train.provenance import provenance
+from reward_model.train.provenance import provenance, training_part
 
 METRICS: dict[str, Any] = {
     "best_step": 3,

@@ -16,19 +16,19 @@ from safetensors.torch import load_file
 from scipy.stats import spearmanr
 from tiny_models import save_encoder
 
-from reward_model.data.dataset import MultiDimRewardDataset, read_samples
+from reward_model.data.dataset import MultiDimRewardDataset
+from reward_model.data.reading import read_samples
 from reward_model.data.split import read_split
-from reward_model.data.tokens.inputs import InputBuilder
 from reward_model.measure.comparison import scalar as compare
 from reward_model.measure.comparison.numbers import beside, scalar_words
 from reward_model.measure.comparison.scalar import _PairCollator, check_place, preferences, read_run
 from reward_model.measure.evaluation.page import page
 from reward_model.measure.evaluation.run import Evaluation, evaluate
 from reward_model.model.card import read_parts
-from reward_model.model.folder import load_bundle
-from reward_model.records import UserError
+from reward_model.model.folder import builder_of, load_bundle
+from reward_model.records import IGNORE, UserError
 from reward_model.rubrics import load_rubric
-from reward_model.stats.metrics import MASKED, Truth, collect
+from reward_model.stats.metrics import Truth, collect
 from reward_model.train.config import resolve
 from reward_model.train.run import train
 
@@ -200,7 +200,7 @@ def test_it_learns_and_the_same_seed_gives_the_same_model(
 def test_it_reads_the_very_tokens_of_the_model(model: Path, scored: Path) -> None:
     bundle = load_bundle(model)
     samples, _ = read_samples(scored, RUBRIC)
-    builder = InputBuilder.for_model(bundle.tokenizer, bundle.model.config)
+    builder = builder_of(bundle.tokenizer, bundle.model.config)
     data = MultiDimRewardDataset(samples, RUBRIC, builder)
     batch = _PairCollator(data, 0)([{"chosen_ids": 4, "rejected_ids": 5}])
     for row, sample in enumerate([samples[4], samples[5]]):
@@ -216,7 +216,7 @@ def test_the_numbers_are_those_of_scipy_and_numpy() -> None:
     rng = np.random.default_rng(3)
     n = 120
     labels = rng.integers(0, 5, (n, 2))
-    labels[rng.random((n, 2)) < 0.1] = MASKED
+    labels[rng.random((n, 2)) < 0.1] = IGNORE
     probabilities = rng.dirichlet(np.ones(5), (n, 2))
     probabilities[7] = np.nan
     scalar = rng.normal(size=n)
@@ -226,13 +226,13 @@ def test_the_numbers_are_those_of_scipy_and_numpy() -> None:
     own = collect(probabilities, truth, weights=weights, resamples=100)
     entries = beside(scalar, own, probabilities, truth, weights)["comparisons"]
     by = {(entry["dimension"], entry["metric"]): entry for entry in entries}
-    keep = (labels[:, 1] != MASKED) & (np.arange(n) != 7)
+    keep = (labels[:, 1] != IGNORE) & (np.arange(n) != 7)
     rho = spearmanr(scalar[keep], labels[keep, 1]).statistic
     assert by["b", "rank"]["scalar"]["value"] == pytest.approx(rho, abs=1e-9)
     levels = probabilities @ np.arange(5)
     rho = spearmanr(levels[keep, 1], labels[keep, 1]).statistic
     assert by["b", "rank"]["model"]["value"] == pytest.approx(rho, abs=1e-9)
-    whole = (labels != MASKED).all(1) & (np.arange(n) != 7)
+    whole = (labels != IGNORE).all(1) & (np.arange(n) != 7)
     target = labels[whole] @ [0.75, 0.25]
     rho = spearmanr(scalar[whole], target).statistic
     assert by[None, "rank"]["scalar"]["value"] == pytest.approx(rho, abs=1e-9)
@@ -240,7 +240,7 @@ def test_the_numbers_are_those_of_scipy_and_numpy() -> None:
     assert by[None, "pair_accuracy"]["scalar"]["value"] == pytest.approx(
         (scalar[high] > scalar[low]).mean(), abs=1e-9
     )
-    differ = (labels[high, 0] != MASKED) & (labels[low, 0] != MASKED)
+    differ = (labels[high, 0] != IGNORE) & (labels[low, 0] != IGNORE)
     differ &= labels[high, 0] != labels[low, 0]
     right = np.sign(scalar[high] - scalar[low]) == np.sign(labels[high, 0] - labels[low, 0])
     assert by["a", "pair_accuracy"]["scalar"]["value"] == pytest.approx(

@@ -12,20 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reward_model.data.dataset import (
-    IGNORE,
     MultiDimRewardDataset,
     PairwiseMultiDimDataset,
     Sample,
-    find_rubric,
     get_label_distribution,
-    read_samples,
 )
 from reward_model.data.labels import label_warnings
+from reward_model.data.reading import find_rubric, read_samples
 from reward_model.data.split import PARTS, Split, read_split, shared_data_lines, split_groups
 from reward_model.data.tokens.cutting import head_and_tail
 from reward_model.data.tokens.inputs import InputBuilder, plain_ids
 from reward_model.data.tokens.wrapping import detect_format
-from reward_model.records import Message, UserError
+from reward_model.records import IGNORE, Message, UserError
 from reward_model.rubrics import load_rubric
 from reward_model.train.tiny import train_tokenizer
 

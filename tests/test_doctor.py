@@ -14,11 +14,13 @@ from tiny_models import save_decoder, save_encoder
 from transformers import AutoTokenizer
 from typer.testing import CliRunner
 
-from reward_model import RewardScorer, doctor_machine, doctor_model
+from reward_model import RewardScorer
 from reward_model.cli.commands import app
+from reward_model.measure.doctor import machine as doctor_machine
+from reward_model.measure.doctor import model as doctor_model
 from reward_model.measure.doctor.file import look_at_file
+from reward_model.measure.doctor.findings import Finding
 from reward_model.measure.doctor.model import behaviour, look_at_folder, look_at_model, precision
-from reward_model.measure.doctor.run import Finding
 from reward_model.model.folder import load_bundle
 from reward_model.records import UserError
 

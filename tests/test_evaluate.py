@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 
 from reward_model import RewardScorer, load_rubric
 from reward_model.cli.commands import app
-from reward_model.data.dataset import read_samples
 from reward_model.data.held_out import choose, folds
+from reward_model.data.reading import read_samples
 from reward_model.data.split import Split, read_split, split_groups
 from reward_model.measure.evaluation.page import page
 from reward_model.measure.evaluation.run import Evaluation, evaluate

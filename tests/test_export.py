@@ -21,8 +21,8 @@ from transformers import (
 )
 
 from reward_model import RewardScorer
-from reward_model.data.tokens.inputs import collate
-from reward_model.model.adapter import add_lora, save_adapter
+from reward_model.model.adapter import save_adapter
+from reward_model.model.batches import collate
 from reward_model.model.folder import load_bundle, save_bundle
 from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
 from reward_model.rubrics import load_rubric
@@ -32,6 +32,7 @@ from reward_model.score.export.run import _input, open_model
 from reward_model.score.export.sample import BUILT_IN, sample_texts
 from reward_model.score.export.scalar import fidelity
 from reward_model.train.config import TrainConfig
+from reward_model.train.lora import add_lora
 
 RUBRIC = load_rubric("financial_report")
 SIZES: dict[str, Any] = {

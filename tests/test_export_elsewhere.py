@@ -16,7 +16,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from upstream import unpacked
 
 from reward_model import RewardScorer
-from reward_model.data.tokens.inputs import collate
+from reward_model.model.batches import collate
 
 
 @pytest.fixture(scope="module")

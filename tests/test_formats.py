@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from reward_model.data.columns import read_columns
-from reward_model.data.dataset import IGNORE, Sample, find_rubric, read_samples
+from reward_model.data.dataset import Sample
 from reward_model.data.formats import whole_number
-from reward_model.records import UserError
+from reward_model.data.reading import find_rubric, read_samples
+from reward_model.records import IGNORE, UserError
 from reward_model.rubrics import load_rubric
 
 RUBRIC = load_rubric("financial_report")

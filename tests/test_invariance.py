@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tiny_models import save_decoder, save_encoder
 
 from reward_model import RewardScorer
-from reward_model.data.tokens.inputs import collate, pad_id
+from reward_model.model.batches import collate, pad_id
 from reward_model.records import read_jsonl
 
 SAME = 1e-5

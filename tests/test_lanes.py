@@ -17,12 +17,13 @@ from hypothesis import strategies as st
 from tiny_models import encoder_tokenizer
 from transformers import BertConfig, BertModel, TrainingArguments
 
-from reward_model.data.dataset import IGNORE, MultiDimRewardDataset, Sample
+from reward_model.data.dataset import MultiDimRewardDataset, Sample
 from reward_model.data.tokens.inputs import Encoded, InputBuilder
 from reward_model.model.batches import lane_batches
 from reward_model.model.forward import Forward
 from reward_model.model.lanes import Lanes, lanes_for
 from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
+from reward_model.records import IGNORE
 from reward_model.rubrics import load_rubric
 from reward_model.train.trainer import LevelCollator, MultiDimRewardTrainer
 

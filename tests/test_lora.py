@@ -15,13 +15,14 @@ from safetensors.torch import load_file
 from tiny_models import save_decoder, save_encoder
 from transformers import GPT2Config, ModernBertConfig, Qwen3Config
 
-from reward_model.model.adapter import add_lora, load_adapter, merge, save_adapter
+from reward_model.model.adapter import load_adapter, merge, save_adapter
 from reward_model.model.folder import load_bundle, save_bundle
 from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
 from reward_model.records import UserError
 from reward_model.rubrics import load_rubric
 from reward_model.score.scorer import RewardScorer
 from reward_model.train.config import TrainConfig, resolve
+from reward_model.train.lora import add_lora
 from reward_model.train.prepare import prepare
 from reward_model.train.progress import TrainingBar
 from reward_model.train.run import make_trainer, train

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import accuracy_score, cohen_kappa_score, f1_score, mean_absolute_error
 
+from reward_model.records import IGNORE
 from reward_model.stats.bootstrap import Estimate
 from reward_model.stats.metrics import (
     BINS,
-    MASKED,
     Measured,
     Truth,
     calibration_error_of,
@@ -33,7 +33,7 @@ def data(n: int, seed: int, *, masked: float = 0.2) -> tuple[np.ndarray, Truth]:
     rng = np.random.default_rng(seed)
     probabilities = rng.dirichlet(np.full(K, 0.5), size=(n, 2))
     labels = rng.integers(K, size=(n, 2))
-    labels[rng.random((n, 2)) < masked] = MASKED
+    labels[rng.random((n, 2)) < masked] = IGNORE
     groups = tuple(f"g{i}" for i in rng.integers(max(2, n // 4), size=n))
     pairs = np.arange(n // 2 * 2).reshape(-1, 2)
     return probabilities, Truth(NAMES, labels, groups, pairs)
@@ -69,7 +69,7 @@ def test_every_number_is_scikit_learns(n: int, seed: int) -> None:
     measured = collect(probabilities, truth, weights=WEIGHTS, resamples=10)
     guess, expected = probabilities.argmax(-1), probabilities @ np.arange(K)
     for j, name in enumerate(NAMES):
-        keep = truth.labels[:, j] != MASKED
+        keep = truth.labels[:, j] != IGNORE
         if not keep.any():
             assert measured.estimate(f"{name}.accuracy").reason == "no labels"
             continue
@@ -87,7 +87,7 @@ def test_every_number_is_scikit_learns(n: int, seed: int) -> None:
             )
         for metric, number in reference.items():
             assert value(measured, f"{name}.{metric}") == pytest.approx(number, abs=1e-9)
-    known = truth.labels != MASKED
+    known = truth.labels != IGNORE
     if known.any():
         right = (guess == truth.labels)[known].mean()
         assert value(measured, "element_accuracy") == pytest.approx(right, abs=1e-9)
@@ -106,7 +106,7 @@ def test_every_number_is_scikit_learns(n: int, seed: int) -> None:
     arrays(np.float64, (12, 1, 4), elements=st.floats(0, 1)).filter(
         lambda a: bool((a.sum(-1) > 0.01).all())
     ),
-    arrays(np.int64, (12, 1), elements=st.sampled_from([MASKED, 0, 1, 2, 3])),
+    arrays(np.int64, (12, 1), elements=st.sampled_from([IGNORE, 0, 1, 2, 3])),
 )
 def test_numbers_stay_in_their_range_and_never_nan(raw: np.ndarray, labels: np.ndarray) -> None:
     truth = Truth(("depth",), labels, tuple("aabbccddeeff"), np.array([[0, 1], [2, 3]]))
@@ -141,7 +141,7 @@ def test_by_dimension_the_higher_label_should_win_and_equal_labels_do_not_count(
 
 def test_one_level_only_no_labels_and_no_pairs_are_words() -> None:
     chances = np.full((3, 2, K), 0.2)
-    truth = Truth(NAMES, np.array([[2, MASKED]] * 3), ("a", "b", "c"))
+    truth = Truth(NAMES, np.array([[2, IGNORE]] * 3), ("a", "b", "c"))
     measured = collect(chances, truth, weights=WEIGHTS)
     assert measured.estimate("depth.kappa").to_json() == {
         "value": None,

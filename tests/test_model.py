@@ -12,10 +12,12 @@ import torch
 from torch.nn import functional as F
 from transformers import BertConfig, Qwen2Config, RobertaConfig
 
-from reward_model.data.tokens.inputs import InputBuilder, collate
+from reward_model.data.tokens.inputs import InputBuilder
+from reward_model.model.batches import collate
 from reward_model.model.folder import load_bundle, save_bundle
 from reward_model.model.losses import level_cross_entropy, ordinal_targets
-from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel, pool
+from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
+from reward_model.model.padded import pool
 from reward_model.records import UserError
 from reward_model.rubrics import load_rubric
 from reward_model.train.tiny import train_tokenizer

@@ -12,7 +12,7 @@ import toy
 from commands import run
 from tiny_models import save_encoder
 
-from reward_model.data.tokens.inputs import collate
+from reward_model.model.batches import collate
 from reward_model.records import UserError
 from reward_model.rubrics import load_rubric
 from reward_model.train.config import TrainConfig, resolve

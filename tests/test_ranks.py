@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy.stats import spearmanr
 
+from reward_model.records import IGNORE
 from reward_model.stats.bootstrap import Bootstrap
-from reward_model.stats.metrics import MASKED
 from reward_model.stats.ranks import rank_correlation, rank_difference, spearman
 
 
@@ -60,7 +60,7 @@ def test_intervals_are_by_group_and_differences_are_paired() -> None:
 def test_what_has_no_rank_has_a_reason() -> None:
     bootstrap = Bootstrap(["a", "a", "b"], resamples=100)
     values = np.array([1.0, 2.0, np.nan])
-    assert rank_correlation(values, np.full(3, MASKED), bootstrap).reason == "no labels"
+    assert rank_correlation(values, np.full(3, IGNORE), bootstrap).reason == "no labels"
     assert rank_correlation(values, np.array([2, 2, 4]), bootstrap).reason == (
         "only level 2 among the labels"
     )

@@ -15,14 +15,8 @@ import pytest
 import scored_sets
 import toy
 
-from reward_model.data.dataset import (
-    MultiDimRewardDataset,
-    Sample,
-    label_array,
-    pair_indices,
-    read_samples,
-    take,
-)
+from reward_model.data.dataset import MultiDimRewardDataset, Sample, label_array, pair_indices, take
+from reward_model.data.reading import read_samples
 from reward_model.data.split import fingerprint
 from reward_model.records import Message, UserError
 from reward_model.rubrics import load_rubric

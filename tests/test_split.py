@@ -13,10 +13,11 @@ import toy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reward_model.data.dataset import IGNORE, Sample, read_samples
+from reward_model.data.dataset import Sample
 from reward_model.data.held_out import choose
+from reward_model.data.reading import read_samples
 from reward_model.data.split import Part, Split, parse_hold_out, split_groups
-from reward_model.records import UserError
+from reward_model.records import IGNORE, UserError
 from reward_model.rubrics import load_rubric
 from reward_model.train.config import TrainConfig
 from reward_model.train.prepare import divide

@@ -19,7 +19,8 @@ import scored_sets
 import toy
 from tiny_models import byte_tokenizer
 
-from reward_model.data.dataset import MultiDimRewardDataset, Samples, read_samples
+from reward_model.data.dataset import MultiDimRewardDataset, Samples
+from reward_model.data.reading import read_samples
 from reward_model.data.tokens.inputs import InputBuilder
 from reward_model.data.tokens.store import encode
 from reward_model.records import UserError

@@ -21,11 +21,11 @@ import toy
 from safetensors.torch import load_file, save_file
 from transformers import EvalPrediction, Qwen2Config, Qwen2Model
 
-from reward_model.data.dataset import MultiDimRewardDataset, Sample, find_rubric
+from reward_model.data.dataset import MultiDimRewardDataset, Sample
+from reward_model.data.reading import find_rubric
 from reward_model.data.split import read_split
-from reward_model.data.tokens.inputs import collate, pad_id
+from reward_model.model.batches import collate, pad_id
 from reward_model.model.folder import load_bundle
-from reward_model.model.losses import level_weights
 from reward_model.records import UserError
 from reward_model.rubrics import load_rubric
 from reward_model.score.scorer import RewardScorer
@@ -35,7 +35,7 @@ from reward_model.train.prepare import prepare
 from reward_model.train.progress import TrainingBar
 from reward_model.train.run import make_trainer, train
 from reward_model.train.tiny import train_tokenizer
-from reward_model.train.validation import ValidationMetrics
+from reward_model.train.validation import ValidationMetrics, level_weights
 
 RUBRIC = load_rubric("financial_report")
 QUICK: dict[str, Any] = {

@@ -15,7 +15,8 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from reward_model.data.tokens.inputs import Encoded
 from reward_model.model.attention import banded, varlen, varlen_runs
-from reward_model.model.packed import Row, enable, packed_hidden, packs_on, pool_packed
+from reward_model.model.packed import enable, packed_hidden, packs_on, pool_packed
+from reward_model.model.rows import Row
 
 
 def row_of(lengths: list[int]) -> Row:

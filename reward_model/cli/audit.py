@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reward_model.cli.score_command import write_result
 from reward_model.data.columns import read_columns
 from reward_model.data.held_out import WANTED
 from reward_model.records import UserError, refuse_folder
+from reward_model.records.files import write_result
 from reward_model.records.terminal import console
 
 
@@ -40,8 +40,9 @@ def run_audit(
 
     choose_probes(probes)  # a wrong name is said before anything slow happens
     from reward_model.measure.probing.run import SAMPLE, audit
-    from reward_model.measure.probing.words import audit_table, say_passed, without_verdict
+    from reward_model.measure.probing.words import audit_table
     from reward_model.model.card import record
+    from reward_model.model.card_text import say_passed, without_verdict
 
     found = audit(
         model,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reward_model.cli.score_command import write_result
 from reward_model.data.columns import read_columns
 from reward_model.records import UserError, refuse_folder
+from reward_model.records.files import write_result
 from reward_model.records.terminal import console
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _table(result: dict[str, Any]) -> Table:
     from rich.box import SIMPLE
     from rich.table import Table
 
-    from reward_model.measure.evaluation.words import figure
+    from reward_model.stats.words import figure
 
     parts = {"fitted": result["fitted_on"]["part"]} | (
         {"test": "test"} if result["test"]["texts"] else {}

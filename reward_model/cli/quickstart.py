@@ -224,7 +224,8 @@ def _held_out(evaluation: dict[str, Any]) -> Table:
     from rich.box import SIMPLE
     from rich.table import Table
 
-    from reward_model.measure.evaluation.words import COMPARED, LABELS, SHORT, figure
+    from reward_model.measure.evaluation.words import COMPARED
+    from reward_model.stats.words import LABELS, SHORT, figure
 
     split, metrics = evaluation["split"], evaluation["metrics"]
     table = Table(

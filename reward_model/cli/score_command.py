@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-from reward_model.cli.score_one import check_terms, parse_weights, score_one
-from reward_model.records import UserError, dump_json, write_json
+from reward_model.cli.score_one import score_one
+from reward_model.records import UserError
+from reward_model.records.files import write_result
 from reward_model.score.files.run import score_file, tell
+from reward_model.score.terms import check_terms, parse_weights
 
 
 def run_score(
@@ -72,11 +72,3 @@ def run_score(
     )
     tell(summary, out)
     write_result(asdict(summary), json_to)
-
-
-def write_result(result: dict[str, Any], json_to: str | None) -> None:
-    """JSON to a file, to stdout for `-`, or nowhere."""
-    if json_to == "-":
-        sys.stdout.write(dump_json(result) + "\n")
-    elif json_to is not None:
-        write_json(json_to, result)

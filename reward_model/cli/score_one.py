@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reward_model.records import UserError, read_text
+from reward_model.records import read_text
 from reward_model.records.terminal import console
+from reward_model.records.texts import language_of
 from reward_model.rubrics import Rubric, say
 
 if TYPE_CHECKING:
@@ -26,46 +27,6 @@ def text_or_file(value: str) -> str:
     'Margins rose.'
     """
     return read_text(value[1:]) if value.startswith("@") else value
-
-
-def parse_weights(words: list[str]) -> dict[str, float] | None:
-    """`["depth=2", "accuracy=1"]` as numbers; None where nothing is given.
-
-    Raises:
-        UserError: not a name and a number.
-
-    >>> parse_weights(["depth=2", "accuracy=0.5"])
-    {'depth': 2.0, 'accuracy': 0.5}
-    """
-    weights = {}
-    for word in words:
-        name, _, number = word.partition("=")
-        try:
-            weights[name.strip()] = float(number)
-        except ValueError:
-            raise UserError(f"--weight {word!r}", expected="DIMENSION=NUMBER: depth=2") from None
-    return weights or None
-
-
-def check_terms(how: str, risk: float) -> None:
-    """Look at `--how` and `--risk` before a model is loaded.
-
-    Raises:
-        UserError: one of them is wrong.
-    """
-    if how not in ("mean", "minimum"):
-        raise UserError(f"--how {how}", expected="mean or minimum")
-    if not (0 <= risk < float("inf")):
-        raise UserError(f"--risk {risk}", expected="a number from 0 up")
-
-
-def language_of(text: str) -> str:
-    """Chinese where there is any, for titles in a person's language.
-
-    >>> language_of("净利率 rose"), language_of("Margins rose")
-    ('zh', 'en')
-    """
-    return "zh" if any("\u4e00" <= character <= "\u9fff" for character in text) else "en"
 
 
 def score_one(

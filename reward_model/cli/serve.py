@@ -71,8 +71,8 @@ def serve(
             expected="the extra `serve`",
             mend="pip install 'multidim-reward[serve]'",
         ) from None
-    from reward_model.cli.score_one import check_terms, parse_weights
     from reward_model.score.serve.settings import Settings
+    from reward_model.score.terms import check_terms, parse_weights
 
     weights = parse_weights(weight or [])
     check_terms(how, risk)
@@ -91,8 +91,7 @@ def serve(
     from reward_model.records.chat import load_template
 
     load_template(chat_template)
-    from reward_model.model.folder import read_rubric
-    from reward_model.score.files.run import model_digest
+    from reward_model.model.folder import model_digest, read_rubric
     from reward_model.score.files.workers import Models
 
     models = Models((model, *(others or [])), how, weights, risk, device, batch_tokens)

@@ -2,12 +2,11 @@ from .columns import ColumnMap as ColumnMap
 from .columns import read_columns as read_columns
 from .dataset import MultiDimRewardDataset as MultiDimRewardDataset
 from .dataset import PairwiseMultiDimDataset as PairwiseMultiDimDataset
-from .dataset import find_rubric as find_rubric
 from .dataset import get_label_distribution as get_label_distribution
 from .dataset import pair_indices as pair_indices
-from .dataset import read_samples as read_samples
 from .held_out import choose as choose
-from .sample import IGNORE as IGNORE
+from .reading import find_rubric as find_rubric
+from .reading import read_samples as read_samples
 from .sample import Sample as Sample
 from .sample import SampleSide as SampleSide
 from .sample import SingleResponse as SingleResponse

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from reward_model.data.sample import IGNORE, Sample
+from reward_model.data.sample import Sample
 from reward_model.data.samples import label_array
+from reward_model.records import IGNORE
 
 Bools = NDArray[np.bool_]
 TRIES = 64

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from reward_model.data.columns import read_columns
-from reward_model.data.dataset import find_rubric, get_label_distribution, read_samples
+from reward_model.data.dataset import get_label_distribution
+from reward_model.data.reading import find_rubric, read_samples
 from reward_model.records import dump_json, write_json
 from reward_model.records.files import Pathish
 from reward_model.records.terminal import console

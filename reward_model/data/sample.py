@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from reward_model.records import (
+    IGNORE,
     SIDES,
     Levels,
     Metadata,
@@ -29,8 +30,6 @@ from reward_model.rubrics import Rubric
 if TYPE_CHECKING:
     from reward_model.data.samples import Columns
 
-IGNORE = -100
-"""Label of a level nobody gave; the loss leaves it out."""
 
 SampleSide = Literal["chosen", "rejected", "single"]
 Soft = tuple[tuple[float, ...], ...]

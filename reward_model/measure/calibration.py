@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from reward_model.data.columns import ColumnMap
-from reward_model.data.dataset import Sample, read_samples
+from reward_model.data.dataset import Sample
 from reward_model.data.held_out import choose
+from reward_model.data.reading import read_samples
 from reward_model.data.split import Split, fingerprint
 from reward_model.measure.evaluation.run import (
     ece_if_perfect,
@@ -25,11 +26,11 @@ from reward_model.measure.evaluation.run import (
     truth_of,
 )
 from reward_model.measure.evaluation.words import calibration_words
-from reward_model.records import UserError, write_json
+from reward_model.records import IGNORE, UserError, write_json
 from reward_model.rubrics import Rubric
 from reward_model.score.scorer import RewardScorer
 from reward_model.stats.bootstrap import RESAMPLES, Bootstrap, Floats, Ints, Part
-from reward_model.stats.metrics import MASKED, Truth, collect, mean_part
+from reward_model.stats.metrics import Truth, collect, mean_part
 
 LOWEST, HIGHEST = 0.05, 20.0
 """An optimum outside is no calibration: every label is guessed right, or no better than chance."""
@@ -118,7 +119,7 @@ def fit_temperature(logits: Floats, labels: Ints) -> tuple[float, str | None]:
 
     Args:
         logits: [n, K] of one head, up to a constant a row; rows that are no numbers are left out.
-        labels: [n] levels, `MASKED` where nobody scored.
+        labels: [n] levels, `IGNORE` where nobody scored.
 
     >>> logits = np.log(np.array([[0.9, 0.1]] * 30))
     >>> labels = np.array([0] * 20 + [1] * 10)
@@ -127,7 +128,7 @@ def fit_temperature(logits: Floats, labels: Ints) -> tuple[float, str | None]:
     """
     from scipy.optimize import minimize_scalar
 
-    keep = (labels != MASKED) & np.isfinite(logits).all(axis=1)
+    keep = (labels != IGNORE) & np.isfinite(logits).all(axis=1)
     z, y = logits[keep], labels[keep]
     if len(y) < FEWEST:
         return 1.0, f"{len(y)} labels, fewer than {FEWEST}"
@@ -219,7 +220,7 @@ class _Rows:
 
     def _loss(self, bootstrap: Bootstrap, logits: Floats, j: int) -> Part:
         labels = self.labels[:, j]
-        rows = np.flatnonzero((labels != MASKED) & np.isfinite(logits).all(axis=1))
+        rows = np.flatnonzero((labels != IGNORE) & np.isfinite(logits).all(axis=1))
         reason = None if len(rows) else "no labels"
         return mean_part(bootstrap, losses(logits[rows], labels[rows]), rows, reason)
 

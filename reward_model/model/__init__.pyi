@@ -8,4 +8,4 @@ from .network import LevelHead as LevelHead
 from .network import MultiDimRewardConfig as MultiDimRewardConfig
 from .network import MultiDimRewardModel as MultiDimRewardModel
 from .network import MultiDimRewardOutput as MultiDimRewardOutput
-from .network import pool as pool
+from .padded import pool as pool

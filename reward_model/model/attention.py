@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import pad, scaled_dot_product_attention
 
 if TYPE_CHECKING:
-    from reward_model.model.packed import Row
+    from reward_model.model.rows import Row
 
 
 def banded(
@@ -158,7 +158,7 @@ def varlen_runs(device: torch.device, dtype: torch.dtype, head_size: int) -> boo
 
 def _agrees(device: torch.device, dtype: torch.dtype, head_size: int) -> bool:
     from reward_model.data.tokens.inputs import Encoded
-    from reward_model.model.packed import Row
+    from reward_model.model.rows import Row
 
     row = Row(0)
     for length in (3, 40, 1):

@@ -8,15 +8,18 @@ budget alone and neither budget nor number of processes changes what is learned.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch.utils.data import Sampler
 
-from reward_model.data.tokens.inputs import Encoded, collate, collate_labels
-from reward_model.model.packed import Row
+from reward_model.data.tokens.inputs import Encoded
+from reward_model.model.rows import Row
 from reward_model.records import UserError
 from reward_model.stats.bootstrap import Ints
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 WINDOW = 50
 """Steps whose texts are sorted by length together: long enough to pad little, short to mix."""
@@ -239,3 +242,56 @@ def _units(items: Sequence[Mapping[str, Any]]) -> list[list[int]]:
         else:
             units.append([i])
     return units
+
+
+def collate(
+    encoded: Sequence[Encoded | Mapping[str, Any]], pad_id: int, *, multiple: int = 1
+) -> dict[str, Tensor]:
+    """Pad texts on the right into one batch.
+
+    The padding id carries no meaning (the attention mask does), so it may equal another token's.
+    """
+    import torch
+
+    rows: list[Mapping[str, Any]] = [
+        e if isinstance(e, Mapping) else {"input_ids": e.input_ids, "types": e.token_type_ids}
+        for e in encoded
+    ]
+    longest = max(len(row["input_ids"]) for row in rows)
+    width = -(-longest // multiple) * multiple
+    ids = torch.full((len(rows), width), pad_id, dtype=torch.long)
+    mask = torch.zeros((len(rows), width), dtype=torch.long)
+    types = torch.zeros((len(rows), width), dtype=torch.long)
+    typed = rows[0].get("types") is not None
+    for i, row in enumerate(rows):
+        n = len(row["input_ids"])
+        ids[i, :n] = torch.as_tensor(row["input_ids"], dtype=torch.long)
+        mask[i, :n] = 1
+        if typed:
+            types[i, :n] = torch.as_tensor(row["types"], dtype=torch.long)
+    batch = {"input_ids": ids, "attention_mask": mask}
+    if typed:
+        batch["token_type_ids"] = types
+    return batch | collate_labels(rows)
+
+
+def collate_labels(rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+    """What stands beside the tokens: `labels` (B, D), `soft_labels` (B, D, K) where there are."""
+    import torch
+
+    found = {}
+    if "labels" in rows[0]:
+        found["labels"] = torch.tensor([row["labels"] for row in rows], dtype=torch.long)
+    if "soft_labels" in rows[0]:
+        soft = [row["soft_labels"] for row in rows]
+        found["soft_labels"] = torch.tensor(soft, dtype=torch.float32)
+    return found
+
+
+def pad_id(tokenizer: Any) -> int:
+    """An id to pad with; any will do, as the mask tells text from padding."""
+    for name in ("pad_token_id", "eos_token_id"):
+        value = getattr(tokenizer, name, None)
+        if isinstance(value, int):
+            return value
+    return 0

@@ -17,8 +17,6 @@ from reward_model.records import UserError, write_json, write_text
 from reward_model.records.files import Pathish
 from reward_model.records.terminal import console
 from reward_model.rubrics import Rubric
-from reward_model.train.config import TrainConfig
-from reward_model.train.provenance import provenance
 
 Part = Literal["training", "calibration", "evaluation", "audit"]
 PARTS: tuple[Part, ...] = get_args(Part)
@@ -53,23 +51,6 @@ def read_parts(folder: Pathish) -> dict[Part, dict[str, Any]]:
         if value is not None:
             found[part] = value
     return found
-
-
-def training_part(config: TrainConfig, metrics: dict[str, Any]) -> dict[str, Any]:
-    """What a card keeps of a training run: settings without places on a disk, and its figures."""
-    settings = {
-        name: value
-        for name, value in config.model_dump(mode="json").items()
-        if not isinstance(getattr(config, name), Path) and name not in {"cache_dir", "rubric"}
-    }
-    if Path(config.base_model).is_dir():
-        settings["base_model"] = Path(config.base_model).resolve().name
-    long = {"history", "loss"}
-    return {
-        "settings": settings,
-        "labels_from": provenance(config.scored),
-        **{name: value for name, value in metrics.items() if name not in long},
-    }
 
 
 def _rubric(folder: Path) -> Rubric | None:

@@ -10,11 +10,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from reward_model.measure.evaluation.words import LABELS, SHORT, figure
-from reward_model.measure.probing.probes import PROBES
-from reward_model.measure.probing.words import say_passed
 from reward_model.model.card_use import use
 from reward_model.rubrics import Rubric, say
+from reward_model.stats.words import LABELS, SHORT, figure
 
 Parts = Mapping[Any, Mapping[str, Any]]
 _TOGETHER = {
@@ -152,7 +150,7 @@ def _probes(part: Mapping[str, Any] | None, calibration: Mapping[str, Any] | Non
         cells = [_change(column["change"]) for column in columns]
         lines.append(f"| {probe}{' ↓' if found.get('lowers') else ''} | {' | '.join(cells)} |")
     raised = sorted({f["probe"] for f in part["findings"] if f.get("verdict") == "raised"})
-    others = [probe.name for probe in PROBES if probe.name not in probes]
+    others = part.get("not_asked", [])
     notes = list(part["notes"])
     if others:
         notes.insert(0, f"not asked: {', '.join(others)}")
@@ -252,3 +250,23 @@ def _limits(parts: Parts) -> list[str]:
         "samples, keep a limit on the distance from the starting policy, audit again",
         "",
     ]
+
+
+def without_verdict(result: Mapping[str, Any]) -> list[str]:
+    """Probes that did not reach a verdict on every dimension and the reward."""
+    return [
+        name
+        for name, probe in result["probes"].items()
+        if any(
+            column["verdict"] == "unknown"
+            for column in (*probe["dimensions"].values(), probe["reward"])
+        )
+    ]
+
+
+def say_passed(result: Mapping[str, Any], words: str) -> str:
+    """`words`, for an audit that found nothing; but what was not measured did not pass."""
+    unsure = without_verdict(result)
+    if len(unsure) == len(result["probes"]):
+        return "not known: no probe reached a verdict"
+    return f"{words}; not known for {', '.join(unsure)}" if unsure else words

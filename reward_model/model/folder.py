@@ -6,41 +6,26 @@ input builder the model was trained with, or says in words what is wrong with th
 
 from __future__ import annotations
 
-import contextlib
+import hashlib
 import json
 import math
-import shutil
-import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub.errors import StrictDataclassError
 from pydantic import ValidationError
-from safetensors import SafetensorError
 from torch import Tensor
 from transformers import CONFIG_MAPPING, AutoTokenizer
-from transformers.utils import logging as hf_logging
 
 from reward_model.data.tokens.inputs import InputBuilder
 from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
+from reward_model.model.quiet import UNREADABLE, model_type, quiet
 from reward_model.records import UserError, explain_os_error, write_json, write_text
-from reward_model.records.files import Pathish
+from reward_model.records.errors import first_line
+from reward_model.records.files import Pathish, staged
 from reward_model.rubrics import Rubric
 
 RUBRIC = "rubric.json"
-UNREADABLE = (
-    OSError,
-    ValueError,
-    RuntimeError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    SafetensorError,
-    StrictDataclassError,
-)
-"""What transformers raises where a file of a model is broken, or a setting of the wrong type."""
 
 
 @dataclass(frozen=True)
@@ -80,37 +65,6 @@ def save_bundle(
         write_json(staging / RUBRIC, rubric.model_dump(mode="json", exclude_unset=True))
         if card:
             write_text(staging / "README.md", card)
-
-
-@contextlib.contextmanager
-def staged(folder: Pathish) -> Iterator[Path]:
-    """A folder to fill that takes the place of `folder` when the block ends, whole or not at all.
-
-    Raises:
-        UserError: the place cannot be written.
-    """
-    target = Path(folder)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    except OSError as error:
-        raise explain_os_error(error, target.parent) from None
-    try:
-        staging.chmod(0o755)
-        yield staging
-        if target.exists():
-            shutil.rmtree(target)
-        staging.replace(target)
-    except OSError as error:
-        raise explain_os_error(error, target) from None
-    except SafetensorError as error:  # as safetensors puts a full disk
-        raise UserError(
-            f"a model that could not be written ({first_line(error)})",
-            expected="room on the disk, and the right to write there",
-            path=target,
-        ) from None
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
 
 
 def load_bundle(folder: Pathish, **kwargs: Any) -> Bundle:
@@ -168,7 +122,7 @@ def load_bundle(folder: Pathish, **kwargs: Any) -> Bundle:
             path=path / RUBRIC,
         )
     model.eval()
-    return Bundle(model, tokenizer, rubric, InputBuilder.for_model(tokenizer, config))
+    return Bundle(model, tokenizer, rubric, builder_of(tokenizer, config))
 
 
 def _check(settings: dict[str, Any], path: Path) -> None:
@@ -228,36 +182,27 @@ def read_rubric(folder: Pathish) -> Rubric:
         ) from None
 
 
-def model_type(path: Path) -> str | None:
-    """What kind of model a folder says it holds; None if it says nothing."""
+def model_digest(folder: Path) -> str:
+    """Fingerprint of a model folder: its configuration, and both ends of its weight files."""
+    found = hashlib.sha256()
     try:
-        value = json.loads((path / "config.json").read_bytes())
-    except (OSError, ValueError):
-        return None
-    return value.get("model_type") if isinstance(value, dict) else None
+        for path in sorted([folder / "config.json", *folder.glob("*.safetensors")]):
+            with path.open("rb") as file:
+                found.update(f"{path.name} {path.stat().st_size}\n".encode())
+                found.update(file.read(1 << 20))
+                file.seek(max(0, path.stat().st_size - (1 << 20)))
+                found.update(file.read())
+    except OSError as error:
+        raise explain_os_error(error, folder) from None
+    return found.hexdigest()[:12]
 
 
-def first_line(error: Exception) -> str:
-    """What is worth showing of an error of another library: the rest is advice to programmers.
-
-    >>> first_line(ValueError("no such layer\\nSee the documentation of ..."))
-    'no such layer'
-    >>> first_line(ValueError("Error for field 'size':\\n    expected int\\n  at ..."))
-    "Error for field 'size': expected int"
-    """
-    first, *rest = str(error).strip().splitlines() or [type(error).__name__]
-    return f"{first} {rest[0].strip()}" if rest and first.endswith(":") else first
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keep transformers' bars and loading reports off the terminal, for the length of the block."""
-    level, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
-    hf_logging.set_verbosity_error()
-    hf_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        hf_logging.set_verbosity(level)
-        if bars:
-            hf_logging.enable_progress_bar()
+def builder_of(tokenizer: Any, config: MultiDimRewardConfig) -> InputBuilder:
+    """The builder of inputs that a model was trained with."""
+    return InputBuilder(
+        tokenizer,
+        config.max_input_length,
+        max_prompt_length=config.max_prompt_length,
+        evidence=config.evidence,
+        input_format=config.input_format,
+    )

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from reward_model.data.tokens.inputs import Encoded, collate
-from reward_model.model.batches import lane_batches, row_batches, token_batches
+from reward_model.data.tokens.inputs import Encoded
+from reward_model.model.batches import collate, lane_batches, row_batches, token_batches
 from reward_model.model.fast_linear import FastLinears
 from reward_model.model.lanes import lanes_for
 from reward_model.model.network import MultiDimRewardModel
-from reward_model.model.packed import Row, enable, is_causal, packs_on
+from reward_model.model.packed import enable, is_causal, packs_on
+from reward_model.model.rows import Row
 from reward_model.stats.bootstrap import Floats
 
 LEAST_SHARED = 64

@@ -5,15 +5,11 @@ The same functions for the model and the trainer, so that both average over the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from reward_model.data.dataset import IGNORE, Sample, label_array
-from reward_model.rubrics import Rubric
+from reward_model.records import IGNORE
 
 
 def level_cross_entropy(
@@ -105,20 +101,3 @@ def pairwise_loss(
     gap = reward[pairs[:, 0]] - reward[pairs[:, 1]]
     count = len(pairs) if num_pairs is None else num_pairs
     return -F.logsigmoid(gap).sum() / torch.as_tensor(count, device=logits.device).clamp(min=1)
-
-
-def level_weights(samples: Sequence[Sample], rubric: Rubric, power: float = 1.0) -> Tensor:
-    """(D, K): a level weighs `1 / count ** power`, so that the mean over the labels is 1.
-
-    Levels nobody gave weigh 1; they never meet a label.
-    """
-    labels = label_array(samples)
-    weights = np.ones((len(rubric.names), rubric.classes))
-    for d in range(len(rubric.names)):
-        column = labels[:, d][labels[:, d] != IGNORE]
-        counts = np.bincount(column, minlength=rubric.classes)
-        there = counts > 0
-        if there.any():
-            share = counts[there] ** -power
-            weights[d, there] = share * counts.sum() / (share * counts[there]).sum()
-    return torch.tensor(weights, dtype=torch.float32)

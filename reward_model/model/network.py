@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from transformers import MODEL_MAPPING, AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.utils.generic import ModelOutput
 
-from reward_model.data.dataset import IGNORE
 from reward_model.model.losses import level_cross_entropy
-from reward_model.model.packed import Pooling, Row, packed_hidden, pool_packed
-from reward_model.model.padded import into_windows, mean_over_windows
+from reward_model.model.packed import Pooling, packed_hidden, pool_packed
+from reward_model.model.padded import _flush_left, into_windows, mean_over_windows, pool
+from reward_model.model.rows import Row
+from reward_model.records import IGNORE
 from reward_model.rubrics import Rubric
 
 Head = Literal["multi", "shared"]
@@ -318,31 +319,6 @@ class MultiDimRewardModel(PreTrainedModel):
             return logits
         heat = [known.get(name, 1.0) for name in self.config.dimensions]
         return logits / logits.new_tensor(heat)[:, None]
-
-
-def pool(hidden: Tensor, mask: Tensor, how: Pooling) -> Tensor:
-    """(B, T, H) with padding on the right -> (B, H) in float32."""
-    if how == "cls":
-        return hidden[:, 0].float()
-    if how == "last":
-        last = (mask.sum(1) - 1).clamp(min=0)
-        return hidden[torch.arange(hidden.shape[0], device=hidden.device), last].float()
-    share = mask.to(torch.float32).unsqueeze(-1)
-    return (hidden.float() * share).sum(1) / share.sum(1).clamp(min=1)
-
-
-def _flush_left(
-    input_ids: Tensor, mask: Tensor, types: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Move padding to the right, so that positions and pooling do not depend on the side.
-
-    Encoders with learned positions would otherwise see a text further along only because a longer
-    one shares its batch.
-    """
-    order = torch.argsort(mask.to(torch.int8), dim=1, descending=True, stable=True)
-    if types is not None:
-        types = types.gather(1, order)
-    return input_ids.gather(1, order), mask.gather(1, order), types
 
 
 def _without_pooler(config: PreTrainedConfig) -> dict[str, bool]:

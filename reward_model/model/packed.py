@@ -7,9 +7,7 @@ so on a CPU, and on a GPU whose kernels take texts of any length (`reward_model.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -18,8 +16,8 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from reward_model.data.tokens.inputs import Encoded
 from reward_model.model.attention import banded, varlen, varlen_runs
+from reward_model.model.rows import Row
 
 Pooling = Literal["mean", "cls", "last"]
 """Where a text's vector comes from: all of its tokens, the first, or the last."""
@@ -29,95 +27,6 @@ _CAUSAL = {"qwen2", "qwen3", "llama"}
 _FROM_ZERO = {"bert", "modernbert", *_CAUSAL}
 _AFTER_PADDING = {"roberta", "xlm-roberta"}
 """Backbones whose positions begin one after the id of padding."""
-
-
-class Run(NamedTuple):
-    """Neighbours of one length, which attend each to itself and to what they begin with."""
-
-    start: int
-    texts: int
-    length: int
-    prefix: int
-    """Where the shared beginning stands in the row."""
-    prefix_length: int
-    """Its tokens; 0 where there is none."""
-
-
-@dataclass
-class Row:
-    """Several texts in one row of tokens."""
-
-    first: int
-    """Position of a text's first token; what `enable` returned."""
-    window: int | None = None
-    """Longer texts are read in windows of at most so many tokens."""
-    ids: list[int] = field(default_factory=list)
-    types: list[int] = field(default_factory=list)
-    """Empty where the tokenizer does not tell prompt from response."""
-    positions: list[int] = field(default_factory=list)
-    runs: list[Run] = field(default_factory=list)
-    pieces: list[list[tuple[int, int]]] = field(default_factory=list)
-    """Start and length of what each text consists of: windows, or a shared beginning and a rest."""
-    kept: dict[str, Any] = field(default_factory=dict)
-    """What layers of one forward pass have in common."""
-
-    @property
-    def lengths(self) -> list[int]:
-        """Tokens of each part that attends to itself alone, in order."""
-        return [run.length for run in self.runs for _ in range(run.texts)]
-
-    @property
-    def shares(self) -> bool:
-        """Some parts attend to a beginning that they share, too."""
-        return any(run.prefix_length for run in self.runs)
-
-    def add(self, text: Encoded) -> None:
-        """Append a text of its own, in windows of even length where it is longer than one."""
-        length = len(text.input_ids)
-        count = -(-length // self.window) if self.window else 1
-        each = -(-length // count)
-        pieces = []
-        for start in range(0, length, each):
-            pieces.append(self._tokens(text, start, min(start + each, length), 0, 0, restart=True))
-        self.pieces.append(pieces)
-
-    def add_shared(self, texts: Sequence[Encoded], prefix: int) -> None:
-        """Append texts that have their first `prefix` tokens in common, and more each."""
-        first = self._tokens(texts[0], 0, prefix, 0, 0)
-        for text in texts:
-            rest = self._tokens(text, prefix, len(text.input_ids), *first)
-            self.pieces.append([first, rest])
-
-    def tensors(self, device: torch.device | str = "cpu") -> dict[str, Tensor]:
-        """(1, T) `input_ids`, and `token_type_ids` where the tokenizer has any."""
-        found = {"input_ids": torch.tensor([self.ids], dtype=torch.long, device=device)}
-        if self.types:
-            found["token_type_ids"] = torch.tensor([self.types], dtype=torch.long, device=device)
-        return found
-
-    def _tokens(
-        self,
-        text: Encoded,
-        begin: int,
-        end: int,
-        prefix: int,
-        prefix_length: int,
-        *,
-        restart: bool = False,
-    ) -> tuple[int, int]:
-        start, length = len(self.ids), end - begin
-        self.ids += text.input_ids[begin:end]
-        if text.token_type_ids is not None:
-            self.types += text.token_type_ids[begin:end]
-        at = self.first if restart else self.first + begin
-        self.positions += range(at, at + length)
-        run = Run(start, 1, length, prefix, prefix_length)
-        last = self.runs[-1] if self.runs else None
-        if last and not prefix_length and not last.prefix_length and last.length == length:
-            self.runs[-1] = last._replace(texts=last.texts + 1)
-        else:
-            self.runs.append(run)
-        return start, length
 
 
 def enable(backbone: Any) -> int | None:
@@ -281,4 +190,4 @@ def _side_by_side(heads: Tensor, texts: int) -> Tensor:
     return apart.transpose(0, 1)
 
 
-__all__ = ["Row", "Run", "draws", "enable", "is_causal", "packed_hidden", "packs_on", "pool_packed"]
+__all__ = ["draws", "enable", "is_causal", "packed_hidden", "packs_on", "pool_packed"]

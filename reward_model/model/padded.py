@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from reward_model.model.packed import Pooling
+
 
 def into_windows(
     input_ids: Tensor, mask: Tensor, types: Tensor | None, size: int
@@ -54,3 +56,28 @@ def mean_over_windows(hidden: Tensor, mask: Tensor, owner: Tensor, texts: int) -
     pooled = sums.new_zeros(texts, sums.shape[1]).index_add(0, owner, sums)
     counts = share.new_zeros(texts, 1).index_add(0, owner, share.sum(1))
     return pooled / counts.clamp(min=1)
+
+
+def pool(hidden: Tensor, mask: Tensor, how: Pooling) -> Tensor:
+    """(B, T, H) with padding on the right -> (B, H) in float32."""
+    if how == "cls":
+        return hidden[:, 0].float()
+    if how == "last":
+        last = (mask.sum(1) - 1).clamp(min=0)
+        return hidden[torch.arange(hidden.shape[0], device=hidden.device), last].float()
+    share = mask.to(torch.float32).unsqueeze(-1)
+    return (hidden.float() * share).sum(1) / share.sum(1).clamp(min=1)
+
+
+def _flush_left(
+    input_ids: Tensor, mask: Tensor, types: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Move padding to the right, so that positions and pooling do not depend on the side.
+
+    Encoders with learned positions would otherwise see a text further along only because a longer
+    one shares its batch.
+    """
+    order = torch.argsort(mask.to(torch.int8), dim=1, descending=True, stable=True)
+    if types is not None:
+        types = types.gather(1, order)
+    return input_ids.gather(1, order), mask.gather(1, order), types

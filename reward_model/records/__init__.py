@@ -26,6 +26,7 @@ from reward_model.records.files import (
 
 if TYPE_CHECKING:
     from reward_model.records.schema import (
+        IGNORE,
         SIDES,
         DefectMetadata,
         GoldMetadata,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "IGNORE",
     "SIDES",
     "Appender",
     "DefectMetadata",

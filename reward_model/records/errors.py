@@ -7,6 +7,7 @@ what was found, what was expected and how to mend it; 3 stopped early with the w
 from __future__ import annotations
 
 import errno
+import importlib.util
 import os
 from pathlib import Path
 
@@ -81,3 +82,35 @@ def explain_os_error(error: OSError, path: str | os.PathLike[str] | None = None)
     }
     found, expected, mend = known.get(error.errno or 0, (str(error), "", ""))
     return UserError(found, expected=expected, mend=mend, path=name if name else None)
+
+
+def first_line(error: Exception) -> str:
+    """What is worth showing of an error of another library: the rest is advice to programmers.
+
+    >>> first_line(ValueError("no such layer\\nSee the documentation of ..."))
+    'no such layer'
+    >>> first_line(ValueError("Error for field 'size':\\n    expected int\\n  at ..."))
+    "Error for field 'size': expected int"
+    """
+    first, *rest = str(error).strip().splitlines() or [type(error).__name__]
+    return f"{first} {rest[0].strip()}" if rest and first.endswith(":") else first
+
+
+def require(what: str, extra: str, *modules: str) -> None:
+    """See that an extra of this package is installed.
+
+    Args:
+        what: needs it, in words.
+        extra: its name in `pip install 'multidim-reward[...]'`.
+        modules: what it brings.
+
+    Raises:
+        UserError: a module is missing.
+    """
+    missing = [name for name in modules if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(
+            f"no {' and no '.join(missing)}, which {what} needs",
+            expected=f"the extra {extra}",
+            mend=f"pip install 'multidim-reward[{extra}]'",
+        )

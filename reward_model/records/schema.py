@@ -230,3 +230,12 @@ def read_pairs(path: Pathish) -> Iterator[Pair]:
     """
     for line in read_jsonl(path):
         yield parse_record(Pair, line.value, path=path, line=line.number)
+
+
+IGNORE = -100
+"""Label of a level nobody gave; the loss leaves it out."""
+
+
+def is_chat(text: Text) -> bool:
+    """Messages, not plain text."""
+    return not isinstance(text, str)

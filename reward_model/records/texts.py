@@ -6,6 +6,7 @@ the rewards of trainers.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 
@@ -80,3 +81,14 @@ def visible(text: str) -> bool:
 
 
 __all__ = ["Words", "as_pairs", "as_words", "unfit"]
+
+
+def language_of(text: str) -> str:
+    """The language most of the text is in: a Chinese name in an English report changes nothing.
+
+    >>> language_of("Revenue of 华新水泥 (Huaxin Cement) rose by 10.6%."), language_of("EPS 上升。")
+    ('en', 'zh')
+    """
+    chinese = len(re.findall(r"[\u4e00-\u9fff]", text))
+    words = len(re.findall(r"[A-Za-z]+", text))
+    return "zh" if chinese > words else "en"

@@ -265,7 +265,7 @@ def _device(wanted: str | None) -> str | None:
     import torch
     from accelerate import PartialState
 
-    from reward_model.score.scorer import best_device
+    from reward_model.model.device import best_device
 
     if wanted not in (None, "cuda"):
         return wanted

@@ -6,7 +6,6 @@ in [0, 1]; a score depends on its own text alone, whatever else is in the batch.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import math
@@ -19,10 +18,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from reward_model.data.tokens.inputs import Encoded, pad_id
+from reward_model.data.tokens.inputs import Encoded
+from reward_model.model.batches import pad_id
+from reward_model.model.device import _tokens_at_once, best_dtype, checked_device
 from reward_model.model.folder import Bundle, load_bundle
 from reward_model.model.forward import Forward
-from reward_model.model.lanes import LEAST_TOKENS
 from reward_model.records import Text, UserError
 from reward_model.records.files import Pathish
 from reward_model.records.texts import Words, as_pairs, as_words, unfit
@@ -312,47 +312,6 @@ class RewardScorer:
                 self._cache.popitem(last=False)
 
 
-def _tokens_at_once(device: torch.device) -> int:
-    """Wide batches win on an accelerator; on a CPU they only fall out of its caches."""
-    return 65536 if device.type != "cpu" else max(2048, LEAST_TOKENS * torch.get_num_threads())
-
-
-def best_device() -> torch.device:
-    """The fastest device this process can use."""
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    if torch.backends.mps.is_available():
-        return torch.device("mps")
-    return torch.device("cpu")
-
-
-def checked_device(device: str | torch.device | None) -> torch.device:
-    """A device of this machine; the best there is for None.
-
-    Raises:
-        UserError: this machine has no such device.
-    """
-    if device is None:
-        return best_device()
-    cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    counts = {"cpu": 1, "mps": int(torch.backends.mps.is_available()), "cuda": cuda}
-    where: torch.device | None = None
-    with contextlib.suppress(RuntimeError):  # a word that is none
-        where = torch.device(device)
-    if where is None or (where.index or 0) >= counts.get(where.type, 0):
-        have = [f"{kind}:{i}" if i else kind for kind, n in counts.items() for i in range(n)]
-        raise UserError(
-            f"device {str(device)!r}", expected=f"one that this machine has: {', '.join(have)}"
-        )
-    return where
-
-
-def best_dtype(device: torch.device) -> torch.dtype:
-    """What a backbone computes in: bfloat16 on a GPU that does, else float32."""
-    fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.bfloat16 if fast else torch.float32
-
-
 def _key(prompt: Text, response: Text) -> bytes:
     """A fingerprint, so that a cache holds no prompts of 100,000 characters."""
     parts = [
@@ -368,4 +327,4 @@ def _checked_risk(risk: float) -> float:
     return float(risk)
 
 
-__all__ = ["RewardScorer", "Score", "Words", "best_device"]
+__all__ = ["RewardScorer", "Score", "Words"]

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from reward_model.records import IGNORE
 from reward_model.stats.bootstrap import (
     RESAMPLES,
     Bootstrap,
@@ -25,8 +26,6 @@ from reward_model.stats.bootstrap import (
 
 Bools = npt.NDArray[np.bool_]
 
-MASKED = -100
-"""Label of a dimension that nobody scored; what cross-entropy ignores."""
 BINS = 15
 """Equal-width bins of the expected calibration error."""
 
@@ -149,7 +148,7 @@ class Truth:
     names: tuple[str, ...]
     """Dimension names, D of them."""
     labels: Ints
-    """[n, D] levels, `MASKED` where nobody scored."""
+    """[n, D] levels, `IGNORE` where nobody scored."""
     groups: tuple[str, ...]
     """[n] what is drawn together; every interval is by group."""
     pairs: Ints = field(default_factory=_no_pairs)
@@ -215,7 +214,7 @@ def collect(
     """
     given: Bools = np.asarray(np.isfinite(probabilities).all(axis=(1, 2)))
     known = np.where(given[:, None, None], probabilities, 0.0)
-    labels = np.where(given[:, None], truth.labels, MASKED)
+    labels = np.where(given[:, None], truth.labels, IGNORE)
     measured = Measured(Bootstrap(truth.groups, resamples=resamples, seed=seed), {})
     for j, name in enumerate(truth.names):
         _head(measured, name, known[:, j], labels[:, j])
@@ -238,7 +237,7 @@ def collect_scalar(
     """
     given: Bools = np.asarray(np.isfinite(values))
     known = np.where(given, values, 0.0)
-    labels = np.where(given[:, None], truth.labels, MASKED)
+    labels = np.where(given[:, None], truth.labels, IGNORE)
     measured = Measured(Bootstrap(truth.groups, resamples=resamples, seed=seed), {})
     _pairs(measured, truth, labels, given, np.repeat(known[:, None], labels.shape[1], 1), known)
     del measured.parts["neutral_gap"]  # a distance on a scale of its own says nothing
@@ -261,7 +260,7 @@ def mean_part(
 
 def _head(measured: Measured, name: str, probabilities: Floats, labels: Ints) -> None:
     """The numbers of one dimension; probabilities [n, K], labels [n]."""
-    rows = np.flatnonzero(labels != MASKED)
+    rows = np.flatnonzero(labels != IGNORE)
     level, known, k = labels[rows], probabilities[rows], probabilities.shape[1]
     predicted = known.argmax(axis=-1)
     sure = known.max(axis=-1) if len(rows) else np.zeros(0)
@@ -293,7 +292,7 @@ def _head(measured: Measured, name: str, probabilities: Floats, labels: Ints) ->
 
 def _together(measured: Measured, predicted: Ints, labels: Ints) -> None:
     """Element accuracy (row x dimension) and all-dimensions-right accuracy: two numbers."""
-    labelled = labels != MASKED
+    labelled = labels != IGNORE
     right = (predicted == labels) & labelled
 
     def add(name: str, keep: Bools, hits: Floats, of: Floats, n: int, empty: str) -> None:
@@ -339,7 +338,7 @@ def _pairs(
     empty = "no pair with different labels on its two sides" if len(high) else "no pairs"
     for j, name in enumerate(truth.names):
         a, b = labels[high, j], labels[low, j]
-        differ = (a != MASKED) & (b != MASKED) & (a != b)
+        differ = (a != IGNORE) & (b != IGNORE) & (a != b)
         gap = ((expected[high, j] - expected[low, j]) * np.sign(a - b))[differ]
         add(f"{name}.pair_accuracy", high[differ], gap > 0, empty)
         add(f"{name}.pair_ties", high[differ], gap == 0, empty)

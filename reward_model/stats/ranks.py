@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from reward_model.records import IGNORE
 from reward_model.stats.bootstrap import Bootstrap, Estimate, Floats, Ints
-from reward_model.stats.metrics import MASKED, Bools
+from reward_model.stats.metrics import Bools
 
 
 def rank_correlation(values: Floats, labels: Ints | Floats, bootstrap: Bootstrap) -> Estimate:
-    """Spearman's rho of values [n] with labels [n]; `MASKED` or NaN rows are left out."""
+    """Spearman's rho of values [n] with labels [n]; `IGNORE` or NaN rows are left out."""
     return _estimate([values], labels, bootstrap)
 
 
@@ -54,7 +55,7 @@ def _ranks(values: Floats, weights: Floats) -> Floats:
 
 
 def _estimate(columns: list[Floats], labels: Ints | Floats, bootstrap: Bootstrap) -> Estimate:
-    keep: Bools = labels != MASKED
+    keep: Bools = labels != IGNORE
     for column in columns:
         keep &= np.isfinite(column)
     n, level = int(keep.sum()), labels[keep].astype(np.float64)

@@ -21,10 +21,11 @@ from transformers import (
 )
 
 from reward_model.data.dataset import Sample
-from reward_model.model.folder import first_line, model_type, quiet
 from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
 from reward_model.model.packed import Pooling
+from reward_model.model.quiet import model_type, quiet
 from reward_model.records import UserError, as_text
+from reward_model.records.errors import first_line
 from reward_model.train.config import TINY, TrainConfig
 from reward_model.train.machine import compute_dtype
 from reward_model.train.tiny import build_tiny

@@ -6,13 +6,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 
 import torch
 
-from reward_model.model.folder import first_line
 from reward_model.records import UserError
+from reward_model.records.errors import first_line, require
 from reward_model.train.config import TrainConfig
 
 
@@ -33,7 +32,7 @@ def check_machine(config: TrainConfig) -> None:
         UserError: what is missing, and how to go on.
     """
     if config.lora_rank:
-        require_peft()
+        require("LoRA", "lora", "peft")
     if config.load_in_4bit:
         if not config.lora_rank:
             raise UserError(
@@ -54,20 +53,6 @@ def check_machine(config: TrainConfig) -> None:
         _probe_8bit_adam()
     if config.report_to != "none":
         _probe_reporting(config.report_to)
-
-
-def require_peft() -> None:
-    """LoRA is an extra of this package.
-
-    Raises:
-        UserError: peft is not installed.
-    """
-    if importlib.util.find_spec("peft") is None:
-        raise UserError(
-            "no peft, which LoRA needs",
-            expected="peft 0.18 or later",
-            mend="pip install 'multidim-reward[lora]'",
-        )
 
 
 def _probe_4bit() -> None:

@@ -18,13 +18,11 @@ from reward_model.data.dataset import (
     MultiDimRewardDataset,
     Sample,
     Samples,
-    find_rubric,
     get_label_distribution,
-    judge_rubric,
-    read_samples,
     take,
 )
 from reward_model.data.labels import label_warnings
+from reward_model.data.reading import find_rubric, judge_rubric, read_samples
 from reward_model.data.split import (
     Part,
     Split,
@@ -34,13 +32,13 @@ from reward_model.data.split import (
     split_groups,
 )
 from reward_model.data.tokens.inputs import InputBuilder
-from reward_model.model.adapter import add_lora
 from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
 from reward_model.records import UserError
 from reward_model.records.cache import cache_root
 from reward_model.rubrics import Rubric
 from reward_model.train.base import Base, find_base
 from reward_model.train.config import TINY, TrainConfig
+from reward_model.train.lora import add_lora
 from reward_model.train.machine import check_machine
 from reward_model.train.processes import processes
 

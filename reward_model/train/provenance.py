@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 from reward_model.llm.family import family
 from reward_model.records import UserError, read_jsonl
 from reward_model.records.files import Pathish
+from reward_model.train.config import TrainConfig
 
 READ = 1000
 """Records that are looked at: enough to see every judge and writer, quick on any file."""
@@ -64,3 +66,20 @@ def _object(value: Any) -> dict[str, Any]:
 
 def _counts(counter: Counter[str]) -> dict[str, int]:
     return dict(sorted(counter.items(), key=lambda item: (-item[1], item[0])))
+
+
+def training_part(config: TrainConfig, metrics: dict[str, Any]) -> dict[str, Any]:
+    """What a card keeps of a training run: settings without places on a disk, and its figures."""
+    settings = {
+        name: value
+        for name, value in config.model_dump(mode="json").items()
+        if not isinstance(getattr(config, name), Path) and name not in {"cache_dir", "rubric"}
+    }
+    if Path(config.base_model).is_dir():
+        settings["base_model"] = Path(config.base_model).resolve().name
+    long = {"history", "loss"}
+    return {
+        "settings": settings,
+        "labels_from": provenance(config.scored),
+        **{name: value for name, value in metrics.items() if name not in long},
+    }

@@ -22,12 +22,14 @@ from transformers import (
 )
 
 from reward_model.data.split import fingerprint
-from reward_model.data.tokens.inputs import pad_id
 from reward_model.model.adapter import is_adapted, merge, merged_state, plain, save_adapter
-from reward_model.model.card import record, training_part
-from reward_model.model.folder import first_line, quiet, save_bundle
-from reward_model.model.losses import level_weights
+from reward_model.model.batches import pad_id
+from reward_model.model.card import record
+from reward_model.model.device import device_tokens
+from reward_model.model.folder import save_bundle
+from reward_model.model.quiet import quiet
 from reward_model.records import Stopped, UserError, write_json
+from reward_model.records.errors import first_line
 from reward_model.records.terminal import console
 from reward_model.train.checkpoints import (
     ADAPTER,
@@ -43,12 +45,9 @@ from reward_model.train.machine import compute_dtype
 from reward_model.train.prepare import Run, divide, prepare
 from reward_model.train.processes import processes
 from reward_model.train.progress import TrainingBar
-from reward_model.train.trainer import (
-    LevelCollator,
-    MultiDimRewardTrainer,
-    device_tokens,
-)
-from reward_model.train.validation import ValidationMetrics
+from reward_model.train.provenance import training_part
+from reward_model.train.trainer import LevelCollator, MultiDimRewardTrainer
+from reward_model.train.validation import ValidationMetrics, level_weights
 
 
 def train(config: TrainConfig, *, resume: bool = False) -> Path:

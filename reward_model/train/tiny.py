@@ -36,7 +36,7 @@ def build_tiny(
     """
     from transformers import BertConfig, BertModel
 
-    from reward_model.model.folder import quiet
+    from reward_model.model.quiet import quiet
 
     tokenizer = train_tokenizer(list(texts), vocabulary, positions)
     config = BertConfig(

@@ -20,18 +20,15 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from transformers import Trainer, TrainerCallback
 
-from reward_model.data.dataset import (
-    IGNORE,
-    MultiDimRewardDataset,
-    pair_indices,
-)
-from reward_model.data.tokens.inputs import collate
+from reward_model.data.dataset import MultiDimRewardDataset, pair_indices
 from reward_model.model.adapter import plain
-from reward_model.model.batches import StepBatches, StepCollator
+from reward_model.model.batches import StepBatches, StepCollator, collate
+from reward_model.model.device import device_tokens
 from reward_model.model.lanes import Lanes, lanes_for
 from reward_model.model.losses import level_cross_entropy, pairwise_loss
-from reward_model.model.packed import Row, draws, enable, packs_on
-from reward_model.records import UserError
+from reward_model.model.packed import draws, enable, packs_on
+from reward_model.model.rows import Row
+from reward_model.records import IGNORE, UserError
 from reward_model.rubrics import Rubric
 
 
@@ -44,15 +41,6 @@ class LevelCollator:
     def __call__(self, items: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
         """Pad on the right."""
         return collate(items, self.pad)
-
-
-def device_tokens(device: torch.device | str) -> int:
-    """Tokens that a device takes at once: what fits a CPU's caches, what fills a GPU.
-
-    >>> device_tokens("cpu")
-    4096
-    """
-    return 4096 if torch.device(device).type == "cpu" else 32768
 
 
 class _EpochOfOrder(TrainerCallback):

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 from transformers import EvalPrediction
 
-from reward_model.data.dataset import IGNORE, Sample, label_array, pair_indices
+from reward_model.data.dataset import Sample, label_array, pair_indices
 from reward_model.model.losses import level_cross_entropy
-from reward_model.records import UserError
+from reward_model.records import IGNORE, UserError
 from reward_model.rubrics import Rubric
 from reward_model.stats.bootstrap import Ints
 from reward_model.stats.metrics import kappa_of
@@ -70,3 +71,20 @@ class ValidationMetrics:
             reward = (probabilities @ np.arange(levels)) @ weights
             out["pair_accuracy"] = float(np.mean([reward[a] > reward[b] for a, b in self.pairs]))
         return out
+
+
+def level_weights(samples: Sequence[Sample], rubric: Rubric, power: float = 1.0) -> Tensor:
+    """(D, K): a level weighs `1 / count ** power`, so that the mean over the labels is 1.
+
+    Levels nobody gave weigh 1; they never meet a label.
+    """
+    labels = label_array(samples)
+    weights = np.ones((len(rubric.names), rubric.classes))
+    for d in range(len(rubric.names)):
+        column = labels[:, d][labels[:, d] != IGNORE]
+        counts = np.bincount(column, minlength=rubric.classes)
+        there = counts > 0
+        if there.any():
+            share = counts[there] ** -power
+            weights[d, there] = share * counts.sum() / (share * counts[there]).sum()
+    return torch.tensor(weights, dtype=torch.float32)

@@ -1,12 +1,12 @@
 """From prompt and response to token ids: the one way in, for training, evaluation and scoring.
 
-`InputBuilder.for_model(tokenizer, model.config)` then `builder.build(prompts, responses)` and
+`InputBuilder(tokenizer, max_length)` then `builder.build(prompts, responses)` and
 `collate(encoded)`; the response comes first in priority, the prompt gives way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,9 +15,7 @@ from reward_model.data.tokens.wrapping import InputFormat, Wrapping, detect_form
 from reward_model.records import Text, UserError, as_text
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from reward_model.model.network import MultiDimRewardConfig
+    pass
 
 Evidence = Literal["none", "checks"]
 
@@ -71,17 +69,6 @@ class InputBuilder:
                 expected=f"at least {least}: {self._wrapping.overhead} tokens go to the format",
                 mend="pass a larger --max-length",
             )
-
-    @classmethod
-    def for_model(cls, tokenizer: Any, config: MultiDimRewardConfig) -> InputBuilder:
-        """The builder a model was trained with."""
-        return cls(
-            tokenizer,
-            config.max_input_length,
-            max_prompt_length=config.max_prompt_length,
-            evidence=config.evidence,
-            input_format=config.input_format,
-        )
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -151,56 +138,3 @@ def plain_ids(tokenizer: Any, text: str) -> list[int]:
         text, add_special_tokens=False, split_special_tokens=True, verbose=False
     )["input_ids"]
     return ids
-
-
-def collate(
-    encoded: Sequence[Encoded | Mapping[str, Any]], pad_id: int, *, multiple: int = 1
-) -> dict[str, Tensor]:
-    """Pad texts on the right into one batch.
-
-    The padding id carries no meaning (the attention mask does), so it may equal another token's.
-    """
-    import torch
-
-    rows: list[Mapping[str, Any]] = [
-        e if isinstance(e, Mapping) else {"input_ids": e.input_ids, "types": e.token_type_ids}
-        for e in encoded
-    ]
-    longest = max(len(row["input_ids"]) for row in rows)
-    width = -(-longest // multiple) * multiple
-    ids = torch.full((len(rows), width), pad_id, dtype=torch.long)
-    mask = torch.zeros((len(rows), width), dtype=torch.long)
-    types = torch.zeros((len(rows), width), dtype=torch.long)
-    typed = rows[0].get("types") is not None
-    for i, row in enumerate(rows):
-        n = len(row["input_ids"])
-        ids[i, :n] = torch.as_tensor(row["input_ids"], dtype=torch.long)
-        mask[i, :n] = 1
-        if typed:
-            types[i, :n] = torch.as_tensor(row["types"], dtype=torch.long)
-    batch = {"input_ids": ids, "attention_mask": mask}
-    if typed:
-        batch["token_type_ids"] = types
-    return batch | collate_labels(rows)
-
-
-def collate_labels(rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
-    """What stands beside the tokens: `labels` (B, D), `soft_labels` (B, D, K) where there are."""
-    import torch
-
-    found = {}
-    if "labels" in rows[0]:
-        found["labels"] = torch.tensor([row["labels"] for row in rows], dtype=torch.long)
-    if "soft_labels" in rows[0]:
-        soft = [row["soft_labels"] for row in rows]
-        found["soft_labels"] = torch.tensor(soft, dtype=torch.float32)
-    return found
-
-
-def pad_id(tokenizer: Any) -> int:
-    """An id to pad with; any will do, as the mask tells text from padding."""
-    for name in ("pad_token_id", "eos_token_id"):
-        value = getattr(tokenizer, name, None)
-        if isinstance(value, int):
-            return value
-    return 0

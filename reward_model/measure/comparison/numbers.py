@@ -11,17 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from reward_model.measure.evaluation.words import verdict
+from reward_model.records import IGNORE
 from reward_model.stats.bootstrap import Estimate, Floats, Ints
-from reward_model.stats.metrics import (
-    MASKED,
-    Measured,
-    Truth,
-    collect_scalar,
-    expected_levels,
-    rewards,
-)
+from reward_model.stats.metrics import Measured, Truth, collect_scalar, expected_levels, rewards
 from reward_model.stats.ranks import rank_correlation, rank_difference
+from reward_model.stats.words import verdict
 
 METRICS = {"pair_accuracy": "pair accuracy", "rank": "rank correlation"}
 """What both have; the rank correlation is Spearman's."""
@@ -113,10 +107,10 @@ def _entry(
 
 def _weighted(truth: Truth, shares: list[float]) -> Floats:
     """Weighted level of the texts that have every label: what a reward should rank."""
-    whole = (truth.labels != MASKED).all(axis=1)
+    whole = (truth.labels != IGNORE).all(axis=1)
     target = truth.labels @ np.array(shares)
     # Sums of the same levels may differ in the last bit, which would make ranks of it.
-    return np.where(whole, np.round(target, 9), MASKED)
+    return np.where(whole, np.round(target, 9), IGNORE)
 
 
 def _metrics(own: Measured, theirs: Measured, truth: Truth) -> dict[str, Any]:

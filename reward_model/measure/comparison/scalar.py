@@ -21,22 +21,25 @@ from pydantic import ValidationError
 from transformers import PrinterCallback, set_seed
 
 from reward_model.data.dataset import MultiDimRewardDataset, Sample, pair_indices
-from reward_model.data.tokens.inputs import InputBuilder, collate, pad_id
-from reward_model.model.adapter import add_lora, is_adapted, merge
-from reward_model.model.batches import token_batches
+from reward_model.data.tokens.inputs import InputBuilder
+from reward_model.model.adapter import is_adapted, merge
+from reward_model.model.batches import collate, pad_id, token_batches
 from reward_model.model.card import read_parts
-from reward_model.model.folder import quiet, staged
+from reward_model.model.device import device_tokens
+from reward_model.model.folder import builder_of
 from reward_model.model.network import MultiDimRewardConfig
-from reward_model.records import UserError, as_text, explain_os_error, write_json
+from reward_model.model.quiet import quiet
+from reward_model.records import IGNORE, UserError, as_text, explain_os_error, write_json
+from reward_model.records.errors import require
+from reward_model.records.files import staged
 from reward_model.rubrics import Rubric
 from reward_model.score.scorer import RewardScorer
 from reward_model.stats.bootstrap import Floats, Ints
-from reward_model.stats.metrics import MASKED
 from reward_model.train.base import find_base
 from reward_model.train.config import TINY, TrainConfig
+from reward_model.train.lora import add_lora
 from reward_model.train.machine import compute_dtype
 from reward_model.train.progress import TrainingBar
-from reward_model.train.trainer import device_tokens
 
 SCALAR = "bradley_terry"
 """Its name beside the baselines."""
@@ -60,22 +63,6 @@ class Texts:
 
     train: Sequence[Sample]
     validation: Sequence[Sample]
-
-
-def require_trl() -> None:
-    """trl is an extra.
-
-    Raises:
-        UserError: it is not installed.
-    """
-    try:
-        import trl  # noqa: F401
-    except ImportError:
-        raise UserError(
-            "--compare without trl installed",
-            expected="trl's RewardTrainer to compare with",
-            mend="install the extra rlhf: pip install 'multidim-reward[rlhf]'",
-        ) from None
 
 
 def check_place(out: Path | None) -> None:
@@ -114,7 +101,7 @@ def train_scalar(
     Raises:
         UserError: trl or the run's settings are missing, or there is no pair to learn from.
     """
-    require_trl()
+    require("--compare", "rlhf", "trl")
     settings, run = read_run(model)
     learned, left_out = learnable(texts.train, scorer.rubric)
     picked, _ = preferences(texts.validation, scorer.rubric)
@@ -127,7 +114,7 @@ def train_scalar(
         network: Any = base.model(_one_number(known), settings)
         if settings.lora_rank:
             network = add_lora(network, settings, base.name_or_path)
-        builder = InputBuilder.for_model(base.tokenizer, known)
+        builder = builder_of(base.tokenizer, known)
         rows = [*texts.train, *texts.validation]
         data = MultiDimRewardDataset(rows, scorer.rubric, builder)
         trainer = _trainer(
@@ -233,7 +220,7 @@ def preferences(samples: Sequence[Sample], rubric: Rubric) -> tuple[Ints, dict[s
     kept = []
     for chosen, rejected in pairs:
         a, b = (np.array(samples[i].labels) for i in (chosen, rejected))
-        both = (a != MASKED) & (b != MASKED)
+        both = (a != IGNORE) & (b != IGNORE)
         if not both.any() or abs(float((weights * (a - b))[both].sum())) > 1e-9:
             kept.append((chosen, rejected))
     left_out = {

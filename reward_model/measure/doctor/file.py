@@ -7,18 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from reward_model.data.columns import ColumnMap
-from reward_model.data.dataset import (
-    IGNORE,
-    Sample,
-    Samples,
-    find_rubric,
-    get_label_distribution,
-    pair_indices,
-    read_samples,
-)
+from reward_model.data.dataset import Sample, Samples, get_label_distribution, pair_indices
 from reward_model.data.labels import label_warnings
-from reward_model.measure.doctor.run import Finding, note, ok, problem
-from reward_model.records import as_text, digest, read_jsonl
+from reward_model.data.reading import find_rubric, read_samples
+from reward_model.measure.doctor.findings import Finding, note, ok, problem
+from reward_model.records import IGNORE, as_text, digest, read_jsonl
 from reward_model.rubrics import Rubric
 
 LONGER = 0.75

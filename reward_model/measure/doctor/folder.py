@@ -12,7 +12,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from reward_model.measure.doctor.run import Finding, note, ok, problem
+from reward_model.measure.doctor.findings import Finding, note, ok, problem
 from reward_model.records import UserError, parse_json
 from reward_model.rubrics import Rubric
 

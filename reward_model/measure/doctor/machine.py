@@ -6,7 +6,7 @@ import time
 
 import torch
 
-from reward_model.measure.doctor.run import Finding, note, ok
+from reward_model.measure.doctor.findings import Finding, note, ok
 
 SIZE = 256
 """Rows and columns of the matrices that are multiplied."""

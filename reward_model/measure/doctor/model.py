@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from reward_model.data.tokens.inputs import collate, pad_id
+from reward_model.measure.doctor.findings import Finding, note, ok, problem
 from reward_model.measure.doctor.folder import (
     chat_template,
     code,
@@ -18,13 +18,15 @@ from reward_model.measure.doctor.folder import (
     weights,
 )
 from reward_model.measure.doctor.machine import precision_here
-from reward_model.measure.doctor.run import Finding, note, ok, problem
 from reward_model.measure.doctor.tokenizer import look_at_tokenizer
 from reward_model.measure.evaluation.run import probabilities_of
-from reward_model.model.folder import Bundle, load_bundle, model_type
+from reward_model.model.batches import collate, pad_id
+from reward_model.model.device import best_device
+from reward_model.model.folder import Bundle, load_bundle
 from reward_model.model.network import MultiDimRewardConfig
+from reward_model.model.quiet import model_type
 from reward_model.records import UserError
-from reward_model.score.scorer import RewardScorer, best_device
+from reward_model.score.scorer import RewardScorer
 from reward_model.train.base import positions_of
 
 TOLERANCE = 1e-5

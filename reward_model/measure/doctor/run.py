@@ -6,40 +6,14 @@ says why it matters and what to do; the command exits 1 when one of them is a pr
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from reward_model.cli.score_command import write_result
+from reward_model.measure.doctor.findings import Finding
 from reward_model.records import UserError, refuse_folder
+from reward_model.records.files import write_result
 from reward_model.records.terminal import console
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at."""
-
-    level: Literal["problem", "note", "ok"]
-    check: str
-    found: str
-    why: str = ""
-    """What comes of it."""
-    mend: str = ""
-
-
-def problem(check: str, found: str, why: str, mend: str) -> Finding:
-    """Something that makes scores wrong, or a model that cannot be used."""
-    return Finding("problem", check, found, why, mend)
-
-
-def note(check: str, found: str, why: str, mend: str = "") -> Finding:
-    """Something to know that is not wrong by itself."""
-    return Finding("note", check, found, why, mend)
-
-
-def ok(check: str, found: str) -> Finding:
-    """Something that was looked at and is as it should be."""
-    return Finding("ok", check, found)
 
 
 def run_doctor(

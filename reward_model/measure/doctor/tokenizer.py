@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from reward_model.data.tokens.inputs import plain_ids
-from reward_model.measure.doctor.run import Finding, note, ok, problem
+from reward_model.measure.doctor.findings import Finding, note, ok, problem
 
 ZH = "净利润同比增长，毛利率与现金流改善"
 EN = "Net income grew while gross margin and cash flow improved"

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from reward_model.records import IGNORE
 from reward_model.stats.bootstrap import Floats, Ints
-from reward_model.stats.metrics import MASKED
 
 TITLES = {
     "majority": "majority level",
@@ -37,7 +37,7 @@ class Samples:
     tokens: Sequence[int]
     """Length of the response in the model's tokens."""
     labels: Ints
-    """[n, D] levels, `MASKED` where nobody scored."""
+    """[n, D] levels, `IGNORE` where nobody scored."""
 
 
 def predict_all(train: Samples, test: Samples, *, classes: int, seed: int = 0) -> dict[str, Floats]:
@@ -56,7 +56,7 @@ def majority(train: Samples, test: Samples, classes: int) -> Floats:
     """
     out = np.empty((len(test.texts), train.labels.shape[1], classes))
     for j in range(train.labels.shape[1]):
-        level = train.labels[train.labels[:, j] != MASKED, j]
+        level = train.labels[train.labels[:, j] != IGNORE, j]
         counts = np.bincount(level, minlength=classes) if len(level) else np.ones(classes)
         out[:, j] = counts / counts.sum()
     return out
@@ -116,7 +116,7 @@ def _by_dimension(
     out = majority(train, test, classes)
     known, asked = features(train), features(test)
     for j in range(train.labels.shape[1]):
-        keep = np.flatnonzero(train.labels[:, j] != MASKED)
+        keep = np.flatnonzero(train.labels[:, j] != IGNORE)
         level = train.labels[keep, j]
         if len(np.unique(level)) > 1 and len(test.texts):
             out[:, j] = fit(known[keep], level, asked)

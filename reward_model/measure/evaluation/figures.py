@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from reward_model.measure.evaluation.run import Evaluation
+from reward_model.records import IGNORE
 from reward_model.records.page import Plot, plot
 from reward_model.records.page.plots import INK, SERIES
 from reward_model.stats.bootstrap import Floats, Ints
-from reward_model.stats.metrics import BINS, MASKED, confidence_bin, expected_levels
+from reward_model.stats.metrics import BINS, confidence_bin, expected_levels
 
 
 def reliability(evaluation: Evaluation) -> list[Plot]:
@@ -85,7 +86,7 @@ def level_gaps(evaluation: Evaluation) -> Plot | None:
         for j, (axes, name) in enumerate(zip(panels, names, strict=True)):
             a, b = labels[pairs[:, 0], j], labels[pairs[:, 1], j]
             said = levels[pairs[:, 0], j] - levels[pairs[:, 1], j]
-            keep = (a != MASKED) & (b != MASKED) & np.isfinite(said)
+            keep = (a != IGNORE) & (b != IGNORE) & np.isfinite(said)
             judged = (a - b)[keep]
             steps = np.unique(judged)
             groups = [said[keep][judged == step] for step in steps]
@@ -111,7 +112,7 @@ def confusion(evaluation: Evaluation, j: int) -> Ints:
     """Counts [K, K] of one dimension: true level by most likely level."""
     k = evaluation.rubric.classes
     labels = evaluation.truth.labels[:, j]
-    keep = (labels != MASKED) & np.isfinite(evaluation.probabilities[:, j]).all(axis=1)
+    keep = (labels != IGNORE) & np.isfinite(evaluation.probabilities[:, j]).all(axis=1)
     guess = evaluation.probabilities[keep, j].argmax(axis=1)
     counts = np.bincount(labels[keep] * k + guess, minlength=k * k)
     return np.asarray(counts.reshape(k, k), dtype=np.int64)
@@ -129,7 +130,7 @@ def _curve(confidence: Floats, right: Floats) -> tuple[Floats, Floats]:
 def _known(evaluation: Evaluation, probabilities: Floats, j: int) -> tuple[Floats, Floats]:
     """Confidence and correctness of the labelled texts of one dimension."""
     labels = evaluation.truth.labels[:, j]
-    keep = (labels != MASKED) & np.isfinite(probabilities[:, j]).all(axis=1)
+    keep = (labels != IGNORE) & np.isfinite(probabilities[:, j]).all(axis=1)
     chances = probabilities[keep, j]
     if not len(chances):
         return np.zeros(0), np.zeros(0)

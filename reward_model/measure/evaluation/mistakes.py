@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from reward_model.measure.evaluation.run import Evaluation
-from reward_model.records import Text, as_text
-from reward_model.stats.metrics import MASKED, expected_levels
+from reward_model.records import IGNORE, Text, as_text
+from reward_model.stats.metrics import expected_levels
 
 MOST = 10
 CHARACTERS = 6000
@@ -38,7 +38,7 @@ def worst_texts(evaluation: Evaluation) -> list[dict[str, Any]]:
     """Texts whose expected levels are furthest from their labels, summed over the dimensions."""
     labels = evaluation.truth.labels
     off = np.abs(expected_levels(evaluation.probabilities) - labels)
-    total = np.where(labels != MASKED, off, 0.0).sum(axis=1)
+    total = np.where(labels != IGNORE, off, 0.0).sum(axis=1)
     order = [int(i) for i in np.argsort(-np.nan_to_num(total), kind="stable")[:MOST]]
     return [
         {
@@ -64,7 +64,7 @@ def text_of(evaluation: Evaluation, row: int) -> dict[str, Any]:
         "levels": [
             {
                 "dimension": name,
-                "label": None if label == MASKED else label,
+                "label": None if label == IGNORE else label,
                 "expected": score.levels.get(name),
                 "predicted": score.predicted.get(name),
             }

@@ -13,9 +13,10 @@ from reward_model.measure.comparison.numbers import METRICS
 from reward_model.measure.evaluation.figures import confusion, level_gaps, reliability, reward_gaps
 from reward_model.measure.evaluation.mistakes import worst_pairs, worst_texts
 from reward_model.measure.evaluation.run import Evaluation
-from reward_model.measure.evaluation.words import KINDS, LABELS
+from reward_model.measure.evaluation.words import KINDS
+from reward_model.records import IGNORE
 from reward_model.records.page import render
-from reward_model.stats.metrics import MASKED
+from reward_model.stats.words import LABELS
 
 
 def page(evaluation: Evaluation) -> str:
@@ -116,5 +117,5 @@ def _matrices(evaluation: Evaluation) -> list[dict[str, Any]]:
             for level in range(evaluation.rubric.classes)
         ]
         labels = evaluation.truth.labels[:, j]
-        out.append({"name": name, "rows": rows, "labelled": int((labels != MASKED).sum())})
+        out.append({"name": name, "rows": rows, "labelled": int((labels != IGNORE).sum())})
     return out

@@ -14,19 +14,21 @@ from typing import Any
 import numpy as np
 
 from reward_model.data.columns import ColumnMap
-from reward_model.data.dataset import Sample, get_label_distribution, pair_indices, read_samples
+from reward_model.data.dataset import Sample, get_label_distribution, pair_indices
 from reward_model.data.held_out import HeldOut, Wanted, choose, folds
+from reward_model.data.reading import read_samples
 from reward_model.data.split import Split, read_split
 from reward_model.data.tokens.inputs import plain_ids
 from reward_model.measure.evaluation.baselines import TITLES, Samples, predict_all
 from reward_model.measure.evaluation.slices import slices_of
 from reward_model.measure.evaluation.words import KINDS, comparisons, notes
-from reward_model.records import as_text
+from reward_model.records import IGNORE, as_text
+from reward_model.records.errors import require
 from reward_model.records.terminal import progress
 from reward_model.rubrics import Rubric
 from reward_model.score.scorer import RewardScorer, Score
 from reward_model.stats.bootstrap import RESAMPLES, Floats
-from reward_model.stats.metrics import MASKED, Bools, Measured, Truth, collect, perfect_error
+from reward_model.stats.metrics import Bools, Measured, Truth, collect, perfect_error
 
 _CHUNK = 64
 
@@ -87,10 +89,9 @@ def evaluate(
             check_place,
             learnable,
             read_run,
-            require_trl,
         )
 
-        require_trl()
+        require("--compare", "rlhf", "trl")
         check_place(compare_out)
         read_run(model)  # what is missing is said before anything slow happens
     samples, bare = read_samples(scored, rubric, columns=columns)
@@ -273,7 +274,7 @@ def ece_if_perfect(
     """Dimension -> calibration error that chance alone gives these confidences on these labels."""
     out: dict[str, dict[str, float] | None] = {}
     for j, name in enumerate(truth.names):
-        sure = probabilities[truth.labels[:, j] != MASKED, j].max(axis=-1)
+        sure = probabilities[truth.labels[:, j] != IGNORE, j].max(axis=-1)
         found = perfect_error(sure[np.isfinite(sure)], seed=seed)
         out[name] = None if found is None else {"mean": found[0], "high": found[1]}
     return out

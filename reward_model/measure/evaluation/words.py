@@ -13,14 +13,12 @@ from reward_model.data.held_out import HeldOut
 from reward_model.data.labels import label_warnings
 from reward_model.measure.evaluation.baselines import TITLES
 from reward_model.rubrics import Rubric
-from reward_model.stats.bootstrap import Estimate
 from reward_model.stats.metrics import Measured
+from reward_model.stats.words import LABELS, SHORT, figure, verdict
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-FEWEST = 6
-"""Groups below which no difference is called: five that all agree happen by chance once in 16."""
 KINDS = "by_training"
 """Key of the same numbers on the kinds that were trained on and on those that were held out."""
 COMPARED = {"kappa": "quadratic weighted kappa", "pair_accuracy": "pair accuracy"}
@@ -59,16 +57,6 @@ def comparisons(measured: Mapping[str, Measured], names: Sequence[str]) -> list[
             }
         )
     return out
-
-
-def verdict(difference: Estimate, groups: int) -> str:
-    """`better`, `worse`, `unclear` or `unknown`: no claim that the interval does not carry."""
-    if difference.value is None:
-        return "unknown"
-    low, high = difference.low, difference.high
-    if low is None or high is None or groups < FEWEST:
-        return "unclear"
-    return "better" if low > 0 else "worse" if high < 0 else "unclear"
 
 
 def notes(result: Mapping[str, Any], rubric: Rubric, held: HeldOut) -> list[str]:
@@ -187,42 +175,6 @@ def verdict_words(entry: Mapping[str, Any]) -> str | None:
     if entry["model"] <= entry["baseline_value"]:
         return f"{where}: does NOT beat the baseline {title} on {metric} ({numbers})"
     return f"{where}: ahead of the baseline {title} on {metric}, but not beyond doubt ({numbers})"
-
-
-LABELS = {
-    "accuracy": "accuracy",
-    "macro_f1": "macro-F1",
-    "kappa": "QWK",
-    "mae_expected": "MAE, expected level",
-    "mae_argmax": "MAE, likeliest level",
-    "pair_accuracy": "pair accuracy",
-    "pair_ties": "pair ties",
-    "ece": "ECE",
-}
-"""Names of the metrics in tables."""
-SHORT = {
-    "majority": "majority",
-    "length": "length",
-    "tfidf": "TF-IDF",
-    "bradley_terry": "Bradley-Terry",
-}
-"""Names of the baselines in tables."""
-
-
-def figure(estimate: Mapping[str, Any], *, interval: bool = True) -> str:
-    """An estimate in a few characters.
-
-    >>> figure({"value": 0.8125, "low": 0.75, "high": 0.875, "n": 16})
-    '0.812 [0.75, 0.88]'
-    >>> figure({"value": None, "low": None, "high": None, "n": 0, "reason": "no pairs"})
-    '–'
-    """
-    if estimate["value"] is None:
-        return "–"
-    text = f"{estimate['value']:.3f}"
-    if interval and estimate["low"] is not None:
-        text += f" [{estimate['low']:.2f}, {estimate['high']:.2f}]"
-    return text
 
 
 def scalar_table(result: Mapping[str, Any]) -> Table:

@@ -15,6 +15,7 @@ from importlib.resources import files
 from typing import Any
 
 from reward_model.checks.numbers import Number, find_numbers, fold
+from reward_model.records.texts import language_of
 
 PADDING = 0.5
 """Length of the padding, relative to the text."""
@@ -27,17 +28,6 @@ _SENTENCES = re.compile(r"(?<=[。！？；])|(?<=[.!?])\s+(?=\S)")
 _NOT_PROSE = ("|", "#", "<", "```")
 _PROSE = {"zh": 12, "en": 30}
 """Characters from which a line without an end of sentence is taken for prose, not for a title."""
-
-
-def language_of(text: str) -> str:
-    """The language most of the text is in: a Chinese name in an English report changes nothing.
-
-    >>> language_of("Revenue of 华新水泥 (Huaxin Cement) rose by 10.6%."), language_of("EPS 上升。")
-    ('en', 'zh')
-    """
-    chinese = len(re.findall(r"[\u4e00-\u9fff]", text))
-    words = len(re.findall(r"[A-Za-z]+", text))
-    return "zh" if chinese > words else "en"
 
 
 @cache

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from reward_model import probe_edits as edits
+from reward_model.measure.probing import edits
 from reward_model.records import Text, UserError, as_text, digest
 
 Expects = Literal["must_not_raise", "must_lower"]

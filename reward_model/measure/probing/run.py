@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 
 from reward_model.data.columns import ColumnMap
-from reward_model.data.dataset import Sample, read_samples, take
+from reward_model.data.dataset import Sample, take
 from reward_model.data.held_out import Wanted, choose
+from reward_model.data.reading import read_samples
 from reward_model.measure.evaluation.run import split_of
 from reward_model.measure.probing.effects import Effect, measure
-from reward_model.measure.probing.probes import Probe, choose_probes
+from reward_model.measure.probing.probes import PROBES, Probe, choose_probes
 from reward_model.measure.probing.words import notes, say_finding
 from reward_model.records import UserError
 from reward_model.rubrics import Rubric
@@ -136,6 +137,7 @@ def audit(
             | _figures(probe, effects[probe.name], rubric, limit, bootstrap)
             for probe in chosen
         },
+        "not_asked": [probe.name for probe in PROBES if probe not in chosen],
     }
     result["findings"] = [
         finding | {"words": say_finding(finding, result)}

@@ -85,26 +85,6 @@ def notes(result: Mapping[str, Any]) -> list[str]:
     return words
 
 
-def without_verdict(result: Mapping[str, Any]) -> list[str]:
-    """Probes that did not reach a verdict on every dimension and the reward."""
-    return [
-        name
-        for name, probe in result["probes"].items()
-        if any(
-            column["verdict"] == "unknown"
-            for column in (*probe["dimensions"].values(), probe["reward"])
-        )
-    ]
-
-
-def say_passed(result: Mapping[str, Any], words: str) -> str:
-    """`words`, for an audit that found nothing; but what was not measured did not pass."""
-    unsure = without_verdict(result)
-    if len(unsure) == len(result["probes"]):
-        return "not known: no probe reached a verdict"
-    return f"{words}; not known for {', '.join(unsure)}" if unsure else words
-
-
 def audit_table(result: Mapping[str, Any]) -> Table:
     """Probe by dimension: mean change with its interval, texts raised, and the verdict."""
     from rich.box import SIMPLE

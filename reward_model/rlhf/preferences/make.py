@@ -12,8 +12,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from reward_model.cli.score_command import write_result
-from reward_model.cli.score_one import language_of, parse_weights
 from reward_model.records import (
     UserError,
     as_text,
@@ -24,7 +22,9 @@ from reward_model.records import (
     write_jsonl,
     write_text,
 )
+from reward_model.records.files import write_result
 from reward_model.records.terminal import console
+from reward_model.records.texts import language_of
 from reward_model.rlhf.preferences.card import card, push
 from reward_model.rlhf.preferences.index import Group, Index, read_index
 from reward_model.rlhf.preferences.pairs import (
@@ -51,6 +51,7 @@ from reward_model.rlhf.preferences.rewards import (
     stored_weights,
 )
 from reward_model.rubrics import Rubric
+from reward_model.score.terms import parse_weights
 
 Format = Literal["dpo", "orpo", "cpo", "reward", "kto", "grpo"]
 """Trainers; the first four read the same columns."""
@@ -290,8 +291,7 @@ def _with_model(
     device: str | None,
     batch_tokens: int | None,
 ) -> Iterator[tuple[Group, list[Candidate]]]:
-    from reward_model.model.folder import read_rubric
-    from reward_model.score.files.run import model_digest
+    from reward_model.model.folder import model_digest, read_rubric
 
     rubric = read_rubric(model)
     config["model"] = {"name": model.resolve().name, "digest": model_digest(model)}
@@ -311,7 +311,7 @@ def _with_model(
 
 
 def _rubric(path: Path, name: str | None) -> Rubric:
-    from reward_model.data.dataset import find_rubric
+    from reward_model.data.reading import find_rubric
 
     return find_rubric(path, name)
 

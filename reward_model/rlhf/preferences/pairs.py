@@ -211,11 +211,6 @@ def grpo_row(prompt: Text, *, chat: bool) -> dict[str, Any]:
     return {"prompt": _prompt(prompt, chat=chat)}
 
 
-def is_chat(text: Text) -> bool:
-    """Messages, not plain text."""
-    return not isinstance(text, str)
-
-
 def _kto(prompt: Text, completion: Text, label: bool, *, chat: bool) -> dict[str, Any]:
     return {
         "prompt": _prompt(prompt, chat=chat),

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
 
-from reward_model.model.folder import Bundle, quiet
+from reward_model.model.folder import Bundle
 from reward_model.model.network import LevelHead, MultiDimRewardModel
+from reward_model.model.quiet import quiet
 from reward_model.records import UserError
 
 _TWO_LAYERS: dict[str, tuple[str, str, str]] = {

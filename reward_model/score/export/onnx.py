@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import io
 import logging
 import warnings
@@ -17,28 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from reward_model.model.folder import first_line
-from reward_model.model.network import MultiDimRewardModel, pool
+from reward_model.model.network import MultiDimRewardModel
+from reward_model.model.padded import pool
 from reward_model.records import UserError
+from reward_model.records.errors import first_line, require
 
 MODEL = "model.onnx"
-
-
-def require_onnx() -> None:
-    """ONNX is an extra of this package.
-
-    Raises:
-        UserError: a part of it is not installed.
-    """
-    missing = [
-        name for name in ("onnx", "onnxscript", "onnxruntime") if not importlib.util.find_spec(name)
-    ]
-    if missing:
-        raise UserError(
-            f"no {' and no '.join(missing)}",
-            expected="what --to onnx needs",
-            mend="pip install 'multidim-reward[onnx]'",
-        )
 
 
 class _Graph(nn.Module):
@@ -80,7 +63,7 @@ def write_onnx(model: MultiDimRewardModel, example: Mapping[str, Tensor], path: 
     Raises:
         UserError: it reads in windows, or its backbone has parts that ONNX cannot express.
     """
-    require_onnx()
+    require("--to onnx", "onnx", "onnx", "onnxscript", "onnxruntime")
     if model.config.window:
         raise UserError(
             f"a model that reads windows of {model.config.window} tokens",

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from reward_model.cli.score_command import write_result
 from reward_model.records import UserError, write_json, write_text
+from reward_model.records.files import write_result
 from reward_model.rubrics import Rubric
 from reward_model.score.export.card import card, tell
 
@@ -79,7 +79,7 @@ def run_export(model: Path, out: Path | None, options: Options, *, json_to: str 
     _check_out(out, model)
     texts = _texts(options)
     bundle, described = open_model(model)
-    from reward_model.model.folder import staged
+    from reward_model.records.files import staged
 
     result: dict[str, Any] = {
         "command": "reward-model export",
@@ -125,9 +125,7 @@ def open_model(path: Path) -> tuple[Bundle, dict[str, Any]]:
     """
     import torch
 
-    from reward_model.data.tokens.inputs import InputBuilder
-    from reward_model.model.folder import Bundle, load_bundle
-    from reward_model.score.files.run import model_digest
+    from reward_model.model.folder import Bundle, builder_of, load_bundle, model_digest
 
     described: dict[str, Any] = {"name": path.resolve().name, "merged": False}
     if not (path / "adapter_config.json").exists():
@@ -136,7 +134,7 @@ def open_model(path: Path) -> tuple[Bundle, dict[str, Any]]:
     from transformers import AutoTokenizer
 
     from reward_model.model.adapter import load_adapter, merge
-    from reward_model.model.folder import quiet
+    from reward_model.model.quiet import quiet
 
     model = merge(load_adapter(path))
     config: Any = model.config
@@ -144,7 +142,7 @@ def open_model(path: Path) -> tuple[Bundle, dict[str, Any]]:
     with quiet():
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
     rubric = _rubric_of_adapter(path, config.rubric)
-    builder = InputBuilder.for_model(tokenizer, config)
+    builder = builder_of(tokenizer, config)
     merged = {**described, "merged": True, "digest": model_digest(path)}
     return Bundle(model, tokenizer, rubric, builder), merged
 
@@ -228,7 +226,7 @@ def _input(bundle: Bundle) -> dict[str, Any]:
 def _classifier(
     bundle: Bundle, texts: list[Sampled], options: Options, folder: Path, result: dict[str, Any]
 ) -> None:
-    from reward_model.data.tokens.inputs import pad_id
+    from reward_model.model.batches import pad_id
     from reward_model.score.export.classifier import classifier_of
     from reward_model.score.export.padding import safe_padding
     from reward_model.score.export.sample import outputs
@@ -249,9 +247,10 @@ def _scalar(
     import numpy as np
     import torch
 
+    from reward_model.model.device import best_device
     from reward_model.score.export.sample import outputs
     from reward_model.score.export.scalar import fidelity, fit_scalar
-    from reward_model.score.scorer import RewardScorer, best_device
+    from reward_model.score.scorer import RewardScorer
 
     scorer = RewardScorer(bundle, device=options.device or best_device())
     fit = fit_scalar(scorer, texts, options.seed, options.layout)
@@ -286,7 +285,7 @@ def _saved(made: Any, tokenizer: Any, folder: Path) -> tuple[Any, Any]:
     """A classifier and its tokenizer, as they are loaded again from the disk."""
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    from reward_model.model.folder import quiet
+    from reward_model.model.quiet import quiet
 
     with quiet():
         made.save_pretrained(folder)
@@ -298,8 +297,8 @@ def _saved(made: Any, tokenizer: Any, folder: Path) -> tuple[Any, Any]:
 def _onnx(
     bundle: Bundle, texts: list[Sampled], options: Options, folder: Path, result: dict[str, Any]
 ) -> None:
-    from reward_model.data.tokens.inputs import collate, pad_id
-    from reward_model.model.folder import quiet
+    from reward_model.model.batches import collate, pad_id
+    from reward_model.model.quiet import quiet
     from reward_model.score.export.onnx import MODEL, onnx_runner, write_onnx
     from reward_model.score.export.sample import outputs
 

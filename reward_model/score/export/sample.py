@@ -14,10 +14,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from reward_model.data.tokens.inputs import Encoded, collate
-from reward_model.model.batches import token_batches
+from reward_model.data.tokens.inputs import Encoded
+from reward_model.model.batches import collate, token_batches
 from reward_model.records import Text, as_text, read_jsonl
-from reward_model.rlhf.preferences.index import parse_row
+from reward_model.records.rows import parse_row
 
 
 @dataclass(frozen=True)

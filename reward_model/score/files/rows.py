@@ -22,11 +22,11 @@ from reward_model.records import (
     parse_record,
     read_jsonl,
 )
+from reward_model.records.rows import KEY
 
 if TYPE_CHECKING:
     from reward_model.score.scorer import Score
 
-KEY = "reward_model"
 """The key that is added to every row (and replaced where a row already has it)."""
 
 

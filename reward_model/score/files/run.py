@@ -13,6 +13,7 @@ from itertools import chain, islice, tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reward_model.model.folder import model_digest
 from reward_model.records import (
     Appender,
     Line,
@@ -24,9 +25,9 @@ from reward_model.records import (
     repair_tail,
     write_json,
 )
+from reward_model.records.rows import KEY
 from reward_model.records.terminal import console, progress
 from reward_model.score.files.rows import (
-    KEY,
     Part,
     fingerprint,
     is_parquet,
@@ -115,7 +116,7 @@ def score_file(
             another run is writing it.
         Stopped: a worker was ended from outside.
     """
-    from reward_model.score.scorer import best_dtype, checked_device
+    from reward_model.model.device import best_dtype, checked_device
 
     where = checked_device(device)
     contents = check_rows(texts)
@@ -264,7 +265,7 @@ def _blocks(texts: Path, start: int, size: int) -> Iterator[list[tuple[Line, lis
 
 
 def _block(device: str | None) -> int:
-    from reward_model.score.scorer import checked_device
+    from reward_model.model.device import checked_device
 
     return BLOCK.get(checked_device(device).type, BLOCK["cuda"])
 
@@ -329,21 +330,6 @@ def _read_config(path: Path) -> dict[str, Any]:
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}
-
-
-def model_digest(folder: Path) -> str:
-    """Fingerprint of a model folder: its configuration, and both ends of its weight files."""
-    found = hashlib.sha256()
-    try:
-        for path in sorted([folder / "config.json", *folder.glob("*.safetensors")]):
-            with path.open("rb") as file:
-                found.update(f"{path.name} {path.stat().st_size}\n".encode())
-                found.update(file.read(1 << 20))
-                file.seek(max(0, path.stat().st_size - (1 << 20)))
-                found.update(file.read())
-    except OSError as error:
-        raise explain_os_error(error, folder) from None
-    return found.hexdigest()[:12]
 
 
 def tell(summary: Summary, out: Path) -> None:

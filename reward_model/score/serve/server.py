@@ -15,8 +15,9 @@ from types import FrameType
 
 import uvicorn
 
-from reward_model.model.folder import first_line, read_rubric
+from reward_model.model.folder import read_rubric
 from reward_model.records import Stopped, UserError
+from reward_model.records.errors import first_line
 from reward_model.records.terminal import console
 from reward_model.score.files.workers import Models
 from reward_model.score.serve.app import create_app

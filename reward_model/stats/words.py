@@ -1,0 +1,59 @@
+"""How a number with its interval is said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from reward_model.stats.bootstrap import Estimate
+
+FEWEST = 6
+"""Groups below which no difference is called: five that all agree happen by chance once in 16."""
+
+
+def verdict(difference: Estimate, groups: int) -> str:
+    """`better`, `worse`, `unclear` or `unknown`: no claim that the interval does not carry."""
+    if difference.value is None:
+        return "unknown"
+    low, high = difference.low, difference.high
+    if low is None or high is None or groups < FEWEST:
+        return "unclear"
+    return "better" if low > 0 else "worse" if high < 0 else "unclear"
+
+
+LABELS = {
+    "accuracy": "accuracy",
+    "macro_f1": "macro-F1",
+    "kappa": "QWK",
+    "mae_expected": "MAE, expected level",
+    "mae_argmax": "MAE, likeliest level",
+    "pair_accuracy": "pair accuracy",
+    "pair_ties": "pair ties",
+    "ece": "ECE",
+}
+"""Names of the metrics in tables."""
+
+
+SHORT = {
+    "majority": "majority",
+    "length": "length",
+    "tfidf": "TF-IDF",
+    "bradley_terry": "Bradley-Terry",
+}
+"""Names of the baselines in tables."""
+
+
+def figure(estimate: Mapping[str, Any], *, interval: bool = True) -> str:
+    """An estimate in a few characters.
+
+    >>> figure({"value": 0.8125, "low": 0.75, "high": 0.875, "n": 16})
+    '0.812 [0.75, 0.88]'
+    >>> figure({"value": None, "low": None, "high": None, "n": 0, "reason": "no pairs"})
+    '–'
+    """
+    if estimate["value"] is None:
+        return "–"
+    text = f"{estimate['value']:.3f}"
+    if interval and estimate["low"] is not None:
+        text += f" [{estimate['low']:.2f}, {estimate['high']:.2f}]"
+    return text
