@@ -7,9 +7,11 @@ evidence(prompt, report)               # the same in two sentences
 plant(facts, report, "sign", rng)      # an error at a known place
 """
 
-from reward_model.checks.claims import Claim, extract_claims
+from reward_model.checks.claims import Claim
 from reward_model.checks.evidence import Summary, evidence, summarize
-from reward_model.checks.facts import Facts, Figure, read_facts
+from reward_model.checks.extract import extract_claims
+from reward_model.checks.facts import Facts, read_facts
+from reward_model.checks.figures import Figure
 from reward_model.checks.items import Item, find_item, items
 from reward_model.checks.periods import Period, parse_period
 from reward_model.checks.plant import ERROR_KINDS, Planted, plant

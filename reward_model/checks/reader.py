@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from reward_model.checks.columns import Header, Measure, Scope, read_header, scope_of
-from reward_model.checks.facts import Figure
+from reward_model.checks.figures import Figure
 from reward_model.checks.flatten import flatten
 from reward_model.checks.items import Item
 from reward_model.checks.numbers import Number, fold, parse_number

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from reward_model.checks.claims import Claim
-from reward_model.checks.facts import Facts, Figure
+from reward_model.checks.facts import Facts
+from reward_model.checks.figures import Figure
 from reward_model.checks.reading import Reading, bases_of, periods_of
 
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from reward_model.checks.claims import Claim, extract_claims
+from reward_model.checks.claims import Claim
 from reward_model.checks.columns import read_header
+from reward_model.checks.extract import extract_claims
 from reward_model.checks.facts import Facts, read_facts
 from reward_model.checks.kinds import NOT_A_FACT
 from reward_model.checks.numbers import find_numbers

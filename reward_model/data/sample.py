@@ -1,14 +1,14 @@
 """One labelled text, and how a record of a file becomes one or two of them.
 
-`Sample` is what everything downstream reads: made from texts in hand, or a light view of one row of
-`reward_model.data.samples.Samples`, whose texts are read from the file when they are asked for.
+`Sample` is what everything downstream reads: made from texts in hand, or (`RowView`, in `samples`)
+one row of a file, whose texts are read when they are asked for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
@@ -26,10 +26,6 @@ from reward_model.records import (
 )
 from reward_model.records.files import Pathish
 from reward_model.rubrics import Rubric
-
-if TYPE_CHECKING:
-    from reward_model.data.samples import Columns
-
 
 SampleSide = Literal["chosen", "rejected", "single"]
 Soft = tuple[tuple[float, ...], ...]
@@ -79,71 +75,32 @@ class Sample:
     metadata: Metadata = field(default_factory=Metadata)
     soft: Soft | None = None
     """Where soft labels were asked for."""
-    _row: tuple[Columns, int] | None = field(default=None, init=False, repr=False, compare=False)
-
-    if not TYPE_CHECKING:  # for a type checker there is nothing but the fields
-
-        def __getattr__(self, name: str) -> Any:
-            """What a view does not hold is read from its file; only then is this called."""
-            if name in _READ:
-                columns, row = self._row
-                return getattr(columns.read(row), name)
-            raise AttributeError(name)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Travels to another process with its texts, without the file."""
-        return Sample, tuple(getattr(self, f.name) for f in fields(self) if f.init)
-
-    @classmethod
-    def view(cls, columns: Columns, row: int) -> Sample:
-        """Row `row` of `columns`; holds no text."""
-        self = cls.__new__(cls)
-        put = object.__setattr__
-        put(self, "labels", tuple(columns.labels[row].tolist()))
-        put(self, "group", columns.group(row))
-        put(self, "side", columns.side(row))
-        put(self, "pair", columns.pair(row))
-        put(self, "neutral", bool(columns.neutral[row]))
-        put(self, "soft", columns.soft_of(row))
-        put(self, "_row", (columns, row))
-        return self
-
-    def _fact(self, name: str) -> Any:
-        """A short fact of the metadata, kept by the file's columns."""
-        return self._row[0].facet(name, self._row[1]) if self._row else None
 
     @property
     def field(self) -> str | None:
         """Field of the report, where known."""
-        known: str | None = self._fact("field") if self._row else self.metadata.field
-        return known
+        return self.metadata.field
 
     @property
     def language(self) -> str | None:
         """Language of the report, where known."""
-        known: str | None = self._fact("language") if self._row else self.metadata.language
-        return known
+        return self.metadata.language
 
     @property
     def degradation(self) -> str | None:
         """Kind of the degradation of its pair, where known (of both sides)."""
-        defect = None if self._row else self.metadata.defect_metadata
-        known: str | None = self._fact("degradation") if self._row else None
-        return defect.degradation_type if defect else known
+        defect = self.metadata.defect_metadata
+        return defect.degradation_type if defect else None
 
     @property
     def severity(self) -> int | None:
         """Severity of the degradation of its pair, where known (of both sides)."""
-        defect = None if self._row else self.metadata.defect_metadata
-        known: int | None = self._fact("severity") if self._row else None
-        return defect.severity if defect else known
+        defect = self.metadata.defect_metadata
+        return defect.severity if defect else None
 
     @property
     def generator(self) -> str | None:
         """Who wrote the pair: one model, or both if they differ."""
-        if self._row:
-            known: str | None = self._fact("generator")
-            return known
         gold, defect = self.metadata.gold_metadata, self.metadata.defect_metadata
         names = [part.model for part in (gold, defect) if part is not None and part.model]
         return " / ".join(dict.fromkeys(names)) or None
@@ -151,13 +108,7 @@ class Sample:
     @property
     def text_digest(self) -> str:
         """Fingerprint of prompt and response."""
-        if self._row:
-            return self._row[0].text_digest(self._row[1])
         return digest(as_text(self.prompt) + as_text(self.response))
-
-
-_READ = frozenset({"prompt", "response", "metadata"})
-"""Fields that a view reads from its file."""
 
 
 def samples_of(

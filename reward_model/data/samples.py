@@ -10,8 +10,9 @@ import hashlib
 import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -192,6 +193,101 @@ def _stamp_of(handle: int) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
+class RowView(Sample):
+    """One row of a file: labels and keys at hand, texts read when they are asked for."""
+
+    __slots__ = ("_row",)
+    _row: tuple[Columns, int]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Sample:  # type: ignore[misc]
+        """`dataclasses.replace` of a view makes a sample of its own; `RowView.of` makes views."""
+        return Sample(*args, **kwargs)
+
+    @classmethod
+    def of(cls, columns: Columns, row: int) -> RowView:
+        """Row `row` of `columns`; holds no text."""
+        self = object.__new__(cls)
+        # A frozen class sets its fields so, and what stays unset is looked up below.
+        put = object.__setattr__
+        put(self, "labels", tuple(columns.labels[row].tolist()))
+        put(self, "group", columns.group(row))
+        put(self, "side", columns.side(row))
+        put(self, "pair", columns.pair(row))
+        put(self, "neutral", bool(columns.neutral[row]))
+        put(self, "soft", columns.soft_of(row))
+        put(self, "_row", (columns, row))
+        return self
+
+    if not TYPE_CHECKING:  # for a type checker there is nothing but the fields
+
+        def __getattr__(self, name: str) -> Any:
+            """What a view does not hold is read from its file; only then is this called."""
+            if name in _READ:
+                columns, row = self._row
+                return getattr(columns.read(row), name)
+            raise AttributeError(name)
+
+        def __eq__(self, other: object) -> bool:
+            """Equal to whatever sample holds the same."""
+            return isinstance(other, Sample) and _held(self) == _held(other)
+
+        def __hash__(self) -> int:
+            return hash((self.pair, self.side, self.labels))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travels to another process with its texts, without the file."""
+        return Sample, _held(self)
+
+    def _fact(self, name: str) -> Any:
+        """A short fact of the metadata, kept by the file's columns."""
+        columns, row = self._row
+        return columns.facet(name, row)
+
+    @property
+    def field(self) -> str | None:
+        """Field of the report, where known."""
+        known: str | None = self._fact("field")
+        return known
+
+    @property
+    def language(self) -> str | None:
+        """Language of the report, where known."""
+        known: str | None = self._fact("language")
+        return known
+
+    @property
+    def degradation(self) -> str | None:
+        """Kind of the degradation of its pair, where known (of both sides)."""
+        known: str | None = self._fact("degradation")
+        return known
+
+    @property
+    def severity(self) -> int | None:
+        """Severity of the degradation of its pair, where known (of both sides)."""
+        known: int | None = self._fact("severity")
+        return known
+
+    @property
+    def generator(self) -> str | None:
+        """Who wrote the pair: one model, or both if they differ."""
+        known: str | None = self._fact("generator")
+        return known
+
+    @property
+    def text_digest(self) -> str:
+        """Fingerprint of prompt and response."""
+        columns, row = self._row
+        return columns.text_digest(row)
+
+
+_READ = frozenset({"prompt", "response", "metadata"})
+"""Fields that a view reads from its file."""
+
+
+def _held(sample: Sample) -> tuple[Any, ...]:
+    return tuple(getattr(sample, part.name) for part in fields(Sample))
+
+
 class Samples(Sequence[Sample]):
     """Rows of a file's columns; indexing gives a light view, `take` another selection of rows."""
 
@@ -211,11 +307,11 @@ class Samples(Sequence[Sample]):
     def __getitem__(self, index: int | slice) -> Sample | Samples:
         if isinstance(index, slice):
             return Samples(self.columns, self.rows[index])
-        return Sample.view(self.columns, int(self.rows[index]))
+        return RowView.of(self.columns, int(self.rows[index]))
 
     def __iter__(self) -> Iterator[Sample]:
         for row in self.rows:
-            yield Sample.view(self.columns, int(row))
+            yield RowView.of(self.columns, int(row))
 
     def take(self, rows: Sequence[int] | NDArray[Any]) -> Samples:
         """The samples at these positions, in this order; a mask of booleans picks too."""
