@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from judge.calibrate import calibrate_file
+from judge.calibrate.run import calibrate_file
 from judge.settings import ScoreSettings
 
 

@@ -114,7 +114,7 @@ def score(
     ] = None,
 ) -> None:
     """Score both sides of every pair, blind: one response a call, no metadata in sight."""
-    from judge.score import score_file
+    from judge.scoring.run import score_file
     from judge.settings import resolve
 
     score_file(pairs, out, resolve(_given(context), config))
@@ -211,7 +211,7 @@ def calibrate(
     config: Config = None,
 ) -> None:
     """How many planted errors the judge finds, by kind, and how often it accuses clean text."""
-    from judge.calibrate import calibrate_file
+    from judge.calibrate.run import calibrate_file
     from judge.settings import resolve
 
     given = _given(context)
@@ -263,7 +263,7 @@ def export_review_command(
     rubric: RubricName = "financial_report",
 ) -> None:
     """A blind sample of pairs for people to grade, spread over degradations and disagreement."""
-    from judge.review import export_review
+    from judge.review.export import export_review
 
     export_review(
         scored,
@@ -288,7 +288,7 @@ def import_review_command(
     rubric: RubricName = "financial_report",
 ) -> None:
     """People's levels as a scored file, each cell checked; compare it with judge agree."""
-    from judge.review_import import import_review
+    from judge.review.importing import import_review
 
     import_review(scored, review, out, rubric_name=rubric, form=format_.value, user=user)
 

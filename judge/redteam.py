@@ -18,9 +18,9 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from judge.prepare import open_judges, prompts_id
-from judge.prompt import Language
-from judge.questions import Answers, Question, ask_all, check_owed, usual_ledger
+from judge.scoring.prepare import open_judges, prompts_id
+from judge.scoring.prompt import Language
+from judge.scoring.questions import Answers, Question, ask_all, check_owed, usual_ledger
 from judge.settings import Evidence, ScoreSettings
 from judge.texts import Report, read_texts
 from reward_model.llm import LLM

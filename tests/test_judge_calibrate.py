@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_judge_score import GOOD, Judge, _levels, _pairs
 
-from judge.calibrate import calibrate_file
-from judge.controls import make_case, reformatted
+from judge.calibrate.controls import make_case, reformatted
+from judge.calibrate.run import calibrate_file
 from judge.settings import ScoreSettings
 from judge.texts import read_texts
 from reward_model.checks import ERROR_KINDS, read_facts, verify

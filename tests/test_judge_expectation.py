@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_judge_score import _pairs, _rows
 
-from judge.expectation import expected_levels
-from judge.score import score_file
+from judge.scoring.expectation import expected_levels
+from judge.scoring.run import score_file
 from judge.settings import ScoreSettings
 from reward_model.llm import Reply, Request, ScriptedLLM, Step, Token, sections
 

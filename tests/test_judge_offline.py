@@ -11,8 +11,8 @@ from statistics import fmean
 import pytest
 
 from datagen.companies import markdown, shipped
-from judge.parse import parse_reply
-from judge.prompt import judge_messages, text_language
+from judge.scoring.parse import parse_reply
+from judge.scoring.prompt import judge_messages, text_language
 from reward_model.llm import ChatMessage, Request, sections
 from reward_model.llm.offline import judge as offline
 from reward_model.llm.offline import writer

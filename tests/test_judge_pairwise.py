@@ -8,10 +8,10 @@ from pathlib import Path
 from commands import run
 from test_judge_score import BAD, GOOD, Judge, _pairs, _rows
 
-from judge.merge import Draw, merge, paired, swaps
-from judge.parse import parse_comparison
-from judge.prompt import compare_messages, neutralised
-from judge.score import score_file
+from judge.scoring.merge import Draw, merge, paired, swaps
+from judge.scoring.parse import parse_comparison
+from judge.scoring.prompt import compare_messages, neutralised
+from judge.scoring.run import score_file
 from judge.settings import ScoreSettings
 from reward_model.llm import Request, sections
 from reward_model.rubrics import load_rubric

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from judge.parse import CAUSES, parse_reply
+from judge.scoring.parse import CAUSES, parse_reply
 
 GOOD = '{"reasoning": {"depth": "Says why."}, "levels": {"depth": 3}}'
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from judge.prompt import judge_messages, neutralised, reply_schema, text_language
+from judge.scoring.prompt import judge_messages, neutralised, reply_schema, text_language
 from reward_model.llm import sections
 from reward_model.rubrics import load_rubric
 

@@ -11,8 +11,8 @@ from commands import run
 from llm_server import LLMServer
 from test_judge_score import Judge, _levels, _pairs, _rows
 
-from judge.prompt import neutralised
 from judge.redteam import LANGUAGES, attacks, planted, redteam_file
+from judge.scoring.prompt import neutralised
 from judge.settings import ScoreSettings
 from judge.texts import read_texts
 from reward_model.llm import Request, RetryableError

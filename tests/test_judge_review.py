@@ -14,7 +14,7 @@ from commands import run
 from hypothesis import given
 from hypothesis import strategies as st
 
-from judge.review import LONGEST_CELL, code_of, safe_cell, sides_of
+from judge.review.export import LONGEST_CELL, code_of, safe_cell, sides_of
 from reward_model.records import read_pairs
 
 NAMES = ("depth", "professionalism", "accuracy")

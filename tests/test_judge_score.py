@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from commands import run, spawn
 
-from judge.merge import Draw, merge
-from judge.score import score_file
+from judge.scoring.merge import Draw, merge
+from judge.scoring.run import score_file
 from judge.settings import ScoreSettings, resolve
 from reward_model.llm import RefusedError, Reply, Request, sections
 from reward_model.records import Stopped, UserError, read_pairs

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from scored_sets import DIMENSIONS, RUBRIC, scored_set, write
 
+from judge.validate.measures.shortcuts import CHANCE, LEAK, paired_auc
+from judge.validate.measures.stats import gap, verdict
 from judge.validate.report import Finding, Report
 from judge.validate.run import Settings, compute, exit_code
-from judge.validate.shortcuts import CHANCE, LEAK, paired_auc
-from judge.validate.stats import gap, verdict
 from judge.validate.table import read_table
 
 Rows = list[dict[str, Any]]

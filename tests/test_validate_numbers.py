@@ -14,9 +14,9 @@ from scipy import stats as scipy_stats
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GroupKFold
 
+from judge.validate.measures.style import STYLE, style
 from judge.validate.report import Report
 from judge.validate.run import Settings, build
-from judge.validate.style import STYLE, style
 from judge.validate.table import Table
 from reward_model.rubrics import load_rubric
 

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scored_sets import RUBRIC, scored_set, write
 
-from judge.validate.diff import mark, segments
-from judge.validate.page import page
 from judge.validate.run import Settings, compute
 from judge.validate.table import read_table
+from judge.validate.view.diff import mark, segments
+from judge.validate.view.page import page
 
 ATTACKS = (
     "</script><script>alert('x')</script>",

@@ -239,7 +239,7 @@ def test_instructions_never_show(language: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("language", ["zh", "en"])
 def test_length_and_style_do_not_tell_the_sides_apart(language: str) -> None:
-    from judge.validate.style import style
+    from judge.validate.measures.style import style
 
     pairs = [
         (

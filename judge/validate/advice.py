@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from judge.validate.measures.specificity import ENOUGH
+from judge.validate.measures.stats import unit
 from judge.validate.report import DegradationRow, Finding, Gap, NoiseFloor, Planted, Verdict
-from judge.validate.specificity import ENOUGH
-from judge.validate.stats import unit
 from judge.validate.table import Table
 
 _ORDER = {"error": 0, "warning": 1, "note": 2}

@@ -9,8 +9,8 @@ from collections import Counter
 
 import numpy as np
 
+from judge.validate.measures.stats import unit
 from judge.validate.report import MissedError, Planted, Problem, Problems
-from judge.validate.stats import unit
 from judge.validate.table import MISSING, PlantedError, Table, mean_gap
 
 LISTED = 500

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from judge.validate.advice import advice
-from judge.validate.duplicates import duplicates
 from judge.validate.filters import Filters, apply, write_kept
-from judge.validate.judging import clustering, halo, missing, relatives, swapped
+from judge.validate.measures.duplicates import duplicates
+from judge.validate.measures.judging import clustering, halo, missing, relatives, swapped
+from judge.validate.measures.shortcuts import audit
+from judge.validate.measures.specificity import specificity
+from judge.validate.measures.stats import gap, labels, noise_floor, verdict
 from judge.validate.problems import planted, problems
 from judge.validate.report import Filtered, Report, Source
-from judge.validate.shortcuts import audit
-from judge.validate.specificity import specificity
-from judge.validate.stats import gap, labels, noise_floor, verdict
 from judge.validate.table import Table, mean_gap, read_table
 from reward_model.records import dump_json, write_json, write_text
 from reward_model.records.terminal import console, progress
@@ -58,10 +58,10 @@ def validate_file(
         else:
             write_json(json_out, value)
     if html_out is not None:
-        from judge.validate.page import page
+        from judge.validate.view.page import page
 
         write_text(html_out, page(table, report, settings.seed))
-    from judge.validate.terminal import show
+    from judge.validate.view.terminal import show
 
     show(report, console())
     return exit_code(report)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from judge.validate.sketches import Linker, figure_lines, sentences
+from judge.validate.measures.sketches import Linker, figure_lines, sentences
 from reward_model.records import SIDES, Pair, Side, UserError, as_text, parse_record, read_jsonl
 from reward_model.records.files import Pathish
 from reward_model.rubrics import Rubric

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from judge.validate.measures.shortcuts import LEAK
 from judge.validate.report import Report
-from judge.validate.shortcuts import LEAK
 from judge.validate.table import Table, mean_gap
 from reward_model.records.page import Plot, plot
 from reward_model.records.page.plots import INK, SERIES

@@ -7,8 +7,8 @@ from itertools import combinations
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from judge.controls import Case
-from judge.questions import Answers, Question
+from judge.calibrate.controls import Case
+from judge.scoring.questions import Answers, Question
 from judge.settings import Evidence
 from reward_model.checks import ERROR_KINDS
 from reward_model.stats.shares import share

@@ -11,10 +11,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from judge.validate import ngrams
+from judge.validate.measures import ngrams
+from judge.validate.measures.style import STYLE, style
 from judge.validate.report import Feature, Finding, Shortcut
 from judge.validate.sample import Texts, read_texts, sample_groups
-from judge.validate.style import STYLE, style
 from judge.validate.table import Table
 
 LEAK = 0.65

@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from judge.rows import PairFile
+from judge.scoring.rows import PairFile
 from judge.settings import WITHOUT_EFFECT, ScoreSettings
 from reward_model.llm import LLM, open_llm
 from reward_model.llm.family import family
@@ -71,7 +71,7 @@ def prompts_id() -> str:
     """Fingerprint of the judge's prompt files."""
     from importlib.resources import files
 
-    folder = files("judge") / "prompts"
+    folder = files("judge.scoring") / "prompts"
     return digest(
         {f.name: f.read_text("utf-8") for f in folder.iterdir() if f.name.endswith(".md")}
     )

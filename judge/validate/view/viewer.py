@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from judge.validate.diff import mark, segments
 from judge.validate.report import Report
 from judge.validate.sample import read_rows
 from judge.validate.table import Table, degradation_of
+from judge.validate.view.diff import mark, segments
 from reward_model.records import SIDES, Pair, as_text
 
 MOST = 120

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from typing import NamedTuple, TypedDict
 
-from judge.expectation import ALTERNATIVES, expected_levels
-from judge.parse import Verdicts, parse_comparison, parse_reply, unanswered
-from judge.prompt import (
+from judge.scoring.expectation import ALTERNATIVES, expected_levels
+from judge.scoring.parse import Verdicts, parse_comparison, parse_reply, unanswered
+from judge.scoring.prompt import (
     TEXT_NAMES,
     Language,
     Reasoning,

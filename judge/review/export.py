@@ -15,9 +15,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Literal, NamedTuple
 
-from judge.argilla import MOST_RATING, dataset_settings, record
-from judge.prompt import Language, capped, text_language
-from judge.rows import PairFile
+from judge.review.argilla import MOST_RATING, dataset_settings, record
+from judge.scoring.prompt import Language, capped, text_language
+from judge.scoring.rows import PairFile
 from reward_model.records import (
     SIDES,
     Pair,

@@ -14,11 +14,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from judge.ask import Asked, Asker
-from judge.merge import Draw, merge, paired, swaps
-from judge.parse import Cause, unanswered
-from judge.prepare import check_out, check_rows, configuration, open_judges
-from judge.rows import PairFile
+from judge.scoring.ask import Asked, Asker
+from judge.scoring.merge import Draw, merge, paired, swaps
+from judge.scoring.parse import Cause, unanswered
+from judge.scoring.prepare import check_out, check_rows, configuration, open_judges
+from judge.scoring.rows import PairFile
 from judge.settings import ScoreSettings
 from reward_model.llm import LLM, Caller, FatalError, bounded
 from reward_model.records import (

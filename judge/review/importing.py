@@ -12,8 +12,8 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from judge.argilla import question
-from judge.review import LETTERS, Format, codes, sides_of
+from judge.review.argilla import question
+from judge.review.export import LETTERS, Format, codes, sides_of
 from reward_model.records import UserError, dump_json, explain_os_error, parse_json, writing
 from reward_model.records.terminal import console
 from reward_model.rubrics import Rubric, load_rubric

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from statistics import fmean, pstdev
 from typing import Any, NamedTuple
 
-from judge.parse import Cause
+from judge.scoring.parse import Cause
 from reward_model.records import SIDES, Side
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from judge.validate.figures import gap_histogram, label_bars, severity_ladder, shortcut_bars
 from judge.validate.report import Report
 from judge.validate.table import Table
-from judge.validate.viewer import LONGEST, viewer_pairs
+from judge.validate.view.figures import gap_histogram, label_bars, severity_ladder, shortcut_bars
+from judge.validate.view.viewer import LONGEST, viewer_pairs
 from reward_model.records.page import render
 
 HEAT = 8
@@ -26,7 +26,7 @@ def page(table: Table, report: Report, seed: int) -> str:
         return f"heat-{'up' if mean >= 0 else 'down'}-{shade}"
 
     return render(
-        "judge.validate",
+        "judge.validate.view",
         "validate",
         report=report,
         histogram=gap_histogram(table, report),

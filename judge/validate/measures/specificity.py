@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from judge.validate.bootstrap import interval, resampled_means
+from judge.validate.measures.stats import unit
 from judge.validate.report import Cell, DegradationRow, Finding, NoiseFloor
-from judge.validate.stats import unit
 from judge.validate.table import Table
 from reward_model.records import UserError
 from reward_model.rubrics import say

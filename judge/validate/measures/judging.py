@@ -8,8 +8,8 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from judge.validate.measures.stats import unit
 from judge.validate.report import Clustering, Finding, Halo, Missing
-from judge.validate.stats import unit
 from judge.validate.table import MISSING, Table, mean_gap
 from reward_model.llm.family import family
 

@@ -13,8 +13,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
-from judge.ask import Asked, Asker
-from judge.merge import joint_level
+from judge.scoring.ask import Asked, Asker
+from judge.scoring.merge import joint_level
 from judge.settings import Evidence, ScoreSettings
 from reward_model.llm import LLM, Caller, FatalError, bounded
 from reward_model.records import Stopped, UserError

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from judge.ask import CHECKED
-from judge.calibration import measure
-from judge.controls import Case, make_case
-from judge.prepare import open_judges, prompts_id
-from judge.questions import Answers, Question, ask_all, check_owed, usual_ledger
+from judge.calibrate.controls import Case, make_case
+from judge.calibrate.measure import measure
+from judge.scoring.ask import CHECKED
+from judge.scoring.prepare import open_judges, prompts_id
+from judge.scoring.questions import Answers, Question, ask_all, check_owed, usual_ledger
 from judge.settings import Evidence, ScoreSettings
 from judge.texts import read_texts
 from reward_model.llm import LLM

@@ -1,0 +1,1 @@
+"""`judge calibrate`: what a judge says of texts whose truth is known."""

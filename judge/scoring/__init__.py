@@ -1,0 +1,1 @@
+"""`judge score`: a model is asked, its answers become levels."""
