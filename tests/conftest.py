@@ -16,7 +16,7 @@ settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
 
 ROOT = Path(__file__).resolve().parent.parent
-collect_ignore = ["verl_run.py"]
+collect_ignore = ["helpers/verl_run.py"]
 """Runs in an environment of its own: its imports are not installed here."""
 
 

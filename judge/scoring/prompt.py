@@ -152,11 +152,15 @@ def _messages(
     found = ""
     if evidence is not None:
         findings = fence("evidence", neutralised(evidence))
-        found = "\n" + fill(prompt_file("judge", "evidence", language), findings=findings) + "\n"
+        found = (
+            "\n"
+            + fill(prompt_file("judge.scoring", "evidence", language), findings=findings)
+            + "\n"
+        )
     names = TEXT_NAMES[: len(texts)] if len(texts) > 1 else ()
     skeleton = _skeleton(rubric, dimensions, language, reasoning, names)
     user = fill(
-        prompt_file("judge", task, language),
+        prompt_file("judge.scoring", task, language),
         task=fence("task", task),
         language=fence("language", language),
         prompt=fence("prompt", neutralised(capped(prompt, max_prompt_chars))),
@@ -164,14 +168,14 @@ def _messages(
         dimensions=fence("dimensions", _dimensions(rubric, dimensions, language)),
         scale=fence("scale", f"0 - {rubric.scale}"),
         format=fill(
-            prompt_file("judge", f"reply_{reasoning}", language),
+            prompt_file("judge.scoring", f"reply_{reasoning}", language),
             skeleton=json.dumps(skeleton, ensure_ascii=False),
         ),
         **{key: fence(_FENCES[key], neutralised(text)) for key, text in texts.items()},
     )
     title = say(rubric.title, language) or rubric.name
     file = "system" if task == "judge" else "compare_system"
-    system = fill(prompt_file("judge", file, language), title=title)
+    system = fill(prompt_file("judge.scoring", file, language), title=title)
     return (ChatMessage(role="system", content=system), ChatMessage(role="user", content=user))
 
 

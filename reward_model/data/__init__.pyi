@@ -1,5 +1,6 @@
 from .columns import ColumnMap as ColumnMap
 from .columns import read_columns as read_columns
+from .dataset import IGNORE as IGNORE
 from .dataset import MultiDimRewardDataset as MultiDimRewardDataset
 from .dataset import PairwiseMultiDimDataset as PairwiseMultiDimDataset
 from .dataset import get_label_distribution as get_label_distribution

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from reward_model.data.tokens.store import Tokens
 
 __all__ = [
+    "IGNORE",
     "MultiDimRewardDataset",
     "PairwiseMultiDimDataset",
     "Sample",
