@@ -21,7 +21,6 @@ from reward_model.records.terminal import console
 from reward_model.rubrics import Rubric, load_rubric
 from reward_model.stats.agreement import (
     MISSING,
-    Estimate,
     alpha,
     bias,
     coincidences,
@@ -30,6 +29,7 @@ from reward_model.stats.agreement import (
     kappa,
     within,
 )
+from reward_model.stats.bootstrap import Estimate
 
 Unit = tuple[str, int, str]
 """Key of a pair, which of the pairs of that key, side."""

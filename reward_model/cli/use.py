@@ -63,7 +63,8 @@ def prefer(
     The folder feeds TRL's trainers as it is. Exits 1 if the filters leave nothing.
     """
 
-    from reward_model.rlhf.preferences.make import Options, run_prefer
+    from reward_model.rlhf.preferences.make import run_prefer
+    from reward_model.rlhf.preferences.options import Options
 
     asked: dict[str, Any] = {"to": to, "how": pairs}
     code = run_prefer(

@@ -169,8 +169,8 @@ def get_label_distribution(
 ) -> dict[str, dict[str, dict[str, int]]]:
     """Dimension -> side (and `all`) -> level (and `missing`) -> how many texts.
 
-    >>> rubric = load_rubric("financial_report")
     >>> from reward_model.rubrics import load_rubric
+    >>> rubric = load_rubric("financial_report")
     >>> one = Sample("", "text", (4, 3, IGNORE), "g", "chosen", "p")
     >>> get_label_distribution([one], rubric)["accuracy"]["all"]
     {'0': 0, '1': 0, '2': 0, '3': 0, '4': 0, 'missing': 1}

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.special import log_softmax, softmax
 
 from reward_model.data.columns import ColumnMap
 from reward_model.data.dataset import Sample
@@ -150,15 +151,7 @@ def fit_temperature(logits: Floats, labels: Ints) -> tuple[float, str | None]:
 
 def losses(logits: Floats, labels: Ints) -> Floats:
     """Negative log-likelihood of each label [n] under logits [n, K]."""
-    top = logits.max(axis=1, keepdims=True)
-    total = np.log(np.exp(logits - top).sum(axis=1)) + top[:, 0]
-    return np.asarray(total - logits[np.arange(len(labels)), labels])
-
-
-def softmax(logits: Floats) -> Floats:
-    """Distributions of logits [..., K]."""
-    raised = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return np.asarray(raised / raised.sum(axis=-1, keepdims=True))
+    return np.asarray(-log_softmax(logits, axis=1)[np.arange(len(labels)), labels])
 
 
 def store(model: Path, temperatures: dict[str, float]) -> None:
@@ -189,7 +182,7 @@ class _Rows:
         after = self.raw / heat[:, None]
         one, two = (
             collect(
-                softmax(logits),
+                softmax(logits, axis=-1),
                 self.truth,
                 weights=self.rubric.weights,
                 resamples=self.resamples,
@@ -197,7 +190,7 @@ class _Rows:
             )
             for logits in (self.raw, after)
         )
-        floor = ece_if_perfect(softmax(after), self.truth, self.seed)
+        floor = ece_if_perfect(softmax(after, axis=-1), self.truth, self.seed)
         out: dict[str, dict[str, Any]] = {}
         for j, name in enumerate(self.rubric.names):
             own: dict[str, Any] = {}

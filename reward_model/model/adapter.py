@@ -19,7 +19,8 @@ from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
 from reward_model.model.quiet import quiet
 from reward_model.records import UserError, parse_json, write_text
 from reward_model.records.errors import first_line, require
-from reward_model.records.files import Pathish, staged
+from reward_model.records.files import Pathish
+from reward_model.records.folders import staged
 
 if TYPE_CHECKING:
     from peft import PeftModel

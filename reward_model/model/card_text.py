@@ -10,7 +10,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from reward_model.model.card_use import use
 from reward_model.rubrics import Rubric, say
 from reward_model.stats.words import LABELS, SHORT, figure
 
@@ -270,3 +269,37 @@ def say_passed(result: Mapping[str, Any], words: str) -> str:
     if len(unsure) == len(result["probes"]):
         return "not known: no probe reached a verdict"
     return f"{words}; not known for {', '.join(unsure)}" if unsure else words
+
+
+_TEXT = """## Use
+
+```python
+from reward_model import RewardScorer
+
+scorer = RewardScorer.from_pretrained("path/to/this/folder")
+score = scorer.score(prompt, response)
+score.reward  # 0 to 1, None where there is no opinion
+score.levels, score.probabilities, score.uncertainty
+```
+
+As a reward function of TRL's GRPO or RLOO, for plain text and chat messages alike:
+
+```python
+def reward(prompts, completions, **kwargs):
+    return [score.reward for score in scorer.score_batch(prompts, completions)]
+
+
+# GRPOTrainer(model="your/policy", reward_funcs=reward, train_dataset=dataset)
+```
+
+On the command line:
+
+```
+reward-model score path/to/this/folder responses.jsonl --out scored.jsonl
+```
+"""
+
+
+def use() -> list[str]:
+    """Lines of the section."""
+    return [*_TEXT.splitlines(), ""]

@@ -22,7 +22,8 @@ from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
 from reward_model.model.quiet import UNREADABLE, model_type, quiet
 from reward_model.records import UserError, explain_os_error, write_json, write_text
 from reward_model.records.errors import first_line
-from reward_model.records.files import Pathish, staged
+from reward_model.records.files import Pathish
+from reward_model.records.folders import staged
 from reward_model.rubrics import Rubric
 
 RUBRIC = "rubric.json"

@@ -16,11 +16,11 @@ import threading
 import time
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import fields
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from reward_model.records import Text, UserError
+from reward_model.records import UserError
+from reward_model.rlhf import wire
+from reward_model.rlhf.wire import KEY
 
 if TYPE_CHECKING:
     from reward_model.records.texts import Words
@@ -29,15 +29,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
-KEY = "REWARD_MODEL_KEY"
-"""Environment variable with the server's bearer key, if it asks for one."""
 
 _BUSY = (429, 502, 503, 504)
 """Answers of a server that is full, starting, stopping or slow: the same request may succeed."""
-_MOST_ITEMS = 64
-"""Texts of one request: small enough that several are on their way while one is scored."""
-_MOST_BYTES = 4_000_000
-"""Of one request, unless one text alone is larger; servers bound their bodies."""
 _BROKEN = "the text is not valid Unicode: it holds half of a character"
 _REMIND = 60.0
 """Seconds between two warnings that a server is waited for."""
@@ -146,7 +140,7 @@ class RewardClient:
         from reward_model.score.scorer import Score
 
         items = [
-            {"prompt": _plain(prompt), "response": _plain(response)}
+            {"prompt": wire.plain(prompt), "response": wire.plain(response)}
             for prompt, response in as_pairs(prompts, responses)
         ]
         options: dict[str, Any] = {}
@@ -155,15 +149,15 @@ class RewardClient:
         if risk is not None:
             options["risk"] = risk
         # No server can read half of a character: one such text would take all beside it along.
-        broken = [_is_broken(item) for item in items]
+        broken = [wire.is_broken(item) for item in items]
         sent = [item for item, half in zip(items, broken, strict=True) if not half]
         try:
-            parts = await _all(self._post(part, options) for part in _parts(sent))
+            parts = await _all(self._post(part, options) for part in wire.parts(sent))
         except asyncio.CancelledError:
             if self._loop is not None:
                 raise
             raise UserError("a client that was closed before its scores came") from None
-        scores = iter(_joined(parts))
+        scores = iter(wire.joined(parts))
         return [Score(None, reason=_BROKEN) if half else next(scores) for half in broken]
 
     async def _post(self, items: list[dict[str, Any]], options: dict[str, Any]) -> list[Score]:
@@ -174,7 +168,7 @@ class RewardClient:
             return scores
         half = len(items) // 2
         halves = (items[:half], items[half:])
-        return _joined(await _all(self._post(part, options) for part in halves))
+        return wire.joined(await _all(self._post(part, options) for part in halves))
 
     async def _answered(
         self, items: list[dict[str, Any]], options: dict[str, Any]
@@ -203,9 +197,9 @@ class RewardClient:
                 if status == 413 and len(items) > 1:
                     return None
                 if status not in _BUSY:
-                    return _scores(status, text, len(items), self.url)
-                trouble = f"{status} ({_message(text)})"
-                asked = _retry_after(headers.get("Retry-After"))
+                    return wire.scores(status, text, len(items), self.url)
+                trouble = f"{status} ({wire.message(text)})"
+                asked = wire.retry_after(headers.get("Retry-After"))
             # Clients that failed together must not come back together.
             pause = min(30.0, 0.25 * 2 ** min(tries, 10)) * random.uniform(0.5, 1.0)
             pause = pause if asked is None else asked + random.uniform(0.0, 0.25)
@@ -313,112 +307,3 @@ async def _all(coroutines: Iterator[Coroutine[Any, Any, T]]) -> list[T]:
     finally:
         for task in tasks:
             task.cancel()
-
-
-def _joined(parts: Sequence[list[Score]]) -> list[Score]:
-    return [score for part in parts for score in part]
-
-
-def _is_broken(item: dict[str, Any]) -> bool:
-    try:
-        json.dumps(item, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return True
-    return False
-
-
-def _plain(text: Text) -> Any:
-    if isinstance(text, str):
-        return text
-    return [{"role": m.role, "content": m.content} for m in text]
-
-
-def _parts(items: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    """Requests of a bounded number of texts and bytes.
-
-    >>> [len(part) for part in _parts([{"response": "x"}] * 130)]
-    [64, 64, 2]
-    """
-    part: list[dict[str, Any]] = []
-    size = 0
-    for item in items:
-        more = len(json.dumps(item, ensure_ascii=False).encode())
-        if part and (len(part) == _MOST_ITEMS or size + more > _MOST_BYTES):
-            yield part
-            part, size = [], 0
-        part.append(item)
-        size += more
-    if part:
-        yield part
-
-
-def _scores(status: int, text: str, expected: int, url: str) -> list[Score]:
-    """The scores of an answer, each looked at before it may steer a training.
-
-    Raises:
-        UserError: the answer is no scores of this many texts.
-    """
-    from reward_model.score.scorer import Score
-
-    if status != 200:
-        mend = f"set {KEY} to the server's key" if status in (401, 403) else ""
-        raise UserError(
-            f"{status} from {url}: {_message(text)}",
-            expected="scores of reward-model serve",
-            mend=mend,
-        )
-    known = {field.name for field in fields(Score)}
-    try:
-        rows = json.loads(text)["scores"]
-        scores = [Score(**{k: v for k, v in row.items() if k in known}) for row in rows]
-        fine = len(scores) == expected and all(map(_is_whole, scores))
-    except (ValueError, TypeError, KeyError, AttributeError):
-        fine = False
-    if not fine:
-        raise UserError(
-            f"an answer that is no scores of {expected} texts ({text[:80]!r})",
-            expected="what reward-model serve answers at /v1/score",
-            mend=f"see what runs at {url}",
-        )
-    return scores
-
-
-def _is_whole(score: Score) -> bool:
-    """A reward that is a number with all it was made of, or none with its reason."""
-    if score.reward is None:
-        return not score.levels
-    numbers = [score.reward, *score.levels.values(), *score.uncertainty.values()]
-    return (
-        bool(score.levels)
-        and score.levels.keys() == score.uncertainty.keys() == score.probabilities.keys()
-        and all(isinstance(n, int | float) and math.isfinite(n) for n in numbers)
-    )
-
-
-def _message(text: str) -> str:
-    """What a server says of an error, in one line."""
-    try:
-        error = json.loads(text)["error"]
-        text = error["message"] if isinstance(error, dict) else str(error)
-    except (ValueError, TypeError, KeyError):
-        pass
-    line = " ".join(text.split())
-    return line if len(line) <= 200 else line[:197] + "..."
-
-
-def _retry_after(value: str | None) -> float | None:
-    """Seconds to wait: a number or a date.
-
-    >>> _retry_after("2"), _retry_after(None), _retry_after("soon")
-    (2.0, None, None)
-    """
-    if value is None:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            seconds = parsedate_to_datetime(value).timestamp() - time.time()
-        except ValueError:
-            return None
-    return min(max(seconds, 0.0), 600.0) if math.isfinite(seconds) else None

@@ -7,24 +7,17 @@ matrix product gives them for a thousand bootstrap resamples of groups at once.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from reward_model.stats.bootstrap import Bootstrap, Estimate, Part
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 MISSING = -1
 """A rating that was not given."""
-
-
-class Estimate(NamedTuple):
-    """A number with its 95% bootstrap interval; None where the data do not define it."""
-
-    value: float | None
-    low: float | None
-    high: float | None
 
 
 def coincidences(ratings: Ints, classes: int) -> Floats:
@@ -114,31 +107,18 @@ def estimates(
         groups: [units] number of the group a unit belongs to, from 0.
     """
     classes = tables.shape[-1]
-    count = int(groups.max()) + 1 if len(groups) else 0
-    by_group = np.zeros((count, classes * classes))
-    np.add.at(by_group, groups, tables.reshape(len(tables), -1))
-    by_group = by_group[by_group.any(1)]  # groups without a comparable unit say nothing
-    whole = by_group.sum(0).reshape(classes, classes)
-    drawn = _resampled(by_group, resamples, seed).reshape(-1, classes, classes)
-    found = {}
-    for name, statistic in statistics.items():
-        value = float(statistic(whole[None])[0])
-        values = statistic(drawn) if len(drawn) else np.empty(0)
-        values = values[~np.isnan(values)]
-        low, high = np.quantile(values, [0.025, 0.975]) if len(values) else (np.nan, np.nan)
-        found[name] = Estimate(*(None if np.isnan(x) else float(x) for x in (value, low, high)))
-    return found
+    comparable = tables.any((1, 2))  # groups without a comparable unit say nothing
+    flat = tables[comparable].reshape(-1, classes * classes)
+    bootstrap = Bootstrap(
+        [str(group) for group in groups[comparable]], resamples=resamples, seed=seed
+    )
+    by_group = np.zeros((bootstrap.groups, classes * classes))
+    np.add.at(by_group, bootstrap.index, flat)
 
+    def of_flat(statistic: Callable[[Floats], Floats]) -> Callable[[Floats], Floats]:
+        return lambda totals: statistic(totals.reshape(*totals.shape[:-1], classes, classes))
 
-def _resampled(by_group: Floats, resamples: int, seed: int) -> Floats:
-    count = len(by_group)
-    if count < 2 or not resamples:
-        return np.empty((0, by_group.shape[1]))
-    rng = np.random.default_rng(seed)
-    at_once = max(1, 4_000_000 // count)  # 32 MB of weights
-    parts = []
-    for start in range(0, resamples, at_once):
-        size = min(at_once, resamples - start)
-        weights = rng.multinomial(count, np.full(count, 1 / count), size=size)
-        parts.append(weights @ by_group)
-    return np.concatenate(parts)
+    return {
+        name: bootstrap.estimate(Part(by_group, of_flat(statistic), len(flat)))
+        for name, statistic in statistics.items()
+    }

@@ -116,6 +116,23 @@ class Bootstrap:
         draws = one.function(self._draw(one.sums)) - other.function(self._draw(other.sums))
         return Estimate(value, one.n, *self._interval(draws, one))
 
+    def totals(self, sums: Floats) -> Floats:
+        """Totals [resamples, S] of sums by group [G, S], one row a draw."""
+        return self._draw(sums)
+
+    def means(self, values: Floats) -> Floats:
+        """Column means [resamples, C] of rows [n, C], one row a draw; NaN in `values` is left out.
+
+        A draw that holds no value of a column gives NaN there.
+        """
+        known = ~np.isnan(values)
+        sums, counts = (np.zeros((self.groups, values.shape[1])) for _ in range(2))
+        np.add.at(sums, self.index, np.where(known, values, 0.0))
+        np.add.at(counts, self.index, known)
+        top, bottom = np.split(self.totals(np.hstack([sums, counts])), 2, axis=1)
+        with np.errstate(invalid="ignore"):
+            return np.where(bottom > 0, top / np.where(bottom > 0, bottom, 1.0), np.nan)
+
     def draws(self) -> Iterator[Floats]:
         """How often each row is in each draw, [r, n] a block: for numbers that no sums give."""
         rng = np.random.default_rng(self.seed)
@@ -132,12 +149,13 @@ class Bootstrap:
 
     def _all_alike(self, value: float, part: Part) -> Estimate:
         """Every draw of "always" is "always"; Clopper and Pearson know what that leaves open."""
+        from scipy.stats import binomtest
+
         groups = _groups_in(part)
         if groups < 2:
             return Estimate(value, part.n, reason=_ONE_GROUP)
-        open_ = 1 - 0.025 ** (1 / groups)
-        low, high = (0.0, open_) if value == 0.0 else (1 - open_, 1.0)
-        return Estimate(value, part.n, low, high)
+        limits = binomtest(round(value * groups), groups).proportion_ci(method="exact")
+        return Estimate(value, part.n, float(limits.low), float(limits.high))
 
     def _draw(self, sums: Floats) -> Floats:
         """Totals [resamples, S] of `sums` [G, S]."""
@@ -158,11 +176,23 @@ class Bootstrap:
     def _interval(self, draws: Floats, part: Part) -> tuple[float | None, float | None, str | None]:
         if _groups_in(part) < 2:
             return None, None, _ONE_GROUP
-        draws = draws[np.isfinite(draws)]
-        if len(draws) < self.resamples / 2:
+        low, high = interval(draws)
+        if low is None:
             return None, None, "not defined in most resamples, so no interval"
-        low, high = np.percentile(draws, [2.5, 97.5])
-        return float(low), float(high), None
+        return low, high, None
+
+
+def interval(draws: Floats, share: float = 0.95) -> tuple[float | None, float | None]:
+    """The middle `share` of numbers drawn; (None, None) where most draws did not define one.
+
+    >>> interval(np.array([0.0, 1.0, 2.0, 3.0, 4.0]), 0.5)
+    (1.0, 3.0)
+    """
+    known = draws[np.isfinite(draws)]
+    if len(known) < 0.5 * len(draws) or len(known) < 2:
+        return None, None
+    low, high = np.quantile(known, [(1 - share) / 2, (1 + share) / 2])
+    return float(low), float(high)
 
 
 _ONE_GROUP = "one group only, so no interval"

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reward_model.records import IGNORE
+from reward_model.stats.agreement import kappa
 from reward_model.stats.bootstrap import (
     RESAMPLES,
     Bootstrap,
@@ -62,14 +63,7 @@ def kappa_of(confusion: Floats) -> Floats:
     >>> float(kappa_of(np.array([3.0, 0.0, 0.0, 3.0])))
     1.0
     """
-    matrix = _square(confusion)
-    k = matrix.shape[-1]
-    distance = (np.arange(k)[:, None] - np.arange(k)[None, :]) ** 2.0
-    total = matrix.sum(axis=(-2, -1))
-    chance = matrix.sum(axis=-1)[..., :, None] * matrix.sum(axis=-2)[..., None, :]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        expected = (chance * distance).sum(axis=(-2, -1)) / total
-        return np.asarray(1.0 - (matrix * distance).sum(axis=(-2, -1)) / expected)
+    return kappa(_square(confusion))
 
 
 def calibration_error_of(bins: Floats) -> Floats:

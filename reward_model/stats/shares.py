@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
-
-_Z = 1.959963984540054  # normal quantile of 97.5%
 
 
 def wilson(hits: int, count: int) -> tuple[float, float] | None:
@@ -16,11 +13,10 @@ def wilson(hits: int, count: int) -> tuple[float, float] | None:
     """
     if not count:
         return None
-    p, z2 = hits / count, _Z * _Z
-    middle = (p + z2 / (2 * count)) / (1 + z2 / count)
-    half = _Z / (1 + z2 / count) * math.sqrt(p * (1 - p) / count + z2 / (4 * count * count))
-    low = 0.0 if hits == 0 else max(0.0, middle - half)
-    return low, 1.0 if hits == count else min(1.0, middle + half)
+    from scipy.stats import binomtest
+
+    limits = binomtest(hits, count).proportion_ci(method="wilson")
+    return float(limits.low), float(limits.high)
 
 
 def share(hits: int, count: int) -> dict[str, Any]:

@@ -20,8 +20,10 @@ from reward_model.data.dataset import MultiDimRewardDataset
 from reward_model.data.reading import read_samples
 from reward_model.data.split import read_split
 from reward_model.measure.comparison import scalar as compare
+from reward_model.measure.comparison import trainer as comparison_trainer
 from reward_model.measure.comparison.numbers import beside, scalar_words
-from reward_model.measure.comparison.scalar import _PairCollator, check_place, preferences, read_run
+from reward_model.measure.comparison.scalar import check_place, preferences, read_run
+from reward_model.measure.comparison.trainer import PairCollator as _PairCollator
 from reward_model.measure.evaluation.page import page
 from reward_model.measure.evaluation.run import Evaluation, evaluate
 from reward_model.model.card import read_parts
@@ -127,7 +129,11 @@ def test_the_settings_of_the_run_are_kept_to(
 ) -> None:
     place = copy(model, tmp_path, head_learning_rate=1e-3, eval_steps=4)
     collated = 0
-    call, made, rates = _PairCollator.__call__, compare._trainer, compare._rate_of_head
+    call, made, rates = (
+        _PairCollator.__call__,
+        comparison_trainer.make_trainer,
+        comparison_trainer.rate_of_head,
+    )
     trainers: list[Any] = []
     train = len(read_split(model).select(read_samples(scored, RUBRIC)[0], "train"))
 
@@ -149,8 +155,8 @@ def test_the_settings_of_the_run_are_kept_to(
             groups[group["lr"]] = groups.get(group["lr"], 0) + len(group["params"])
 
     monkeypatch.setattr(_PairCollator, "__call__", counted)
-    monkeypatch.setattr(compare, "_trainer", kept)
-    monkeypatch.setattr(compare, "_rate_of_head", rated)
+    monkeypatch.setattr(compare, "make_trainer", kept)
+    monkeypatch.setattr(comparison_trainer, "rate_of_head", rated)
     how = evaluate(place, scored, device="cpu", resamples=100, compare=True).result[
         "bradley_terry"
     ]["training"]

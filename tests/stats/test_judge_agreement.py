@@ -99,7 +99,8 @@ def test_intervals_resample_groups_and_not_units() -> None:
 def test_nothing_to_compare_is_undefined_and_not_a_number() -> None:
     nothing = confusions(np.array([MISSING, 1]), np.array([2, MISSING]), 5)
     found = estimates(nothing, np.array([0, 1]), {"kappa": kappa}, resamples=10, seed=0)
-    assert found["kappa"] == (None, None, None)
+    undefined = found["kappa"]
+    assert (undefined.value, undefined.low, undefined.high) == (None, None, None)
 
 
 def test_test_retest_of_a_real_judge(real_data: Path) -> None:

@@ -12,12 +12,12 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from judge.validate.bootstrap import interval, resampled_means
 from judge.validate.measures.stats import unit
 from judge.validate.report import Cell, DegradationRow, Finding, NoiseFloor
 from judge.validate.table import Table
 from reward_model.records import UserError
 from reward_model.rubrics import say
+from reward_model.stats.bootstrap import Bootstrap, interval
 
 ENOUGH = 5
 """Pairs below which nothing is said of a cell but its mean."""
@@ -74,7 +74,8 @@ class _Row:
             np.where((severity == s)[:, None], gaps, np.nan) for s in self.severities
         ]
         self.columns = np.hstack(blocks)
-        self.resampled = resampled_means(self.columns, self.group, seed)
+        groups = [str(group) for group in self.group]
+        self.resampled = Bootstrap(groups, seed=seed).means(self.columns)
         self.floor = [max(0.0, noise.dimensions[n].mean or 0.0) for n in table.names]
         self.unit = unit(table.rubric.scale)
         self.findings: list[Finding] = []

@@ -7,9 +7,7 @@ most would use instead, on the token ids this package builds, and gives one numb
 from __future__ import annotations
 
 import json
-import re
 import tempfile
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,28 +16,26 @@ from typing import Any
 import numpy as np
 import torch
 from pydantic import ValidationError
-from transformers import PrinterCallback, set_seed
+from transformers import set_seed
 
 from reward_model.data.dataset import MultiDimRewardDataset, Sample, pair_indices
 from reward_model.data.tokens.inputs import InputBuilder
+from reward_model.measure.comparison.trainer import make_trainer
 from reward_model.model.adapter import is_adapted, merge
 from reward_model.model.batches import collate, pad_id, token_batches
 from reward_model.model.card import read_parts
-from reward_model.model.device import device_tokens
 from reward_model.model.folder import builder_of
 from reward_model.model.network import MultiDimRewardConfig
 from reward_model.model.quiet import quiet
 from reward_model.records import IGNORE, UserError, as_text, explain_os_error, write_json
 from reward_model.records.errors import require
-from reward_model.records.files import staged
+from reward_model.records.folders import staged
 from reward_model.rubrics import Rubric
 from reward_model.score.scorer import RewardScorer
 from reward_model.stats.bootstrap import Floats, Ints
 from reward_model.train.base import find_base
 from reward_model.train.config import TINY, TrainConfig
 from reward_model.train.lora import add_lora
-from reward_model.train.machine import compute_dtype
-from reward_model.train.progress import TrainingBar
 
 SCALAR = "bradley_terry"
 """Its name beside the baselines."""
@@ -117,7 +113,7 @@ def train_scalar(
         builder = builder_of(base.tokenizer, known)
         rows = [*texts.train, *texts.validation]
         data = MultiDimRewardDataset(rows, scorer.rubric, builder)
-        trainer = _trainer(
+        trainer = make_trainer(
             settings,
             run,
             network,
@@ -237,129 +233,6 @@ def _one_number(config: MultiDimRewardConfig) -> MultiDimRewardConfig:
         known.pop(name, None)
     one = {"dimensions": ["reward"], "num_levels": 1, "weights": {"reward": 1.0}, "head": "multi"}
     return MultiDimRewardConfig(**{**known, **one}, num_labels=1)
-
-
-class _PairCollator:
-    """Rows of a data set, chosen first, as the batch that RewardTrainer halves."""
-
-    def __init__(self, data: MultiDimRewardDataset, pad: int) -> None:
-        self.data, self.pad = data, pad
-
-    def __call__(self, items: Sequence[Mapping[str, int]]) -> dict[str, Any]:
-        """One padded batch of 2 B texts."""
-        rows = [item[f"{side}_ids"] for side in ("chosen", "rejected") for item in items]
-        batch = collate([self.data[row] for row in rows], self.pad)
-        return {name: value for name, value in batch.items() if "labels" not in name}
-
-
-def _trainer(
-    settings: TrainConfig,
-    run: Mapping[str, Any],
-    network: Any,
-    tokenizer: Any,
-    data: MultiDimRewardDataset,
-    learned: Ints,
-    picked: Ints,
-    folder: str,
-    device: torch.device,
-) -> Any:
-    """RewardTrainer with the run's settings, on the kind of device that scores."""
-    from datasets import Dataset
-    from trl.trainer.reward_config import RewardConfig
-    from trl.trainer.reward_trainer import RewardTrainer
-
-    class Trainer(RewardTrainer):
-        texts_seen = 0
-
-        def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-            self.texts_seen += len(inputs["input_ids"])
-            return super().training_step(model, inputs, *args, **kwargs)
-
-        def create_optimizer(self, model: Any = None) -> Any:
-            optimizer = super().create_optimizer(model)
-            if settings.head_learning_rate is not None:
-                _rate_of_head(optimizer, network, settings.head_learning_rate)
-            return optimizer
-
-        def _send_telemetry(self) -> None:
-            """A measurement of the user's data is nobody else's business."""
-
-    def rows(pairs: Ints) -> Any:
-        # Row numbers stand where token ids would; the collator looks them up, so that a million
-        # pairs of long texts are not copied.
-        return Dataset.from_dict(
-            {"chosen_ids": pairs[:, 0].tolist(), "rejected_ids": pairs[:, 1].tolist()}
-        )
-
-    gpu = device.type == "cuda"
-    dtype = compute_dtype(settings) if gpu or settings.precision != "auto" else torch.float32
-    steps = int(run["steps"])
-    pairs = max(1, settings.batch_size // 2)
-    longest = int(data.lengths.max())
-    budget = settings.batch_tokens or device_tokens(device)
-    fits = max(1, budget // (2 * longest))
-    at_once = max(size for size in range(1, pairs + 1) if pairs % size == 0 and size <= fits)
-    epoch = max(1, round(steps / float(run.get("epochs") or settings.epochs)))
-    every = settings.eval_steps or epoch
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.convert_ids_to_tokens(pad_id(tokenizer))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        args = RewardConfig(
-            output_dir=folder,
-            max_steps=steps,
-            max_length=None,  # what is too long was cut as for the model, not dropped
-            learning_rate=settings.learning_rate,
-            lr_scheduler_type=settings.schedule,
-            warmup_steps=round(settings.warmup_share * steps),
-            weight_decay=settings.weight_decay,
-            max_grad_norm=settings.max_grad_norm,
-            per_device_train_batch_size=at_once,
-            per_device_eval_batch_size=fits,
-            gradient_accumulation_steps=pairs // at_once,
-            gradient_checkpointing=settings.gradient_checkpointing,
-            bf16=dtype is torch.bfloat16,
-            fp16=dtype is torch.float16,
-            use_cpu=device.type == "cpu",
-            optim="adamw_8bit" if settings.optimizer == "adamw_8bit" else "adamw_torch_fused",
-            eval_strategy="steps" if len(picked) else "no",
-            eval_steps=every,
-            save_strategy="steps" if len(picked) else "no",
-            save_steps=every,
-            save_total_limit=2,
-            save_only_model=True,
-            load_best_model_at_end=len(picked) > 0,
-            # Pair accuracy is soon 1 on a few hundred pairs and says no more.
-            metric_for_best_model="eval_loss" if len(picked) else None,
-            greater_is_better=False if len(picked) else None,
-            disable_tqdm=True,
-            report_to="none",
-            dataloader_pin_memory=gpu,
-            seed=settings.seed,
-        )
-        args._n_gpu = min(1, args.n_gpu)  # on several, each would take a whole batch
-        trainer = Trainer(
-            model=network,
-            args=args,
-            train_dataset=rows(learned),
-            eval_dataset=rows(picked) if len(picked) else None,
-            data_collator=_PairCollator(data, pad_id(tokenizer)),
-            processing_class=tokenizer,
-            callbacks=[TrainingBar()],
-        )
-    trainer.remove_callback(PrinterCallback)
-    return trainer
-
-
-def _rate_of_head(optimizer: Any, network: Any, rate: float) -> None:
-    """Give the head groups of its own, as training gives the heads of the model."""
-    named = network.named_parameters()
-    head = {id(weight) for name, weight in named if re.search(r"(^|\.)heads\.\d", name)}
-    for group in list(optimizer.param_groups):
-        mine = [weight for weight in group["params"] if id(weight) in head]
-        if mine:
-            group["params"] = [weight for weight in group["params"] if id(weight) not in head]
-            optimizer.add_param_group({**group, "params": mine, "lr": rate})
 
 
 @torch.inference_mode()

@@ -6,11 +6,10 @@ PREFS holds `train.jsonl`, which `datasets.load_dataset(PREFS)` gives to a train
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 from reward_model.records import (
     UserError,
@@ -27,11 +26,21 @@ from reward_model.records.terminal import console
 from reward_model.records.texts import language_of
 from reward_model.rlhf.preferences.card import card, push
 from reward_model.rlhf.preferences.index import Group, Index, read_index
+from reward_model.rlhf.preferences.options import (
+    CARD,
+    COMMAND,
+    CONFIG,
+    NEUTRAL,
+    OTHER_WAY,
+    REPEATED,
+    ROWS,
+    WRITTEN,
+    Counts,
+    Options,
+)
 from reward_model.rlhf.preferences.pairs import (
     BOTH,
     Candidate,
-    Filters,
-    How,
     dpo_row,
     grpo_row,
     kto_by_threshold,
@@ -40,7 +49,6 @@ from reward_model.rlhf.preferences.pairs import (
     usable,
 )
 from reward_model.rlhf.preferences.rewards import (
-    SCORES,
     SCORES_CONFIG,
     file_digest,
     judged_groups,
@@ -52,77 +60,6 @@ from reward_model.rlhf.preferences.rewards import (
 )
 from reward_model.rubrics import Rubric
 from reward_model.score.terms import parse_weights
-
-Format = Literal["dpo", "orpo", "cpo", "reward", "kto", "grpo"]
-"""Trainers; the first four read the same columns."""
-ROWS, CARD, CONFIG = "train.jsonl", "README.md", "config.json"
-WRITTEN = (ROWS, CARD, CONFIG, SCORES, SCORES_CONFIG)
-COMMAND = "reward-model prefer"
-REPEATED = "a row that is there already"
-OTHER_WAY = "the judge prefers the rejected side"
-NEUTRAL = "neutral pairs, which are controls"
-
-
-@dataclass(frozen=True)
-class Options:
-    """What makes preferences of rewards."""
-
-    to: Format = "dpo"
-    how: How = "best-worst"
-    min_margin: float = 0.0
-    z: float = 0.0
-    threshold: float | None = None
-    seed: int = 0
-
-    @property
-    def filters(self) -> Filters:
-        """Of the margin."""
-        return Filters(self.min_margin, self.z)
-
-    def check(self) -> None:
-        """Refuse what cannot be meant.
-
-        Raises:
-            UserError: naming the option.
-        """
-        for name, value, known in (
-            ("--format", self.to, get_args(Format)),
-            ("--pairs", self.how, get_args(How)),
-        ):
-            if value not in known:
-                raise UserError(f"{name} {value!r}", expected=f"one of {', '.join(known)}")
-        if not 0 <= self.min_margin <= 1:
-            raise UserError(f"--min-margin {self.min_margin}", expected="a reward, from 0 to 1")
-        if not 0 <= self.z < float("inf"):
-            raise UserError(f"--z {self.z}", expected="a number from 0 up")
-        if self.threshold is not None and self.to != "kto":
-            raise UserError(f"--threshold with --format {self.to}", expected="--format kto")
-        if self.threshold is not None and not 0 <= self.threshold <= 1:
-            raise UserError(f"--threshold {self.threshold}", expected="a reward, from 0 to 1")
-
-
-@dataclass
-class Counts:
-    """What became of everything that was read."""
-
-    rows_read: int = 0
-    prompts: int = 0
-    completions: int = 0
-    written: int = 0
-    desirable: int | None = None
-    """KTO: rows with the label true."""
-    dropped_completions: Counter[str] = field(default_factory=Counter)
-    dropped_pairs: Counter[str] = field(default_factory=Counter)
-    dropped_rows: Counter[str] = field(default_factory=Counter)
-    mean_margin: float | None = None
-    languages: Counter[str] = field(default_factory=Counter)
-
-    def to_json(self) -> dict[str, Any]:
-        """For `--json` and config.json; reasons sorted, so that equal runs give equal files."""
-        return {
-            name: dict(sorted(value.items())) if isinstance(value, Counter) else value
-            for name, value in vars(self).items()
-        }
 
 
 def run_prefer(

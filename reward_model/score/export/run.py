@@ -79,7 +79,7 @@ def run_export(model: Path, out: Path | None, options: Options, *, json_to: str 
     _check_out(out, model)
     texts = _texts(options)
     bundle, described = open_model(model)
-    from reward_model.records.files import staged
+    from reward_model.records.folders import staged
 
     result: dict[str, Any] = {
         "command": "reward-model export",
