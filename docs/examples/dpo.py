@@ -13,8 +13,8 @@ from datasets import load_dataset
 from tiny_world import answers, mean_reward, policy, reward_model, tokenizer
 from trl import DPOConfig, DPOTrainer
 
-from reward_model.rlhf.preferences.options import Options
 from reward_model.rlhf.preferences.make import run_prefer
+from reward_model.rlhf.preferences.options import Options
 
 
 def main(folder: Path) -> tuple[float, float]:
