@@ -90,7 +90,7 @@ def load_adapter(folder: Pathish, base: Pathish | None = None) -> PeftModel:
         ) from None
     name = str(base or named)
     try:
-        with _still():
+        with still():
             config = MultiDimRewardConfig.from_pretrained(path)
             backbone = config.backbone_config
             quantized = getattr(backbone, "quantization_config", None)
@@ -174,7 +174,7 @@ def _delta(layer: Any, name: str, state: Mapping[str, Tensor]) -> Tensor:
 
 
 @contextlib.contextmanager
-def _still() -> Iterator[None]:
+def still() -> Iterator[None]:
     """Keep peft's questions to an older transformers off the terminal."""
     with quiet(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)

@@ -10,7 +10,7 @@ from reward_model.model.lanes import LEAST_TOKENS
 from reward_model.records import UserError
 
 
-def _tokens_at_once(device: torch.device) -> int:
+def tokens_at_once(device: torch.device) -> int:
     """Wide batches win on an accelerator; on a CPU they only fall out of its caches."""
     return 65536 if device.type != "cpu" else max(2048, LEAST_TOKENS * torch.get_num_threads())
 

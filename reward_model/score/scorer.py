@@ -20,7 +20,7 @@ import torch
 
 from reward_model.data.tokens.inputs import Encoded
 from reward_model.model.batches import pad_id
-from reward_model.model.device import _tokens_at_once, best_dtype, checked_device
+from reward_model.model.device import best_dtype, checked_device, tokens_at_once
 from reward_model.model.folder import Bundle, load_bundle
 from reward_model.model.forward import Forward
 from reward_model.records import Text, UserError
@@ -104,7 +104,7 @@ class RewardScorer:
         self.dimensions: tuple[str, ...] = bundle.rubric.names
         self.tokenizer = bundle.tokenizer
         self.builder = bundle.builder
-        self.batch_tokens = batch_tokens or _tokens_at_once(self.device)
+        self.batch_tokens = batch_tokens or tokens_at_once(self.device)
         self._forward = Forward(
             self.model, self.device, pad_id(bundle.tokenizer), self.batch_tokens, fixed=fixed
         )

@@ -116,10 +116,6 @@ class Bootstrap:
         draws = one.function(self._draw(one.sums)) - other.function(self._draw(other.sums))
         return Estimate(value, one.n, *self._interval(draws, one))
 
-    def totals(self, sums: Floats) -> Floats:
-        """Totals [resamples, S] of sums by group [G, S], one row a draw."""
-        return self._draw(sums)
-
     def means(self, values: Floats) -> Floats:
         """Column means [resamples, C] of rows [n, C], one row a draw; NaN in `values` is left out.
 
@@ -129,15 +125,21 @@ class Bootstrap:
         sums, counts = (np.zeros((self.groups, values.shape[1])) for _ in range(2))
         np.add.at(sums, self.index, np.where(known, values, 0.0))
         np.add.at(counts, self.index, known)
-        top, bottom = np.split(self.totals(np.hstack([sums, counts])), 2, axis=1)
+        top, bottom = np.split(self._draw(np.hstack([sums, counts])), 2, axis=1)
         with np.errstate(invalid="ignore"):
             return np.where(bottom > 0, top / np.where(bottom > 0, bottom, 1.0), np.nan)
 
     def draws(self) -> Iterator[Floats]:
         """How often each row is in each draw, [r, n] a block: for numbers that no sums give."""
         rng = np.random.default_rng(self.seed)
-        for start in range(0, self.resamples, _BLOCK):
-            yield self._block(rng, min(_BLOCK, self.resamples - start))[:, self.index]
+        for size in self._blocks():
+            yield self._block(rng, size)[:, self.index]
+
+    def _blocks(self) -> Iterator[int]:
+        """Draws at once: of very many groups fewer, so that a block stays at some 32 MB."""
+        most = max(1, min(_BLOCK, _KEPT // max(1, self.groups)))
+        for start in range(0, self.resamples, most):
+            yield min(most, self.resamples - start)
 
     def _block(self, rng: np.random.Generator, size: int) -> Floats:
         """How often each group is in each of the next `size` draws, [size, G]."""
@@ -164,8 +166,8 @@ class Bootstrap:
         keep = self.resamples * self.groups <= _KEPT
         rng = np.random.default_rng(self.seed)
         blocks, out = [], []
-        for start in range(0, self.resamples, _BLOCK):
-            counts = self._block(rng, min(_BLOCK, self.resamples - start))
+        for size in self._blocks():
+            counts = self._block(rng, size)
             out.append(counts @ sums)
             if keep:
                 blocks.append(counts)

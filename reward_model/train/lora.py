@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from reward_model.model.adapter import NAME, _still
+from reward_model.model.adapter import NAME, still
 from reward_model.model.network import MultiDimRewardModel
 from reward_model.records import UserError
 from reward_model.records.errors import require
@@ -46,7 +46,7 @@ def add_lora(model: MultiDimRewardModel, config: TrainConfig, base: str) -> Peft
         fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.backbone.modules()),
         modules_to_save=[f"heads.{i}" for i in range(len(model.heads))],
     )
-    with _still():
+    with still():
         adapted: PeftModel = get_peft_model(model, settings)
     adapted.peft_config[NAME].base_model_name_or_path = base
     return adapted

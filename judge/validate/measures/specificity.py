@@ -17,8 +17,10 @@ from judge.validate.report import Cell, DegradationRow, Finding, NoiseFloor
 from judge.validate.table import Table
 from reward_model.records import UserError
 from reward_model.rubrics import say
-from reward_model.stats.bootstrap import Bootstrap, interval
+from reward_model.stats.bootstrap import RESAMPLES, Bootstrap, interval
 
+MANY_GROUPS = 20_000
+"""Above this many groups a fifth of the resamples gives the interval to two digits as well."""
 ENOUGH = 5
 """Pairs below which nothing is said of a cell but its mean."""
 
@@ -75,7 +77,9 @@ class _Row:
         ]
         self.columns = np.hstack(blocks)
         groups = [str(group) for group in self.group]
-        self.resampled = Bootstrap(groups, seed=seed).means(self.columns)
+        many = len(np.unique(self.group)) > MANY_GROUPS
+        resamples = RESAMPLES // 5 if many else RESAMPLES
+        self.resampled = Bootstrap(groups, resamples=resamples, seed=seed).means(self.columns)
         self.floor = [max(0.0, noise.dimensions[n].mean or 0.0) for n in table.names]
         self.unit = unit(table.rubric.scale)
         self.findings: list[Finding] = []
