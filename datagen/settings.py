@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from datagen.fields import FIELDS, field_name
-from reward_model.records import UserError, explain_os_error
+from reward_model.records.settings import parse_settings, read_toml
 
 
 class Settings(BaseModel):
@@ -107,7 +106,7 @@ def resolve(given: dict[str, Any], config: Path | None) -> Settings:
     Raises:
         UserError: every mistake at once.
     """
-    values: dict[str, Any] = _read(config) if config is not None else {}
+    values: dict[str, Any] = read_toml(config) if config is not None else {}
     values = {name.replace("-", "_"): value for name, value in values.items()}
     values.update(given)
     if "fields" in values:
@@ -118,34 +117,9 @@ def resolve(given: dict[str, Any], config: Path | None) -> Settings:
     for several in ("degradations", "severities"):
         if isinstance(values.get(several), str):
             values[several] = [name.strip() for name in _words(values[several])]
-    try:
-        return Settings.model_validate(values)
-    except ValidationError as error:
-        words = []
-        for item in error.errors(include_url=False):
-            where = ".".join(str(part) for part in item["loc"][:1])
-            if item["type"] == "extra_forbidden":
-                words.append(f"unknown option {where!r}")
-            else:
-                shown = f"{where}: {item['input']!r}; " if where else ""
-                words.append(shown + item["msg"].removeprefix("Value error, ").lower())
-        known = f"the options are {', '.join(Settings.model_fields)}"
-        unknown = any(w.startswith("unknown") for w in words)
-        raise UserError(
-            "; ".join(words), mend=known if unknown else "", path=config if config else None
-        ) from None
+    what = "the options that docs/datagen.md lists"
+    return parse_settings(values, Settings, what, path=config)
 
 
 def _words(text: str) -> list[str]:
     return text.replace("，", ",").split(",")
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise explain_os_error(error, path) from None
-    except UnicodeDecodeError:
-        raise UserError("bytes that are not UTF-8", expected="a TOML file", path=path) from None
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"broken TOML ({error})", expected="a TOML file", path=path) from None

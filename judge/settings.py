@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from reward_model.records import UserError, explain_os_error
+from reward_model.records.settings import parse_settings, read_toml
 
 Evidence = Literal["checks", "none"]
 WITHOUT_EFFECT = frozenset(
@@ -90,31 +89,8 @@ def resolve(given: Mapping[str, Any], config: Path | None = None) -> ScoreSettin
     Raises:
         UserError: unreadable file, or unknown or wrong settings.
     """
-    values: dict[str, Any] = {}
-    if config is not None:
-        try:
-            values = tomllib.loads(config.read_text("utf-8"))
-        except OSError as error:
-            raise explain_os_error(error, config) from None
-        except UnicodeDecodeError:
-            raise UserError("bytes that are not UTF-8", expected="UTF-8", path=config) from None
-        except tomllib.TOMLDecodeError as error:
-            raise UserError(f"broken TOML ({error})", expected="TOML 1.0", path=config) from None
-        if isinstance(values.get("llm"), str):
-            values["llm"] = [values["llm"]]
-    try:
-        return ScoreSettings.model_validate({**values, **given})
-    except ValidationError as error:
-        mistakes = []
-        for item in error.errors(include_url=False):
-            name = ".".join(map(str, item["loc"]))
-            if not name:
-                mistakes.append(item["msg"].removeprefix("Value error, "))
-            elif item["type"] == "extra_forbidden":
-                known = ", ".join(ScoreSettings.model_fields)
-                mistakes.append(f"unknown setting {name}; known are {known}")
-            else:
-                said = item["msg"].removeprefix("Input should be ")
-                mistakes.append(f"{item['input']!r} for {name.replace('_', '-')}; expected {said}")
-        # The file is named only when it can be the one at fault.
-        raise UserError("; also ".join(mistakes), path=config) from None
+    values = read_toml(config) if config is not None else {}
+    if isinstance(values.get("llm"), str):
+        values["llm"] = [values["llm"]]
+    what = "the settings that docs/judge.md lists"
+    return parse_settings({**values, **given}, ScoreSettings, what, path=config)

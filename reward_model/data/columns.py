@@ -6,16 +6,15 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from reward_model.data.formats import whole_number
-from reward_model.records import UserError, digest, read_text
+from reward_model.records import UserError, digest
 from reward_model.records.files import Pathish
+from reward_model.records.settings import read_settings
 from reward_model.rubrics import Rubric
 
 Levels = dict[str, str]
@@ -160,17 +159,4 @@ def read_columns(path: Pathish) -> ColumnMap:
     Raises:
         UserError: every mistake in the file at once.
     """
-    try:
-        return ColumnMap.model_validate(tomllib.loads(read_text(path)))
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"broken TOML ({error})", expected="TOML 1.0", path=path) from None
-    except ValidationError as error:
-        mistakes = [
-            f"{'.'.join(map(str, e['loc'])) or 'columns'}: {e['msg'].removeprefix('Value error, ')}"
-            for e in error.errors(include_url=False)
-        ]
-        raise UserError(
-            f"{len(mistakes)} mistake(s): " + "; ".join(mistakes),
-            expected="a column map as docs/formats.md describes",
-            path=Path(path),
-        ) from None
+    return read_settings(path, ColumnMap, "a column map as docs/formats.md describes")

@@ -7,16 +7,16 @@ same format over it. A model that is not in the table has an unknown cost, never
 from __future__ import annotations
 
 import re
-import tomllib
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, RootModel, model_validator
 
 from reward_model.llm.base import Request, Usage
-from reward_model.records import UserError, explain_os_error
+from reward_model.records import read_text
+from reward_model.records.settings import parse_settings, parse_toml
 
 _DATE = re.compile(r"-(\d{4}-\d{2}-\d{2}|\d{8}|\d{4}|latest)$")
 LONGEST_REPLY = 8192
@@ -95,12 +95,7 @@ class Prices:
         """
         table = _read(files("reward_model.llm").joinpath("prices.toml").read_text("utf-8"), None)
         if path is not None:
-            try:
-                own = _read(path.read_text("utf-8"), path)
-            except OSError as error:
-                raise explain_os_error(error, path) from None
-            except UnicodeDecodeError:
-                raise UserError("text that is not UTF-8", expected="TOML", path=path) from None
+            own = _read(read_text(path), path)
             table.models.update(own.models)
             table.own = {name.lower() for name in own.models}
             table.as_of = own.as_of or table.as_of
@@ -131,27 +126,15 @@ class Prices:
         return None
 
 
+class _Table(RootModel[dict[str, Price]]):
+    pass
+
+
 def _read(text: str, path: Path | None) -> Prices:
-    try:
-        raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"broken TOML ({error})", expected="a price table", path=path) from None
+    raw = parse_toml(text, path)
     as_of = str(raw.pop("as_of", ""))
-    models, mistakes = {}, []
-    for name, value in raw.items():
-        try:
-            models[name] = Price.model_validate(value)
-        except ValidationError as error:
-            for one in error.errors():
-                place = ".".join(str(part) for part in (name, *one["loc"]))
-                mistakes.append(f"{place}: {one['msg'].lower()}")
-    if mistakes:
-        raise UserError(
-            "; ".join(mistakes),
-            expected='for each ["model"] its input and output in dollars per million tokens',
-            path=path,
-        )
-    return Prices(models, as_of)
+    what = 'for each ["model"] its input and output in dollars per million tokens'
+    return Prices(parse_settings(raw, _Table, what, path=path).root, as_of)
 
 
 def likely_tokens(text: str) -> float:

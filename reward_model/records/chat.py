@@ -7,14 +7,13 @@ A text that does not fit what was declared is refused: nothing about a template 
 from __future__ import annotations
 
 import re
-import tomllib
 from itertools import pairwise
-from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from reward_model.records import Message, Text, UserError, read_text
+from reward_model.records import Message, Text, UserError
+from reward_model.records.settings import read_settings
 
 Mark = Annotated[str, Field(pattern=r"\S")]
 """What a template writes between texts; a blank one would be found everywhere."""
@@ -106,19 +105,11 @@ def load_template(name: str | None) -> ChatTemplate | None:
         raise UserError(
             f"chat template {name!r}", expected=f"{', '.join(TEMPLATES)} or a TOML file"
         )
-    try:
-        return ChatTemplate.model_validate(tomllib.loads(read_text(name)))
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"broken TOML ({error})", path=Path(name)) from None
-    except ValidationError as error:
-        wrong = "; ".join(
-            f"{'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in error.errors()
-        )
-        raise UserError(
-            f"a chat template that is none ({wrong})",
-            expected="turns.ROLE.open and .close, start, end, thinking; no mark that is blank",
-            path=Path(name),
-        ) from None
+    return read_settings(
+        name,
+        ChatTemplate,
+        "turns.ROLE.open and .close, start, end, thinking; no mark that is blank",
+    )
 
 
 def split_query(query: str, prompt: str | None, template: ChatTemplate | None) -> tuple[Text, str]:

@@ -131,9 +131,19 @@ def read_text(path: Pathish) -> str:
         UserError: the file cannot be read, or is not UTF-8.
     """
     try:
-        return Path(path).read_text("utf-8-sig")
+        return decode(Path(path).read_bytes(), path)
     except OSError as error:
         raise explain_os_error(error, path) from None
+
+
+def decode(content: bytes, path: Pathish | None = None) -> str:
+    """The text of a file's bytes, without its byte order mark; `path` is for messages.
+
+    Raises:
+        UserError: it is not UTF-8.
+    """
+    try:
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise UserError(
             "bytes that are not UTF-8",

@@ -6,17 +6,17 @@ focuses a good text is asked for and the degradations that make a text worse on 
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from reward_model.records import UserError, digest, explain_os_error
-from reward_model.records.files import Pathish
+from reward_model.records.files import Pathish, decode
+from reward_model.records.settings import parse_settings, parse_toml
 
 Words = str | dict[str, str]
 """One text for every language, or language code -> text."""
@@ -259,21 +259,5 @@ def load_rubric(name_or_path: Pathish) -> Rubric:
 
 def parse_rubric(content: bytes, path: Pathish) -> Rubric:
     """Parse the bytes of a rubric file; `path` is for error messages."""
-    try:
-        data = tomllib.loads(content.decode())
-    except UnicodeDecodeError:
-        raise UserError("bytes that are not UTF-8", expected="UTF-8 text", path=path) from None
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"broken TOML ({error})", expected="TOML 1.0", path=path) from None
-    try:
-        return Rubric.model_validate(data)
-    except ValidationError as error:
-        mistakes = [
-            f"{'.'.join(map(str, e['loc'])) or 'rubric'}: {e['msg'].removeprefix('Value error, ')}"
-            for e in error.errors(include_url=False)
-        ]
-        raise UserError(
-            f"{len(mistakes)} mistake(s): " + "; ".join(mistakes),
-            expected="a rubric as docs/rubric.md describes",
-            path=path,
-        ) from None
+    values = parse_toml(decode(content, path), path)
+    return parse_settings(values, Rubric, "a rubric as docs/rubric.md describes", path=path)

@@ -6,14 +6,13 @@ to `train_config.json` of the output folder.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from reward_model.records import UserError, explain_os_error
+from reward_model.records.settings import parse_settings, read_toml
 
 TINY = "tiny"
 """Base model built in place: a small encoder with a tokenizer learned from the training texts."""
@@ -169,7 +168,7 @@ def resolve(
     Raises:
         UserError: every mistake in file and flags at once.
     """
-    values = _read(config) if config else {}
+    values = read_toml(config) if config else {}
     given = {name: value for name, value in flags.items() if value is not None}
     if output_dir is not None:
         given["output_dir"] = output_dir
@@ -178,25 +177,5 @@ def resolve(
         merged = {**_TINY_DEFAULTS, **merged}
     elif merged.get("lora_rank"):
         merged = {**_LORA_DEFAULTS, **merged}
-    try:
-        return TrainConfig.model_validate(merged)
-    except ValidationError as error:
-        mistakes = [
-            f"{'.'.join(map(str, e['loc']))}: {e['msg'][0].lower()}{e['msg'][1:]}"
-            + ("" if e["type"] == "extra_forbidden" else f", not {e['input']!r}")
-            for e in error.errors(include_url=False)
-        ]
-        raise UserError(
-            f"{len(mistakes)} mistake(s) in the settings: " + "; ".join(mistakes),
-            expected="the settings that docs/train.md lists",
-            path=config,
-        ) from None
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_bytes().decode())
-    except OSError as error:
-        raise explain_os_error(error, path) from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UserError(f"broken TOML ({error})", expected="TOML 1.0 in UTF-8", path=path) from None
+    what = "the settings that docs/train.md lists"
+    return parse_settings(merged, TrainConfig, what, path=config)

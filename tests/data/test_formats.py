@@ -221,7 +221,7 @@ def test_wrong_cells_are_named_by_row(tmp_path: Path, change: dict[str, Any], wo
 @pytest.mark.parametrize(
     ("was", "now", "words"),
     [
-        ("offset = -1", "ofset = -1", "ofset: Extra inputs are not permitted"),
+        ("offset = -1", "ofset = -1", "unknown key ofset \\(do you mean offset"),
         ('chosen = "better"', "", "name the columns of response, or of chosen and rejected"),
         ("[chosen_levels]", "[levels]", r"pairs need \[chosen_levels\]"),
         ("offset = -1", "offset -1", "broken TOML"),

@@ -208,8 +208,8 @@ def test_settings_from_a_file_and_flags_over_it(tmp_path: Path) -> None:
     config.write_text("sample = 3\ntemperature = 9\n")
     with pytest.raises(UserError) as error:
         resolve({}, config)
-    assert "unknown setting sample" in str(error.value)
-    assert "9 for temperature" in str(error.value)
+    assert "unknown key sample (do you mean samples?)" in str(error.value)
+    assert "temperature: 9 (input should be less than or equal to 2" in str(error.value)
     assert "judge.toml" in str(error.value)
 
 

@@ -50,9 +50,9 @@ def test_ones_own_table_goes_over_the_one_that_ships(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('["m"]\ninput = -1\noutput = 2\n', "m.tiers.0.input: input should be greater"),
+        ('["m"]\ninput = -1\noutput = 2\n', "m.tiers.0.input: -1 (input should be greater"),
         ('["m"]\ninput = 1\n', "m.tiers.0.output: field required"),
-        ('["m"]\ninput = 1\noutput = 2\nper_call = 3\n', "m.per_call: extra inputs"),
+        ('["m"]\ninput = 1\noutput = 2\nper_call = 3\n', "unknown key m.per_call"),
         ('m = "free"\n', "m: "),
         ("[[[", "broken TOML"),
     ],

@@ -61,8 +61,8 @@ def test_helpsteer_weighs_only_what_praises() -> None:
 @pytest.mark.parametrize(
     ("was", "now", "words"),
     [
-        ("scale = 4", "scale = 0", "scale: Input should be greater than or equal to 1"),
-        ("scale = 4", "scal = 4", "scal: Extra inputs are not permitted"),
+        ("scale = 4", "scale = 0", "scale: 0 (input should be greater than or equal to 1)"),
+        ("scale = 4", "scal = 4", "unknown key scal (do you mean scale?)"),
         ('targets = ["depth"]', 'targets = ["deep"]', "targets unknown dimension(s) deep"),
         ('name = "professionalism"', 'name = "depth"', "dimensions named twice: depth"),
         ("weight = 1.0", "weight = 0.0", "weights add up to zero"),
