@@ -19,14 +19,14 @@ from reward_model.data.dataset import Sample
 from reward_model.data.held_out import choose
 from reward_model.data.reading import read_samples
 from reward_model.data.split import Split, fingerprint
-from reward_model.measure.evaluation.run import (
+from reward_model.measure.evaluation.words import calibration_words
+from reward_model.measure.texts import (
     ece_if_perfect,
     probabilities_of,
     score_texts,
     split_of,
     truth_of,
 )
-from reward_model.measure.evaluation.words import calibration_words
 from reward_model.records import IGNORE, UserError, write_json
 from reward_model.rubrics import Rubric
 from reward_model.score.scorer import RewardScorer

@@ -80,7 +80,7 @@ def visible(text: str) -> bool:
     return any(unicodedata.category(c) not in {"Cc", "Cf", "Zs", "Zl", "Zp"} for c in text)
 
 
-__all__ = ["Words", "as_pairs", "as_words", "unfit"]
+__all__ = ["Words", "as_pairs", "as_words", "unfit", "visible"]
 
 
 def language_of(text: str) -> str:

@@ -241,6 +241,12 @@ def test_texts_without_an_opinion_never_become_numbers(
     found = audit(untrained[0], write(tmp_path / "s.jsonl", rows), probes=["expert_claim"])
     probe = found.result["probes"]["expert_claim"]
     assert (probe["texts"], probe["not_applicable"], probe["no_opinion"]) == (15, 1, 0)
+    # A text that is there and shows nothing is refused by the scorer, so no probe measures it.
+    rows[1]["chosen"] = "\u200b\u200b"
+    unseen = audit(untrained[0], write(tmp_path / "v.jsonl", rows)).result["probes"]
+    for name in ("expert_claim", "length_padding", "prompt_echo"):
+        counts = [unseen[name][key] for key in ("texts", "not_applicable", "no_opinion")]
+        assert counts == [14, 2, 0], name
     broken = tmp_path / "broken"
     shutil.copytree(untrained[0], broken)
     weights = load_file(broken / "model.safetensors")

@@ -14,23 +14,29 @@ from typing import Any
 import numpy as np
 
 from reward_model.data.columns import ColumnMap
-from reward_model.data.dataset import Sample, get_label_distribution, pair_indices
+from reward_model.data.dataset import Sample, get_label_distribution
 from reward_model.data.held_out import HeldOut, Wanted, choose, folds
 from reward_model.data.reading import read_samples
-from reward_model.data.split import Split, read_split
+from reward_model.data.split import Split
 from reward_model.data.tokens.inputs import plain_ids
 from reward_model.measure.evaluation.baselines import TITLES, Samples, predict_all
 from reward_model.measure.evaluation.slices import slices_of
 from reward_model.measure.evaluation.words import KINDS, comparisons, notes
-from reward_model.records import IGNORE, as_text
+from reward_model.measure.texts import (
+    ece_if_perfect,
+    probabilities_of,
+    score_texts,
+    split_of,
+    truth_of,
+    without_temperatures,
+)
+from reward_model.records import as_text
 from reward_model.records.errors import require
 from reward_model.records.terminal import progress
 from reward_model.rubrics import Rubric
 from reward_model.score.scorer import RewardScorer, Score
 from reward_model.stats.bootstrap import RESAMPLES, Floats
-from reward_model.stats.metrics import Bools, Measured, Truth, collect, perfect_error
-
-_CHUNK = 64
+from reward_model.stats.metrics import Bools, Measured, Truth, collect
 
 
 @dataclass(frozen=True)
@@ -188,29 +194,6 @@ def evaluate(
     return Evaluation(rubric, held.test, scores, probabilities, raw, truth, result)
 
 
-def truth_of(samples: Sequence[Sample], rubric: Rubric) -> Truth:
-    """Labels, groups and pairs as arrays."""
-
-    def pairs(neutral: bool) -> Any:
-        found = pair_indices(samples, neutral=neutral)
-        return np.array(found, dtype=np.int64).reshape(-1, 2)
-
-    return Truth(
-        rubric.names,
-        np.array([sample.labels for sample in samples], dtype=np.int64),
-        tuple(sample.group for sample in samples),
-        pairs(neutral=False),
-        pairs(neutral=True),
-    )
-
-
-def split_of(model: Path) -> Split | None:
-    from reward_model.data.split import SPLIT
-
-    there = any((folder / SPLIT).exists() for folder in (model, model.parent))
-    return read_split(model) if there else None
-
-
 def _training(
     held: HeldOut, split: Split | None, more: Sequence[Sample] | None
 ) -> Sequence[Sample]:
@@ -227,57 +210,6 @@ def _training(
         and (known is None or sample.group in known)
         and not never(sample)
     ]
-
-
-def score_texts(scorer: RewardScorer, samples: Sequence[Sample]) -> list[Score]:
-    """Scores in the order of the texts, with a bar."""
-    scores: list[Score] = []
-    # Sorted by length, a chunk holds texts alike, so little of a batch is padding.
-    order = sorted(range(len(samples)), key=lambda i: len(as_text(samples[i].response)))
-    with progress(transient=True) as bar:
-        task = bar.add_task("score held-out texts", total=len(samples), note="")
-        for start in range(0, len(order), _CHUNK):
-            rows = [samples[i] for i in order[start : start + _CHUNK]]
-            scores += scorer.score_batch([s.prompt for s in rows], [s.response for s in rows])
-            bar.update(task, advance=len(rows))
-    place = {row: i for i, row in enumerate(order)}
-    return [scores[place[i]] for i in range(len(samples))]
-
-
-def probabilities_of(scores: Sequence[Score], rubric: Rubric) -> Floats:
-    """[n, D, K]; a row of NaN for a text without an opinion."""
-    silent = np.full((len(rubric.names), rubric.classes), np.nan)
-    rows = [
-        silent if s.reward is None else np.array([s.probabilities[n] for n in rubric.names])
-        for s in scores
-    ]
-    return np.array(rows).reshape(-1, *silent.shape)
-
-
-def without_temperatures(probabilities: Floats, scorer: RewardScorer) -> Floats | None:
-    """What the model would say without temperature scaling; None where it has none.
-
-    Logits z over T give chances p; p to the power of T, scaled to sum to 1, are those of z.
-    """
-    known = scorer.model.config.temperatures
-    if not known:
-        return None
-    heat = np.array([known.get(name, 1.0) for name in scorer.dimensions])
-    top = probabilities.max(axis=-1, keepdims=True)
-    raised = (probabilities / top) ** heat[:, None]
-    return np.asarray(raised / raised.sum(axis=-1, keepdims=True))
-
-
-def ece_if_perfect(
-    probabilities: Floats, truth: Truth, seed: int
-) -> dict[str, dict[str, float] | None]:
-    """Dimension -> calibration error that chance alone gives these confidences on these labels."""
-    out: dict[str, dict[str, float] | None] = {}
-    for j, name in enumerate(truth.names):
-        sure = probabilities[truth.labels[:, j] != IGNORE, j].max(axis=-1)
-        found = perfect_error(sure[np.isfinite(sure)], seed=seed)
-        out[name] = None if found is None else {"mean": found[0], "high": found[1]}
-    return out
 
 
 def _calibration(scorer: RewardScorer, before: Measured, after: Measured) -> dict[str, Any]:

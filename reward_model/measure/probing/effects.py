@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from reward_model.data.dataset import Sample
-from reward_model.data.tokens.inputs import Encoded
 from reward_model.measure.probing.probes import Probe, apply
-from reward_model.model.batches import token_batches
-from reward_model.records import as_text
+from reward_model.measure.texts import Asked, score_all
+from reward_model.records import Text
 from reward_model.records.terminal import progress
 from reward_model.score.scorer import RewardScorer
 from reward_model.stats.bootstrap import Floats
-from reward_model.stats.metrics import Bools, expected_levels
+from reward_model.stats.metrics import Bools
 
 
 @dataclass(frozen=True)
@@ -49,46 +49,49 @@ def measure(
     with progress(transient=True) as bar:
         task = bar.add_task("probe", total=len(texts) * (len(probes) + 1), note="unedited")
 
-        def levels(encoded: Sequence[Encoded | None], note: str) -> Floats:
-            out = np.full((len(encoded), len(scorer.dimensions) + 1), np.nan)
-            lengths = {i: len(one.input_ids) for i, one in enumerate(encoded) if one is not None}
-            bar.update(task, advance=len(encoded) - len(lengths), note=note)
-            for batch in token_batches(lengths, scorer.batch_tokens):
-                out[batch] = _levels(scorer, [one for i in batch if (one := encoded[i])])
-                bar.update(task, advance=len(batch))
-            return out
+        def look(asked: Sequence[Asked | None], note: str) -> tuple[Floats, Bools]:
+            """Levels and reward [n, D + 1], NaN where there is no score; [n] who was cut."""
+            rows = {i: one for i, one in enumerate(asked) if one is not None}
+            bar.update(task, advance=len(asked) - len(rows), note=note)
+            scores = score_all(
+                scorer, list(rows.values()), lambda count: bar.update(task, advance=count)
+            )
+            levels = np.full((len(asked), len(scorer.dimensions) + 1), np.nan)
+            cut: Bools = np.zeros(len(asked), dtype=np.bool_)
+            for i, score in zip(rows, scores, strict=True):
+                cut[i] = score.response_truncated
+                if score.reward is not None:
+                    levels[i] = [*(score.levels[name] for name in scorer.dimensions), score.reward]
+            return levels, cut
 
-        # An empty response gets no opinion, as everywhere; its row stays NaN.
-        plain = [
-            scorer.encode(text.prompt, text.response) if as_text(text.response).strip() else None
-            for text in texts
+        before, _ = look(texts, "unedited")
+        # The tokens say whether the model sees an edit at all; the score comes from the scorer.
+        tokens = [
+            scorer.encode(text.prompt, text.response).input_ids if there else None
+            for text, there in zip(texts, np.isfinite(before[:, -1]).tolist(), strict=True)
         ]
-        before = levels(plain, "unedited")
         effects = {}
         for probe in probes:
-            edited: list[Encoded | None] = []
+            edited: list[Asked | None] = []
             skipped = unseen = 0
-            for text, old in zip(texts, plain, strict=True):
+            for text, old in zip(texts, tokens, strict=True):
                 response = apply(probe, text.prompt, text.response, seed)
-                new = None if response is None else scorer.encode(text.prompt, response)
-                same = new is not None and old is not None and new.input_ids == old.input_ids
-                skipped, unseen = skipped + (new is None), unseen + same
-                edited.append(None if same else new)
-            change = levels(edited, probe.name) - before
+                skipped += response is None
+                if response is None or old is None:
+                    edited.append(None)
+                    continue
+                same = scorer.encode(text.prompt, response).input_ids == old
+                unseen += same
+                edited.append(None if same else _Edit(text.prompt, response))
+            after, cut = look(edited, probe.name)
+            change = after - before
             scored: Bools = np.asarray(np.isfinite(change).all(axis=1))
             change[~scored] = np.nan
             silent = len(texts) - skipped - unseen - int(scored.sum())
-            cut = sum(
-                one is not None and one.response_cut and bool(there)
-                for one, there in zip(edited, scored, strict=True)
-            )
-            effects[probe.name] = Effect(change, skipped, unseen, silent, cut)
+            effects[probe.name] = Effect(change, skipped, unseen, silent, int((cut & scored).sum()))
     return effects
 
 
-def _levels(scorer: RewardScorer, encoded: Sequence[Encoded]) -> Floats:
-    """[B, D + 1] expected levels and the reward; NaN where the model's output is no number."""
-    levels = expected_levels(scorer.probabilities(encoded))
-    shares = np.array([scorer.weights[name] for name in scorer.dimensions])
-    reward = levels @ shares / scorer.rubric.scale
-    return np.asarray(np.concatenate([levels, reward[:, None]], axis=1))
+class _Edit(NamedTuple):
+    prompt: Text
+    response: Text

@@ -13,6 +13,7 @@ from typing import Literal
 
 from reward_model.measure.probing import edits
 from reward_model.records import Text, UserError, as_text, digest
+from reward_model.records.texts import visible
 
 Expects = Literal["must_not_raise", "must_lower"]
 
@@ -107,7 +108,7 @@ def choose_probes(names: Sequence[str]) -> tuple[Probe, ...]:
 def apply(probe: Probe, prompt: Text, response: Text, seed: int) -> str | None:
     """The edited response; None where this text offers nothing to edit."""
     text, asked = as_text(response), as_text(prompt)
-    if not text.strip():
+    if not visible(text):
         return None
     rng = random.Random(f"{seed}:{probe.name}:{digest([asked, text])}")
     edited = probe.edit(text, asked, rng)

@@ -18,10 +18,10 @@ from reward_model.data.columns import ColumnMap
 from reward_model.data.dataset import Sample, take
 from reward_model.data.held_out import Wanted, choose
 from reward_model.data.reading import read_samples
-from reward_model.measure.evaluation.run import split_of
 from reward_model.measure.probing.effects import Effect, measure
 from reward_model.measure.probing.probes import PROBES, Probe, choose_probes
 from reward_model.measure.probing.words import notes, say_finding
+from reward_model.measure.texts import split_of
 from reward_model.records import UserError
 from reward_model.rubrics import Rubric
 from reward_model.score.scorer import RewardScorer
