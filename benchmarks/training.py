@@ -185,7 +185,8 @@ def run_one(who: str, base: str, count: int, longest: int, peer_batch: int) -> d
     from reward_model.model.batches import pad_id
     from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
     from reward_model.rubrics import load_rubric
-    from reward_model.train.trainer import LevelCollator, MultiDimRewardTrainer
+    from reward_model.train.steps import LevelCollator
+    from reward_model.train.trainer import MultiDimRewardTrainer
 
     where, _ = place()
     rubric = load_rubric("financial_report")

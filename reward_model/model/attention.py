@@ -1,8 +1,8 @@
-"""Attention over a row of texts at once: within a few tokens on any device, and on a GPU by the
-kernels of torch that take texts of any length.
+"""Attention over a row of texts that stand side by side, each seeing itself alone.
 
-`banded(...)` and `varlen(...)`, used by `reward_model.model.packed`;
-`varlen_runs(device, dtype, ...)` tells where the latter can be had.
+`packed_attention` is what transformers calls once `reward_model.model.packed` has registered it:
+text by text (and what texts share before them), `banded` within a few tokens, or `varlen` by the
+kernels of torch that take texts of any length; `varlen_runs(device, ...)` tells where those are.
 """
 
 from __future__ import annotations
@@ -15,9 +15,67 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 from torch.nn.functional import pad, scaled_dot_product_attention
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 if TYPE_CHECKING:
     from reward_model.model.rows import Row
+
+
+def packed_attention(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    packed_row: Row | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """Queries (1, heads, T, d) -> (1, T, heads, d); `sdpa` where no row is given."""
+    if packed_row is None:
+        done: tuple[Tensor, None] = sdpa_attention_forward(
+            module, query, key, value, attention_mask, **kwargs
+        )
+        return done
+    reach = getattr(module, "sliding_window", None)  # inclusive of the token itself
+    if query.device.type != "cpu" and not packed_row.shares:
+        return varlen(module, query, key, value, packed_row, reach, kwargs.get("scaling")), None
+    if reach is not None:
+        dropped = float(kwargs.get("dropout") or 0.0)
+        return banded(query, key, value, packed_row, reach, kwargs.get("scaling"), dropped), None
+    groups = getattr(module, "num_key_value_groups", 1)
+    if groups > 1:
+        key, value = (one.repeat_interleave(groups, dim=1) for one in (key, value))
+    causal, scale = bool(getattr(module, "is_causal", False)), kwargs.get("scaling")
+    dropout = float(kwargs.get("dropout") or 0.0)
+    sizes = [run.texts * run.length for run in packed_row.runs]
+    queries, keys, values = (one[0].split(sizes, dim=1) for one in (query, key, value))
+    mixed = []
+    for run, *own in zip(packed_row.runs, queries, keys, values, strict=True):
+        q, k, v = (_side_by_side(one, run.texts) for one in own)
+        seen = None
+        if run.prefix_length:
+            before = slice(run.prefix, run.prefix + run.prefix_length)
+            k = torch.cat([key[:, :, before], k], dim=2)
+            v = torch.cat([value[:, :, before], v], dim=2)
+            seen = torch.ones(run.length, k.shape[2], dtype=torch.bool, device=q.device)
+            seen = seen.tril(run.prefix_length)
+        out = scaled_dot_product_attention(
+            q,
+            k,
+            v,
+            attn_mask=seen,
+            dropout_p=dropout,
+            is_causal=causal and seen is None,
+            scale=scale,
+        )
+        mixed.append(out.transpose(1, 2).flatten(0, 1))
+    return torch.cat(mixed).unsqueeze(0), None
+
+
+def _side_by_side(heads: Tensor, texts: int) -> Tensor:
+    """(heads, texts * n, d) -> (texts, heads, n, d), a view."""
+    apart: Tensor = heads.unflatten(1, (texts, -1))
+    return apart.transpose(0, 1)
 
 
 def banded(
@@ -180,4 +238,4 @@ def _agrees(device: torch.device, dtype: torch.dtype, head_size: int) -> bool:
     return True
 
 
-__all__ = ["banded", "varlen", "varlen_runs"]
+__all__ = ["banded", "packed_attention", "varlen", "varlen_runs"]

@@ -1,16 +1,22 @@
 """The processes that one run was started in, by `accelerate launch` or `torchrun`, and their ranks.
 
 `processes()` joins them and says which one this is; it is asked before anything is written.
+`whole_weights(trainer)` brings a model that is spread over them into one place.
 """
 
 from __future__ import annotations
 
 import os
 from datetime import timedelta
+from typing import TypeAlias
 
 import torch
 from accelerate import PartialState
+from torch import Tensor
+from transformers import Trainer
 
+Weights: TypeAlias = dict[str, Tensor]
+"""By the names of the model's own state dict."""
 USE_CPU = "ACCELERATE_USE_CPU"
 """What accelerate and the Trainer look at; they leave processes on a CPU apart without it."""
 
@@ -27,3 +33,14 @@ def processes() -> PartialState:
     cpu = os.environ.get(USE_CPU, "").lower() in {"1", "true", "yes"}
     # The first process encodes a large file while the others wait for it.
     return PartialState(cpu=cpu, timeout=timedelta(hours=3))
+
+
+def whole_weights(trainer: Trainer) -> Weights | None:
+    """All weights on the first process, or None where the model there is whole already.
+
+    Every process calls it after training; the first one writes the result.
+    """
+    if not (trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled):
+        return None
+    weights: Weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    return weights

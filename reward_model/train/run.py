@@ -18,7 +18,6 @@ from transformers import (
     EarlyStoppingCallback,
     PrinterCallback,
     TrainerCallback,
-    TrainingArguments,
 )
 
 from reward_model.data.split import fingerprint
@@ -31,22 +30,21 @@ from reward_model.model.quiet import quiet
 from reward_model.records import Stopped, UserError, write_json
 from reward_model.records.errors import first_line
 from reward_model.records.terminal import console
+from reward_model.train.arguments import training_arguments
 from reward_model.train.checkpoints import (
     ADAPTER,
-    CHECKPOINTS,
     METRICS,
     is_finished,
     last_checkpoint,
     prepare_folder,
 )
 from reward_model.train.config import TrainConfig
-from reward_model.train.gather import Weights, whole_weights
-from reward_model.train.machine import compute_dtype
 from reward_model.train.prepare import Run, divide, prepare
-from reward_model.train.processes import processes
+from reward_model.train.processes import Weights, processes, whole_weights
 from reward_model.train.progress import TrainingBar
 from reward_model.train.provenance import training_part
-from reward_model.train.trainer import LevelCollator, MultiDimRewardTrainer
+from reward_model.train.steps import LevelCollator
+from reward_model.train.trainer import MultiDimRewardTrainer
 from reward_model.train.validation import ValidationMetrics, level_weights
 
 
@@ -127,72 +125,23 @@ def make_trainer(run: Run, bar: TrainingBar) -> MultiDimRewardTrainer:
     """The Trainer of a run."""
     config = run.config
     metrics = ValidationMetrics(run.validation.samples, run.rubric)
-    validates = len(run.validation) > 0
-    best = config.best_metric
-    if validates and best == "qwk" and not metrics.can_rank:
-        run.remarks.append("validation labels do not vary, so the loss picks the best checkpoint")
-        best = "loss"
-    if validates and best == "pair_accuracy" and not metrics.pairs:
-        run.remarks.append(
-            "no pair among the validation texts, so the loss picks the best checkpoint"
-        )
-        best = "loss"
-    when = "steps" if config.eval_steps else "epoch"
-    gpu = torch.cuda.is_available()
-    dtype = compute_dtype(config)
-    steps = max(1, len(run.train) // config.batch_size) * config.epochs
-    world = processes().num_processes
-    tokens = config.batch_tokens or device_tokens("cuda" if gpu else "cpu")
+    best = _picked_by(run, metrics)
+    tokens = config.batch_tokens or device_tokens("cuda" if torch.cuda.is_available() else "cpu")
+    power = {"none": None, "sqrt": 0.5, "balanced": 1.0}[config.class_weights]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        args = TrainingArguments(
-            output_dir=str(config.output_dir / CHECKPOINTS),
-            num_train_epochs=config.epochs,
-            max_steps=config.max_steps or -1,
-            learning_rate=config.learning_rate,
-            lr_scheduler_type=config.schedule,
-            warmup_steps=round(config.warmup_share * (config.max_steps or steps)),
-            weight_decay=config.weight_decay,
-            max_grad_norm=config.max_grad_norm,
-            per_device_train_batch_size=max(1, config.batch_size // world),
-            per_device_eval_batch_size=max(1, tokens // config.max_length),
-            gradient_checkpointing=config.gradient_checkpointing,
-            bf16=dtype is torch.bfloat16,
-            fp16=dtype is torch.float16,
-            eval_strategy=when if validates else "no",
-            eval_steps=config.eval_steps,
-            save_strategy=when,
-            save_steps=config.eval_steps or 500,
-            save_total_limit=2,
-            load_best_model_at_end=validates,
-            metric_for_best_model=f"eval_{best}" if validates else None,
-            greater_is_better=best != "loss" if validates else None,
-            logging_steps=config.logging_steps,
-            # A loss that is no number has to be seen, not averaged away.
-            logging_nan_inf_filter=False,
-            disable_tqdm=True,
-            report_to=config.report_to,
-            remove_unused_columns=False,
-            dataloader_pin_memory=gpu,
-            label_names=["labels"],
-            ddp_find_unused_parameters=False,
-            optim="adamw_8bit" if config.optimizer == "adamw_8bit" else "adamw_torch_fused",
-            seed=config.seed,
-        )
         trainer = MultiDimRewardTrainer(
             model=run.model,
-            args=args,
+            args=training_arguments(config, len(run.train), tokens, best),
             train_dataset=run.train,
-            eval_dataset=run.validation if validates else None,
+            eval_dataset=run.validation if best else None,
             data_collator=LevelCollator(pad_id(run.tokenizer)),
             processing_class=run.tokenizer,
             compute_metrics=metrics,
             callbacks=[bar, _BestIsHere()],
             class_weights=None
-            if config.class_weights == "none"
-            else level_weights(
-                run.train.samples, run.rubric, 1.0 if config.class_weights == "balanced" else 0.5
-            ),
+            if power is None
+            else level_weights(run.train.samples, run.rubric, power),
             label_smoothing=config.label_smoothing,
             pair_weight=config.pair_weight,
             head_learning_rate=config.head_learning_rate,
@@ -200,9 +149,25 @@ def make_trainer(run: Run, bar: TrainingBar) -> MultiDimRewardTrainer:
             batch_tokens=tokens,
         )
     trainer.remove_callback(PrinterCallback)
-    if config.patience and validates:
+    if config.patience and best:
         trainer.add_callback(EarlyStoppingCallback(config.patience))
     return trainer
+
+
+def _picked_by(run: Run, metrics: ValidationMetrics) -> str | None:
+    """The measure that picks the best checkpoint: the one asked for, where these texts have it."""
+    best = run.config.best_metric
+    why = None
+    if len(run.validation) == 0:
+        return None
+    if best == "qwk" and not metrics.can_rank:
+        why = "validation labels do not vary"
+    if best == "pair_accuracy" and not metrics.pairs:
+        why = "no pair among the validation texts"
+    if why is None:
+        return best
+    run.remarks.append(f"{why}, so the loss picks the best checkpoint")
+    return "loss"
 
 
 def _load_last_good(trainer: MultiDimRewardTrainer, folder: Path) -> bool:

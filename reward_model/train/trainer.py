@@ -6,9 +6,8 @@ Device, processes, mixed precision, sharding, checkpoints and reporting stay the
 from __future__ import annotations
 
 import contextlib
-import re
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
 from itertools import islice
@@ -17,12 +16,11 @@ from typing import Any, NamedTuple
 import torch
 from accelerate.utils import DistributedType
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
-from transformers import Trainer, TrainerCallback
+from torch.utils.data import DataLoader
+from transformers import Trainer
 
 from reward_model.data.dataset import MultiDimRewardDataset, pair_indices
 from reward_model.model.adapter import plain
-from reward_model.model.batches import StepBatches, StepCollator, collate
 from reward_model.model.device import device_tokens
 from reward_model.model.lanes import Lanes, lanes_for
 from reward_model.model.losses import level_cross_entropy, pairwise_loss
@@ -30,40 +28,8 @@ from reward_model.model.packed import draws, enable, packs_on
 from reward_model.model.rows import Row
 from reward_model.records import IGNORE, UserError
 from reward_model.rubrics import Rubric
-
-
-class LevelCollator:
-    """Items of a MultiDimRewardDataset -> one padded batch."""
-
-    def __init__(self, pad: int) -> None:
-        self.pad = pad
-
-    def __call__(self, items: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
-        """Pad on the right."""
-        return collate(items, self.pad)
-
-
-class _EpochOfOrder(TrainerCallback):
-    """Tells the order which epoch begins, also in the middle of one that is resumed."""
-
-    def __init__(self, order: StepBatches) -> None:
-        self.order = order
-
-    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.order.set_epoch(int(state.epoch or 0))
-
-
-class _PairItems(Dataset[dict[str, Any]]):
-    """Items that say whether the next one is what they were preferred to."""
-
-    def __init__(self, dataset: MultiDimRewardDataset, first: set[int]) -> None:
-        self.dataset, self.first = dataset, first
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        return {**self.dataset[index], "preferred": index in self.first}
+from reward_model.train.arguments import give_heads_a_rate
+from reward_model.train.steps import EpochOfOrder, PairItems, StepBatches, StepCollator, units_of
 
 
 class _Targets(NamedTuple):
@@ -153,16 +119,7 @@ class MultiDimRewardTrainer(Trainer):
         if self.head_learning_rate is None:
             return optimizer
         network: Any = self.model if model is None else model
-        named = network.named_parameters()
-        heads = {id(weight) for name, weight in named if re.search(r"(^|\.)heads\.\d", name)}
-        for group in list(optimizer.param_groups):
-            mine = [weight for weight in group["params"] if id(weight) in heads]
-            rest = [weight for weight in group["params"] if id(weight) not in heads]
-            if mine and rest:
-                group["params"] = rest
-                optimizer.add_param_group({**group, "params": mine, "lr": self.head_learning_rate})
-            elif mine:
-                group["lr"] = self.head_learning_rate
+        give_heads_a_rate(optimizer, network, self.head_learning_rate)
         return optimizer
 
     def get_train_dataloader(self) -> DataLoader[Any]:
@@ -181,15 +138,15 @@ class MultiDimRewardTrainer(Trainer):
             dataset.lengths,
             self.texts_per_step,
             self.args.seed,
-            units=_units(len(dataset), pairs) if pairs else None,
+            units=units_of(len(dataset), pairs) if pairs else None,
             rank=self.accelerator.process_index,
             world=self.accelerator.num_processes,
         )
-        self.add_callback(_EpochOfOrder(order))
+        self.add_callback(EpochOfOrder(order))
         pad = getattr(self.data_collator, "pad", 0)
         multiple = 1 if self.args.device.type == "cpu" else 8
         first = {chosen for chosen, _ in pairs}
-        items: Any = _PairItems(dataset, first) if pairs else dataset
+        items: Any = PairItems(dataset, first) if pairs else dataset
         return DataLoader(
             items,
             batch_sampler=order,
@@ -386,10 +343,3 @@ class MultiDimRewardTrainer(Trainer):
     def floating_point_ops(self, inputs: Any) -> int:
         """Not counted: pieces have no shape in common."""
         return 0
-
-
-def _units(texts: int, pairs: Sequence[tuple[int, int]]) -> list[list[int]]:
-    """Pairs together, all other texts alone."""
-    second = {rejected for _, rejected in pairs}
-    first = {chosen for chosen, _ in pairs}
-    return [[i, i + 1] if i in first else [i] for i in range(texts) if i not in second]

@@ -132,7 +132,7 @@ def test_the_settings_of_the_run_are_kept_to(
     call, made, rates = (
         _PairCollator.__call__,
         comparison_trainer.make_trainer,
-        comparison_trainer.rate_of_head,
+        comparison_trainer.give_heads_a_rate,
     )
     trainers: list[Any] = []
     train = len(read_split(model).select(read_samples(scored, RUBRIC)[0], "train"))
@@ -156,7 +156,7 @@ def test_the_settings_of_the_run_are_kept_to(
 
     monkeypatch.setattr(_PairCollator, "__call__", counted)
     monkeypatch.setattr(compare, "make_trainer", kept)
-    monkeypatch.setattr(comparison_trainer, "rate_of_head", rated)
+    monkeypatch.setattr(comparison_trainer, "give_heads_a_rate", rated)
     how = evaluate(place, scored, device="cpu", resamples=100, compare=True).result[
         "bradley_terry"
     ]["training"]

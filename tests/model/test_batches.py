@@ -10,10 +10,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reward_model.model.batches import StepBatches, StepCollator, row_batches, token_batches
+from reward_model.model.batches import row_batches, token_batches
 from reward_model.model.padded import into_windows, mean_over_windows
 from reward_model.model.rows import Row
 from reward_model.records import IGNORE, UserError
+from reward_model.train.steps import StepBatches, StepCollator
 
 LENGTHS = st.lists(st.integers(1, 300), min_size=4, max_size=200)
 

@@ -25,7 +25,8 @@ from reward_model.model.lanes import Lanes, lanes_for
 from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
 from reward_model.records import IGNORE
 from reward_model.rubrics import load_rubric
-from reward_model.train.trainer import LevelCollator, MultiDimRewardTrainer
+from reward_model.train.steps import LevelCollator
+from reward_model.train.trainer import MultiDimRewardTrainer
 
 TWO = Lanes(2, 1)
 RUBRIC = load_rubric("financial_report")

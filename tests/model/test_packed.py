@@ -28,12 +28,12 @@ from transformers import (
 
 from reward_model import MultiDimRewardConfig, MultiDimRewardModel, load_rubric
 from reward_model.data.tokens.inputs import Encoded
-from reward_model.model.batches import StepCollator
 from reward_model.model.forward import LEAST_SHARED, Forward, common_beginning
 from reward_model.model.losses import level_cross_entropy
 from reward_model.model.packed import enable
 from reward_model.model.rows import Row
 from reward_model.records import IGNORE
+from reward_model.train.steps import StepCollator
 
 SIZES: dict[str, Any] = {
     "vocab_size": 90,

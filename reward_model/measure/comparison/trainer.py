@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,6 +13,7 @@ from reward_model.data.dataset import MultiDimRewardDataset
 from reward_model.model.batches import collate, pad_id
 from reward_model.model.device import device_tokens
 from reward_model.stats.bootstrap import Ints
+from reward_model.train.arguments import common_arguments, give_heads_a_rate
 from reward_model.train.config import TrainConfig
 from reward_model.train.machine import compute_dtype
 from reward_model.train.progress import TrainingBar
@@ -58,7 +58,7 @@ def make_trainer(
         def create_optimizer(self, model: Any = None) -> Any:
             optimizer = super().create_optimizer(model)
             if settings.head_learning_rate is not None:
-                rate_of_head(optimizer, network, settings.head_learning_rate)
+                give_heads_a_rate(optimizer, network, settings.head_learning_rate)
             return optimizer
 
         def _send_telemetry(self) -> None:
@@ -86,36 +86,24 @@ def make_trainer(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         args = RewardConfig(
+            **common_arguments(settings, steps, gpu=gpu, dtype=dtype),
             output_dir=folder,
             max_steps=steps,
             max_length=None,  # what is too long was cut as for the model, not dropped
-            learning_rate=settings.learning_rate,
-            lr_scheduler_type=settings.schedule,
-            warmup_steps=round(settings.warmup_share * steps),
-            weight_decay=settings.weight_decay,
-            max_grad_norm=settings.max_grad_norm,
             per_device_train_batch_size=at_once,
             per_device_eval_batch_size=fits,
             gradient_accumulation_steps=pairs // at_once,
-            gradient_checkpointing=settings.gradient_checkpointing,
-            bf16=dtype is torch.bfloat16,
-            fp16=dtype is torch.float16,
             use_cpu=device.type == "cpu",
-            optim="adamw_8bit" if settings.optimizer == "adamw_8bit" else "adamw_torch_fused",
             eval_strategy="steps" if len(picked) else "no",
             eval_steps=every,
             save_strategy="steps" if len(picked) else "no",
             save_steps=every,
-            save_total_limit=2,
             save_only_model=True,
             load_best_model_at_end=len(picked) > 0,
             # Pair accuracy is soon 1 on a few hundred pairs and says no more.
             metric_for_best_model="eval_loss" if len(picked) else None,
             greater_is_better=False if len(picked) else None,
-            disable_tqdm=True,
             report_to="none",
-            dataloader_pin_memory=gpu,
-            seed=settings.seed,
         )
         args._n_gpu = min(1, args.n_gpu)  # on several, each would take a whole batch
         trainer = Trainer(
@@ -129,14 +117,3 @@ def make_trainer(
         )
     trainer.remove_callback(PrinterCallback)
     return trainer
-
-
-def rate_of_head(optimizer: Any, network: Any, rate: float) -> None:
-    """Give the head groups of its own, as training gives the heads of the model."""
-    named = network.named_parameters()
-    head = {id(weight) for name, weight in named if re.search(r"(^|\.)heads\.\d", name)}
-    for group in list(optimizer.param_groups):
-        mine = [weight for weight in group["params"] if id(weight) in head]
-        if mine:
-            group["params"] = [weight for weight in group["params"] if id(weight) not in head]
-            optimizer.add_param_group({**group, "params": mine, "lr": rate})
