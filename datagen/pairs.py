@@ -28,6 +28,7 @@ from reward_model.records import (
     UserError,
     digest,
     parse_json,
+    read_object,
     repair_tail,
     write_json,
     writing,
@@ -137,13 +138,10 @@ class _Job:
                 mend="choose another --out",
                 path=self.out,
             )
-        try:
-            before = parse_json(config.read_bytes())
-            settings = before["settings"]
-        except (ValueError, KeyError, TypeError):
-            raise UserError(
-                "a broken configuration", mend="choose another --out", path=config
-            ) from None
+        before = read_object(config)
+        settings = (before or {}).get("settings")
+        if before is None or not isinstance(settings, dict):
+            raise UserError("a broken configuration", mend="choose another --out", path=config)
         now = self.made_with["settings"]
         wrong = [
             f"{name} {settings.get(name)!r} (now {now[name]!r})"

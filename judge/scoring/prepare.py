@@ -11,7 +11,7 @@ from judge.scoring.rows import PairFile
 from judge.settings import WITHOUT_EFFECT, ScoreSettings
 from reward_model.llm import LLM, open_llm
 from reward_model.llm.family import family
-from reward_model.records import UserError, digest, parse_json
+from reward_model.records import UserError, digest, read_object
 from reward_model.records.terminal import console
 from reward_model.rubrics import Rubric
 
@@ -102,16 +102,15 @@ def check_out(pairs: Path, out: Path, config_path: Path, config: dict[str, Any])
         return
     if out.resolve() == pairs.resolve():
         raise UserError("the input named as --out", expected="another file", path=out)
-    try:
-        before = parse_json(config_path.read_bytes())
-        settings = before["settings"]
-    except (OSError, ValueError, KeyError, TypeError):
+    before = read_object(config_path)
+    settings = (before or {}).get("settings")
+    if before is None or not isinstance(settings, dict):
         raise UserError(
             f"a file without a readable {config_path.name}",
             expected="no file, or one made by this command with the same settings",
             mend="delete it or choose another --out",
             path=out,
-        ) from None
+        )
     now = config["settings"]
     changes = [
         f"{name.replace('_', '-')} {settings.get(name)!r} before, {now[name]!r} now"

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reward_model.data.columns import read_columns
-from reward_model.records import UserError, refuse_folder
-from reward_model.records.files import write_result
+from reward_model.records import UserError, refuse_folder, write_result
 from reward_model.records.terminal import console
 
 if TYPE_CHECKING:

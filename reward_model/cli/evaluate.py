@@ -6,8 +6,7 @@ from pathlib import Path
 
 from reward_model.data.columns import read_columns
 from reward_model.data.held_out import WANTED
-from reward_model.records import UserError, refuse_folder, write_text
-from reward_model.records.files import write_result
+from reward_model.records import UserError, refuse_folder, write_result, write_text
 from reward_model.records.terminal import console
 
 _NOT_KEPT = {"model", "worst_pairs"}

@@ -6,8 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from reward_model.cli.score_one import score_one
-from reward_model.records import UserError
-from reward_model.records.files import write_result
+from reward_model.records import UserError, write_result
 from reward_model.score.files.run import score_file, tell
 from reward_model.score.terms import check_terms, parse_weights
 

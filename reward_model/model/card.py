@@ -6,14 +6,13 @@ anew from all parts that are there; train, calibrate, evaluate and audit each br
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from pydantic import ValidationError
 
 from reward_model.model.card_text import card_text
-from reward_model.records import UserError, write_json, write_text
+from reward_model.records import UserError, read_object, write_json, write_text
 from reward_model.records.files import Pathish
 from reward_model.records.terminal import console
 from reward_model.rubrics import Rubric
@@ -47,7 +46,7 @@ def read_parts(folder: Pathish) -> dict[Part, dict[str, Any]]:
     """The parts that a model folder holds; one that cannot be read counts as absent."""
     found: dict[Part, dict[str, Any]] = {}
     for part in PARTS:
-        value = _read(Path(folder) / FOLDER / f"{part}.json")
+        value = read_object(Path(folder) / FOLDER / f"{part}.json")
         if value is not None:
             found[part] = value
     return found
@@ -55,14 +54,6 @@ def read_parts(folder: Pathish) -> dict[Part, dict[str, Any]]:
 
 def _rubric(folder: Path) -> Rubric | None:
     try:
-        return Rubric.model_validate(_read(folder / "rubric.json"))
+        return Rubric.model_validate(read_object(folder / "rubric.json"))
     except ValidationError:
         return None
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None

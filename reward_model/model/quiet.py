@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers.utils import logging as hf_logging
+
+from reward_model.records import read_object
 
 UNREADABLE = (
     OSError,
@@ -26,11 +27,7 @@ UNREADABLE = (
 
 def model_type(path: Path) -> str | None:
     """What kind of model a folder says it holds; None if it says nothing."""
-    try:
-        value = json.loads((path / "config.json").read_bytes())
-    except (OSError, ValueError):
-        return None
-    return value.get("model_type") if isinstance(value, dict) else None
+    return (read_object(path / "config.json") or {}).get("model_type")
 
 
 @contextlib.contextmanager

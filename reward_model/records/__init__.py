@@ -23,6 +23,7 @@ from reward_model.records.files import (
     write_text,
     writing,
 )
+from reward_model.records.objects import read_object, write_result
 
 if TYPE_CHECKING:
     from reward_model.records.schema import (
@@ -71,12 +72,14 @@ __all__ = [
     "parse_json",
     "parse_record",
     "read_jsonl",
+    "read_object",
     "read_pairs",
     "read_text",
     "refuse_folder",
     "repair_tail",
     "write_json",
     "write_jsonl",
+    "write_result",
     "write_text",
     "writing",
 ]

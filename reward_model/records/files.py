@@ -378,11 +378,3 @@ def repair_tail(path: Pathish) -> bool:
             return False
         file.truncate(end)
         return True
-
-
-def write_result(result: dict[str, Any], json_to: str | None) -> None:
-    """JSON to a file, to stdout for `-`, or nowhere."""
-    if json_to == "-":
-        sys.stdout.write(dump_json(result) + "\n")
-    elif json_to is not None:
-        write_json(json_to, result)

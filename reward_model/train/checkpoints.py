@@ -6,7 +6,6 @@ is written when the run is over.
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from reward_model.data.split import SPLIT, Split
-from reward_model.records import UserError, explain_os_error, write_json
+from reward_model.records import UserError, explain_os_error, read_object, write_json
 from reward_model.train.config import TrainConfig
 
 CONFIG = "train_config.json"
@@ -38,7 +37,7 @@ def prepare_folder(config: TrainConfig, split: Split, *, resume: bool) -> Path |
     settings = config.model_dump(mode="json")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        old, old_split = _read(folder / CONFIG), _read(folder / SPLIT)
+        old, old_split = read_object(folder / CONFIG), read_object(folder / SPLIT)
         differing = _differing(old, settings, old_split, split)
         if resume and old and differing:
             raise UserError(
@@ -65,9 +64,9 @@ def prepare_folder(config: TrainConfig, split: Split, *, resume: bool) -> Path |
 def is_finished(config: TrainConfig, split: Split) -> bool:
     """The folder holds the end of this very run."""
     folder = config.output_dir
-    old = _read(folder / CONFIG)
+    old = read_object(folder / CONFIG)
     same = old is not None and not _differing(
-        old, config.model_dump(mode="json"), _read(folder / SPLIT), split
+        old, config.model_dump(mode="json"), read_object(folder / SPLIT), split
     )
     return same and (folder / METRICS).exists() and (folder / "best").is_dir()
 
@@ -76,7 +75,9 @@ def last_checkpoint(folder: Path) -> Path | None:
     """The newest whole checkpoint; one that was being written when the run was killed is not."""
     found = sorted((folder / CHECKPOINTS).glob("checkpoint-*"), key=_step, reverse=True)
     # The Trainer writes its state last, so what has a readable state has everything.
-    return next((path for path in found if _read(path / "trainer_state.json") is not None), None)
+    return next(
+        (path for path in found if read_object(path / "trainer_state.json") is not None), None
+    )
 
 
 def _step(path: Path) -> int:
@@ -84,15 +85,10 @@ def _step(path: Path) -> int:
     return int(number.group()) if number else -1
 
 
-def _read(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-
-
-def _differing(old: Any, new: dict[str, Any], old_split: Any, split: Split) -> list[str]:
-    if not isinstance(old, dict):
+def _differing(
+    old: dict[str, Any] | None, new: dict[str, Any], old_split: Any, split: Split
+) -> list[str]:
+    if old is None:
         return []
     # A setting that is newer than the run was at what is now its default.
     old = {**TrainConfig(scored=Path()).model_dump(mode="json"), **old}

@@ -25,6 +25,7 @@ from reward_model.records import (
     locked,
     parse_record,
     read_jsonl,
+    read_object,
     read_pairs,
     repair_tail,
     write_jsonl,
@@ -272,3 +273,28 @@ def test_a_file_has_one_writer_at_a_time(tmp_path: Path) -> None:
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists))
 def test_digest_depends_on_content_alone(value: object) -> None:
     assert digest(value) == digest(json.loads(json.dumps(value)))
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b'{"a": 1}', {"a": 1}),
+        (b'{"loss": Infinity}', {"loss": float("inf")}),
+        (b"", None),
+        (b'{"a": 1', None),
+        (b"[1]", None),
+        (b"null", None),
+        (b"\xff", None),
+        (b"[" * 100_000, None),
+    ],
+)
+def test_an_object_is_read_or_there_is_none(
+    tmp_path: Path, content: bytes, found: dict[str, float] | None
+) -> None:
+    path = tmp_path / "config.json"
+    path.write_bytes(content)
+    assert read_object(path) == found
+    assert read_object(tmp_path) is None
+    assert read_object(path / "below") is None
+    if b"Infinity" in content:
+        assert read_object(path, strict=True) is None

@@ -6,7 +6,6 @@ most would use instead, on the token ids this package builds, and gives one numb
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +26,14 @@ from reward_model.model.card import read_parts
 from reward_model.model.folder import builder_of
 from reward_model.model.network import MultiDimRewardConfig
 from reward_model.model.quiet import quiet
-from reward_model.records import IGNORE, UserError, as_text, explain_os_error, write_json
+from reward_model.records import (
+    IGNORE,
+    UserError,
+    as_text,
+    explain_os_error,
+    read_object,
+    write_json,
+)
 from reward_model.records.errors import require
 from reward_model.records.folders import staged
 from reward_model.rubrics import Rubric
@@ -154,10 +160,7 @@ def read_run(model: Path) -> tuple[TrainConfig, dict[str, Any]]:
             mend="--compare needs to know how the model was trained: train it again",
             path=model,
         )
-    try:
-        above = json.loads((model.parent / "train_config.json").read_bytes())["base_model"]
-    except (OSError, ValueError, KeyError, TypeError):
-        above = None
+    above = (read_object(model.parent / "train_config.json") or {}).get("base_model")
     if above is not None and Path(above).resolve().name == settings.get("base_model"):
         settings = {**settings, "base_model": above}
     try:

@@ -13,24 +13,11 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from reward_model.measure.doctor.findings import Finding, note, ok, problem
-from reward_model.records import UserError, parse_json
+from reward_model.records import UserError, read_object
 from reward_model.rubrics import Rubric
 
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.pickle", "*.joblib", "*.ckpt")
 HALF = {"F16": "float16", "BF16": "bfloat16"}
-
-
-def read_object(path: Path) -> dict[str, Any]:
-    """A JSON object of the folder; empty where it is missing or none.
-
-    >>> read_object(Path("no/config.json"))
-    {}
-    """
-    try:
-        value = parse_json(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def code(folder: Path) -> Finding:
@@ -75,7 +62,7 @@ def weights(folder: Path) -> tuple[list[Finding], bool]:
                 "writes safetensors",
             )
         ], False
-    index = read_object(folder / "model.safetensors.index.json").get("weight_map")
+    index = (read_object(folder / "model.safetensors.index.json") or {}).get("weight_map")
     named = set(map(str, index.values())) if isinstance(index, dict) else set()
     missing = sorted(named - {path.name for path in files})
     if missing:
@@ -169,7 +156,7 @@ def has_chat_template(folder: Path) -> bool:
     """Whether the tokenizer of a folder brings a template, in any of its places."""
     if any((folder / name).exists() for name in ("chat_template.jinja", "chat_template.json")):
         return True
-    return bool(read_object(folder / "tokenizer_config.json").get("chat_template"))
+    return bool((read_object(folder / "tokenizer_config.json") or {}).get("chat_template"))
 
 
 def chat_template(folder: Path, config: dict[str, Any]) -> Finding | None:

@@ -13,7 +13,6 @@ from reward_model.measure.doctor.folder import (
     chat_template,
     code,
     label_map,
-    read_object,
     rubric_of,
     weights,
 )
@@ -25,7 +24,7 @@ from reward_model.model.device import best_device
 from reward_model.model.folder import Bundle, load_bundle
 from reward_model.model.network import MultiDimRewardConfig
 from reward_model.model.quiet import model_type
-from reward_model.records import UserError
+from reward_model.records import UserError, read_object
 from reward_model.score.scorer import RewardScorer
 from reward_model.train.base import positions_of
 
@@ -63,7 +62,7 @@ def look_at_model(folder: Path) -> list[Finding]:
     rubric, trouble = rubric_of(folder)
     if rubric is None:
         return [trouble] if trouble else []
-    config = read_object(folder / "config.json")
+    config = read_object(folder / "config.json", strict=True)
     if not config:
         return [
             problem(

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from reward_model.measure.doctor.findings import Finding
-from reward_model.records import UserError, refuse_folder
-from reward_model.records.files import write_result
+from reward_model.records import UserError, refuse_folder, write_result
 from reward_model.records.terminal import console
 
 

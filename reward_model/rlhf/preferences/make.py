@@ -15,13 +15,12 @@ from reward_model.records import (
     UserError,
     as_text,
     digest,
-    explain_os_error,
-    parse_json,
+    read_object,
     write_json,
     write_jsonl,
+    write_result,
     write_text,
 )
-from reward_model.records.files import write_result
 from reward_model.records.terminal import console
 from reward_model.records.texts import language_of
 from reward_model.rlhf.preferences.card import card, push
@@ -207,15 +206,9 @@ def _check_out(out: Path, path: Path) -> None:
 
 def _is_own(config: Path) -> bool | None:
     """Whether this command wrote a configuration; None where there is none."""
-    try:
-        before = parse_json(config.read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
+    if not config.exists():
         return None
-    except OSError as error:
-        raise explain_os_error(error, config) from None
-    except ValueError:
-        return False
-    return isinstance(before, dict) and before.get("command") == COMMAND
+    return (read_object(config) or {}).get("command") == COMMAND
 
 
 def _with_model(

@@ -20,8 +20,8 @@ from reward_model.records import (
     UserError,
     explain_os_error,
     locked,
-    parse_json,
     read_jsonl,
+    read_object,
     repair_tail,
     write_json,
 )
@@ -99,17 +99,14 @@ def kept_groups(index: Index, folder: Path, config: Mapping[str, Any]) -> int:
     try:
         if not kept.exists() or kept.stat().st_size == 0:
             return 0
-        before = parse_json(known.read_bytes()) if known.exists() else None
     except OSError as error:
         raise explain_os_error(error, kept) from None
-    except ValueError:
-        before = None
+    before = read_object(known)
     if before != dict(config):
-        there = before if isinstance(before, dict) else {}
-        changed = [name for name in config if there.get(name) != config[name]]
+        changed = [name for name in config if (before or {}).get(name) != config[name]]
         raise UserError(
             f"scores with another {', '.join(changed) or 'configuration'}"
-            if there
+            if before
             else "scores that this command did not write",
             expected="those of the same model, file, weights and risk, to go on",
             mend="remove them, or name another --out",
@@ -185,10 +182,10 @@ def _stored(text: Text, score: Mapping[str, Any], weights: Mapping[str, float]) 
 
 def stored_weights(path: Path) -> dict[str, float] | None:
     """Weights that the rewards of a scored file were made with, from the file beside it."""
+    config = read_object(path.with_name(path.name + ".config.json")) or {}
     try:
-        config = parse_json(path.with_name(path.name + ".config.json").read_bytes())
         weights = {str(k): float(v) for k, v in config["weights"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
     total = sum(weights.values())
     return {name: share / total for name, share in weights.items()} if total > 0 else None

@@ -6,15 +6,13 @@ that does not give the same numbers never does.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from reward_model.records import UserError, write_json, write_text
-from reward_model.records.files import write_result
+from reward_model.records import UserError, read_object, write_json, write_result, write_text
 from reward_model.rubrics import Rubric
 from reward_model.score.export.card import card, tell
 
@@ -182,11 +180,7 @@ def _check_out(out: Path, model: Path) -> None:
         raise UserError("a file as --out", expected="a folder", path=out)
     if not out.is_dir() or not any(out.iterdir()):
         return
-    try:
-        before = json.loads((out / RESULT).read_bytes())
-    except (OSError, ValueError):
-        before = None
-    if not isinstance(before, dict) or before.get("command") != "reward-model export":
+    if (read_object(out / RESULT) or {}).get("command") != "reward-model export":
         raise UserError(
             "a folder with other things in it" if not out.samefile(model) else "the model itself",
             expected="a new folder, or one of an earlier export, which is replaced",

@@ -18,10 +18,9 @@ from reward_model.records import (
     Appender,
     Line,
     UserError,
-    explain_os_error,
     locked,
-    parse_json,
     read_jsonl,
+    read_object,
     repair_tail,
     write_json,
 )
@@ -142,7 +141,8 @@ def score_file(
     with locked(journal):
         done = _done(out, journal, texts, config, contents.rows)
         summary = Summary(rows=contents.rows, resumed=done)
-        summary.computed_on = _read_config(_config_path(out)).get("computed_on", []) if done else []
+        kept = (read_object(_config_path(out)) if done else None) or {}
+        summary.computed_on = kept.get("computed_on", [])
         if done < contents.rows:
             here = f"{where.type}, {best_dtype(where)}".replace("torch.", "")
             summary.computed_on = list(dict.fromkeys([*summary.computed_on, here]))
@@ -287,7 +287,7 @@ def _done(out: Path, journal: Path, texts: Path, config: dict[str, Any], total: 
     elsewhere = "remove it, or name another --out"
     if not _config_path(out).exists():
         raise UserError("a file that this command did not write", mend=elsewhere, path=out)
-    before = _read_config(_config_path(out))
+    before = read_object(_config_path(out)) or {}
     # What the rows of an unfinished file are is looked at one by one.
     changed = [
         key for key in config if before.get(key) != config[key] and (finished or key != "input")
@@ -320,16 +320,6 @@ def _done(out: Path, journal: Path, texts: Path, config: dict[str, Any], total: 
             )
         done += 1
     return done
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        value = parse_json(path.read_bytes())
-    except OSError as error:
-        raise explain_os_error(error, path) from None
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def tell(summary: Summary, out: Path) -> None:
