@@ -11,6 +11,7 @@ from functools import cache
 from importlib.resources import files
 
 from reward_model.llm import Reply
+from reward_model.records.marks import answer_of, has_marks
 
 MIN_CHARS = 80
 _TAG = re.compile(r"</?[a-z_]+-[0-9a-f]{8}>|</?(?:report|statements|task|severity|kind|focus)>")
@@ -25,12 +26,13 @@ def _words() -> dict[str, list[str]]:
 
 
 def clean(text: str) -> str:
-    """A reply without the code fence that some models put around a whole document.
+    """A reply without thoughts, chat marks and the code fence that some models put around a whole
+    document; empty where it is still thinking.
 
-    >>> clean("```markdown\\n# Report\\nSales rose.\\n```")
+    >>> clean("<think>hm</think>```markdown\\n# Report\\nSales rose.\\n```<|im_end|>")
     '# Report\\nSales rose.'
     """
-    text = text.strip()
+    text = (answer_of(text) or "").strip()
     fenced = re.fullmatch(r"```(?:markdown|md|text)?\n(.*)\n```", text, re.S)
     return fenced[1].strip() if fenced and "```" not in fenced[1] else text
 
@@ -51,10 +53,12 @@ def problem(
         names: words of the instructions, such as the name of a degradation, that must not show.
     """
     text = clean(reply.text)
+    if reply.finish_reason == "length" or answer_of(reply.text) is None:
+        return "truncated"
     if not text:
         return "empty"
-    if reply.finish_reason == "length":
-        return "truncated"
+    if has_marks(text):
+        return "chat marks leaked"
     folded = text.casefold()
     opening = folded[:200]
     if any(word in opening for word in _words()["refusal"]) and len(text) < 600:

@@ -153,7 +153,8 @@ class Maker:
     ) -> dict[str, Any]:  # fmt: skip
         settings, llm = self.settings, self.llms[slot.model]
         defect: dict[str, Any] = {
-            "model": _model(llm, rejected.reply), "temperature": settings.degraded_temperature,
+            "model": _model(llm, rejected.reply),
+            "temperature": rejected.reply.sent(settings.degraded_temperature),
             "call": rejected.call,
         }  # fmt: skip
         if slot.kind == "neutral":
@@ -166,7 +167,7 @@ class Maker:
             }  # fmt: skip
         about_gold = {
             "quality_focus": slot.focus, "model": _model(llm, chosen.reply),
-            "temperature": settings.temperature_gold, "call": gold.call,
+            "temperature": chosen.reply.sent(settings.temperature_gold), "call": gold.call,
         }  # fmt: skip
         if chosen is not gold:
             about_gold["edit_call"] = chosen.call

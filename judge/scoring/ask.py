@@ -43,6 +43,8 @@ class Asked(NamedTuple):
     """The answer is in the ledger, so asking again costs nothing."""
     expected: dict[str, float] | None = None
     """Expected levels, where the settings ask for them and the reply allows them."""
+    temperature: float | None = None
+    """What was really sent; None where the model takes none."""
 
 
 class Asker:
@@ -92,6 +94,7 @@ class Asker:
                 cause = "refused" if error.reason == "refused" else "failed"
                 return Asked((unanswered(dimensions, cause),) * len(reports))  # type: ignore[arg-type]
             asked = self._read(reply, dimensions, len(reports))
+            asked = asked._replace(temperature=reply.sent(settings.temperature))
             if all(verdicts.whole for verdicts in asked.verdicts):
                 break
         return asked

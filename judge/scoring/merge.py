@@ -24,6 +24,8 @@ class Draw(NamedTuple):
     problem: Cause | None
     expected: float | None = None
     """Expected level by the probabilities of the level tokens."""
+    temperature: float | None = None
+    """What was really sent to the judge."""
 
 
 def paired(draws: Sequence[Draw]) -> list[Draw]:
@@ -66,6 +68,20 @@ def swaps(draws: Sequence[Draw]) -> dict[str, dict[str, int]]:
 def _questions(draws: Sequence[Draw]) -> list[list[Draw]]:
     """The four draws of each question: both texts in one order, then in the other."""
     return [list(draws[at : at + 4]) for at in range(0, len(draws), 4)]
+
+
+def sent_temperature(draws: Sequence[Draw], asked: float) -> float | dict[str, float | None] | None:
+    """The temperature that was really sent; by judge where judges differ.
+
+    >>> takes_none = Draw("chosen", "depth", "o", "o-1", 3, None, None, temperature=None)
+    >>> sent_temperature([takes_none], 0.0) is None
+    True
+    """
+    sent = {draw.judge: draw.temperature for draw in draws if draw.returned is not None}
+    values = set(sent.values())
+    if not values:
+        return asked
+    return values.pop() if len(values) == 1 else sent
 
 
 def joint_level(draws: Sequence[tuple[str, int]]) -> int | None:

@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
+from reward_model.records.marks import answer_of
+
 Cause = Literal[
     "parse", "refused", "truncated", "failed", "out_of_range", "not_integer", "missing", "extra"
 ]
@@ -29,7 +31,7 @@ CAUSES: tuple[Cause, ...] = (
 `out_of_range`, `not_integer` (2.5, "3", true): a value that is no level. `missing`: the dimension
 was left out or null. `extra`: dimensions nobody asked for, so the question was not understood."""
 
-_THINKING = re.compile(r"\A\s*<think(?:ing)?>.*</think(?:ing)?>", re.S)
+_ALONE = re.compile(r"\s*(?:```(?:json)?\s*)?\{.*\}\s*(?:```\s*)?", re.S)
 _REFUSAL = re.compile(
     r"\b(?:I(?:'m| am) sorry|I (?:can(?:no|')t|am (?:not able|unable))|I won't|as an AI)\b"
     r"|抱歉|对不起|无法(?:提供|协助|完成|回答|评)|不能(?:提供|协助|回答)",
@@ -68,7 +70,7 @@ def parse_reply(
     >>> parse_reply('{"levels": {"depth": 2.5}}', ["depth"], scale=4).problems
     {'depth': 'not_integer'}
     """
-    found = _only_object(text)
+    found = _only_object(text, finish_reason)
     if found is None or not isinstance(found.get("levels"), dict):
         return unanswered(dimensions, _why(text, finish_reason))
     return _verdicts(found["levels"], found.get("reasoning"), dimensions, scale)
@@ -88,7 +90,7 @@ def parse_comparison(
     >>> [v.levels for v in parse_comparison(reply, ["depth"], scale=4, names=["A", "B"])]
     [{'depth': 3}, {'depth': 1}]
     """
-    found = _only_object(text)
+    found = _only_object(text, finish_reason)
     levels = found.get("levels") if found is not None else None
     if found is None or not isinstance(levels, dict):
         return (unanswered(dimensions, _why(text, finish_reason)),) * len(names)
@@ -104,10 +106,14 @@ def parse_comparison(
     )
 
 
-def _only_object(text: str) -> dict[str, Any] | None:
-    """The single JSON object of a reply; None where there is none or more than one."""
+def _only_object(text: str, finish_reason: str) -> dict[str, Any] | None:
+    """The single JSON object of a reply; None where there is none or more than one, and where a
+    reply that was cut off holds more than the object: that may be a draft."""
+    said = answer_of(text)
+    if said is None or (finish_reason == "length" and not _ALONE.fullmatch(said)):
+        return None
     try:
-        found = list(_objects(_THINKING.sub("", text)))
+        found = list(_objects(said))
     except (ValueError, RecursionError):
         return None
     return found[0] if len(found) == 1 else None
@@ -147,7 +153,7 @@ def _reasons(value: object, dimensions: Sequence[str]) -> dict[str, str | None]:
 def _why(text: str, finish_reason: str) -> Cause:
     if finish_reason == "content_filter":
         return "refused"
-    if finish_reason == "length":
+    if finish_reason == "length" or answer_of(text) is None:
         return "truncated"
     return "refused" if "{" not in text and _REFUSAL.search(text) else "parse"
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from judge.scoring.ask import Asked, Asker
-from judge.scoring.merge import Draw, merge, paired, swaps
+from judge.scoring.merge import Draw, merge, paired, sent_temperature, swaps
 from judge.scoring.parse import Cause, unanswered
 from judge.scoring.prepare import check_out, check_rows, configuration, open_judges
 from judge.scoring.rows import PairFile
@@ -212,7 +212,7 @@ class Scoring:
             "mode": self.settings.mode,
             "reasoning": self.settings.reasoning,
             "evidence": self.settings.evidence,
-            "temperature": self.settings.temperature,
+            "temperature": sent_temperature(draws, self.settings.temperature),
             "prompts": self.config["prompts"],
             **scores["judge"],
         }
@@ -234,6 +234,7 @@ class Scoring:
                 verdicts.reasons[name],
                 verdicts.problems.get(name),
                 expected=(asked.expected or {}).get(name),
+                temperature=asked.temperature,
             )
             for side, verdicts in zip(task.sides, asked.verdicts, strict=True)
             for name in task.dimensions

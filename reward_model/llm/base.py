@@ -68,10 +68,16 @@ class Reply(_Record):
     model: str
     """The name the server returned."""
     finish_reason: str = "stop"
-    """`stop`, or `length` when the token limit cut the text."""
+    """`stop`, or `length` when the token limit cut the text or it never got out of a thought."""
     usage: Usage = Usage()
     latency_s: float = 0.0
     tokens: tuple[Token, ...] | None = None
+    without: tuple[str, ...] = ()
+    """Parameters that are not sent to this model because it refuses them, such as `temperature`."""
+
+    def sent(self, temperature: float | None) -> float | None:
+        """The temperature that was really sent, where this one was asked for."""
+        return None if "temperature" in self.without else temperature
 
 
 class LLMError(Exception):

@@ -46,6 +46,8 @@ class _Open(BaseModel):
     id: str | None = None
     """The provider's; None until it answered."""
     most_usd: float = 0.0
+    without: tuple[str, ...] = ()
+    """Parameters that the model was known to refuse when the lines were written."""
     keys: list[str]
     """Ledger keys of the requests in it."""
 
@@ -168,7 +170,8 @@ class Batches:
 
     async def _send(self, part: _Part) -> int:
         tag = digest([part.keys, len(self._manifest.open)], 16)
-        one = _Open(tag=tag, keys=part.keys, most_usd=part.most_usd)
+        without = self._llm.accepts.without()
+        one = _Open(tag=tag, keys=part.keys, most_usd=part.most_usd, without=without)
         sdk = self._llm.sdk()
         try:
             part.file.seek(0)
@@ -231,7 +234,7 @@ class Batches:
                 for name in (batch.output_file_id, batch.error_file_id):
                     if name:
                         content = await self._tell(partial(sdk.files.content, name))
-                        fatal = self._take(content.content) or fatal
+                        fatal = self._take(content.content, one.without) or fatal
                 known = self._caller.ledger
                 self._owed += sum(known.get(key) is None for key in one.keys)
                 for error in (batch.errors.data or [])[:1] if batch.errors else []:
@@ -244,7 +247,7 @@ class Batches:
             await sdk.close()
         return self.progress
 
-    def _take(self, data: bytes) -> FatalError | None:
+    def _take(self, data: bytes, without: tuple[str, ...]) -> FatalError | None:
         fatal = None
         for raw in data.splitlines():
             try:
@@ -261,6 +264,7 @@ class Batches:
                     code, message, _ = error_fields(body or row)
                     raise failure(status, code, message, self._llm.where)
                 reply = read_body(body, self._llm.where)
+                reply = reply.model_copy(update={"without": without})
                 self._caller.keep(self._llm, key, int(sample or 0), reply, PRICE_SHARE)
                 self._answered += 1
             except RefusedError as error:

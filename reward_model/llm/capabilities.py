@@ -82,6 +82,12 @@ class Capabilities:
         messages = (*messages[:-1], ChatMessage(role=last.role, content=words))
         return ({"type": "json_object"} if self.json == "json_object" else None), messages
 
+    def without(self) -> tuple[str, ...]:
+        """Parameters that this model never gets."""
+        return tuple(
+            name for name in ("temperature", "seed", "logprobs") if not getattr(self, name)
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """For a manifest."""
         return asdict(self)

@@ -15,7 +15,7 @@ from typing import Any
 from reward_model.llm.base import RefusedError, Reply, Request, RetryableError
 from reward_model.llm.capabilities import Capabilities, Learning
 from reward_model.llm.failures import Where, check_url, clean_url, failure, read_key, retry_after
-from reward_model.llm.replies import read_tokens, read_usage, whole
+from reward_model.llm.replies import read_choice, read_usage
 from reward_model.records import UserError
 
 KEY = "DASHSCOPE_API_KEY"
@@ -150,21 +150,10 @@ class DashScopeLLM(Learning):
         choices = output.get("choices") if isinstance(output, dict) else None
         if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
             raise RetryableError("a reply without choices", billed=True)
-        choice = choices[0]
-        message = choice.get("message")
-        text = message.get("content") if isinstance(message, dict) else None
-        text = whole(text) if isinstance(text, str) else ""
-        reason = str(choice.get("finish_reason") or "stop")
-        if not text and reason != "length":
-            raise RetryableError("an empty reply", billed=True)
         usage = answer.get("usage")
-        return Reply(
-            text=text,
-            model=self.model,
-            finish_reason=reason,
-            usage=read_usage(dict(usage) if isinstance(usage, dict) else None),
-            tokens=read_tokens(choice.get("logprobs")),
-        )
+        used = read_usage(dict(usage) if isinstance(usage, dict) else None)
+        reply = read_choice(dict(choices[0]), self.model, used)
+        return reply.model_copy(update={"without": self.accepts.without()})
 
     async def close(self) -> None:
         """Close the connections."""

@@ -141,6 +141,8 @@ class Ledger:
             "latency_s": round(reply.latency_s, 4),
             "text": reply.text,
         }
+        if data["without"]:
+            row["without"] = data["without"]
         if data["tokens"] is not None:
             row["tokens"] = data["tokens"]
         self._append(key, row, Entry(reply), cost_usd)
@@ -186,6 +188,7 @@ def _entry(value: dict[str, Any]) -> Entry:
                 "usage": value.get("usage", {}),
                 "latency_s": value.get("latency_s", 0.0),
                 "tokens": value.get("tokens"),
+                "without": value.get("without", ()),
             }
         )
     )

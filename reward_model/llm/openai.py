@@ -118,7 +118,8 @@ class OpenAILLM(Learning):
         for _ in range(_MOST_CHANGES):
             body = self.body(request)
             try:
-                return await self._send(body, request)
+                reply = await self._send(body, request)
+                return reply.model_copy(update={"without": self.accepts.without()})
             except _BadRequestError as error:
                 self.accepts.learn(body, error.param, error.message)
                 if self.body(request) == body:

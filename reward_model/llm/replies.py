@@ -12,9 +12,27 @@ from typing import Any
 
 from reward_model.llm.base import RefusedError, Reply, Request, RetryableError, Token, Usage
 from reward_model.llm.failures import Where, failure
+from reward_model.records.marks import answer_of
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_THOUGHT = re.compile(r"\A\s*<think>.*?</think>\s*", re.S)
+
+_CUT = {
+    "length", "maxlength", "maxtokens", "modellength", "maxoutputtokens", "tokenlimit",
+    "modelcontextwindowexceeded", "contextlength", "maxtokensreached",
+}  # fmt: skip
+_INTERRUPTED = {
+    "insufficientsystemresource", "null", "error", "abort", "aborted", "cancelled", "canceled",
+    "networkerror", "timeout", "interrupted", "overloaded", "engineoverloaded", "servererror",
+    "malformedfunctioncall", "other", "internalerror",
+}  # fmt: skip
+_FILTERED = {
+    "contentfilter", "contentfiltered", "sensitive", "safety", "recitation", "prohibitedcontent",
+    "blocklist", "spii", "refusal", "moderation", "guardrailintervened", "datainspectionfailed",
+    "inappropriatecontent", "risk", "language",
+}  # fmt: skip
+_CALLED = {"toolcalls", "toolcall", "functioncall", "tooluse"}
+"""Why a reply ended, in the words of OpenAI, Azure, Alibaba, DeepSeek, Zhipu, Mistral, Anthropic,
+Google, vLLM and SGLang, letters only."""
 
 
 def error_fields(body: Any) -> tuple[str, str, str]:
@@ -61,32 +79,53 @@ def read_body(body: Any, where: Where, request: Request | None = None) -> Reply:
         number = body["error"].get("code") if isinstance(body.get("error"), dict) else None
         status = number if isinstance(number, int) and 400 <= number < 600 else 500
         raise failure(status, code, message, where, request)
-    choice = choices[0]
+    return read_choice(
+        choices[0], str(body.get("model") or where.model), read_usage(body.get("usage"))
+    )
+
+
+def read_choice(choice: dict[str, Any], model: str, usage: Usage) -> Reply:
+    """Read one choice of a reply, of either protocol; raises as `read_reply` does."""
     said = choice.get("message")
     said = said if isinstance(said, dict) else {}
-    text = _text(said.get("content"))
     reason = str(choice.get("finish_reason") or "stop")
-    if reason == "content_filter":
-        raise RefusedError("content refused by the provider (content_filter)")
+    flat = re.sub(r"[^a-z]", "", reason.lower())
+    if flat in _FILTERED:
+        raise RefusedError(f"content refused by the provider ({whole(reason)})")
+    if flat in _INTERRUPTED:
+        raise RetryableError(f"a reply broken off by the provider ({whole(reason)})", billed=True)
+    written = _text(said.get("content"))
+    text = answer_of(written)
+    if flat in _CUT or text is None:
+        reason = "length"
     if not text and said.get("refusal"):
         raise RefusedError("the model declined to answer")
+    if not text and flat in _CALLED:
+        raise RefusedError("the model called a tool instead of answering", content=False)
     if not text and reason != "length":
-        raise RetryableError("an empty reply", billed=True)
+        raise RetryableError(_empty(said), billed=True)
     return Reply(
-        text=text,
-        model=whole(str(body.get("model") or where.model)),
-        finish_reason=reason,
-        usage=read_usage(body.get("usage")),
+        text=text or "",
+        model=whole(model),
+        finish_reason=whole(reason),
+        usage=usage,
         tokens=read_tokens(choice.get("logprobs")),
     )
 
 
+def _empty(said: dict[str, Any]) -> str:
+    thought = said.get("reasoning_content") or said.get("reasoning")
+    if isinstance(thought, str) and thought.strip():
+        return "an empty reply beside a thought (reasoning_content), which is never the answer"
+    return "an empty reply"
+
+
 def _text(content: Any) -> str:
-    """Text of a message, without thoughts that a server left in it."""
+    """Text of a message, in one piece or in parts."""
     if isinstance(content, list):
         parts = (part.get("text") for part in content if isinstance(part, dict))
         content = "".join(part for part in parts if isinstance(part, str))
-    return whole(_THOUGHT.sub("", content)) if isinstance(content, str) else ""
+    return whole(content) if isinstance(content, str) else ""
 
 
 def whole(text: str) -> str:

@@ -332,6 +332,10 @@ class LLMServer:
         for line in self.files[batch["input_file_id"]].splitlines():
             row = json.loads(line)
             fault = self._fault(row["body"])
+            if fault is not None and fault.kind == "body":
+                response = {"status_code": fault.status, "body": fault.body}
+                good.append({"custom_id": row["custom_id"], "response": response, "error": None})
+                continue
             if fault is not None:
                 error = {"error": {"code": fault.code, "message": fault.message}}
                 response = {"status_code": fault.status, "body": error}
