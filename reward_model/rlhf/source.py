@@ -6,11 +6,8 @@ server in a process share it, and what several of them ask about one text costs 
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import threading
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from reward_model.records import Text, UserError
 from reward_model.rlhf.client import RewardClient, UnreachableError
+from reward_model.score.memory import Memory, fingerprint
 
 if TYPE_CHECKING:
     from reward_model.records.texts import Words
@@ -89,8 +87,8 @@ class Source:
     _turn: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _door: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _waiting: list[_Ask] = field(default_factory=list, repr=False)
-    _known: OrderedDict[tuple[Manner, bytes], Score] = field(
-        default_factory=OrderedDict, repr=False
+    _memory: Memory[tuple[Manner, bytes], Score] = field(
+        default_factory=lambda: Memory(_REMEMBERED), repr=False
     )
 
     def scores(
@@ -110,7 +108,7 @@ class Source:
 
         manner = (None if weights is None else tuple(sorted(weights.items())), risk)
         texts = as_pairs(prompts, responses)
-        keys = [_fingerprint(text) for text in texts]
+        keys = [fingerprint(prompt, response) for prompt, response in texts]
         ask = _Ask(dict(zip(keys, texts, strict=True)), manner)
         with self._door:
             self._waiting.append(ask)
@@ -174,7 +172,8 @@ class Source:
 
     def _found(self, manner: Manner, texts: dict[bytes, tuple[Text, Text]]) -> dict[bytes, Score]:
         weights, risk = manner
-        found = {key: self._known[manner, key] for key in texts if (manner, key) in self._known}
+        known = self._memory.recall((manner, key) for key in texts)
+        found = {key: score for (_, key), score in known.items()}
         missing = [key for key in texts if key not in found]
         if missing:
             fresh = self.opened().score_batch(
@@ -184,11 +183,7 @@ class Source:
                 risk=risk,
             )
             found.update(zip(missing, fresh, strict=True))
-        for key in texts:
-            self._known[manner, key] = found[key]
-            self._known.move_to_end((manner, key))
-        while len(self._known) > _REMEMBERED:
-            self._known.popitem(last=False)
+            self._memory.keep({(manner, key): found[key] for key in missing})
         return found
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -235,12 +230,6 @@ def is_address(model: str) -> bool:
     (True, False)
     """
     return model.startswith(("http://", "https://"))
-
-
-def _fingerprint(texts: tuple[Text, Text]) -> bytes:
-    """Stands for the texts, so that no prompt of 100,000 characters is kept."""
-    parts = [t if isinstance(t, str) else [[m.role, m.content] for m in t] for t in texts]
-    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=20).digest()
 
 
 def _shared(origin: Origin) -> Source:

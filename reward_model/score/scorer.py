@@ -6,12 +6,9 @@ in [0, 1]; a score depends on its own text alone, whatever else is in the batch.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import threading
-from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +23,7 @@ from reward_model.model.forward import Forward
 from reward_model.records import Text, UserError
 from reward_model.records.files import Pathish
 from reward_model.records.texts import Words, as_pairs, as_words, unfit
+from reward_model.score.memory import Memory, fingerprint
 from reward_model.stats.bootstrap import Floats
 
 
@@ -110,9 +108,7 @@ class RewardScorer:
         )
         self._weights = self._shares(bundle.rubric.weights if weights is None else weights)
         self._risk = _checked_risk(risk)
-        self._cache: OrderedDict[bytes, _Seen] = OrderedDict()
-        self._cache_size = cache_size
-        self._cache_lock = threading.Lock()
+        self._memory: Memory[bytes, _Seen] = Memory(cache_size)
         # Fast tokenizers refuse to be used by two threads at once ("Already borrowed").
         self._tokenizer_lock = threading.Lock()
 
@@ -205,16 +201,15 @@ class RewardScorer:
         shares = self._weights if weights is None else self._shares(weights)
         penalty = self._risk if risk is None else _checked_risk(risk)
         asked, answers = [p for p, _ in texts], [r for _, r in texts]
-        keys = [_key(p, r) for p, r in texts]
-        known = self._remembered(keys)
+        keys = [fingerprint(p, r) for p, r in texts]
+        known = self._memory.recall(keys)
         missing = {
             key: i for i, key in reversed(list(enumerate(keys))) if key not in known
         }  # the first of identical texts stands for all
-        fresh = self._look(
-            [asked[i] for i in missing.values()], [answers[i] for i in missing.values()]
-        )
-        known.update(zip(missing, fresh, strict=True))
-        self._remember(missing, fresh)
+        asked_anew = [asked[i] for i in missing.values()], [answers[i] for i in missing.values()]
+        fresh = dict(zip(missing, self._look(*asked_anew), strict=True))
+        self._memory.keep(fresh)
+        known |= fresh
         return [self._score(known[key], shares, penalty) for key in keys]
 
     def score_of(
@@ -295,30 +290,6 @@ class RewardScorer:
                 expected="numbers from 0 up, at least one of them above 0",
             )
         return np.asarray(shares / shares.sum())
-
-    def _remembered(self, keys: Sequence[bytes]) -> dict[bytes, _Seen]:
-        with self._cache_lock:
-            found = {key: self._cache[key] for key in keys if key in self._cache}
-            for key in found:
-                self._cache.move_to_end(key)
-        return found
-
-    def _remember(self, keys: Iterable[bytes], seen: list[_Seen]) -> None:
-        if not self._cache_size:
-            return
-        with self._cache_lock:
-            self._cache.update(zip(keys, seen, strict=True))
-            while len(self._cache) > self._cache_size:
-                self._cache.popitem(last=False)
-
-
-def _key(prompt: Text, response: Text) -> bytes:
-    """A fingerprint, so that a cache holds no prompts of 100,000 characters."""
-    parts = [
-        text if isinstance(text, str) else [[m.role, m.content] for m in text]
-        for text in (prompt, response)
-    ]
-    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=20).digest()
 
 
 def _checked_risk(risk: float) -> float:
