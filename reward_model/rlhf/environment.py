@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from reward_model.records import UserError
 from reward_model.records.chat import ChatTemplate, load_template
 from reward_model.rlhf.source import Source, open_source
-from reward_model.rlhf.terms import checked_risk
 from reward_model.rlhf.texts import Marks
-from reward_model.score.terms import parse_weights
+from reward_model.score.terms import checked_risk, parse_weights
 
 MODEL = "REWARD_MODEL"
 """Folder of a trained model, or address of `reward-model serve`."""

@@ -1,11 +1,10 @@
-"""What is asked of a reward's risk, and what trainers ask of rewards: numbers alone.
+"""What trainers ask of rewards: numbers alone.
 
-`checked_risk(-0.5)` and `numbers(scores, None, ...)` say what is wrong before a policy learns it.
+`numbers(scores, None, ...)` says what is wrong before a policy learns it.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -13,17 +12,6 @@ from reward_model.records import UserError
 
 if TYPE_CHECKING:
     from reward_model.score.scorer import Score
-
-
-def checked_risk(risk: float | None, name: str = "risk") -> float | None:
-    """Lambda of ``mean - lambda * sd``: below 0 it would pay for uncertainty.
-
-    Raises:
-        UserError: it is no number from 0 up.
-    """
-    if risk is not None and not 0 <= risk < math.inf:
-        raise UserError(f"{name} {risk}", expected="a number from 0 up")
-    return risk
 
 
 def numbers(

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from reward_model.records import UserError
 from reward_model.rlhf.environment import from_environment
 from reward_model.rlhf.source import Model, Source, open_source
-from reward_model.rlhf.terms import checked_risk
 from reward_model.rlhf.texts import Marks, completion_text, prompt_words
+from reward_model.score.terms import checked_risk
 
 if TYPE_CHECKING:
     from reward_model.score.scorer import Score

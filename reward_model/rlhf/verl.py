@@ -15,8 +15,9 @@ from reward_model.records import UserError
 from reward_model.records.chat import load_template
 from reward_model.rlhf.environment import from_environment
 from reward_model.rlhf.source import Source, open_source
-from reward_model.rlhf.terms import checked_risk, numbers
+from reward_model.rlhf.terms import numbers
 from reward_model.rlhf.texts import completion_text, prompt_words
+from reward_model.score.terms import checked_risk
 
 if TYPE_CHECKING:
     from reward_model.score.scorer import Score

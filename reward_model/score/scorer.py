@@ -6,7 +6,6 @@ in [0, 1]; a score depends on its own text alone, whatever else is in the batch.
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,11 +19,13 @@ from reward_model.model.batches import pad_id
 from reward_model.model.device import best_dtype, checked_device, tokens_at_once
 from reward_model.model.folder import Bundle, load_bundle
 from reward_model.model.forward import Forward
-from reward_model.records import Text, UserError
+from reward_model.records import Text
 from reward_model.records.files import Pathish
 from reward_model.records.texts import Words, as_pairs, as_words, unfit
 from reward_model.score.memory import Memory, fingerprint
+from reward_model.score.terms import checked_risk, shares
 from reward_model.stats.bootstrap import Floats
+from reward_model.stats.levels import expected_levels, level_sd, reward_of
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ class RewardScorer:
             self.model, self.device, pad_id(bundle.tokenizer), self.batch_tokens, fixed=fixed
         )
         self._weights = self._shares(bundle.rubric.weights if weights is None else weights)
-        self._risk = _checked_risk(risk)
+        self._risk = checked_risk(risk)
         self._memory: Memory[bytes, _Seen] = Memory(cache_size)
         # Fast tokenizers refuse to be used by two threads at once ("Already borrowed").
         self._tokenizer_lock = threading.Lock()
@@ -198,8 +199,8 @@ class RewardScorer:
             risk: for this call only.
         """
         texts = as_pairs(prompts, responses)
-        shares = self._weights if weights is None else self._shares(weights)
-        penalty = self._risk if risk is None else _checked_risk(risk)
+        parts = self._weights if weights is None else self._shares(weights)
+        penalty = self._risk if risk is None else checked_risk(risk)
         asked, answers = [p for p, _ in texts], [r for _, r in texts]
         keys = [fingerprint(p, r) for p, r in texts]
         known = self._memory.recall(keys)
@@ -210,7 +211,7 @@ class RewardScorer:
         fresh = dict(zip(missing, self._look(*asked_anew), strict=True))
         self._memory.keep(fresh)
         known |= fresh
-        return [self._score(known[key], shares, penalty) for key in keys]
+        return [self._score(known[key], parts, penalty) for key in keys]
 
     def score_of(
         self,
@@ -220,9 +221,9 @@ class RewardScorer:
         risk: float | None = None,
     ) -> Score:
         """The score that goes with the chance of each level [D, K]."""
-        shares = self._weights if weights is None else self._shares(weights)
-        penalty = self._risk if risk is None else _checked_risk(risk)
-        return self._score(_Seen(probabilities), shares, penalty)
+        parts = self._weights if weights is None else self._shares(weights)
+        penalty = self._risk if risk is None else checked_risk(risk)
+        return self._score(_Seen(probabilities), parts, penalty)
 
     def encode(self, prompt: Words, response: Words) -> Encoded:
         """The tokens the model reads of one response."""
@@ -253,7 +254,7 @@ class RewardScorer:
         """One padded batch through the model: [B, D, K], each head a distribution over levels."""
         return self._forward.padded(encoded)
 
-    def _score(self, seen: _Seen, shares: Floats, risk: float) -> Score:
+    def _score(self, seen: _Seen, parts: Floats, risk: float) -> Score:
         if seen.probabilities is None:
             return Score(
                 None,
@@ -261,13 +262,10 @@ class RewardScorer:
                 response_truncated=seen.response_cut,
                 reason=seen.reason,
             )
-        scale = np.arange(seen.probabilities.shape[1])
-        mean = seen.probabilities @ scale
-        sd = np.sqrt(np.maximum(seen.probabilities @ scale**2 - mean**2, 0.0))
-        careful: Floats = np.clip((mean - risk * sd) / scale[-1], 0.0, 1.0)
+        mean, sd = expected_levels(seen.probabilities), level_sd(seen.probabilities)
         names = self.dimensions
         return Score(
-            reward=float(np.clip(careful @ shares, 0.0, 1.0)),
+            reward=float(reward_of(mean - risk * sd, parts, self.rubric.scale)),
             levels=dict(zip(names, mean.tolist(), strict=True)),
             probabilities=dict(zip(names, seen.probabilities.tolist(), strict=True)),
             predicted=dict(zip(names, seen.probabilities.argmax(1).tolist(), strict=True)),
@@ -277,25 +275,8 @@ class RewardScorer:
         )
 
     def _shares(self, weights: Mapping[str, float]) -> Floats:
-        unknown = [name for name in weights if name not in self.dimensions]
-        if unknown:
-            raise UserError(
-                f"weight of unknown dimension {', '.join(map(repr, unknown))}",
-                expected=f"dimensions of this model: {', '.join(self.dimensions)}",
-            )
-        shares = np.array([float(weights.get(name, 0.0)) for name in self.dimensions])
-        if not np.isfinite(shares).all() or (shares < 0).any() or not shares.sum() > 0:
-            raise UserError(
-                f"weights {dict(weights)}",
-                expected="numbers from 0 up, at least one of them above 0",
-            )
-        return np.asarray(shares / shares.sum())
-
-
-def _checked_risk(risk: float) -> float:
-    if not (math.isfinite(risk) and risk >= 0):
-        raise UserError(f"risk {risk}", expected="a number from 0 up")
-    return float(risk)
+        known = shares(weights, self.dimensions, "this model")
+        return np.array([known.get(name, 0.0) for name in self.dimensions])
 
 
 __all__ = ["RewardScorer", "Score", "Words"]

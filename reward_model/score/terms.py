@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
+from typing import overload
+
 from reward_model.records import UserError
 
 
@@ -32,5 +36,51 @@ def check_terms(how: str, risk: float) -> None:
     """
     if how not in ("mean", "minimum"):
         raise UserError(f"--how {how}", expected="mean or minimum")
-    if not (0 <= risk < float("inf")):
-        raise UserError(f"--risk {risk}", expected="a number from 0 up")
+    checked_risk(risk, "--risk")
+
+
+@overload
+def checked_risk(risk: float, name: str = ...) -> float: ...
+@overload
+def checked_risk(risk: None, name: str = ...) -> None: ...
+@overload
+def checked_risk(risk: float | None, name: str = ...) -> float | None: ...
+def checked_risk(risk: float | None, name: str = "risk") -> float | None:
+    """Lambda of ``mean - lambda * sd``: below 0 it would pay for uncertainty; None stays None.
+
+    Raises:
+        UserError: it is no number from 0 up.
+    """
+    if risk is None:
+        return None
+    if not 0 <= risk < math.inf:
+        raise UserError(f"{name} {risk}", expected="a number from 0 up")
+    return float(risk)
+
+
+def shares(weights: Mapping[str, float], names: Sequence[str], of: str) -> dict[str, float]:
+    """Weights that sum to 1, without dimensions that weigh nothing.
+
+    Args:
+        weights: dimension -> number from 0 up; those left out count 0.
+        names: the dimensions there are.
+        of: whose they are, in words.
+
+    Raises:
+        UserError: a dimension that is none of `names`, or no positive weight.
+
+    >>> shares({"depth": 3, "accuracy": 1}, ("depth", "accuracy", "style"), "this model")
+    {'depth': 0.75, 'accuracy': 0.25}
+    """
+    unknown = [name for name in weights if name not in names]
+    if unknown:
+        raise UserError(
+            f"weight of unknown dimension {', '.join(map(repr, unknown))}",
+            expected=f"dimensions of {of}: {', '.join(names)}",
+        )
+    total = sum(weights.values())
+    if any(not 0 <= weight < math.inf for weight in weights.values()) or not 0 < total < math.inf:
+        raise UserError(
+            f"weights {dict(weights)}", expected="numbers from 0 up, at least one of them above 0"
+        )
+    return {name: float(weight) / total for name, weight in weights.items() if weight > 0}

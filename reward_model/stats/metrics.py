@@ -24,6 +24,7 @@ from reward_model.stats.bootstrap import (
     Ints,
     Part,
 )
+from reward_model.stats.levels import expected_levels, rewards
 
 Bools = npt.NDArray[np.bool_]
 
@@ -113,22 +114,6 @@ def confidence_bin(confidence: Floats) -> Ints:
 def _square(flat: Floats) -> Floats:
     k = round(flat.shape[-1] ** 0.5)
     return flat.reshape(*flat.shape[:-1], k, k)
-
-
-def expected_levels(probabilities: Floats) -> Floats:
-    """Mean level of distributions over levels: [..., K] -> [...].
-
-    >>> float(expected_levels(np.array([0.0, 0.5, 0.5])))
-    1.5
-    """
-    return np.asarray(probabilities @ np.arange(probabilities.shape[-1], dtype=np.float64))
-
-
-def rewards(probabilities: Floats, weights: Sequence[float]) -> Floats:
-    """Weighted expected level over the scale, in [0, 1]: [n, D, K] -> [n]."""
-    shares = np.asarray(weights, dtype=np.float64)
-    levels = expected_levels(probabilities)
-    return np.asarray(levels @ (shares / shares.sum()) / (probabilities.shape[-1] - 1))
 
 
 def _no_pairs() -> Ints:

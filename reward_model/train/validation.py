@@ -14,6 +14,7 @@ from reward_model.model.losses import level_cross_entropy
 from reward_model.records import IGNORE, UserError
 from reward_model.rubrics import Rubric
 from reward_model.stats.bootstrap import Ints
+from reward_model.stats.levels import rewards
 from reward_model.stats.metrics import kappa_of
 
 
@@ -67,8 +68,8 @@ class ValidationMetrics:
             out["loss"] = float(level_cross_entropy(logits, torch.as_tensor(labels)))
             out["accuracy"] = float((predicted == labels)[labels != IGNORE].mean())
         if self.pairs:
-            weights = np.array([self.rubric.weights[name] for name in self.rubric.names])
-            reward = (probabilities @ np.arange(levels)) @ weights
+            weights = [self.rubric.weights[name] for name in self.rubric.names]
+            reward = rewards(probabilities, weights)
             out["pair_accuracy"] = float(np.mean([reward[a] > reward[b] for a, b in self.pairs]))
         return out
 

@@ -16,7 +16,7 @@ from reward_model.measure.evaluation.baselines import (
     tfidf,
 )
 from reward_model.records import IGNORE
-from reward_model.stats.metrics import expected_levels
+from reward_model.stats.levels import expected_levels
 
 K = 5
 

@@ -13,6 +13,7 @@ from sklearn.metrics import accuracy_score, cohen_kappa_score, f1_score, mean_ab
 
 from reward_model.records import IGNORE
 from reward_model.stats.bootstrap import Estimate
+from reward_model.stats.levels import rewards
 from reward_model.stats.metrics import (
     BINS,
     Measured,
@@ -21,7 +22,6 @@ from reward_model.stats.metrics import (
     collect,
     confidence_bin,
     perfect_error,
-    rewards,
 )
 
 NAMES = ("depth", "accuracy")

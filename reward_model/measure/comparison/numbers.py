@@ -13,7 +13,8 @@ import numpy as np
 
 from reward_model.records import IGNORE
 from reward_model.stats.bootstrap import Estimate, Floats, Ints
-from reward_model.stats.metrics import Measured, Truth, collect_scalar, expected_levels, rewards
+from reward_model.stats.levels import expected_levels, reward_of, rewards
+from reward_model.stats.metrics import Measured, Truth, collect_scalar
 from reward_model.stats.ranks import rank_correlation, rank_difference
 from reward_model.stats.words import verdict
 
@@ -47,7 +48,9 @@ def beside(
     columns: list[tuple[str, Floats, Ints | Floats]] = [
         (name, levels[:, j], truth.labels[:, j]) for j, name in enumerate(truth.names)
     ]
-    columns.append(("", rewards(probabilities, shares), _weighted(truth, shares)))
+    columns.append(
+        ("", rewards(probabilities, shares), _weighted(truth, shares, probabilities.shape[-1] - 1))
+    )
     entries = []
     for name, said, labels in columns:
         key = f"{name}.pair_accuracy" if name else "pair_accuracy"
@@ -105,10 +108,10 @@ def _entry(
     }
 
 
-def _weighted(truth: Truth, shares: list[float]) -> Floats:
-    """Weighted level of the texts that have every label: what a reward should rank."""
+def _weighted(truth: Truth, shares: list[float], scale: int) -> Floats:
+    """Reward by label of the texts that have every label: what a reward should rank."""
     whole = (truth.labels != IGNORE).all(axis=1)
-    target = truth.labels @ np.array(shares)
+    target = reward_of(truth.labels.astype(np.float64), shares, scale)
     # Sums of the same levels may differ in the last bit, which would make ranks of it.
     return np.where(whole, np.round(target, 9), IGNORE)
 

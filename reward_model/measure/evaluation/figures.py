@@ -9,7 +9,8 @@ from reward_model.records import IGNORE
 from reward_model.records.page import Plot, plot
 from reward_model.records.page.plots import INK, SERIES
 from reward_model.stats.bootstrap import Floats, Ints
-from reward_model.stats.metrics import BINS, confidence_bin, expected_levels
+from reward_model.stats.levels import expected_levels
+from reward_model.stats.metrics import BINS, confidence_bin
 
 
 def reliability(evaluation: Evaluation) -> list[Plot]:

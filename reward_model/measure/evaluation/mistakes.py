@@ -8,7 +8,7 @@ import numpy as np
 
 from reward_model.measure.evaluation.run import Evaluation
 from reward_model.records import IGNORE, Text, as_text
-from reward_model.stats.metrics import expected_levels
+from reward_model.stats.levels import expected_levels
 
 MOST = 10
 CHARACTERS = 6000

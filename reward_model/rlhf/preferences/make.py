@@ -53,12 +53,11 @@ from reward_model.rlhf.preferences.rewards import (
     judged_groups,
     kept_groups,
     scored_groups,
-    shares,
     stored_groups,
     stored_weights,
 )
 from reward_model.rubrics import Rubric
-from reward_model.score.terms import parse_weights
+from reward_model.score.terms import parse_weights, shares
 
 
 def run_prefer(
@@ -134,7 +133,7 @@ def run_prefer(
     else:
         known = _rubric(path, rubric)
         config["rubric"] = known.id
-        config["weights"] = shares(weights or known.weights, known)
+        config["weights"] = shares(weights or known.weights, known.names, f"rubric {known.name}")
         # All levels are looked at before anything is written.
         torn = _torn(judged_groups(index, known, config["weights"]), index, options)
         groups = judged_groups(index, known, config["weights"])
@@ -226,7 +225,7 @@ def _with_model(
     rubric = read_rubric(model)
     config["model"] = {"name": model.resolve().name, "digest": model_digest(model)}
     config["rubric"] = rubric.id
-    config["weights"] = shares(weights or rubric.weights, rubric)
+    config["weights"] = shares(weights or rubric.weights, rubric.names, f"rubric {rubric.name}")
     config["risk"] = risk
     scorer = None
     depends_on = dict(config)

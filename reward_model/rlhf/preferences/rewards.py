@@ -12,6 +12,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from reward_model.records import (
     SIDES,
     Appender,
@@ -29,6 +31,7 @@ from reward_model.records.terminal import progress
 from reward_model.rlhf.preferences.index import Group, Index, texts_of
 from reward_model.rlhf.preferences.pairs import Candidate, reward_sd
 from reward_model.rubrics import Rubric
+from reward_model.stats.levels import reward_of
 
 if TYPE_CHECKING:
     from reward_model.score.scorer import RewardScorer
@@ -231,7 +234,8 @@ def _judged(
     if len(there) < len(weights):
         # A mean of what is left would compare one dimension of a side with another of the other.
         return Candidate(text, None, reason=UNJUDGED)
-    reward = sum(weights[name] * level for name, level in there.items()) / rubric.scale
+    given = np.array([there[name] for name in weights], dtype=np.float64)
+    reward = float(reward_of(given, list(weights.values()), rubric.scale))
     known = spread is not None and set(weights) <= set(spread)
     sd = reward_sd(spread, weights, rubric.scale) if known and spread is not None else None
     return Candidate(text, round(reward, 6), sd)
@@ -244,23 +248,3 @@ def file_digest(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()[:12]
     except OSError as error:
         raise explain_os_error(error, path) from None
-
-
-def shares(wanted: Mapping[str, float], rubric: Rubric) -> dict[str, float]:
-    """Weights that sum to 1, without dimensions that weigh nothing.
-
-    Raises:
-        UserError: a dimension that the rubric does not have, or no positive weight.
-    """
-    unknown = [name for name in wanted if name not in rubric.names]
-    if unknown:
-        raise UserError(
-            f"weight of unknown dimension {', '.join(map(repr, unknown))}",
-            expected=f"dimensions of rubric {rubric.name}: {', '.join(rubric.names)}",
-        )
-    if any(not 0 <= share < float("inf") for share in wanted.values()):
-        raise UserError(f"weights {dict(wanted)}", expected="numbers from 0 up")
-    total = sum(wanted.values())
-    if not total > 0:
-        raise UserError(f"weights {dict(wanted)}", expected="at least one of them above 0")
-    return {name: share / total for name, share in wanted.items() if share > 0}
