@@ -16,6 +16,7 @@ from reward_model.cli import use as cli_use
 from reward_model.cli.options import BatchTokensOption, DeviceOption, JsonOption
 from reward_model.cli.score import score
 from reward_model.cli.serve import serve
+from reward_model.cli.traffic import app as traffic
 from reward_model.records.terminal import run
 
 app = typer.Typer(
@@ -342,6 +343,9 @@ def quickstart(
     from reward_model.cli.quickstart import run as start
 
     start(Options(fields, pairs, language, seed, base_model, max_length), out)
+
+
+app.add_typer(traffic, name="traffic")
 
 
 def main() -> None:

@@ -1,0 +1,206 @@
+"""`reward-model traffic`: monitor, ab and pairs of a policy's log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from reward_model.cli.options import JsonOption
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="What people did with a policy's answers: monitor, A/B tests, preference pairs.",
+)
+
+Logs = Annotated[
+    list[Path],
+    typer.Argument(metavar="LOG...", help="JSON Lines, a row an answer; .gz and folders too."),
+]
+HtmlOption = Annotated[Path | None, typer.Option("--html", help="Write a page.")]
+
+
+@app.command()
+def monitor(
+    logs: Logs,
+    config: Annotated[Path | None, typer.Option(help="TOML file: metrics and limits.")] = None,
+    baseline: Annotated[
+        list[Path] | None, typer.Option(help="Log that drop and rise are against; repeatable.")
+    ] = None,
+    json: JsonOption = None,
+    html: HtmlOption = None,
+) -> None:
+    """Measure a log against limits; exits 1 where a whole interval is beyond one."""
+    from reward_model.records.terminal import console
+    from reward_model.traffic import words
+    from reward_model.traffic.monitor import monitor as measure
+    from reward_model.traffic.settings import read_monitor
+
+    _refuse(json, html, [*logs, *([config] if config else []), *(baseline or [])])
+    result = measure(logs, read_monitor(config) if config else None, baseline or [])
+    screen = console()
+    table = _table("metric", "now [95%]", "answers", "users", "status")
+    for one in result["metrics"]:
+        table.add_row(
+            one["name"],
+            words.between(one, one["is"]),
+            f"{one['rows']:,}",
+            f"{one['users']:,}",
+            words.STATUS[one["status"]],
+        )
+    screen.print(table)
+    for one in result["metrics"]:
+        if one["status"] in ("alert", "watch"):
+            beyond = [x["words"] for x in one["limits"] if x["beyond"] in ("whole", "estimate")]
+            style = "red" if one["status"] == "alert" else None
+            line = f"{one['status']}: {one['name']} is {words.between(one, one['is'])}"
+            screen.print(f"{line}, beyond {' and '.join(beyond)}", style=style, markup=False)
+    _tell_notes(screen, result)
+    if html:
+        from reward_model.traffic.page import monitor_page
+
+        _write_page(html, monitor_page(result))
+    _write(result, json)
+    raise typer.Exit(1 if result["status"] == "alert" else 0)
+
+
+@app.command()
+def ab(
+    logs: Logs,
+    experiment: Annotated[Path, typer.Option(help="TOML file: arms, time, outcomes.")],
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Users needed, from a log before the test.")
+    ] = False,
+    json: JsonOption = None,
+    html: HtmlOption = None,
+) -> None:
+    """Compare the arms of an experiment; exits 1 where split or guardrail broke."""
+    from reward_model.records.terminal import console
+    from reward_model.traffic import words
+    from reward_model.traffic.ab import ab as compare
+    from reward_model.traffic.ab import plan as users_needed
+    from reward_model.traffic.settings import read_experiment
+
+    _refuse(json, html, [*logs, experiment])
+    settings = read_experiment(experiment)
+    screen = console()
+    if plan:
+        _tell_plan(screen, found := users_needed(logs, settings))
+        _write(found, json)
+        return
+    result = compare(logs, settings)
+    users = ", ".join(f"{name} {count:,}" for name, count in result["users"].items())
+    screen.print(f"users: {users} (p of the split {result['split']['p']:.3f})", markup=False)
+    table = _table("outcome", "arm", result["control"], "arm's", "difference [95%]", "verdict")
+    silent = result["split"]["broken"] or not result["done"]
+    for row in (*result["primary"], *result["secondary"], *result["guardrails"]):
+        told = "" if silent and row["verdict"] != "harmed" else row["verdict"]
+        apart = words.between(row["difference"], row["is"]) if row["difference"] else "–"
+        sides = [words.number(row[side]["value"], row["is"]) for side in ("control", "treatment")]
+        table.add_row(row["outcome"], row["arm"], *sides, apart, told)
+    screen.print(table)
+    for _, tone, sentence in words.verdicts(result):
+        screen.print(sentence, style="red" if tone == "bad" else None, markup=False)
+    _tell_notes(screen, result)
+    if html:
+        from reward_model.traffic.page import ab_page
+
+        _write_page(html, ab_page(result))
+    _write(result, json)
+    bad = {"split broken", "guardrail harmed"} & set(result["verdict"].values())
+    raise typer.Exit(1 if bad else 0)
+
+
+@app.command()
+def pairs(
+    logs: Logs,
+    out: Annotated[Path, typer.Option(help="JSON Lines file to write.")],
+    form: Annotated[str, typer.Option("--format", help="pairs, kto or completions.")] = "pairs",
+    per_user: Annotated[int, typer.Option(min=1, help="Most rows that rest on one user.")] = 3,
+    arm: Annotated[
+        list[str] | None, typer.Option(help="Only rows of this arm; repeatable.")
+    ] = None,
+    json: JsonOption = None,
+) -> None:
+    """Make preference data of thumbs and regenerated answers; exits 1 where nothing is left."""
+    from reward_model.records import write_jsonl
+    from reward_model.records.terminal import console
+    from reward_model.traffic.pairs import pairs as make
+    from reward_model.traffic.words import notes
+
+    _refuse(json, out, logs)
+    made = make(logs, form, per_user=per_user, arms=arm or [])  # type: ignore[arg-type]
+    screen = console()
+    if made.rows:
+        write_jsonl(out, made.rows)
+        screen.print(f"{len(made.rows):,} rows in {out}", markup=False)
+    else:
+        screen.print("nothing is left: no file was written", style="red", markup=False)
+    left = {words: count for words, count in made.counts.items() if words != "rows made"}
+    if left:
+        screen.print(notes(left), markup=False)
+    _write({"schema": "traffic.pairs/1", "format": form, "counts": made.counts}, json)
+    raise typer.Exit(0 if made.rows else 1)
+
+
+def _tell_plan(screen: Any, found: dict[str, Any]) -> None:
+    from reward_model.traffic import words
+
+    users = ", ".join(f"{count:,} in {name}" for name, count in found["users"].items())
+    change = words.number(found["detect"], found["is"])
+    screen.print(
+        f"{found['outcome']} is {words.between(found['now'], found['is'])}; to see a change of "
+        f"{change} with a power of {found['power']:.0%} it takes {users}.",
+        markup=False,
+    )
+    if found["log_days"]:
+        seen = f"{found['log_users']:,} users in {found['log_days']:g} days"
+        screen.print(f"This log saw {seen}.", markup=False)
+
+
+def _tell_notes(screen: Any, result: dict[str, Any]) -> None:
+    from reward_model.traffic.words import notes
+
+    if result["notes"]:
+        first = result["first_unreadable"]
+        ends = f" (first: {first})" if first else ""
+        screen.print(f"left out or odd: {notes(result['notes'])}{ends}", markup=False)
+
+
+def _table(*columns: str) -> Any:
+    from rich.box import SIMPLE
+    from rich.table import Table
+
+    table = Table(box=SIMPLE, padding=(0, 1))
+    for at, name in enumerate(columns):
+        table.add_column(name, justify="left" if at in (0, len(columns) - 1) else "right")
+    return table
+
+
+def _write(result: dict[str, Any], json_to: str | None) -> None:
+    from reward_model.records import write_result
+
+    write_result(result, json_to)
+
+
+def _write_page(path: Path, page: str) -> None:
+    from reward_model.records import write_text
+
+    write_text(path, page)
+
+
+def _refuse(json_to: str | None, written: Path | None, read: list[Path]) -> None:
+    """No output may be a folder or one of the inputs."""
+    from reward_model.records import UserError, refuse_folder
+
+    refuse_folder(json_to, written)
+    for place in (None if json_to == "-" else json_to, written):
+        if place is not None and any(_same(Path(place), one) for one in read):
+            raise UserError(f"{place} as input and output", mend="write to another file")
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.exists() and other.exists() and one.samefile(other)

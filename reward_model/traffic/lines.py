@@ -1,0 +1,88 @@
+"""Lines of logs: folders, gzipped files, and spans of large files for several processes."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reward_model.records import UserError, explain_os_error
+
+SPAN = 64 * 2**20
+"""Bytes of a file that one process reads at a time."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """The lines of a file that begin at or after `start` and before `end`."""
+
+    path: Path
+    start: int = 0
+    end: int | None = None
+    """None: up to the end, for what has no size (a pipe, a gzipped file)."""
+
+
+def spans(paths: Sequence[Path]) -> list[Span]:
+    """What to read, in order.
+
+    Raises:
+        UserError: a path is missing, or a folder without logs.
+    """
+    found: list[Span] = []
+    for path in paths:
+        try:
+            mode = path.stat()
+        except OSError as error:
+            raise explain_os_error(error, path) from None
+        if stat.S_ISDIR(mode.st_mode):
+            inside = sorted(p for p in path.iterdir() if p.name.endswith((".jsonl", ".jsonl.gz")))
+            if not inside:
+                expected = "*.jsonl or *.jsonl.gz in it"
+                raise UserError("a folder without logs", expected=expected, path=path)
+            found += spans(inside)
+        elif path.name.endswith(".gz") or not stat.S_ISREG(mode.st_mode):
+            found.append(Span(path))
+        else:
+            size = mode.st_size
+            found += [Span(path, at, min(at + SPAN, size)) for at in range(0, size, SPAN)]
+    return found
+
+
+def lines_of(span: Span) -> Iterator[tuple[bytes, bool]]:
+    """Each line and whether it has its newline: a log's last line may still be being written."""
+    try:
+        with gzip.open(span.path) if span.path.suffix == ".gz" else span.path.open("rb") as lines:
+            at = span.start
+            if at:
+                lines.seek(at - 1)
+                at += len(lines.readline()) - 1
+            for line in lines:
+                if span.end is not None and at >= span.end:
+                    return
+                at += len(line)
+                yield line, line.endswith(b"\n")
+    except (EOFError, gzip.BadGzipFile) as error:
+        raise UserError(
+            "a gzipped file that cannot be read to its end",
+            mend="is it still being written?",
+            path=span.path,
+        ) from error
+
+
+def parsed(line: bytes) -> dict[str, Any] | str:
+    """The object of a line, or in words why there is none.
+
+    >>> parsed(b'{"id": 1}'), parsed(b"[1]"), parsed(b"{")
+    ({'id': 1}, 'a list, not an object', 'not JSON')
+    """
+    try:
+        row = json.loads(line.removeprefix(b"\xef\xbb\xbf"))
+    except (ValueError, RecursionError):
+        return "not JSON"
+    if isinstance(row, dict):
+        return row
+    return f"a {type(row).__name__}, not an object"

@@ -1,0 +1,93 @@
+"""Traffic in words: a number with its interval, and what to do about a verdict."""
+
+from __future__ import annotations
+
+from typing import Any
+
+TONES = {
+    "alert": "bad",
+    "watch": "fair",
+    "ok": "good",
+    "few": "fair",
+    "absent": "fair",
+    "told": "",
+    "better": "good",
+    "worse": "bad",
+    "no difference seen": "fair",
+    "too early": "fair",
+    "split broken": "bad",
+    "guardrail harmed": "bad",
+    "harmed": "bad",
+    "safe": "good",
+    "unclear": "fair",
+    "no numbers": "fair",
+}
+STATUS = {
+    "alert": "alert",
+    "watch": "watch",
+    "ok": "ok",
+    "few": "too few rows",
+    "absent": "not in the log",
+    "told": "",
+}
+VERDICTS = {
+    "better": "{arm} is better: the change in {outcome} is beyond chance.",
+    "worse": "{arm} is worse: keep {control}.",
+    "no difference seen": "No difference between {arm} and {control} is seen; it may be smaller "
+    "than these users can show (`--plan` tells how many it takes).",
+    "too early": "Too early for {arm}: there is no verdict before {until}.",
+    "split broken": "No verdict for {arm}: users are not divided as planned, so the arms hold "
+    "different people. Find out how before reading any number below.",
+    "guardrail harmed": "Stop {arm}: it harms {harmed}.",
+}
+
+
+def number(value: float | None, how: str) -> str:
+    """A number as its kind is read: a share in percent, others with four figures.
+
+    >>> number(0.0312, "share"), number(1234.6, "p95"), number(2.5, "mean"), number(None, "mean")
+    ('3.12%', '1,235', '2.5', '–')
+    """
+    if value is None:
+        return "–"
+    if how == "share":
+        return f"{100 * value:.2f}%"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def between(found: dict[str, Any], how: str) -> str:
+    """A number with its interval.
+
+    >>> between({"value": 0.5, "low": 0.4, "high": 0.6}, "share")
+    '50.00% [40.00%, 60.00%]'
+    """
+    if found["value"] is None or found["low"] is None:
+        return number(found["value"], how)
+    return (
+        f"{number(found['value'], how)} [{number(found['low'], how)}, {number(found['high'], how)}]"
+    )
+
+
+def verdicts(result: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """(arm, tone, sentence) of each treatment of an A/B test."""
+    out = []
+    for arm, verdict in result["verdict"].items():
+        harmed = [r["outcome"] for r in result["guardrails"] if r["verdict"] == "harmed"]
+        sentence = VERDICTS.get(verdict, "{arm} has no numbers in {outcome}.").format(
+            arm=arm,
+            control=result["control"],
+            until=result["until"],
+            outcome=result["primary"][0]["outcome"],
+            harmed=" and ".join(dict.fromkeys(harmed)),
+        )
+        out.append((arm, TONES.get(verdict, "fair"), sentence))
+    return out
+
+
+def notes(found: dict[str, int]) -> str:
+    """Counts in one line.
+
+    >>> notes({"rows unreadable": 1200, "users in several arms, left out": 2})
+    '1,200 rows unreadable; 2 users in several arms, left out'
+    """
+    return "; ".join(f"{count:,} {words}" for words, count in found.items())
