@@ -10,18 +10,14 @@ import random
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict
-
 from reward_model.records import (
-    Pair,
     Side,
-    Text,
     UserError,
     as_text,
     digest,
-    parse_record,
     read_jsonl,
 )
+from reward_model.records.rows import parse_row
 
 
 class Report(NamedTuple):
@@ -30,15 +26,6 @@ class Report(NamedTuple):
     group: str
     prompt: str
     text: str
-
-
-class _Line(BaseModel):
-    """A report by itself: prompt and response."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    prompt: Text = ""
-    response: Text
 
 
 def read_texts(path: Path, side: Side, *, limit: int, seed: int) -> list[Report]:
@@ -74,11 +61,8 @@ def read_texts(path: Path, side: Side, *, limit: int, seed: int) -> list[Report]
 
 
 def _report(value: dict[str, Any], side: Side, path: Path, number: int) -> Report | None:
-    if "response" in value and "chosen" not in value:
-        line: _Line = parse_record(_Line, value, path=path, line=number)
-        prompt = as_text(line.prompt)
-        return Report(digest(prompt or as_text(line.response)), prompt, as_text(line.response))
-    pair: Pair = parse_record(Pair, value, path=path, line=number)
-    if side == "rejected" and pair.is_neutral:
+    row = parse_row(value, path=path, line=number, several=False)
+    if side == "rejected" and row.neutral:
         return None
-    return Report(pair.group, as_text(pair.prompt), as_text(pair.side(side)))
+    text = row.pair.side(side) if row.pair else row.completions[0]
+    return Report(row.group, as_text(row.prompt), as_text(text))

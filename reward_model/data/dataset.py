@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from reward_model.data.columns import ColumnMap
 from reward_model.data.reading import find_rubric, read_samples
-from reward_model.data.sample import Sample, SampleSide, SingleResponse
+from reward_model.data.sample import Sample, SampleSide
 from reward_model.data.samples import Samples, label_array, take
 from reward_model.records import IGNORE, SIDES
 from reward_model.records.files import Pathish
@@ -34,7 +34,6 @@ __all__ = [
     "Sample",
     "SampleSide",
     "Samples",
-    "SingleResponse",
     "get_label_distribution",
     "label_array",
     "pair_indices",

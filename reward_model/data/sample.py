@@ -10,8 +10,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
-
 from reward_model.records import (
     IGNORE,
     SIDES,
@@ -22,39 +20,15 @@ from reward_model.records import (
     UserError,
     as_text,
     digest,
-    parse_record,
 )
 from reward_model.records.files import Pathish
+from reward_model.records.rows import parse_row
+from reward_model.records.schema import SingleResponse as SingleResponse
 from reward_model.rubrics import Rubric
 
 SampleSide = Literal["chosen", "rejected", "single"]
 Soft = tuple[tuple[float, ...], ...]
 """For each dimension the shares of the judge's draws that gave each level; zeros: no level."""
-
-
-class SingleResponse(BaseModel):
-    """One response with its levels, as HelpSteer has them."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    id: str = ""
-    prompt: Text = ""
-    response: Text
-    scores: Levels | None = None
-    metadata: Metadata = Field(
-        default_factory=Metadata, validation_alias=AliasChoices("metadata", "meta")
-    )
-
-    @property
-    def key(self) -> str:
-        """`id`, or a fingerprint of the texts."""
-        return self.id or digest([as_text(self.prompt), as_text(self.response)])
-
-    @property
-    def group(self) -> str:
-        """What splits keep together, as for pairs."""
-        known = self.metadata.prompt_id or self.metadata.company
-        return known or digest(as_text(self.prompt) or as_text(self.response))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +99,8 @@ def samples_of(
         UserError: naming file and line.
     """
     where: dict[str, Any] = {"path": path, "line": number}
-    if "response" in value and "chosen" not in value:
-        single: SingleResponse = parse_record(SingleResponse, dict(value), **where)
+    row = parse_row(value, **where, labelled=True, several=False)
+    if single := row.single:
         labels = _labels(single.scores, rubric, "scores", where)
         yield Sample(
             single.prompt,
@@ -138,8 +112,9 @@ def samples_of(
             metadata=single.metadata,
             soft=_soft(labels, rubric, {}, where) if soft else None,
         )
+    pair = row.pair
+    if pair is None:
         return
-    pair: Pair = parse_record(Pair, dict(value), **where)
     for side in SIDES:
         levels = pair.scores.side(side) if pair.scores else None
         labels = _labels(levels, rubric, f"scores.{side}", where)

@@ -1,53 +1,67 @@
-"""One line of a file with completions of prompts, in any of the usual shapes."""
+"""One row of a file of texts, in any of the usual shapes: a pair, a response, or completions.
+
+`parse_row(value)` is what score, prefer, judge and training read rows with.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
-from reward_model.records import SIDES, Pair, Scores, Text, UserError, digest, parse_record
+from reward_model.records import (
+    SIDES,
+    Pair,
+    Scores,
+    SingleResponse,
+    Text,
+    UserError,
+    as_text,
+    digest,
+    parse_record,
+)
+from reward_model.records.files import Pathish
 from reward_model.records.schema import is_chat
 
 KEY = "reward_model"
-"""Where `reward-model score` puts a score."""
-
+"""Where `reward-model score` puts a score: added to a row, and replaced where it is there."""
 
 _TEXTS = ("response", "completion")
+"""The second is the name that trainers give to what a policy wrote."""
 
 
-class _Single(BaseModel):
-    """A prompt with one completion; other columns are the user's own."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    prompt: Text = ""
-    response: Text
-
-
-class _Several(BaseModel):
-    """A prompt with its completions; other columns are the user's own."""
+class _Open(BaseModel):
+    """Other columns are the user's own."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
     prompt: Text = ""
+
+
+class _Single(_Open):
+    response: Text = Field(validation_alias=AliasChoices(*_TEXTS))
+
+
+class _Several(_Open):
     completions: tuple[Text, ...]
 
 
 @dataclass(frozen=True)
 class Row:
-    """What one line of the file holds."""
+    """What one row of the file holds."""
 
     prompt: Text
     completions: tuple[Text, ...]
+    """Both sides of a pair, the response, or all completions."""
     known: tuple[Any, ...]
     """The `reward_model` of each completion, None where there is none."""
     prompt_id: str = ""
     pair: Pair | None = None
-    """The line as a pair, where it is one."""
+    """The row as a pair, where it is one."""
+    single: SingleResponse | None = None
+    """The row as a labelled response, where it was read as one."""
 
     @property
     def neutral(self) -> bool:
@@ -74,15 +88,39 @@ class Row:
         text = self.prompt
         return digest(text if isinstance(text, str) else [m.model_dump() for m in text], 24)
 
+    @property
+    def group(self) -> str:
+        """What is kept together where texts are drawn: a pair's group, else the prompt."""
+        if self.pair:
+            return self.pair.group
+        return digest(as_text(self.prompt) or as_text(self.completions[0]))
 
-def parse_row(value: Mapping[str, Any], *, path: Path, line: int) -> Row:
-    """One line of the file.
+
+def parse_row(
+    value: Mapping[str, Any],
+    *,
+    path: Pathish | None = None,
+    line: int | None = None,
+    labelled: bool = False,
+    several: bool = True,
+) -> Row:
+    """One row of a file.
+
+    Args:
+        path: the file, for messages.
+        line: its line, for messages.
+        labelled: a single response comes with levels, as training reads them; a column that is not
+            of the record is a mistake, since it may be a misspelt label.
+        several: `completions` are completions; else a column of the user's own like any other.
 
     Raises:
         UserError: neither completions, nor a response, nor a pair.
+
+    >>> parse_row({"prompt": "p", "completion": "c"}).completions
+    ('c',)
     """
     where: dict[str, Any] = {"path": path, "line": line}
-    rest = {key: kept for key, kept in value.items() if key != KEY}
+    rest = unscored(value)
     known = value.get(KEY)
     if "chosen" in rest or "rejected" in rest:
         pair: Pair = parse_record(Pair, rest, **where)
@@ -94,32 +132,46 @@ def parse_row(value: Mapping[str, Any], *, path: Path, line: int) -> Row:
             pair.metadata.prompt_id or "",
             pair,
         )
-    metadata = rest.get("metadata")
-    prompt_id = rest.get("prompt_id") or (
-        metadata.get("prompt_id") if isinstance(metadata, dict) else None
-    )
-    named = "" if prompt_id is None else str(prompt_id)
-    if "completions" in rest:
-        texts, inside = _unpacked(rest["completions"], where)
-        several: _Several = parse_record(_Several, {**rest, "completions": texts}, **where)
-        stored_list = known if isinstance(known, list) else inside
-        if len(stored_list) != len(texts):
-            raise UserError(
-                f"{len(stored_list)} scores in {KEY} for {len(texts)} completions",
-                expected="as many scores as completions, in their order",
-                **where,
-            )
-        return Row(several.prompt, several.completions, tuple(stored_list), named)
-    name = next((name for name in _TEXTS if name in rest), None)
-    if name is None:
+    if several and "completions" in rest:
+        return _completions(rest, known, where)
+    if not any(name in rest for name in _TEXTS):
         raise UserError(
             f"keys {', '.join(rest) or 'none'}",
-            expected="prompt with completions, prompt with response or completion, or a pair with "
-            "chosen and rejected",
+            expected=("prompt with completions, " if several else "")
+            + "prompt with response or completion, or a pair with chosen and rejected",
+            mend="rename the column that holds the text to response",
             **where,
         )
-    single: _Single = parse_record(_Single, {**rest, "response": rest[name]}, **where)
-    return Row(single.prompt, (single.response,), (known,), named)
+    if labelled:
+        one: SingleResponse = parse_record(SingleResponse, rest, **where)
+        return Row(one.prompt, (one.response,), (known,), one.metadata.prompt_id or "", single=one)
+    single: _Single = parse_record(_Single, rest, **where)
+    return Row(single.prompt, (single.response,), (known,), _prompt_id(rest))
+
+
+def unscored(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row without scores of ours."""
+    return {key: kept for key, kept in row.items() if key != KEY}
+
+
+def _prompt_id(row: Mapping[str, Any]) -> str:
+    metadata = row.get("metadata")
+    inside = metadata.get("prompt_id") if isinstance(metadata, dict) else None
+    named = row.get("prompt_id") or inside
+    return "" if named is None else str(named)
+
+
+def _completions(row: Mapping[str, Any], known: Any, where: Mapping[str, Any]) -> Row:
+    texts, inside = _unpacked(row["completions"], where)
+    several: _Several = parse_record(_Several, {**row, "completions": texts}, **where)
+    stored = known if isinstance(known, list) else inside
+    if len(stored) != len(texts):
+        raise UserError(
+            f"{len(stored)} scores in {KEY} for {len(texts)} completions",
+            expected="as many scores as completions, in their order",
+            **where,
+        )
+    return Row(several.prompt, several.completions, tuple(stored), _prompt_id(row))
 
 
 def _unpacked(completions: Any, where: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:

@@ -170,6 +170,29 @@ class Pair(_Strict):
         return self.model_dump(mode="json", exclude_unset=True)
 
 
+class SingleResponse(_Strict):
+    """One response with its levels, None where nobody gave any."""
+
+    id: str = ""
+    prompt: Text = ""
+    response: Text = Field(validation_alias=AliasChoices("response", "completion"))
+    scores: Levels | None = None
+    metadata: Metadata = Field(
+        default_factory=Metadata, validation_alias=AliasChoices("metadata", "meta")
+    )
+
+    @property
+    def key(self) -> str:
+        """`id`, or a fingerprint of the texts."""
+        return self.id or digest([as_text(self.prompt), as_text(self.response)])
+
+    @property
+    def group(self) -> str:
+        """What splits keep together, as for pairs."""
+        known = self.metadata.prompt_id or self.metadata.company
+        return known or digest(as_text(self.prompt) or as_text(self.response))
+
+
 def as_text(text: Text) -> str:
     """Plain text of a prompt or response; the contents of several messages are joined.
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -32,6 +33,7 @@ from reward_model.records import (
     write_text,
     writing,
 )
+from reward_model.records.rows import KEY, parse_row
 
 TWO = {"chosen": "good", "rejected": "bad"}
 
@@ -298,3 +300,49 @@ def test_an_object_is_read_or_there_is_none(
     assert read_object(path / "below") is None
     if b"Infinity" in content:
         assert read_object(path, strict=True) is None
+
+
+PAIR = {"prompt": "p", "chosen": "a", "rejected": "b"}
+
+
+@pytest.mark.parametrize(
+    ("row", "texts", "known"),
+    [
+        (PAIR, ("a", "b"), (None, None)),
+        ({**PAIR, KEY: {"chosen": 1, "rejected": 2}}, ("a", "b"), (1, 2)),
+        ({"prompt": "p", "response": "r", "completion": "c"}, ("r",), (None,)),
+        ({"completion": "c", KEY: 1, "mine": 2}, ("c",), (1,)),
+        ({"prompt": "p", "completions": ["a", {"response": "b", KEY: 2}]}, ("a", "b"), (None, 2)),
+    ],
+)
+def test_a_row_of_any_shape(row: dict[str, Any], texts: tuple[str, ...], known: Any) -> None:
+    found = parse_row(row)
+    assert found.completions == texts
+    assert found.known == known
+    if "completions" not in row:  # whoever reads it, it is the same row
+        assert parse_row(row, several=False) == found
+
+
+@pytest.mark.parametrize("how", [{}, {"several": False}, {"labelled": True}])
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"prompt": "p"}, "keys prompt; expected .*or a pair"),
+        ({"prompt": "p", "chosen": "a"}, "no key rejected"),
+        ({"completion": 5}, "5 in completion; expected a text"),
+        ({"response": "r", "prompt": 5}, "5 in prompt; expected a text"),
+    ],
+)
+def test_what_is_wrong_with_a_row_is_told_alike(
+    row: dict[str, Any], words: str, how: dict[str, Any]
+) -> None:
+    with pytest.raises(UserError, match=words):
+        parse_row(row, **how)
+
+
+def test_a_column_of_labels_may_be_misspelt() -> None:
+    row = {"response": "r", "score": {"depth": 3}}
+    assert parse_row(row).completions == ("r",)
+    with pytest.raises(UserError, match="unknown key score"):
+        parse_row(row, labelled=True)
+    assert parse_row({"response": "r", KEY: {}}, labelled=True).single is not None

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from reward_model.data.sources import ROWS
 from reward_model.records import SIDES, UserError, writing
-from reward_model.records.rows import KEY
-from reward_model.score.files.rows import is_parquet, read_rows, unscored
+from reward_model.records.rows import KEY, unscored
+from reward_model.score.files.rows import is_parquet, read_rows
 
 if TYPE_CHECKING:
     import pyarrow

@@ -10,24 +10,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict
-
 from reward_model.records import (
     SIDES,
     Line,
-    Pair,
     Text,
     UserError,
     digest,
-    parse_record,
     read_jsonl,
 )
-from reward_model.records.rows import KEY
+from reward_model.records.rows import parse_row, unscored
 
 if TYPE_CHECKING:
     from reward_model.score.scorer import Score
-
-"""The key that is added to every row (and replaced where a row already has it)."""
 
 
 class Part(NamedTuple):
@@ -37,24 +31,6 @@ class Part(NamedTuple):
     """`chosen` or `rejected`; empty where the row has a single response."""
     prompt: Text
     response: Text
-
-
-class _Response(BaseModel):
-    """A prompt and one response to it; all other columns are the user's own and are kept."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    prompt: Text = ""
-    response: Text
-
-
-class _Completion(BaseModel):
-    """The same under the name that trainers give to what a policy wrote."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    prompt: Text = ""
-    completion: Text
 
 
 def is_parquet(path: Path) -> bool:
@@ -107,27 +83,11 @@ def parts_of(row: Mapping[str, Any], where: Mapping[str, Any]) -> list[Part]:
     >>> parts_of({"prompt": "p", "response": "r"}, {})
     [Part(side='', prompt='p', response='r')]
     """
-    value = unscored(row)
-    if "chosen" in value or "rejected" in value:
-        pair: Pair = parse_record(Pair, value, **where)
-        return [Part(side, pair.prompt, pair.side(side)) for side in SIDES]
-    if "response" in value:
-        single: _Response = parse_record(_Response, value, **where)
-        return [Part("", single.prompt, single.response)]
-    if "completion" in value:
-        written: _Completion = parse_record(_Completion, value, **where)
-        return [Part("", written.prompt, written.completion)]
-    raise UserError(
-        f"keys {', '.join(value) or 'none'}",
-        expected="prompt with response, prompt with completion, or chosen and rejected",
-        mend="rename the column that holds the text to response",
-        **where,
-    )
-
-
-def unscored(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The row without scores of ours."""
-    return {key: kept for key, kept in row.items() if key != KEY}
+    found = parse_row(row, **where, several=False)
+    sides = SIDES if found.pair else ("",)
+    return [
+        Part(side, found.prompt, text) for side, text in zip(sides, found.completions, strict=True)
+    ]
 
 
 def fingerprint(row: Mapping[str, Any]) -> str:

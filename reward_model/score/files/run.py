@@ -24,7 +24,7 @@ from reward_model.records import (
     repair_tail,
     write_json,
 )
-from reward_model.records.rows import KEY
+from reward_model.records.rows import KEY, unscored
 from reward_model.records.terminal import console, progress
 from reward_model.score.files.rows import (
     Part,
@@ -33,7 +33,6 @@ from reward_model.score.files.rows import (
     read_rows,
     result,
     row_texts,
-    unscored,
 )
 from reward_model.score.files.workers import Models, scored_blocks
 
