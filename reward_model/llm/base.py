@@ -51,6 +51,8 @@ class Usage(_Record):
     """Includes reasoning tokens."""
     reasoning_tokens: int = 0
     cached_tokens: int = 0
+    estimated: bool = False
+    """The provider gave no count, or half of one: the rest follows from the length of the texts."""
 
 
 class Token(_Record):

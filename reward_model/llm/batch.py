@@ -10,22 +10,27 @@ itself only for what the batches owe. A manifest remembers the open batches acro
 
 from __future__ import annotations
 
-import asyncio
 import json
 import tempfile
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, Literal, NamedTuple, TypeVar
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from reward_model.llm.base import FatalError, LLMError, RefusedError, Request, RetryableError
 from reward_model.llm.caller import Caller
 from reward_model.llm.failures import failure, quote
+from reward_model.llm.manifest import Manifest, OpenBatch
 from reward_model.llm.openai import OpenAILLM
+from reward_model.llm.prices import asked_tokens, counted
 from reward_model.llm.replies import error_fields, read_body
 from reward_model.records import Stopped, UserError, digest, explain_os_error, write_json
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+    from openai.types import Batch
 
 T = TypeVar("T")
 
@@ -34,31 +39,6 @@ PRICE_SHARE = 0.5
 MOST_LINES = 50_000
 MOST_BYTES = 200 * 10**6
 _ENDED = {"completed", "failed", "expired", "cancelled"}
-
-
-class _Open(BaseModel):
-    """A batch that is under way."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    tag: str
-    """Ours, sent along as metadata, so that a batch is found again after a kill."""
-    id: str | None = None
-    """The provider's; None until it answered."""
-    most_usd: float = 0.0
-    without: tuple[str, ...] = ()
-    """Parameters that the model was known to refuse when the lines were written."""
-    keys: list[str]
-    """Ledger keys of the requests in it."""
-
-
-class _Manifest(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    format: Literal["batches-1"] = "batches-1"
-    model: str
-    base_url: str
-    open: list[_Open] = []
 
 
 class Progress(NamedTuple):
@@ -71,6 +51,12 @@ class Progress(NamedTuple):
     refused: int
     owed: int
     """Requests whose batch ended without a reply to them: submit them again, or just call."""
+    failed: int = 0
+    """Those of them whose batch the provider rejected as a whole: it would do so again."""
+    lost: int = 0
+    """Those of them whose batch ran out of time, was cancelled or is not known any more."""
+    lessons: int = 0
+    """What the rows taught about the model, so that the same requests are sent otherwise."""
     problems: tuple[str, ...] = ()
     """Why batches failed as a whole, in words."""
 
@@ -100,12 +86,14 @@ class Batches:
         self._backoff_s = backoff_s
         self._llm, self._caller, self._path = llm, caller, manifest
         self._most_lines, self._most_bytes = most_lines, most_bytes
-        self._answered = self._refused = self._owed = 0
+        self._answered = self._refused = self._owed = self._failed = self._lost = 0
         self._problems: list[str] = []
         self._manifest = self._load()
+        llm.accepts.remember(self._manifest.learned)
+        self._known = len(llm.accepts.learned)
 
-    def _load(self) -> _Manifest:
-        fresh = _Manifest(model=self._llm.name, base_url=self._llm.base_url)
+    def _load(self) -> Manifest:
+        fresh = Manifest(model=self._llm.name, base_url=self._llm.base_url)
         try:
             text = self._path.read_text("utf-8")
         except FileNotFoundError:
@@ -113,7 +101,7 @@ class Batches:
         except OSError as error:
             raise explain_os_error(error, self._path) from None
         try:
-            found = _Manifest.model_validate_json(text)
+            found = Manifest.model_validate_json(text)
         except ValidationError:
             raise UserError("no manifest of batches", path=self._path) from None
         if (found.model, found.base_url) != (fresh.model, fresh.base_url):
@@ -132,8 +120,16 @@ class Batches:
     def progress(self) -> Progress:
         """Where the batches stand, as far as is known."""
         waiting = sum(len(one.keys) for one in self._manifest.open)
-        problems = tuple(self._problems)
-        return Progress(waiting, self._answered, self._refused, self._owed, problems)
+        return Progress(
+            waiting,
+            self._answered,
+            self._refused,
+            self._owed,
+            self._failed,
+            self._lost,
+            len(self._llm.accepts.learned) - self._known,
+            tuple(self._problems),
+        )
 
     async def submit(self, requests: Iterable[Request]) -> int:
         """Send what is neither in the ledger nor in an open batch; returns how many were sent.
@@ -159,11 +155,18 @@ class Batches:
                 break
             known.add(key)
             held += most
-            line = _line(key, request.sample, self._llm.body(request))
+            body = self._llm.body(request)
+            line = _line(key, request.sample, body)
+            if len(line) > self._most_bytes:
+                raise UserError(
+                    f"a request of {len(line):,} bytes",
+                    expected=f"at most {self._most_bytes:,}, the limit of a batch file",
+                    mend="shorten it, or leave batch mode out",
+                )
             if len(part.keys) == self._most_lines or part.size + len(line) > self._most_bytes:
                 sent += await self._send(part)
                 part = _Part()
-            part.add(key, line, most)
+            part.add(key, line, most, body, asked_tokens(request))
         if part.keys:
             sent += await self._send(part)
         return sent
@@ -171,7 +174,14 @@ class Batches:
     async def _send(self, part: _Part) -> int:
         tag = digest([part.keys, len(self._manifest.open)], 16)
         without = self._llm.accepts.without()
-        one = _Open(tag=tag, keys=part.keys, most_usd=part.most_usd, without=without)
+        one = OpenBatch(
+            tag=tag,
+            keys=part.keys,
+            most_usd=part.most_usd,
+            without=without,
+            sent=part.sent,
+            asked=part.asked,
+        )
         sdk = self._llm.sdk()
         try:
             part.file.seek(0)
@@ -227,28 +237,42 @@ class Batches:
         sdk = self._llm.sdk()
         try:
             for one in list(self._manifest.open):
-                batch = await self._tell(partial(sdk.batches.retrieve, str(one.id)))
-                if batch.status not in _ENDED:
+                batch = await self._tell(partial(_found, sdk, str(one.id)))
+                if batch is not None and batch.status not in _ENDED:
                     continue
                 fatal = None
-                for name in (batch.output_file_id, batch.error_file_id):
+                for name in (batch.output_file_id, batch.error_file_id) if batch else ():
                     if name:
                         content = await self._tell(partial(sdk.files.content, name))
-                        fatal = self._take(content.content, one.without) or fatal
-                known = self._caller.ledger
-                self._owed += sum(known.get(key) is None for key in one.keys)
-                for error in (batch.errors.data or [])[:1] if batch.errors else []:
-                    self._problems.append(f"{batch.status}: {quote(error.message or '')}")
-                self._manifest.open.remove(one)
-                self._save()
+                        fatal = self._take(content.content, one) or fatal
+                self._close(one, batch)
                 if fatal is not None:
                     raise fatal
         finally:
             await sdk.close()
         return self.progress
 
-    def _take(self, data: bytes, without: tuple[str, ...]) -> FatalError | None:
+    def _close(self, one: OpenBatch, batch: Batch | None) -> None:
+        """Count what an ended batch leaves owed, and why."""
+        owed = sum(self._caller.ledger.get(key) is None for key in one.keys)
+        self._owed += owed
+        if batch is None:
+            self._problems.append(f"lost: the provider knows no batch {one.id} any more")
+        elif batch.errors and batch.errors.data:
+            self._problems.append(f"{batch.status}: {quote(batch.errors.data[0].message or '')}")
+        elif batch.status != "completed":
+            self._problems.append(batch.status)
+        if batch is not None and batch.status == "failed":
+            self._failed += owed
+        elif batch is None or batch.status in {"expired", "cancelled"}:
+            self._lost += owed
+        self._manifest.open.remove(one)
+        self._manifest.learned = self._llm.accepts.taught()
+        self._save()
+
+    def _take(self, data: bytes, one: OpenBatch) -> FatalError | None:
         fatal = None
+        asked = dict(zip(one.keys, one.asked, strict=False))
         for raw in data.splitlines():
             try:
                 row = json.loads(raw)
@@ -261,10 +285,13 @@ class Batches:
                 continue
             try:
                 if status != 200:
-                    code, message, _ = error_fields(body or row)
+                    code, message, param = error_fields(body or row)
+                    if status in {400, 422}:
+                        self._llm.accepts.learn(one.sent, param, message)
                     raise failure(status, code, message, self._llm.where)
                 reply = read_body(body, self._llm.where)
-                reply = reply.model_copy(update={"without": without})
+                usage = counted(reply.usage, asked.get(key, 0), reply.text)
+                reply = reply.model_copy(update={"without": one.without, "usage": usage})
                 self._caller.keep(self._llm, key, int(sample or 0), reply, PRICE_SHARE)
                 self._answered += 1
             except RefusedError as error:
@@ -280,7 +307,7 @@ class Batches:
     async def wait(self, poll_s: float = 60.0) -> Progress:
         """Collect until no batch is open."""
         while (progress := await self.collect()).open:
-            await asyncio.sleep(poll_s)
+            await self._caller.rest(poll_s)
         return progress
 
     async def _tell(self, call: Callable[[], Awaitable[T]], attempts: int = 6) -> T:
@@ -298,8 +325,18 @@ class Batches:
             if not isinstance(meaning, RetryableError):
                 raise UserError(str(meaning)) if isinstance(meaning, RefusedError) else meaning
             if attempt + 1 < attempts:
-                await asyncio.sleep(self._backoff_s * 2**attempt)
+                await self._caller.rest(self._backoff_s * 2**attempt)
         raise Stopped(f"the Batch API at {self._llm.base_url} does not answer ({meaning})")
+
+
+async def _found(sdk: AsyncOpenAI, name: str) -> Batch | None:
+    """A batch; None where the provider does not know it any more."""
+    from openai import NotFoundError
+
+    try:
+        return await sdk.batches.retrieve(name)
+    except NotFoundError:
+        return None
 
 
 class _Part:
@@ -307,12 +344,19 @@ class _Part:
 
     def __init__(self) -> None:
         self.keys: list[str] = []
+        self.sent: dict[str, Any] = {}
+        self.asked: list[int] = []
         self.size = 0
         self.most_usd = 0.0
         self.file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - `_send` closes it
 
-    def add(self, key: str, line: bytes, most_usd: float) -> None:
+    def add(self, key: str, line: bytes, most_usd: float, body: dict[str, Any], asked: int) -> None:
         self.keys.append(key)
+        self.asked.append(asked)
+        form = body.get("response_format")
+        self.sent |= dict.fromkeys(body.keys() - {"model", "messages", "response_format"})
+        if form is not None:
+            self.sent["response_format"] = {"type": form["type"]}
         self.size += self.file.write(line)
         self.most_usd += most_usd
 

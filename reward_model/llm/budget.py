@@ -11,10 +11,13 @@ import ipaddress
 from functools import lru_cache
 from urllib.parse import urlsplit
 
-from reward_model.llm.base import LLM, Reply, Request
+from reward_model.llm.base import LLM, Reply, Request, Usage
 from reward_model.llm.ledger import Ledger
-from reward_model.llm.prices import Price, Prices
+from reward_model.llm.prices import Price, Prices, asked_tokens
 from reward_model.records import UserError
+
+LIKELY_REPLY = 1000
+"""Tokens of a reply to reckon with before there was any."""
 
 
 @lru_cache
@@ -54,6 +57,16 @@ class Budget:
             return None if llm.base_url else 0.0
         return price.cost(reply.usage)
 
+    def likely(self, llm: LLM, request: Request) -> float | None:
+        """Dollars that a request probably costs; None where the price is unknown."""
+        price = self._price(llm)
+        if price is None:
+            return None if llm.base_url else 0.0
+        reply = min(request.max_tokens or LIKELY_REPLY, LIKELY_REPLY)
+        return price.cost(
+            Usage(prompt_tokens=asked_tokens(request), completion_tokens=reply, estimated=True)
+        )
+
     def most(self, llm: LLM, request: Request) -> float:
         """The most that a request can cost; 0 without a limit.
 
@@ -92,6 +105,10 @@ class Budget:
             return
         self.open -= 1
         self._held = self._held - reserved if self.open else 0.0
+        self.wake()
+
+    def wake(self) -> None:
+        """Let everybody who waits for money look again."""
         waiting, self._waiting = self._waiting, []
         for turn in waiting:
             if not turn.done():

@@ -10,21 +10,21 @@ import asyncio
 import contextlib
 import random
 import time
-from collections import Counter
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+from reward_model.llm.account import Account
 from reward_model.llm.base import LLM, FatalError, RefusedError, Reply, Request, RetryableError
-from reward_model.llm.budget import Budget
 from reward_model.llm.capabilities import PROBE, capabilities, observe
+from reward_model.llm.interrupt import on_interrupt
 from reward_model.llm.lane import Lane
-from reward_model.llm.ledger import Ledger
-from reward_model.llm.prices import Prices
-from reward_model.llm.rate import MOST, Gate, Ticket, Window
+from reward_model.llm.prices import Prices, asked_tokens, counted
+from reward_model.llm.rate import MOST, HaltedError, Ticket
 from reward_model.records import Stopped
+from reward_model.records.terminal import console
 
 LONGEST_BACKOFF_S = 8.0
+INTERRUPTED = "interrupted; what was finished is saved: run the same command to go on"
 SILENT = 20
 """Requests given up one after another, with no answer between, before the run stops."""
 
@@ -46,7 +46,7 @@ class UnansweredError(Exception):
         self.detail = detail
 
 
-class Caller:
+class Caller(Account):
     """Calls models; counts calls, tokens, cost and failures.
 
     Args:
@@ -80,22 +80,23 @@ class Caller:
         backoff_s: float = 0.5,
         patience_s: float = 600.0,
     ) -> None:
-        self.ledger = Ledger(ledger)
-        self.prices = prices if prices is not None else Prices.load()
+        super().__init__(
+            ledger=ledger,
+            prices=prices,
+            budget_usd=budget_usd,
+            max_concurrency=max_concurrency,
+            requests_per_minute=requests_per_minute,
+            tokens_per_minute=tokens_per_minute,
+            keep_prompts=keep_prompts,
+            backoff_s=backoff_s,
+        )
         self.attempts = attempts
         self.timeout_s = timeout_s
-        self.max_concurrency = max_concurrency
-        self.counts: Counter[str] = Counter()
-        """`calls`, `cached`, `retries`, `rate_limited`, `lost`, and `refused` and `failed`."""
-        self._limits = (requests_per_minute, tokens_per_minute)
-        self._keep_prompts = keep_prompts
-        self._backoff_s = backoff_s
         self._patience_s = patience_s
-        self.budget = Budget(budget_usd, self.prices, self.ledger)
-        self._lanes: dict[tuple[str, str], Lane] = {}
         self._flights: dict[str, asyncio.Future[UnansweredError | None]] = {}
         self._stopped: str | None = None
         self._halt = asyncio.Event()
+        self._signals = contextlib.ExitStack()
         self._random = random.Random()  # only spreads waiting times
 
     async def complete(self, llm: LLM, request: Request) -> Answer:
@@ -142,8 +143,8 @@ class Caller:
         return Answer(entry.reply, key, True)
 
     async def _ask(self, llm: LLM, request: Request, key: str) -> Reply:
-        lane = self._lane(llm)
-        about = self._about(llm, request.sample, request)
+        lane = self.lane(llm)
+        about = self.about(llm, request.sample, request)
         tries = 0
         while True:
             self._check(lane)
@@ -158,7 +159,9 @@ class Caller:
                 except TimeoutError:
                     raise RetryableError(f"no answer in {limit:.0f} s", billed=True) from None
                 latency = time.perf_counter() - started
-                reply = reply.model_copy(update={"latency_s": latency})
+                asked = asked_tokens(request) if llm.base_url else 0
+                usage = counted(reply.usage, asked, reply.text) if asked else reply.usage
+                reply = reply.model_copy(update={"latency_s": latency, "usage": usage})
                 open_ticket = None
                 lane.answered(ticket, reply)
                 cost = self.budget.cost(llm, reply)
@@ -179,8 +182,13 @@ class Caller:
                 raise
             except RetryableError as error:
                 open_ticket = None
-                wait_s = self._failed(lane, ticket, error, tries, key, about, reserved)
+                if error.billed:
+                    self.lose(lane, request, key, str(error), about)
+                wait_s = self._failed(lane, ticket, error, tries)
                 tries += not error.rate
+            except asyncio.CancelledError:
+                self.lose(lane, request, key, "cut off", about)
+                raise
             finally:
                 if open_ticket is not None:
                     lane.gate.failed(open_ticket)
@@ -189,8 +197,13 @@ class Caller:
 
     async def _turn(self, lane: Lane, llm: LLM, request: Request) -> tuple[Ticket, float]:
         """Wait until the rate allows one more call and the budget holds its worst case."""
+        self._check_size(lane, request)
         while True:
-            ticket = await lane.gate.enter(lane.expected_tokens(request))
+            try:
+                ticket = await lane.gate.enter(lane.expected_tokens(request))
+            except HaltedError:
+                self._check(lane)
+                raise
             try:
                 self._check(lane)
                 reserved = self.budget.reserve(llm, request)
@@ -205,15 +218,24 @@ class Caller:
             lane.gate.failed(ticket)
             await self.budget.settled()
 
+    def _check_size(self, lane: Lane, request: Request) -> None:
+        """Refuse by name what no minute has room for."""
+        limit, asked = self._limits[1], asked_tokens(request)
+        if limit is None or asked <= limit:
+            return
+        self.counts["refused"] += 1
+        raise UnansweredError(
+            "refused",
+            f"the request alone asks with about {asked:,} tokens, more than the limit of "
+            f"{limit:,.0f} tokens a minute",
+        )
+
     def _failed(
         self,
         lane: Lane,
         ticket: Ticket,
         error: RetryableError,
         tries: int,
-        key: str,
-        about: dict[str, Any],
-        reserved: float,
     ) -> float:
         """Count a failure that may pass; returns how long to wait, or gives up."""
         if error.rate:
@@ -224,12 +246,6 @@ class Caller:
             self.counts["retries"] += 1
             lane.gate.failed(ticket)
             hopeless = tries + 1 >= self.attempts
-        if error.billed:
-            self.counts["lost"] += 1
-            likely = lane.mean_cost(reserved)
-            if likely:
-                self.ledger.lose(key, str(error), likely, about)
-                lane.charge(likely)
         if (error.retry_after_s or 0.0) > self._patience_s:
             self._stop(f"{lane.name} asks to wait {error.retry_after_s:.0f} s; run it again then")
         if hopeless:
@@ -245,18 +261,6 @@ class Caller:
         wait_s = longest * self._random.uniform(0.5, 1.0)
         return max(wait_s, (error.retry_after_s or 0.0) * self._random.uniform(1.0, 1.1))
 
-    def _lane(self, llm: LLM) -> Lane:
-        where = (llm.name, llm.base_url)
-        if where not in self._lanes:
-            window = Window(
-                most=self.max_concurrency,
-                requests_per_minute=self._limits[0],
-                tokens_per_minute=self._limits[1],
-                pause_s=self._backoff_s,
-            )
-            self._lanes[where] = Lane(llm, Gate(window))
-        return self._lanes[where]
-
     def _check(self, lane: Lane) -> None:
         if lane.fatal is not None:
             raise lane.fatal
@@ -269,43 +273,36 @@ class Caller:
         raise Stopped(self._stopped)
 
     def _wake(self) -> None:
-        """Let everything that waits for a next try look whether there is one."""
+        """Let everything that waits look whether there is a next try."""
+        for lane in self._lanes.values():
+            if self._stopped is not None or lane.fatal is not None:
+                lane.gate.halt()
+        self.budget.wake()
         self._halt.set()
         self._halt = asyncio.Event()
+
+    def interrupt(self) -> None:
+        """Take no more work: calls that are out are finished and kept, all others are stopped."""
+        self._stopped = self._stopped or INTERRUPTED
+        self._wake()
+        if self.in_flight:
+            console().print(
+                f"finishing the {self.in_flight} calls that are out; Ctrl-C again cuts them off"
+            )
+
+    async def rest(self, seconds: float) -> None:
+        """Wait without a call, as for a batch.
+
+        Raises:
+            Stopped: work was stopped meanwhile.
+        """
+        await self._pause(seconds)
+        if self._stopped is not None:
+            raise Stopped(self._stopped)
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._halt.wait(), seconds)
-
-    def keep(self, llm: LLM, key: str, sample: int, reply: Reply, share: float) -> None:
-        """Take in a reply that came another way than through `complete`, as from a batch.
-
-        Args:
-            share: part of the usual price that it cost.
-        """
-        cost = self.budget.cost(llm, reply)
-        cost = None if cost is None else cost * share
-        self.ledger.add(key, reply, cost, self._about(llm, sample))
-        self.counts["calls"] += 1
-        lane = self._lane(llm)
-        lane.count(reply)
-        lane.charge(cost)
-
-    def refuse(self, llm: LLM, key: str, sample: int, why: str) -> None:
-        """Take in a refusal that came another way than through `complete`."""
-        self.ledger.refuse(key, why, self._about(llm, sample))
-        self.counts["refused"] += 1
-
-    def _about(self, llm: LLM, sample: int, request: Request | None = None) -> dict[str, Any]:
-        about: dict[str, Any] = {
-            "model": llm.name,
-            "base_url": llm.base_url,
-            "sample": sample,
-            "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
-        if self._keep_prompts and request is not None:
-            about["request"] = request.model_dump(mode="json")
-        return about
 
     async def probe(self, llm: LLM) -> dict[str, Any]:
         """Ask one small question with every parameter and report what the model made of it.
@@ -324,52 +321,10 @@ class Caller:
             observed = {"problem": str(error)}
         return {**capabilities(llm), "observed": observed}
 
-    @property
-    def cost_usd(self) -> float:
-        """Known cost of this run."""
-        return sum(lane.cost_usd for lane in self._lanes.values())
-
-    @property
-    def spent_usd(self) -> float:
-        """Known cost of everything in the ledger, earlier runs included."""
-        return self.ledger.cost_usd
-
-    @property
-    def unpriced(self) -> list[str]:
-        """Models that were called and have no price in the table."""
-        return sorted({lane.name for lane in self._lanes.values() if lane.unpriced})
-
-    @property
-    def in_flight(self) -> int:
-        """Calls out now."""
-        return sum(lane.gate.window.in_flight for lane in self._lanes.values())
-
-    def note(self) -> str:
-        """One phrase for a progress bar: failures, refusals and cost so far."""
-        parts = [f"{self.in_flight} out"]
-        parts += [
-            f"{self.counts[name]} {name}" for name in ("failed", "refused") if self.counts[name]
-        ]
-        cost = f"${self.cost_usd:,.2f}"
-        if self.unpriced:
-            cost += " + unknown price" if self.cost_usd else ", unknown price"
-        return ", ".join([*parts, cost])
-
-    def report(self) -> dict[str, Any]:
-        """For a manifest: counts, and for each model its tokens, cost and what it accepts."""
-        return {
-            "counts": dict(sorted(self.counts.items())),
-            "cost_usd": None if self.unpriced else round(self.cost_usd, 6),
-            "ledger_cost_usd": round(self.spent_usd, 6),
-            "prices_as_of": self.prices.as_of,
-            "models": [
-                {**lane.as_dict(), "capabilities": capabilities(lane.llm)}
-                for lane in self._lanes.values()
-            ],
-        }
-
     async def __aenter__(self) -> Self:
+        self._signals.enter_context(on_interrupt(self.interrupt))
         return self
 
     async def __aexit__(self, *exc: object) -> None:
+        self._signals.close()
         self.ledger.close()

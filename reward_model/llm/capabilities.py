@@ -14,11 +14,32 @@ from typing import Any, Literal
 
 from reward_model.llm.base import LLM, ChatMessage, Reply, Request
 
-_UNSUPPORTED = re.compile(
-    r"support|unrecogni|unknown|unexpected|extra|not permitted|not allowed|only the default"
-    r"|deprecated|not available|cannot|restricted|must be|不支持",
+_NAMES = {
+    "token_limit": "max_tokens|max_completion_tokens",
+    "temperature": "temperature",
+    "logprobs": "top_logprobs|logprobs",
+    "seed": "seed",
+    "thinking": "enable_thinking|chat_template_kwargs|thinking",
+    "json": "response_format|json_schema|json_object|guided_json|json mode|structured outputs?",
+}
+"""What may be learned, and the parameters whose refusal teaches it."""
+_NAMED = {what: re.compile(rf"(?<!\w)(?:{words})(?!\w)", re.I) for what, words in _NAMES.items()}
+_REFUSED = re.compile(
+    r"not (?:be )?(?:support|permit|allow|available|recogni|accept|implement|valid)|unsupported"
+    r"|unrecogni|unknown|unexpected|extra (?:inputs|fields?|parameter)|only the default|deprecated"
+    r"|unavailable|does(?:n't| not) (?:support|accept|take)|cannot be (?:used|set|combined)"
+    r"|restricted to|must be (?:set to )?(?:true|false)"
+    r"|invalid (?:parameter|argument|grammar|schema)"
+    r"|不支持|不可用",
     re.I,
 )
+_TOO_MUCH = re.compile(
+    r"too (?:large|long|big|high|many|small|low)|at (?:most|least)|exceed|maximum|minimum|reduce"
+    r"|between|range|(?:less|greater) than",
+    re.I,
+)
+_MUST_THINK = re.compile(r"(?:restricted to|must be|set to) (?:set to )?true", re.I)
+_JSON = ("json_schema", "json_object", "prompt")
 
 
 @dataclass
@@ -38,30 +59,56 @@ class Capabilities:
     """What the server taught, in words."""
 
     def learn(self, sent: Mapping[str, Any], param: str, message: str) -> None:
-        """Take in an error answer to a request that carried the parameters `sent`."""
-        text = f"{param} {message}".lower()
-        unsupported = bool(_UNSUPPORTED.search(text))
-        if "max_tokens" in sent and "max_completion_tokens" in text:
-            self._set("token_limit", "max_completion_tokens")
-        elif "max_completion_tokens" in sent and "max_completion_tokens" in text and unsupported:
-            self._set("token_limit", "max_tokens")
-        elif "temperature" in sent and "temperature" in text and unsupported:
-            self._set("temperature", False)
-        elif "top_logprobs" in sent and "logprobs" in text:
-            self._set("logprobs", False)
-        elif "seed" in sent and re.search(r"\bseed\b", text):
-            self._set("seed", False)
-        elif "enable_thinking" in sent and re.search(r"thinking|chat_template", text):
-            must = re.search(r"(restricted|must be|set) (to )?true", text)
-            self._set("thinking", "always" if must else "none")
-        elif "response_format" in sent and re.search(r"response_format|json|schema|guided", text):
-            kind = sent["response_format"]["type"]
-            self._set("json", "json_object" if kind == "json_schema" else "prompt")
+        """Take in an error answer to a request that carried the parameters `sent`.
+
+        Only the parameter that the answer refuses teaches, by its field `param` or by the name in
+        the refusing sentence; a lesson is never taken back.
+
+        >>> model = Capabilities()
+        >>> model.learn({"seed": 1, "temperature": 0}, "", "seed is too large. temperature: 0")
+        >>> model.learn({"seed": 1, "temperature": 0}, "", "Unknown parameter: 'seed'")
+        >>> model.learned
+        ['seed: False']
+        """
+        what = refused(param, message)
+        if what == "token_limit":
+            self._rename_limit(sent)
+        elif what == "json":
+            kind = (sent.get("response_format") or {}).get("type")
+            if kind in _JSON:
+                lower = _JSON[_JSON.index(kind) + 1]
+                if _JSON.index(lower) > _JSON.index(self.json):
+                    self._set("json", lower)
+        elif what == "thinking":
+            if "enable_thinking" in sent and self.thinking == "switch":
+                self._set("thinking", "always" if _MUST_THINK.search(message) else "none")
+        elif what is not None and (what in sent or (what == "logprobs" and "top_logprobs" in sent)):
+            self._set(what, False)
+
+    def _rename_limit(self, sent: Mapping[str, Any]) -> None:
+        if any(one.startswith("token_limit") for one in self.learned):
+            return
+        own, other = "max_tokens", "max_completion_tokens"
+        if self.token_limit == other:
+            own, other = other, own
+        if own in sent:
+            self._set("token_limit", other)
 
     def _set(self, name: str, value: Any) -> None:
         if getattr(self, name) != value:
             setattr(self, name, value)
             self.learned.append(f"{name}: {value}")
+
+    def taught(self) -> dict[str, Any]:
+        """What the server taught, to be remembered for another process."""
+        names = dict.fromkeys(one.partition(":")[0] for one in self.learned)
+        return {name: getattr(self, name) for name in names}
+
+    def remember(self, taught: Mapping[str, Any]) -> None:
+        """Take in what another process was taught."""
+        for name, value in taught.items():
+            if name in _NAMES:
+                self._set(name, value)
 
     def ask_json(self, request: Request) -> tuple[dict[str, Any] | None, tuple[ChatMessage, ...]]:
         """`response_format` and messages that ask for the schema of a request this way.
@@ -91,6 +138,29 @@ class Capabilities:
     def as_dict(self) -> dict[str, Any]:
         """For a manifest."""
         return asdict(self)
+
+
+def refused(param: str, message: str) -> str | None:
+    """What an error answer refuses, of the things that may be learned; None where it is about
+    something else, such as a value out of range.
+
+    >>> refused("", "max_tokens or max_completion_tokens is too large: 9000") is None
+    True
+    >>> refused("", "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.")
+    'token_limit'
+    """
+    if param and param not in {"null", "None"}:
+        named = next((what for what, name in _NAMED.items() if name.search(param)), None)
+        if named is None or (_TOO_MUCH.search(message) and not _REFUSED.search(message)):
+            return None
+        return named
+    for sentence in re.split(r"(?<=[.!?。；])\s+|\n", message):
+        if not _REFUSED.search(sentence):
+            continue
+        found = [(m.start(), what) for what, name in _NAMED.items() if (m := name.search(sentence))]
+        if found:
+            return min(found)[1]
+    return None
 
 
 class Learning:

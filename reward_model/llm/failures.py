@@ -23,6 +23,8 @@ _KEY = ("apikey", "invalidauthentication", "accountdeactivated")
 _MODEL = ("modelnotfound", "modelnotexist", "modelaccessdenied")
 _RATE = ("throttl", "ratelimit", "limitrequests", "limittokens", "limitburst", "toomanyrequests")
 _PER_TIME = re.compile(r"per[ -]?(second|minute|min\b)|/min|\b[rt]pm\b|rate", re.I)
+_TOO_LARGE = re.compile(r"request too large", re.I)
+_LIMIT = re.compile(r"limit\D{0,12}([\d,]+).*?requested\D{0,12}([\d,]+)", re.I | re.S)
 _SECRET = re.compile(r"\b(sk|ak)-[\w*.\-]{3,}\w|bearer \S+|(?=[a-z*_-]*\d)[\w*-]{20,}", re.I)
 _WINDOW = 16
 
@@ -67,6 +69,11 @@ the environment variable DASHSCOPE_API_KEY
 
     if has(_REFUSED):
         return RefusedError(f"content refused by the provider ({label})")
+    if status == 429 and _never_fits(message):
+        return RefusedError(
+            f"the request alone is larger than the limit of {where.model} ({label}){tail}",
+            content=False,
+        )
     quota = "insufficientquota" in flat
     if quota and (where.aliyun or _PER_TIME.search(message)):
         return _slow_down(label, retry_after_s)
@@ -98,6 +105,19 @@ the environment variable DASHSCOPE_API_KEY
     if status in {400, 413, 422}:
         return RefusedError(f"request not accepted ({label}){tail}", content=False)
     return RetryableError(f"server error ({label})", retry_after_s=retry_after_s)
+
+
+def _never_fits(message: str) -> bool:
+    """Whether a rate limit is one that this request never fits, so that waiting is no use.
+
+    >>> _never_fits("tokens per min: Limit 30000, Used 29000, Requested 2000")
+    False
+    """
+    found = _LIMIT.search(message)
+    if found is None:
+        return _TOO_LARGE.search(message) is not None
+    limit, requested = (int(digits.replace(",", "") or 0) for digits in found.groups())
+    return requested > limit
 
 
 def _slow_down(label: str, retry_after_s: float | None) -> RetryableError:

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from reward_model.llm.base import LLM, FatalError, Reply, Request, Usage
-from reward_model.llm.prices import likely_tokens
+from reward_model.llm.prices import asked_tokens
 from reward_model.llm.rate import Gate, Ticket
 
 KNOWN_AFTER = 20
@@ -54,6 +54,7 @@ class Lane:
             completion_tokens=self.usage.completion_tokens + used.completion_tokens,
             reasoning_tokens=self.usage.reasoning_tokens + used.reasoning_tokens,
             cached_tokens=self.usage.cached_tokens + used.cached_tokens,
+            estimated=self.usage.estimated or used.estimated,
         )
 
     def charge(self, cost: float | None) -> None:
@@ -64,9 +65,9 @@ class Lane:
             self.cost_usd += cost
             self._priced += 1
 
-    def mean_cost(self, otherwise: float) -> float:
-        """Mean cost of a call so far."""
-        return self.cost_usd / self._priced if self._priced else otherwise
+    def mean_cost(self) -> float | None:
+        """Mean cost of a call so far; None before there was one."""
+        return self.cost_usd / self._priced if self._priced else None
 
     def silent_s(self) -> float:
         """Seconds since the last answer, or since the start."""
@@ -83,7 +84,7 @@ class Lane:
         """Tokens that a call will probably use, asked and answered; 0 where nobody counts them."""
         if not self.gate.window.counts_tokens:
             return 0.0
-        asked = sum(likely_tokens(message.content) for message in request.messages)
+        asked = asked_tokens(request)
         if self._answers:
             return asked + self.usage.completion_tokens / self._answers
         return asked + (request.max_tokens or 1000)

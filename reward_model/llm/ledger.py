@@ -152,12 +152,12 @@ class Ledger:
         row = {"key": key, "cost_usd": None, **about, "refused": why}
         self._append(key, row, Entry(None, why), None)
 
-    def lose(self, key: str, why: str, cost_usd: float, about: dict[str, Any]) -> None:
+    def lose(self, key: str, why: str, cost_usd: float | None, about: dict[str, Any]) -> None:
         """Note a call whose answer was lost but which the provider may charge for."""
         why = re.sub(r'["\\\s]+', " ", why)
         if self._file is not None:
             self._file.append({"lost": why, "cost_usd": cost_usd, "key": key, **about})
-        self.cost_usd += cost_usd
+        self.cost_usd += cost_usd or 0.0
 
     def _append(self, key: str, row: dict[str, Any], entry: Entry, cost: float | None) -> None:
         if self._file is None:

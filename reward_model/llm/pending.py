@@ -6,7 +6,6 @@ and each time the calls that it lacked go out as batches, until the work lacks n
 
 from __future__ import annotations
 
-import asyncio
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
@@ -112,7 +111,7 @@ async def rounds(
             )
         pause_s = 1.0
         while sum(batches.progress.open for _, batches in every) == waiting:
-            await asyncio.sleep(pause_s)
+            await caller.rest(pause_s)
             pause_s = min(LONGEST_POLL_S, 2 * pause_s)
             await _collect(every)
 
@@ -121,10 +120,17 @@ async def _collect(every: Sequence[tuple[OpenAILLM, Batches]]) -> None:
     for llm, batches in every:
         before = batches.progress
         after = await batches.collect()
+        why = f" ({after.problems[-1]})" if after.problems else ""
+        if failed := after.failed - before.failed:
+            raise Stopped(
+                f"the provider rejected a batch of {llm.name} as a whole{why}; none of its "
+                f"{failed:,} calls was made. Mend that and run the same command again, or run it "
+                "without --batch"
+            )
         lost = after.owed - before.owed
+        answered = after.answered + after.refused - before.answered - before.refused
         # Sent again without end, such lines would be lost each time.
-        if lost and after.answered + after.refused == before.answered + before.refused:
-            why = f" ({after.problems[-1]})" if after.problems else ""
+        if lost and not answered and after.lessons == before.lessons:
             raise Stopped(
                 f"a batch of {llm.name} came back without a reply to its {lost:,} calls{why}; run "
                 "the same command again to send them anew, or without --batch to make them at once"

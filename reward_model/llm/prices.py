@@ -6,6 +6,7 @@ same format over it. A model that is not in the table has an unknown cost, never
 
 from __future__ import annotations
 
+import math
 import re
 from functools import cached_property
 from importlib.resources import files
@@ -145,6 +146,25 @@ def likely_tokens(text: str) -> float:
     """
     wide = _wide(text)
     return wide * 0.7 + (len(text) - wide) / 3.5
+
+
+def asked_tokens(request: Request) -> int:
+    """A fair guess of the tokens that a request asks with."""
+    return math.ceil(sum(likely_tokens(message.content) for message in request.messages))
+
+
+def counted(usage: Usage, asked: int, text: str) -> Usage:
+    """Tokens as the provider counted them; what it did not count is estimated, never nothing.
+
+    >>> counted(Usage(prompt_tokens=7), 5, "revenue rose by a tenth").completion_tokens
+    7
+    """
+    estimate: dict[str, Any] = {}
+    if not usage.prompt_tokens and asked:
+        estimate["prompt_tokens"] = asked
+    if not usage.completion_tokens and text:
+        estimate["completion_tokens"] = math.ceil(likely_tokens(text))
+    return usage.model_copy(update={**estimate, "estimated": True}) if estimate else usage
 
 
 def most_tokens(request: Request) -> int:

@@ -149,6 +149,10 @@ class Window:
         return fresh
 
 
+class HaltedError(Exception):
+    """Nobody is let through any more."""
+
+
 class Gate:
     """Lets coroutines through a `Window`, first come, first served."""
 
@@ -157,12 +161,19 @@ class Gate:
         self._clock = clock
         self._waiting: deque[tuple[asyncio.Future[Ticket], float]] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self._halted = False
 
     def _now(self) -> float:
         return self._clock() if self._clock else asyncio.get_running_loop().time()
 
     async def enter(self, tokens: float = 0.0) -> Ticket:
-        """Wait for a turn. Every ticket must be given back by one of the methods below."""
+        """Wait for a turn. Every ticket must be given back by one of the methods below.
+
+        Raises:
+            HaltedError: the gate was closed, before or while waiting.
+        """
+        if self._halted:
+            raise HaltedError
         turn: asyncio.Future[Ticket] = asyncio.get_running_loop().create_future()
         self._waiting.append((turn, tokens))
         self._pump()
@@ -172,6 +183,16 @@ class Gate:
             if turn.done() and not turn.cancelled():
                 self.failed(turn.result())
             raise
+
+    def halt(self) -> None:
+        """Close the gate and send away everybody who waits, however long the wait would be."""
+        self._halted = True
+        if self._timer is not None:
+            self._timer.cancel()
+        while self._waiting:
+            turn, _ = self._waiting.popleft()
+            if not turn.done():
+                turn.set_exception(HaltedError())
 
     def answered(self, ticket: Ticket, tokens: float | None = None) -> None:
         """The call was answered, with this many tokens used."""

@@ -49,6 +49,12 @@ def error_fields(body: Any) -> tuple[str, str, str]:
         return "", body, ""
     if not isinstance(body, Mapping):
         return "", "", ""
+    details = body.get("detail")
+    if isinstance(details, list) and details and isinstance(details[0], dict):
+        # How FastAPI says that it does not take a field.
+        place = [part for part in details[0].get("loc") or () if isinstance(part, str)]
+        kind = str(details[0].get("type") or "")
+        return kind, str(details[0].get("msg") or ""), ".".join(place).removeprefix("body.")
     code = next((body[k] for k in ("code", "type") if isinstance(body.get(k), str) and body[k]), "")
     message = body.get("message") or body.get("detail") or ""
     return code, message if isinstance(message, str) else str(message), str(body.get("param") or "")

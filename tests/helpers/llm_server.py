@@ -322,6 +322,10 @@ class LLMServer:
             rows = list(self.batches.values())
             page = {"object": "list", "data": rows, "has_more": False}
             return await self._send(writer, 200, page)
+        if parts[1] not in self.batches:
+            return await self._error(
+                writer, Fault(status=404, code="not_found", message="no batch")
+            )
         batch = self.batches[parts[1]]
         if self.batch_ready and batch["status"] == "validating":
             await self._run_batch(batch)
