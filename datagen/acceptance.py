@@ -44,6 +44,7 @@ def problem(
     original: str | None = None,
     length_ratio: tuple[float, float] | None = None,
     names: tuple[str, ...] = (),
+    min_chars: int = MIN_CHARS,
 ) -> str | None:
     """Why a reply is not accepted; None when it is.
 
@@ -51,6 +52,7 @@ def problem(
         original: the text it is an edit of; the reply must differ from it.
         length_ratio: accepted length relative to the original.
         names: words of the instructions, such as the name of a degradation, that must not show.
+        min_chars: shortest text that is one.
     """
     text = clean(reply.text)
     if reply.finish_reason == "length" or answer_of(reply.text) is None:
@@ -63,7 +65,7 @@ def problem(
     opening = folded[:200]
     if any(word in opening for word in _words()["refusal"]) and len(text) < 600:
         return "refusal"
-    if len(text) < MIN_CHARS:
+    if len(text) < min_chars:
         return "too short"
     if _TAG.search(text):
         return "section boundary leaked"

@@ -140,6 +140,67 @@ def pairs(
 
 
 @app.command()
+def revise(
+    context: typer.Context,
+    drafts: Annotated[
+        Path, typer.Argument(help="JSON Lines: prompt with response, completion or completions.")
+    ],
+    out: Annotated[Path, typer.Option(help="Where the pairs go, JSON Lines.")],
+    llm: Annotated[
+        list[str] | None,
+        typer.Option(help="openai:MODEL or dashscope:MODEL; several share the work."),
+    ] = None,
+    base_url: Annotated[
+        str | None, typer.Option(help="Address of an OpenAI-compatible server.")
+    ] = None,
+    constitution: Annotated[
+        str, typer.Option(help="Rubric whose dimensions are the principles: a name or TOML file.")
+    ] = "constitution",
+    principles: Annotated[
+        str | None, typer.Option(help="Draw from these only, with commas. [default: all]")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Draws the principles; sent to the models.")] = 0,
+    temperature: Annotated[float, typer.Option(help="Of critique and revision.")] = 0.7,
+    max_tokens: Annotated[int, typer.Option(help="Longest reply, in tokens.")] = 8192,
+    retries: Annotated[
+        int, typer.Option(help="Times a reply that fails its checks is redone.")
+    ] = 2,
+    ledger: Annotated[
+        str | None, typer.Option(help="File of all calls. [default: OUT.calls.jsonl]")
+    ] = None,
+    max_concurrency: Annotated[
+        int, typer.Option(help="Most calls out at once to each model.")
+    ] = 256,
+    requests_per_minute: Annotated[
+        float | None, typer.Option(help="Hard limit for each model.")
+    ] = None,
+    tokens_per_minute: Annotated[
+        float | None, typer.Option(help="Hard limit for each model.")
+    ] = None,
+    timeout_s: Annotated[float, typer.Option(help="Longest wait for one reply.")] = 600,
+    batch: Annotated[
+        bool, typer.Option("--batch", help="Through the provider's Batch API, at half the price.")
+    ] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="With --batch: wait, instead of exit code 3.")
+    ] = False,
+    budget_usd: Annotated[
+        float | None, typer.Option(help="Stop before the calls cost more than this.")
+    ] = None,
+    prices: Annotated[str | None, typer.Option(help="Price table over the one that ships.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file with any of these options; flags win.")
+    ] = None,
+) -> None:
+    """Make pairs by a constitution: criticise each draft by a principle, and revise it."""
+    from datagen.revise import make_revisions
+    from datagen.settings import resolve_revision
+
+    settings = resolve_revision(_given(context, {"drafts", "out", "config"}), config)
+    make_revisions(drafts, settings, out)
+
+
+@app.command()
 def frameworks(
     out: Annotated[Path, typer.Option(help="Folder the frameworks go to, LANGUAGE/FIELD.md.")],
     fields: Annotated[

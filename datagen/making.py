@@ -1,6 +1,6 @@
 """Making one pair: the golden report, its neutral edit, and the edit that makes it worse.
 
-`await Maker(...).make(slot)` gives the record, or raises `NotMade` with the reason.
+`await PairMaker(...).make(slot)` gives the record, or raises `NotMade` with the reason.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from datagen import acceptance
 from datagen.design import Slot
@@ -24,6 +24,15 @@ SEVERITY_SHARE = {1: 0.0, 2: 0.2, 3: 0.4}
 
 
 WAITING = "waits for a batch"
+
+
+class Named(Protocol):
+    """Something to be made: its id, which begins with its number, and that number."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def number(self) -> int: ...
 
 
 class NotMade(Exception):  # noqa: N818 - a pair that is counted, not a fault of the program
@@ -43,7 +52,7 @@ class _Text:
     reply: Reply
 
 
-class Maker:
+class PairMaker:
     """Makes the pairs of one data set."""
 
     def __init__(
@@ -153,7 +162,7 @@ class Maker:
     ) -> dict[str, Any]:  # fmt: skip
         settings, llm = self.settings, self.llms[slot.model]
         defect: dict[str, Any] = {
-            "model": _model(llm, rejected.reply),
+            "model": model_of(llm, rejected.reply),
             "temperature": rejected.reply.sent(settings.degraded_temperature),
             "call": rejected.call,
         }  # fmt: skip
@@ -166,7 +175,7 @@ class Maker:
                 "planted": planted, "by_code": slot.planted,
             }  # fmt: skip
         about_gold = {
-            "quality_focus": slot.focus, "model": _model(llm, chosen.reply),
+            "quality_focus": slot.focus, "model": model_of(llm, chosen.reply),
             "temperature": chosen.reply.sent(settings.temperature_gold), "call": gold.call,
         }  # fmt: skip
         if chosen is not gold:
@@ -187,7 +196,7 @@ class Maker:
         return row
 
 
-def _model(llm: LLM, reply: Reply) -> str:
+def model_of(llm: LLM, reply: Reply) -> str:
     """The model as it was asked for; the provider's own name for it where that says more."""
     provider, _, asked = llm.name.partition(":")
     return llm.name if reply.model in {asked, provider} else f"{provider}:{reply.model}"

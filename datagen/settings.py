@@ -1,4 +1,4 @@
-"""Options of `datagen pairs`, from flags and a TOML file, and what a data set was made with."""
+"""Options of `datagen pairs` and `revise`, from flags and a TOML file."""
 
 from __future__ import annotations
 
@@ -11,10 +11,36 @@ from datagen.fields import FIELDS, field_name
 from reward_model.records.settings import parse_settings, read_toml
 
 
-class Settings(BaseModel):
-    """Everything that decides a data set, and how fast it is made."""
+class CallSettings(BaseModel):
+    """How models are called, whatever is made with them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seed: int = 0
+    llm: tuple[str, ...] = ("offline",)
+    """Models that share the work; one writes and edits all of a pair."""
+    base_url: str | None = None
+    max_tokens: int | None = Field(default=8192, ge=1)
+    retries: int = Field(default=2, ge=0)
+    """Times a reply that fails its checks is asked for anew."""
+    ledger: str | None = None
+    max_concurrency: int = Field(default=256, ge=1)
+    """Most calls out at once to each model; how many it takes is found by trying."""
+    requests_per_minute: float | None = Field(default=None, gt=0)
+    tokens_per_minute: float | None = Field(default=None, gt=0)
+    timeout_s: float = Field(default=600, gt=0)
+    """Longest wait for one reply."""
+    batch: bool = False
+    """Send the calls through the provider's Batch API, at half the price, within a day a round."""
+    wait: bool = False
+    """Wait for the batches instead of leaving with exit code 3."""
+    budget_usd: float | None = Field(default=None, ge=0)
+    prices: str | None = None
+    """Price table over the one that ships."""
+
+
+class Settings(CallSettings):
+    """Everything that decides a data set of `datagen pairs`, and how fast it is made."""
 
     fields: tuple[str, ...] = tuple(FIELDS)
     """Fields to cover, evenly."""
@@ -22,10 +48,6 @@ class Settings(BaseModel):
     pairs: int | None = Field(default=None, ge=1)
     """Number of pairs over all fields; takes the place of `n_pairs_per_field`."""
     language: Literal["zh", "en", "both"] = "zh"
-    seed: int = 0
-    llm: tuple[str, ...] = ("offline",)
-    """Models that share the work; one writes and edits all of a pair."""
-    base_url: str | None = None
     rubric: str = "financial_report"
     statements: str | None = None
     """File of companies of one's own, instead of those that ship."""
@@ -50,23 +72,6 @@ class Settings(BaseModel):
     temperature_gold: float | None = Field(default=0.7, ge=0, le=2)
     temperature_degraded: float | None = Field(default=None, ge=0, le=2)
     """None takes that of the gold: two temperatures are a tell of their own."""
-    max_tokens: int | None = Field(default=8192, ge=1)
-    retries: int = Field(default=2, ge=0)
-    """Times a reply that fails its checks is asked for anew."""
-    ledger: str | None = None
-    max_concurrency: int = Field(default=256, ge=1)
-    """Most calls out at once to each model; how many it takes is found by trying."""
-    requests_per_minute: float | None = Field(default=None, gt=0)
-    tokens_per_minute: float | None = Field(default=None, gt=0)
-    timeout_s: float = Field(default=600, gt=0)
-    """Longest wait for one reply."""
-    batch: bool = False
-    """Send the calls through the provider's Batch API, at half the price, within a day a round."""
-    wait: bool = False
-    """Wait for the batches instead of leaving with exit code 3."""
-    budget_usd: float | None = Field(default=None, ge=0)
-    prices: str | None = None
-    """Price table over the one that ships."""
 
     @model_validator(mode="after")
     def _some(self) -> Self:
@@ -91,6 +96,22 @@ class Settings(BaseModel):
     def total(self) -> int:
         """Number of pairs."""
         return self.pairs if self.pairs is not None else self.n_pairs_per_field * len(self.fields)
+
+
+class RevisionSettings(CallSettings):
+    """Everything that decides a data set of `datagen revise`, and how fast it is made."""
+
+    constitution: str = "constitution"
+    """Rubric whose dimensions are the principles."""
+    principles: tuple[str, ...] = ()
+    """Principles to draw from; none named means all that have a weight."""
+    temperature: float | None = Field(default=0.7, ge=0, le=2)
+
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        if not self.llm:
+            raise ValueError("llm: at least one is needed")
+        return self
 
 
 ONLY_SPEED = {
@@ -119,6 +140,20 @@ def resolve(given: dict[str, Any], config: Path | None) -> Settings:
             values[several] = [name.strip() for name in _words(values[several])]
     what = "the options that docs/datagen.md lists"
     return parse_settings(values, Settings, what, path=config)
+
+
+def resolve_revision(given: dict[str, Any], config: Path | None) -> RevisionSettings:
+    """Options of the command line over those of a TOML file over the defaults.
+
+    Raises:
+        UserError: every mistake at once.
+    """
+    values: dict[str, Any] = read_toml(config) if config is not None else {}
+    values = {name.replace("-", "_"): value for name, value in values.items()} | given
+    if isinstance(values.get("principles"), str):
+        values["principles"] = [name.strip() for name in _words(values["principles"])]
+    what = "the options that docs/datagen.md lists"
+    return parse_settings(values, RevisionSettings, what, path=config)
 
 
 def _words(text: str) -> list[str]:

@@ -85,7 +85,7 @@ class Metadata(_Open):
     prompt_id: str | None = None
     """Shared by everything that shares a prompt or a company."""
     company: str | None = None
-    kind: Literal["degraded", "neutral"] | None = None
+    kind: Literal["degraded", "neutral", "revised"] | None = None
     """`neutral`: a rewrite that must not change the scores; a control, not a preference."""
     gold_metadata: GoldMetadata | None = None
     defect_metadata: DefectMetadata | None = None

@@ -2,6 +2,7 @@
 
 from reward_model.rubrics.rubric import (
     Degradation,
+    Dimension,
     Rewrite,
     Rubric,
     Words,
@@ -13,6 +14,7 @@ from reward_model.rubrics.rubric import (
 
 __all__ = [
     "Degradation",
+    "Dimension",
     "Rewrite",
     "Rubric",
     "Words",
