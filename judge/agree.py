@@ -21,6 +21,7 @@ from reward_model.records.terminal import console
 from reward_model.rubrics import Rubric, load_rubric
 from reward_model.stats.agreement import (
     MISSING,
+    Statistic,
     alpha,
     bias,
     coincidences,
@@ -129,15 +130,15 @@ def compare(
         ratings = np.array([_ratings(rater, units, name) for rater in raters], dtype=np.int64)
         together = coincidences(ratings, rubric.classes)
         options: dict[str, Any] = {"resamples": resamples, "seed": seed}
-        found = estimates(together, group, {"alpha": alpha}, **options)
+        found = estimates(together, group, {"alpha": Statistic(alpha)}, **options)
         pairs = []
         for (i, first), (j, second) in combinations(enumerate(raters), 2):
             tables = confusions(ratings[i], ratings[j], rubric.classes)
             statistics = {
-                "kappa": kappa,
-                "exact": lambda table: within(table, 0),
-                "within_one": lambda table: within(table, 1),
-                "bias": bias,
+                "kappa": Statistic(kappa),
+                "exact": Statistic(lambda table: within(table, 0), (0.0, 1.0), share=True),
+                "within_one": Statistic(lambda table: within(table, 1), (0.0, 1.0), share=True),
+                "bias": Statistic(bias, (-float(rubric.scale), float(rubric.scale))),
             }
             pairs.append(
                 {

@@ -6,7 +6,8 @@ matrix product gives them for a thousand bootstrap resamples of groups at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,10 +93,21 @@ def _ratio(above: Floats, below: Floats) -> Floats:
     return np.divide(above, below, out=np.full_like(below, np.nan), where=below > 0)
 
 
+class Statistic(NamedTuple):
+    """A function of tables that add up, and what is known of its values."""
+
+    function: Callable[[Floats], Floats]
+    """[..., K, K] -> [...]"""
+    span: tuple[float, float] = (-1.0, 1.0)
+    """Least and largest value there can be."""
+    share: bool = False
+    """It is a share of units."""
+
+
 def estimates(
     tables: Floats,
     groups: Ints,
-    statistics: dict[str, Callable[[Floats], Floats]],
+    statistics: Mapping[str, Statistic],
     *,
     resamples: int,
     seed: int,
@@ -119,6 +131,8 @@ def estimates(
         return lambda totals: statistic(totals.reshape(*totals.shape[:-1], classes, classes))
 
     return {
-        name: bootstrap.estimate(Part(by_group, of_flat(statistic), len(flat)))
-        for name, statistic in statistics.items()
+        name: bootstrap.estimate(
+            Part(by_group, of_flat(one.function), len(flat), share=one.share, span=one.span)
+        )
+        for name, one in statistics.items()
     }

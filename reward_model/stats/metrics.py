@@ -230,11 +230,12 @@ def mean_part(
     reason: str | None = None,
     *,
     share: bool = False,
+    span: tuple[float, float] = (-np.inf, np.inf),
 ) -> Part:
-    """The mean of `values` [m], which stand in `rows` [m] of all."""
+    """The mean of `values` [m], which stand in `rows` [m] of all and lie within `span`."""
     cells, ones = np.zeros(len(rows), dtype=np.int64), np.ones(len(rows))
     sums = bootstrap.sums(rows, cells, 1, values, ones)
-    return Part(sums, mean_of, len(rows), reason, share)
+    return Part(sums, mean_of, len(rows), reason, share, (0.0, 1.0) if share else span)
 
 
 def _head(measured: Measured, name: str, probabilities: Floats, labels: Ints) -> None:
@@ -254,17 +255,19 @@ def _head(measured: Measured, name: str, probabilities: Floats, labels: Ints) ->
         function: Function,
         reason: str | None = none,
         share: bool = False,
+        span: tuple[float, float] = (0.0, 1.0),
     ) -> None:
-        measured.parts[f"{name}.{metric}"] = Part(values, function, len(rows), reason, share)
+        measured.parts[f"{name}.{metric}"] = Part(values, function, len(rows), reason, share, span)
 
     add("accuracy", sums(rows, zero, 1, right, ones), mean_of, share=True)
     confusion = sums(rows, level * k + predicted, k * k, ones)
     add("macro_f1", confusion, macro_f1_of)
     seen = np.unique(level)
     constant = f"only level {seen[0]} among the labels" if len(seen) == 1 else none
-    add("kappa", confusion, kappa_of, constant)
+    add("kappa", confusion, kappa_of, constant, span=(-1.0, 1.0))
     for which, guess in (("expected", expected_levels(known)), ("argmax", predicted)):
-        add(f"mae_{which}", sums(rows, zero, 1, np.abs(guess - level), ones), mean_of)
+        off = sums(rows, zero, 1, np.abs(guess - level), ones)
+        add(f"mae_{which}", off, mean_of, span=(0.0, k - 1.0))
     cells = sums(rows, confidence_bin(sure), BINS, ones, sure, right)
     add("ece", cells, calibration_error_of)
 
@@ -278,7 +281,7 @@ def _together(measured: Measured, predicted: Ints, labels: Ints) -> None:
         rows = np.flatnonzero(keep)
         cells = np.zeros(len(rows), dtype=np.int64)
         sums = measured.bootstrap.sums(rows, cells, 1, hits[rows], of[rows])
-        measured.parts[name] = Part(sums, mean_of, n, None if n else empty, share=True)
+        measured.parts[name] = Part(sums, mean_of, n, None if n else empty, True, (0.0, 1.0))
 
     some, whole = labelled.any(axis=1), labelled.all(axis=1)
     hits, of = right.sum(axis=1) * 1.0, labelled.sum(axis=1) * 1.0
@@ -308,7 +311,7 @@ def _pairs(
         share = name != "neutral_gap"
         reason = None if len(rows) else empty
         measured.parts[name] = mean_part(
-            measured.bootstrap, values * 1.0, rows, reason, share=share
+            measured.bootstrap, values * 1.0, rows, reason, share=share, span=(0.0, 1.0)
         )
 
     add("pair_accuracy", high, reward[high] > reward[low], "no pairs")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from reward_model.records import IGNORE
-from reward_model.stats.bootstrap import Bootstrap, Estimate, Floats, Ints
+from reward_model.stats.bootstrap import Bootstrap, Estimate, Floats, Ints, interval
 from reward_model.stats.metrics import Bools
 
 
@@ -71,11 +71,12 @@ def _estimate(columns: list[Floats], labels: Ints | Floats, bootstrap: Bootstrap
     value = float(rho(np.ones(n)))
     if not np.isfinite(value):
         return Estimate(None, n, reason="the values do not vary")
-    if len(set(bootstrap.index[keep].tolist())) < 2:
+    groups = len(set(bootstrap.index[keep].tolist()))
+    if groups < 2:
         return Estimate(value, n, reason="one group only, so no interval")
     drawn = np.concatenate([rho(weights[:, keep]) for weights in bootstrap.draws()])
-    drawn = drawn[np.isfinite(drawn)]
-    if len(drawn) < bootstrap.resamples / 2:
+    found = interval(drawn, value, groups)
+    if found is None:
         return Estimate(value, n, reason="not defined in most resamples, so no interval")
-    low, high = np.percentile(drawn, [2.5, 97.5])
+    low, high = np.clip(found, -len(columns), len(columns))  # of a difference: from -2 to 2
     return Estimate(value, n, float(low), float(high))

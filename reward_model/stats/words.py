@@ -21,6 +21,27 @@ def verdict(difference: Estimate, groups: int) -> str:
     return "better" if low > 0 else "worse" if high < 0 else "unclear"
 
 
+def groups_words(groups: int) -> str | None:
+    """What the intervals of so few groups are worth, in words; None where nothing is amiss.
+
+    The figures are those of `benchmarks/coverage.py`.
+    """
+    if groups == 1:
+        return "1 group to draw from: no interval, so nothing here is known beyond this one"
+    if groups < FEWEST:
+        return (
+            f"only {groups} groups to draw from: intervals go by Student's t, so they are wide, "
+            "and no difference is called; where a few texts stand out they still miss the truth "
+            "more often than once in 20"
+        )
+    if groups < 20:
+        return (
+            f"only {groups} groups to draw from: 95% intervals of so few hold the truth in some "
+            "90 to 95% of cases"
+        )
+    return None
+
+
 LABELS = {
     "accuracy": "accuracy",
     "macro_f1": "macro-F1",

@@ -13,6 +13,7 @@ import pytest
 import torch
 from commands import run
 from safetensors.torch import load_file, save_file
+from scipy.stats import t
 from scored_sets import DIMENSIONS, sentence, write
 from tiny_models import save_decoder, save_encoder
 
@@ -156,9 +157,10 @@ def test_the_numbers_are_those_of_the_scorer(
             limit = 0.01 if i < 3 else 0.01 / 4
             assert column["raised"]["value"] == pytest.approx((table[:, i] > limit).mean())
             means = [table[[r for g in draw for r in rows[names[g]]], i].mean() for draw in drawn]
-            low, high = np.percentile(means, [2.5, 97.5])
-            assert column["change"]["low"] == pytest.approx(low, abs=1e-5)
-            assert column["change"]["high"] == pytest.approx(high, abs=1e-5)
+            # Six groups: five degrees of freedom.
+            half = t.ppf(0.975, 5) * np.std(means) * np.sqrt(6 / 5)
+            assert column["change"]["low"] == pytest.approx(table[:, i].mean() - half, abs=1e-5)
+            assert column["change"]["high"] == pytest.approx(table[:, i].mean() + half, abs=1e-5)
 
 
 def test_the_same_seed_gives_the_same_bytes(untrained: tuple[Path, Path]) -> None:

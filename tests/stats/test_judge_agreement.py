@@ -15,6 +15,7 @@ from sklearn.metrics import cohen_kappa_score
 
 from reward_model.stats.agreement import (
     MISSING,
+    Statistic,
     alpha,
     bias,
     coincidences,
@@ -82,10 +83,12 @@ def test_intervals_resample_groups_and_not_units() -> None:
     first = rng.integers(0, 5, 40)
     second = np.clip(first + rng.integers(-1, 2, 40), 0, 4)
     many = confusions(np.repeat(first, 10), np.repeat(second, 10), 5)
-    own = estimates(many, np.repeat(np.arange(40), 10), {"kappa": kappa}, resamples=800, seed=1)[
+    own = estimates(
+        many, np.repeat(np.arange(40), 10), {"kappa": Statistic(kappa)}, resamples=800, seed=1
+    )["kappa"]
+    loose = estimates(many, np.arange(400), {"kappa": Statistic(kappa)}, resamples=800, seed=1)[
         "kappa"
     ]
-    loose = estimates(many, np.arange(400), {"kappa": kappa}, resamples=800, seed=1)["kappa"]
     assert own.value == loose.value
     assert own.low is not None
     assert own.high is not None
@@ -98,7 +101,7 @@ def test_intervals_resample_groups_and_not_units() -> None:
 
 def test_nothing_to_compare_is_undefined_and_not_a_number() -> None:
     nothing = confusions(np.array([MISSING, 1]), np.array([2, MISSING]), 5)
-    found = estimates(nothing, np.array([0, 1]), {"kappa": kappa}, resamples=10, seed=0)
+    found = estimates(nothing, np.array([0, 1]), {"kappa": Statistic(kappa)}, resamples=10, seed=0)
     undefined = found["kappa"]
     assert (undefined.value, undefined.low, undefined.high) == (None, None, None)
 

@@ -77,8 +77,8 @@ class _Row:
         ]
         self.columns = np.hstack(blocks)
         groups = [str(group) for group in self.group]
-        many = len(np.unique(self.group)) > MANY_GROUPS
-        resamples = RESAMPLES // 5 if many else RESAMPLES
+        self.groups = len(set(groups))
+        resamples = RESAMPLES // 5 if self.groups > MANY_GROUPS else RESAMPLES
         self.resampled = Bootstrap(groups, resamples=resamples, seed=seed).means(self.columns)
         self.floor = [max(0.0, noise.dimensions[n].mean or 0.0) for n in table.names]
         self.unit = unit(table.rubric.scale)
@@ -103,15 +103,25 @@ class _Row:
         column = block * len(self.table.names) + d
         known = ~np.isnan(self.columns[:, column])
         groups = len(np.unique(self.group[known]))
-        low, high = interval(self.resampled[:, column]) if groups > 1 else (None, None)
+        mean = float(self.columns[known, column].mean()) if known.any() else None
+        limits = self._interval(self.resampled[:, column], mean, groups)
         return Cell(
             pairs=int(known.sum()),
             groups=groups,
-            mean=float(self.columns[known, column].mean()) if known.any() else None,
-            low=low,
-            high=high,
+            mean=mean,
+            low=limits[0] if limits else None,
+            high=limits[1] if limits else None,
             targeted=bool(self.targets[d]),
         )
+
+    def _interval(
+        self, draws: NDArray[np.float64], value: float | None, groups: int
+    ) -> tuple[float, float] | None:
+        if value is None or groups < 2:
+            return None
+        found = interval(draws, value, groups)
+        most = self.table.rubric.scale  # of a difference between two gaps it is twice that
+        return found and (max(found[0], -2.0 * most), min(found[1], 2.0 * most))
 
     def _cells(self, block: int) -> dict[str, Cell]:
         return {name: self._cell(block, d) for d, name in enumerate(self.table.names)}
@@ -166,15 +176,19 @@ class _Row:
             )
         with np.errstate(invalid="ignore"):
             contrast = self._largest(inside) - self._largest(outside)
-        low, high = interval(contrast)
+        largest = [
+            np.nanmax(np.nanmean(self.gaps[:, where], axis=0)) for where in (inside, outside)
+        ]
+        limits = self._interval(contrast, float(largest[0] - largest[1]), self.groups)
         worst = max(outside, key=lambda d: self._cell(0, int(d)).mean or -np.inf)
-        if high is not None and high < 0 and len(self.gaps) >= ENOUGH:
+        if limits is not None and limits[1] < 0 and len(self.gaps) >= ENOUGH:
+            low, high = limits
             dimension = self.table.names[worst]
             mean = self._cell(0, int(worst)).mean
             self._find(
                 "target_not_largest",
                 f"{self.name} lowers {dimension} ({mean:.2f}) more than what it targets "
-                f"({best:.2f}); the difference is between {-high:.2f} and {-(low or 0):.2f}",
+                f"({best:.2f}); the difference is between {-high:.2f} and {-low:.2f}",
                 f"correct the targets of {self.name} in the rubric, or its instruction",
                 dimension,
                 {"mean_gap": mean, "target_mean_gap": best},
@@ -198,9 +212,9 @@ class _Row:
             steps.append((severity, float(means), self.resampled[:, columns].mean(axis=1)))
         ladder = ", ".join(f"{s}: {m:.2f}" for s, m, _ in steps)
         numbers: dict[str, float | int | str | None] = {f"severity_{s}": m for s, m, _ in steps}
-        for (low, _, before), (high, _, after) in pairwise(steps):
-            _, most = interval(after - before)
-            if most is not None and most < 0:
+        for (low, least, before), (high, most, after) in pairwise(steps):
+            limits = self._interval(after - before, most - least, self.groups)
+            if limits is not None and limits[1] < 0:
                 self._find(
                     "severity_not_monotone",
                     f"{self.name}: severity {high} does less harm than severity {low} ({ladder})",
@@ -209,9 +223,9 @@ class _Row:
                     numbers,
                 )
         if len(steps) > 1 and steps[-1][0] - steps[0][0] > 1:
-            _, most = interval(steps[-1][2] - steps[0][2])
-            small = steps[-1][1] - steps[0][1] < 0.25 * self.unit
-            if small and most is not None and most < self.unit:
+            gained = steps[-1][1] - steps[0][1]
+            limits = self._interval(steps[-1][2] - steps[0][2], gained, self.groups)
+            if gained < 0.25 * self.unit and limits is not None and limits[1] < self.unit:
                 self._find(
                     "severity_flat",
                     f"{self.name}: severity makes no difference ({ladder})",

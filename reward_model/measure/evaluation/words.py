@@ -14,7 +14,7 @@ from reward_model.data.labels import label_warnings
 from reward_model.measure.evaluation.baselines import TITLES
 from reward_model.rubrics import Rubric
 from reward_model.stats.metrics import Measured
-from reward_model.stats.words import LABELS, SHORT, figure, verdict
+from reward_model.stats.words import LABELS, SHORT, figure, groups_words, verdict
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -72,12 +72,8 @@ def notes(result: Mapping[str, Any], rubric: Rubric, held: HeldOut) -> list[str]
         )
     words += calibration_words(own["dimensions"], result["ece_if_perfect"])
     words += length_words(result)
-    groups = result["split"]["groups"]
-    if groups < 20:
-        words.append(
-            f"only {groups} group{'s' if groups > 1 else ''} to draw from: intervals of so few "
-            "are too narrow, so take them as a lower bound on the doubt"
-        )
+    if few := groups_words(result["split"]["groups"]):
+        words.append(few)
     given = result["input"]
     if given["responses_truncated"]:
         words.append(

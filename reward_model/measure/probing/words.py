@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from reward_model.stats.words import groups_words
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -76,12 +78,8 @@ def notes(result: Mapping[str, Any]) -> list[str]:
         if probe["may_raise"]:
             names = ", ".join(probe["may_raise"])
             words.append(f"{name}: may raise {names}, which the edit does add to")
-    groups = result["split"]["groups"]
-    if groups < 20:
-        words.append(
-            f"only {groups} group{'s' if groups > 1 else ''} to draw from: intervals of so few "
-            "are too narrow, so take them as a lower bound on the doubt"
-        )
+    if few := groups_words(result["split"]["groups"]):
+        words.append(few)
     return words
 
 
