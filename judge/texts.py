@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from reward_model.records import (
+    SIDES,
     Side,
     UserError,
     as_text,
@@ -18,6 +19,7 @@ from reward_model.records import (
     read_jsonl,
 )
 from reward_model.records.rows import parse_row
+from reward_model.records.turns import judged
 
 
 class Report(NamedTuple):
@@ -40,7 +42,7 @@ def read_texts(path: Path, side: Side, *, limit: int, seed: int) -> list[Report]
     seen: set[str] = set()
     for line in read_jsonl(path):
         report = _report(line.value, side, path, line.number)
-        if report is None or not report.text.strip():
+        if report is None:
             continue
         key = digest([report.prompt, report.text], 24)
         if key not in seen:
@@ -64,5 +66,8 @@ def _report(value: dict[str, Any], side: Side, path: Path, number: int) -> Repor
     row = parse_row(value, path=path, line=number, several=False)
     if side == "rejected" and row.neutral:
         return None
-    text = row.pair.side(side) if row.pair else row.completions[0]
-    return Report(row.group, as_text(row.prompt), as_text(text))
+    written = row.completions[SIDES.index(side) if row.pair else 0]
+    read = judged(row.prompt, written)
+    if read.reason or not read.answer.strip():
+        return None
+    return Report(row.group, as_text(read.prompt), read.answer)

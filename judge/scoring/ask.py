@@ -19,6 +19,7 @@ from judge.scoring.prompt import (
 )
 from judge.settings import ScoreSettings
 from reward_model.llm import LLM, Caller, ChatMessage, Reply, Request, UnansweredError
+from reward_model.records.turns import judged
 from reward_model.rubrics import Rubric
 
 CHECKED = frozenset({"accuracy", "correctness"})
@@ -74,6 +75,8 @@ class Asker:
             Stopped: the budget is used up.
         """
         settings = self.settings
+        if any(judged("", report).reason for report in reports):
+            return Asked((unanswered(dimensions, "no_answer"),) * len(reports), final=True)
         messages = self._messages(prompt, reports, dimensions)
         schema = reply_schema(self.rubric, dimensions, settings.reasoning, texts=len(reports))
         asked = Asked((unanswered(dimensions, "failed"),) * len(reports))

@@ -14,7 +14,15 @@ from typing import Any, Literal, NamedTuple
 from reward_model.records.marks import answer_of
 
 Cause = Literal[
-    "parse", "refused", "truncated", "failed", "out_of_range", "not_integer", "missing", "extra"
+    "parse",
+    "refused",
+    "truncated",
+    "failed",
+    "out_of_range",
+    "not_integer",
+    "missing",
+    "extra",
+    "no_answer",
 ]
 CAUSES: tuple[Cause, ...] = (
     "parse",
@@ -25,11 +33,13 @@ CAUSES: tuple[Cause, ...] = (
     "not_integer",
     "missing",
     "extra",
+    "no_answer",
 )
 """Why a level is missing. `failed`: the provider gave no reply, and the call is owed.
 `refused`: it will not answer. `truncated`: the reply was cut. `parse`: no single JSON object.
 `out_of_range`, `not_integer` (2.5, "3", true): a value that is no level. `missing`: the dimension
-was left out or null. `extra`: dimensions nobody asked for, so the question was not understood."""
+was left out or null. `extra`: dimensions nobody asked for, so the question was not understood.
+`no_answer`: the text ends within its thought, so nobody was asked about it."""
 
 _ALONE = re.compile(r"\s*(?:```(?:json)?\s*)?\{.*\}\s*(?:```\s*)?", re.S)
 _REFUSAL = re.compile(

@@ -24,6 +24,7 @@ from reward_model.records import (
 from reward_model.records.files import Pathish
 from reward_model.records.rows import parse_row
 from reward_model.records.schema import SingleResponse as SingleResponse
+from reward_model.records.turns import judged
 from reward_model.rubrics import Rubric
 
 SampleSide = Literal["chosen", "rejected", "single"]
@@ -101,7 +102,7 @@ def samples_of(
     where: dict[str, Any] = {"path": path, "line": number}
     row = parse_row(value, **where, labelled=True, several=False)
     if single := row.single:
-        labels = _labels(single.scores, rubric, "scores", where)
+        labels = _labels(single.scores, rubric, "scores", single.response, where)
         yield Sample(
             single.prompt,
             single.response,
@@ -117,7 +118,7 @@ def samples_of(
         return
     for side in SIDES:
         levels = pair.scores.side(side) if pair.scores else None
-        labels = _labels(levels, rubric, f"scores.{side}", where)
+        labels = _labels(levels, rubric, f"scores.{side}", pair.side(side), where)
         yield Sample(
             pair.prompt,
             pair.side(side),
@@ -132,10 +133,12 @@ def samples_of(
 
 
 def _labels(
-    levels: Levels | None, rubric: Rubric, name: str, where: dict[str, Any]
+    levels: Levels | None, rubric: Rubric, name: str, text: Text, where: dict[str, Any]
 ) -> tuple[int, ...]:
     levels = levels or {}
     rubric.check_levels(levels, where=name, **where)
+    if judged("", text).reason:  # such as a thought that was cut: whatever was graded, no answer
+        return (IGNORE,) * len(rubric.names)
     given = (levels.get(dimension) for dimension in rubric.names)
     return tuple(IGNORE if level is None else level for level in given)
 

@@ -26,6 +26,7 @@ from reward_model.records.files import (
 from reward_model.records.objects import read_object, write_result
 
 if TYPE_CHECKING:
+    from reward_model.records.messages import Message, Text, as_text
     from reward_model.records.schema import (
         IGNORE,
         SIDES,
@@ -33,15 +34,12 @@ if TYPE_CHECKING:
         GoldMetadata,
         JudgeMetadata,
         Levels,
-        Message,
         Metadata,
         Pair,
         Planted,
         Scores,
         Side,
         SingleResponse,
-        Text,
-        as_text,
         parse_record,
         read_pairs,
     )
@@ -89,7 +87,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in __all__:  # what is not imported above is a record
-        from reward_model.records import schema
+        from reward_model.records import messages, schema
 
-        return getattr(schema, name)
+        return getattr(messages if hasattr(messages, name) else schema, name)
     raise AttributeError(f"module 'reward_model.records' has no attribute {name!r}")

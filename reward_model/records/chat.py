@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from reward_model.records import Message, Text, UserError
 from reward_model.records.settings import read_settings
+from reward_model.records.thoughts import without_thought
 
 Mark = Annotated[str, Field(pattern=r"\S")]
 """What a template writes between texts; a blank one would be found everywhere."""
@@ -46,8 +47,8 @@ class ChatTemplate(_Strict):
     end: tuple[Mark, ...] = ()
     """What may stand after the response, beside the assistant's own close."""
     thinking: tuple[Mark, Mark] | None = None
-    """Marks around a thought that may come first in a response; it is not part of what is judged.
-    """
+    """Marks around a thought that may come first in a response, beside those that are known; it is
+    not part of what is judged."""
 
     @model_validator(mode="after")
     def _assistant(self) -> ChatTemplate:
@@ -149,26 +150,6 @@ def plain_response(text: str, template: ChatTemplate | None) -> str:
         return text
     response = _without_end(_without_start(text, template), template.end)
     return without_thought(response, template.thinking)
-
-
-def without_thought(text: str, marks: tuple[str, str] | None) -> str:
-    """A response without the thought it begins with; nothing of it where it ends in mid-thought.
-
-    A chat template may open the thought itself: then the response has the closing mark alone.
-
-    >>> marks = ("<think>", "</think>")
-    >>> [without_thought(t, marks) for t in ("<think>hm</think> Up.", "hm</think>Up.", "Up.")]
-    ['Up.', 'Up.', 'Up.']
-    >>> without_thought("<think>hm, let me", marks)
-    ''
-    """
-    if marks is None:
-        return text
-    begin, end = marks
-    thought, closed, said = text.partition(end)
-    if closed and (thought.lstrip().startswith(begin) or begin not in thought):
-        return said.lstrip()
-    return "" if text.lstrip().startswith(begin) else text
 
 
 def _split_plain(query: str, prompt: str | None, template: ChatTemplate) -> tuple[str, str]:

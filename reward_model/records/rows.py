@@ -23,7 +23,8 @@ from reward_model.records import (
     parse_record,
 )
 from reward_model.records.files import Pathish
-from reward_model.records.schema import is_chat
+from reward_model.records.messages import ChatError, is_chat
+from reward_model.records.turns import apart
 
 KEY = "reward_model"
 """Where `reward-model score` puts a score: added to a row, and replaced where it is there."""
@@ -48,13 +49,24 @@ class _Several(_Open):
     completions: tuple[Text, ...]
 
 
+class _Sides(BaseModel):
+    """Both sides of a pair as they were written."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    prompt: Text = ""
+    chosen: Text
+    rejected: Text
+
+
 @dataclass(frozen=True)
 class Row:
     """What one row of the file holds."""
 
     prompt: Text
     completions: tuple[Text, ...]
-    """Both sides of a pair, the response, or all completions."""
+    """Both sides of a pair, the response, or all completions, as the policy wrote them: with their
+    thoughts and calls of tools. `pair` and `single` have what is judged of them."""
     known: tuple[Any, ...]
     """The `reward_model` of each completion, None where there is none."""
     prompt_id: str = ""
@@ -86,7 +98,9 @@ class Row:
         if not self.prompt:
             return f"id:{self.prompt_id}" if self.prompt_id else ""
         text = self.prompt
-        return digest(text if isinstance(text, str) else [m.model_dump() for m in text], 24)
+        if not isinstance(text, str):
+            return digest([{"role": m.role, "content": m.content} for m in text], 24)
+        return digest(text, 24)
 
     @property
     def group(self) -> str:
@@ -125,9 +139,11 @@ def parse_row(
     if "chosen" in rest or "rejected" in rest:
         pair: Pair = parse_record(Pair, rest, **where)
         stored = known if isinstance(known, dict) else {}
+        sides: _Sides = parse_record(_Sides, rest, **where)
+        prompt, written = _apart(sides.prompt, (sides.chosen, sides.rejected), where)
         return Row(
-            pair.prompt,
-            tuple(pair.side(side) for side in SIDES),
+            prompt,
+            written,
             tuple(stored.get(side) for side in SIDES),
             pair.metadata.prompt_id or "",
             pair,
@@ -146,7 +162,17 @@ def parse_row(
         one: SingleResponse = parse_record(SingleResponse, rest, **where)
         return Row(one.prompt, (one.response,), (known,), one.metadata.prompt_id or "", single=one)
     single: _Single = parse_record(_Single, rest, **where)
-    return Row(single.prompt, (single.response,), (known,), _prompt_id(rest))
+    prompt, written = _apart(single.prompt, (single.response,), where)
+    return Row(prompt, written, (known,), _prompt_id(rest))
+
+
+def _apart(
+    prompt: Text, texts: tuple[Text, ...], where: Mapping[str, Any]
+) -> tuple[Text, tuple[Text, ...]]:
+    try:
+        return apart(prompt, *texts)
+    except ChatError as error:
+        raise UserError(error.found, expected=error.expected, **where) from None
 
 
 def unscored(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -171,7 +197,8 @@ def _completions(row: Mapping[str, Any], known: Any, where: Mapping[str, Any]) -
             expected="as many scores as completions, in their order",
             **where,
         )
-    return Row(several.prompt, several.completions, tuple(stored), _prompt_id(row))
+    prompt, written = _apart(several.prompt, several.completions, where)
+    return Row(prompt, written, tuple(stored), _prompt_id(row))
 
 
 def _unpacked(completions: Any, where: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:

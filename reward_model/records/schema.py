@@ -6,12 +6,23 @@ The column names are those preference trainers read, so a file of pairs needs no
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StrictInt, ValidationError
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    StrictInt,
+    ValidationError,
+    model_validator,
+)
 
 from reward_model.records.errors import UserError
 from reward_model.records.files import Pathish, digest, read_jsonl
+from reward_model.records.messages import ChatError, Text, as_text
+from reward_model.records.turns import apart, judged
 
 Side = Literal["chosen", "rejected"]
 SIDES: tuple[Side, Side] = ("chosen", "rejected")
@@ -23,17 +34,6 @@ Levels = dict[str, StrictInt | None]
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-
-class Message(_Strict):
-    """One chat message, as in TRL's conversational format."""
-
-    role: str
-    content: str
-
-
-Text = str | tuple[Message, ...]
-"""Plain text, or chat messages."""
 
 
 class _Open(BaseModel):
@@ -132,8 +132,22 @@ class Scores(_Strict):
         return None if high is None or low is None else high - low
 
 
+def _taken_apart(record: Any, *sides: str) -> Any:
+    """A record whose `prompt` is what was asked and whose `sides` are what is judged of them."""
+    prompt, written = apart(record.prompt, *(getattr(record, side) for side in sides))
+    read = [judged(prompt, text) for text in written]
+    told: dict[str, Text] = {side: one.text for side, one in zip(sides, read, strict=True)}
+    told["prompt"] = read[0].prompt
+    changed = {key: text for key, text in told.items() if text != getattr(record, key)}
+    return record.model_copy(update=changed) if changed else record
+
+
 class Pair(_Strict):
-    """Two responses to one prompt, the first meant to be better (unless `kind` is neutral)."""
+    """Two responses to one prompt, the first meant to be better (unless `kind` is neutral).
+
+    Of messages, the turns that both sides begin with are read into the prompt, and a side is what
+    the assistant said, without its thoughts; see `reward_model.records.turns`.
+    """
 
     id: str = ""
     prompt: Text = ""
@@ -144,6 +158,12 @@ class Pair(_Strict):
         default_factory=Metadata, validation_alias=AliasChoices("metadata", "meta")
     )
     scores: Scores | None = None
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _apart(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        pair: Self = _taken_apart(handler(value), *SIDES)
+        return pair
 
     @property
     def key(self) -> str:
@@ -171,7 +191,7 @@ class Pair(_Strict):
 
 
 class SingleResponse(_Strict):
-    """One response with its levels, None where nobody gave any."""
+    """One response with its levels, None where nobody gave any; messages are read as in a pair."""
 
     id: str = ""
     prompt: Text = ""
@@ -180,6 +200,12 @@ class SingleResponse(_Strict):
     metadata: Metadata = Field(
         default_factory=Metadata, validation_alias=AliasChoices("metadata", "meta")
     )
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _apart(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        single: Self = _taken_apart(handler(value), "response")
+        return single
 
     @property
     def key(self) -> str:
@@ -191,15 +217,6 @@ class SingleResponse(_Strict):
         """What splits keep together, as for pairs."""
         known = self.metadata.prompt_id or self.metadata.company
         return known or digest(as_text(self.prompt) or as_text(self.response))
-
-
-def as_text(text: Text) -> str:
-    """Plain text of a prompt or response; the contents of several messages are joined.
-
-    >>> as_text((Message(role="user", content="Hi"), Message(role="assistant", content="Yes")))
-    'Hi\\n\\nYes'
-    """
-    return text if isinstance(text, str) else "\n\n".join(message.content for message in text)
 
 
 def parse_record(
@@ -230,7 +247,10 @@ def _words(error: ValidationError) -> tuple[str]:
         value = repr(item["input"])
         value = value if len(value) <= 60 else value[:57] + "..."
         kind = item["type"]
-        if kind == "missing":
+        cause = item.get("ctx", {}).get("error")
+        if isinstance(cause, ChatError):
+            words = f"{cause.found}{where and ' in ' + where}; expected {cause.expected}"
+        elif kind == "missing":
             words = f"no key {where}; expected it on every line"
         elif kind == "extra_forbidden":
             words = f"unknown key {where}; expected only the keys of the record format"
@@ -257,8 +277,3 @@ def read_pairs(path: Pathish) -> Iterator[Pair]:
 
 IGNORE = -100
 """Label of a level nobody gave; the loss leaves it out."""
-
-
-def is_chat(text: Text) -> bool:
-    """Messages, not plain text."""
-    return not isinstance(text, str)

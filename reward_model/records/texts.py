@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from reward_model.records import Message, Text, UserError, as_text
+from reward_model.records.messages import FORM, ChatError, as_messages
 
-Words = Text | Sequence[Mapping[str, str]]
+Words = str | Sequence[Message | Mapping[str, Any]]
 """A prompt or response: a string, or chat messages as records or as plain dicts."""
 
 
@@ -39,21 +41,19 @@ def as_words(text: Words, what: str) -> Text:
     """A string or chat messages in the package's own form.
 
     Raises:
-        UserError: it is neither.
+        UserError: it is neither, or holds something that is no text, such as an image.
     """
-    if isinstance(text, str):
-        return text
     try:
-        return tuple(
-            m if isinstance(m, Message) else Message(role=m["role"], content=m["content"])
-            for m in text
-        )
-    except (TypeError, KeyError, ValueError):
+        words: Any = as_messages(text)
+    except ChatError as error:
+        raise UserError(f"{error.found} in a {what}", expected=error.expected) from None
+    if isinstance(words, str):
+        return words
+    if not isinstance(words, tuple):
         short = repr(text)
-        raise UserError(
-            f"{short if len(short) <= 60 else short[:57] + '...'} as a {what}",
-            expected='a string or chat messages [{"role": ..., "content": ...}]',
-        ) from None
+        short = short if len(short) <= 60 else short[:57] + "..."
+        raise UserError(f"{short} as a {what}", expected=FORM)
+    return words
 
 
 def unfit(prompt: Text, response: Text) -> str | None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from reward_model.records import UserError
 from reward_model.rlhf.environment import from_environment
 from reward_model.rlhf.source import Model, Source, open_source
-from reward_model.rlhf.texts import Marks, completion_text, prompt_words
+from reward_model.rlhf.texts import Marks, read_pair
 from reward_model.score.terms import checked_risk
 
 if TYPE_CHECKING:
@@ -269,11 +269,9 @@ def _scores(
     weights: Mapping[str, float] | None = None,
     risk: float | None = None,
 ) -> list[Score]:
+    read = [read_pair(p, c, thinking) for p, c in zip(prompts, completions, strict=True)]
     return source.scores(
-        [prompt_words(prompt) for prompt in prompts],
-        [completion_text(completion, thinking) for completion in completions],
-        weights=weights,
-        risk=risk,
+        [one.prompt for one in read], [one.text for one in read], weights=weights, risk=risk
     )
 
 

@@ -16,7 +16,7 @@ from reward_model.records.chat import load_template
 from reward_model.rlhf.environment import from_environment
 from reward_model.rlhf.source import Source, open_source
 from reward_model.rlhf.terms import numbers
-from reward_model.rlhf.texts import completion_text, prompt_words
+from reward_model.rlhf.texts import read_pair
 from reward_model.score.terms import checked_risk
 
 if TYPE_CHECKING:
@@ -80,9 +80,8 @@ async def compute_score(
         source = open_source(model)
         template = load_template(chat_template)
     careful = checked_risk(risk)
-    words = prompt_words(prompt if isinstance(prompt, str) else list(prompt))
-    said = completion_text(solution_str, template.thinking if template else None)
-    score = await _score(source, words, said, weights, careful)
+    read = read_pair(prompt, solution_str, template.thinking if template else None)
+    score = await _score(source, read.prompt, read.text, weights, careful)
     names = tuple(score.levels) or await asyncio.to_thread(source.dimensions)
     return _fields(score, names, no_opinion, careful or 0.0)
 

@@ -22,6 +22,7 @@ from reward_model.model.forward import Forward
 from reward_model.records import Text
 from reward_model.records.files import Pathish
 from reward_model.records.texts import Words, as_pairs, as_words, unfit
+from reward_model.records.turns import judged
 from reward_model.score.memory import Memory, fingerprint
 from reward_model.score.terms import checked_risk, shares
 from reward_model.stats.bootstrap import Floats
@@ -194,7 +195,9 @@ class RewardScorer:
 
         Args:
             prompts: what was asked; an empty text where there is none.
-            responses: what is judged; an empty one gets no opinion (`reward` None), never a number.
+            responses: what is judged: a text, or messages, of which the assistant's words are;
+                thoughts before an answer come off. An empty one, or one that ends within its
+                thought, gets no opinion (`reward` None), never a number.
             weights: for this call only.
             risk: for this call only.
         """
@@ -228,18 +231,20 @@ class RewardScorer:
     def encode(self, prompt: Words, response: Words) -> Encoded:
         """The tokens the model reads of one response."""
         with self._tokenizer_lock:
-            return self.builder.one(as_words(prompt, "prompt"), as_words(response, "response"))
+            asked = judged(as_words(prompt, "prompt"), as_words(response, "response"))
+            return self.builder.one(asked.prompt, asked.answer)
 
     def _look(self, prompts: list[Text], responses: list[Text]) -> list[_Seen]:
         """Run the model on texts that differ from each other."""
-        reasons = [unfit(p, r) for p, r in zip(prompts, responses, strict=True)]
+        read = [judged(p, r) for p, r in zip(prompts, responses, strict=True)]
+        reasons = [one.reason or unfit(one.prompt, one.answer) for one in read]
         seen = [_Seen(None, reason=reason) for reason in reasons]
         rows = [i for i, reason in enumerate(reasons) if reason is None]
         with self._tokenizer_lock:
-            encoded = {i: self.builder.one(prompts[i], responses[i]) for i in rows}
+            encoded = {i: self.builder.one(read[i].prompt, read[i].answer) for i in rows}
         alike: dict[Text, list[int]] = {}
         for i in rows:
-            alike.setdefault(prompts[i], []).append(i)
+            alike.setdefault(read[i].prompt, []).append(i)
         for batch, probabilities in self._forward.batches(encoded, alike.values()):
             for i, levels in zip(batch, probabilities, strict=True):
                 one = encoded[i]

@@ -48,7 +48,8 @@ def test_a_thought_is_not_judged() -> None:
     said = ASKED + OPEN + "<think>\nlet me see\n</think>\n\nUp.<|im_end|>"
     assert split_query(said, ASKED + OPEN, QWEN)[1] == "Up."
     assert split_query(said, ASKED + OPEN + "<think>\n", QWEN)[1] == "Up."
-    assert split_query(ASKED + OPEN + "<think>\nlet me", ASKED + OPEN, QWEN)[1] == ""
+    cut = "<think>\nlet me"  # stays a thought, which whoever scores it knows
+    assert split_query(ASKED + OPEN + cut, ASKED + OPEN, QWEN)[1] == cut
     assert split_query(said, ASKED + OPEN, CHATML)[1].startswith("<think>")
     # One that the chat template opened, and an answer that only speaks of the marks.
     assert without_thought("let me see</think>\n\nUp.", QWEN.thinking) == "Up."

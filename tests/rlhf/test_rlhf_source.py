@@ -19,7 +19,7 @@ from tiny_models import save_encoder
 from reward_model.records import UserError
 from reward_model.rlhf.environment import from_environment
 from reward_model.rlhf.source import _device, open_source
-from reward_model.rlhf.texts import completion_text, prompt_words
+from reward_model.rlhf.texts import prompt_words, read_pair
 from reward_model.rlhf.trl import DimensionReward, MultiDimReward, dimension_rewards, reward
 from reward_model.score.scorer import RewardScorer, Score
 
@@ -223,7 +223,11 @@ def test_a_thought_is_not_judged(model: Path, monkeypatch: pytest.MonkeyPatch) -
     plain = MultiDimReward(model)(prompts=asked[:1], completions=["Down."])
     texts = {"prompts": asked, "completions": [THOUGHT, chat, "<think>\nLet me"]}
     assert MultiDimReward(model, thinking=marks)(**texts) == [*plain * 2, None]
-    assert plain[0] not in MultiDimReward(model)(**texts)
+    assert MultiDimReward(model)(**texts) == [*plain * 2, None]  # marks that are known
+    own = {"prompts": asked[:1], "completions": ["(The best report of all.)\n\nDown."]}
+    assert (
+        MultiDimReward(model, thinking=("(", ")"))(**own) == plain != MultiDimReward(model)(**own)
+    )
     depth = dimension_rewards(model, ["depth"])[0](asked[:1], ["Down."])
     assert dimension_rewards(model, ["depth"], thinking=marks)[0](**texts) == [*depth * 2, None]
     monkeypatch.setenv("REWARD_MODEL", str(model))
@@ -265,12 +269,12 @@ def test_what_a_policy_said_is_judged_and_not_its_tools() -> None:
         {"role": "tool", "content": "14.2%"},
         {"role": "assistant", "content": [{"type": "text", "text": "Up to 14.2%."}]},
     ]
-    assert completion_text(said) == "Up to 14.2%."
-    assert completion_text([]) == ""
-    with pytest.raises(UserError, match="content of type image"):
+    assert read_pair("?", said).answer == "Up to 14.2%."
+    assert read_pair("?", []).answer == ""
+    with pytest.raises(UserError, match="an image"):
         prompt_words([{"role": "user", "content": [{"type": "image"}]}])
     with pytest.raises(UserError, match="17 as a completion"):
-        completion_text(17)
+        read_pair("?", 17)
 
 
 def test_environment_says_what_is_wrong(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,15 +115,21 @@ def test_a_model_folder_does_as_well(tmp_path: Path) -> None:
     assert said["depth_uncertainty"] == pytest.approx(own.uncertainty["depth"], abs=1e-6)
 
 
-def test_a_thought_is_not_judged(served: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_thought_is_not_judged(
+    tmp_path: Path, served: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
     thought = "<think>\nThe best report of all.\n</think>\n\nUp."
     plain = score("Up.", model=served.url)
-    assert score(thought, model=served.url) != plain
+    assert score(thought, model=served.url) == plain
     assert score(thought, model=served.url, chat_template="qwen") == plain
+    own = tmp_path / "own.toml"
+    own.write_text('thinking = ["(", ")"]\n')
+    assert score("(hm) Up.", model=served.url) != plain
+    assert score("(hm) Up.", model=served.url, chat_template=str(own)) == plain
     monkeypatch.setenv("REWARD_MODEL", served.url)
     monkeypatch.setenv("REWARD_MODEL_CHAT_TEMPLATE", "qwen")
     assert score(thought) == plain
-    with pytest.raises(UserError, match="the response is empty"):
+    with pytest.raises(UserError, match="ends within its thought"):
         score("<think>\nLet me")
 
 

@@ -77,16 +77,16 @@ class Wrapping:
         if not text.strip():
             return None
         if self._how == "chat":
-            messages = (
-                [("user", text)]
-                if isinstance(prompt, str)
-                else [(m.role, m.content) for m in prompt]
-            )
-            try:
-                return self._chat(messages)
-            except (TemplateError, ValueError):
-                # Templates raise their own errors for roles or orders they do not know.
+            if isinstance(prompt, str):
                 return self._question(text)
+            turns = [(m.role, m.content) for m in prompt if m.content]
+            # Templates raise their own errors for roles or orders they do not know.
+            for shown in (turns, _without_system(turns), _alternating(turns)):
+                try:
+                    return self._chat(shown)
+                except (TemplateError, ValueError):
+                    continue
+            return self._question(text)
         shape = self._pair if self._how == "pair" else self._plain()
         return Parts(shape.before, shape.between, shape.after, shape.first_types, (text,))
 
@@ -140,6 +140,34 @@ class Wrapping:
         for i, (_, content) in enumerate(messages):
             asked += [literals[i], content] if i else [content]
         return Parts(literals[0], literals[-2], literals[-1], 0, tuple(asked))
+
+
+Turns = list[tuple[str, str]]
+"""Role and content of each."""
+
+
+def _without_system(turns: Turns) -> Turns:
+    """What the system says, as the beginning of the user's turn that follows."""
+    return _joined([("user" if role == "system" else role, said) for role, said in turns], "user")
+
+
+def _alternating(turns: Turns) -> Turns:
+    """User and assistant in turn, the user first and last: the most that some templates know."""
+    known = [(role if role == "assistant" else "user", said) for role, said in turns]
+    for end in (0, -1):  # a greeting, to which nothing was asked, and a turn that is still open
+        known[end] = ("user", known[end][1])
+    return _joined(known, "user", "assistant")
+
+
+def _joined(turns: Turns, *roles: str) -> Turns:
+    """Turns of one of these roles that follow each other, as one."""
+    out: Turns = []
+    for role, said in turns:
+        if out and out[-1][0] == role and role in roles:
+            out[-1] = (role, f"{out[-1][1]}\n\n{said}")
+        else:
+            out.append((role, said))
+    return out
 
 
 def probe(tokenizer: Any) -> Parts:

@@ -231,7 +231,7 @@ def _messages(text: Text, role: str) -> list[dict[str, str]]:
     """Chat where the input was: trainers want prompt and completion in one and the same form."""
     if isinstance(text, str):
         return [{"role": role, "content": text}]
-    return [{"role": message.role, "content": message.content} for message in text]
+    return [message.model_dump(mode="json") for message in text]
 
 
 def _gap(better: Candidate, worse: Candidate) -> float:

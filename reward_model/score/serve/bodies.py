@@ -8,12 +8,22 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Annotated, Any, TypeVar, overload
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter, ValidationError
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    TypeAdapter,
+    ValidationError,
+)
 
-from reward_model.records import Message, Text, UserError, as_text, parse_json
+from reward_model.records import Text, UserError, as_text, parse_json
 from reward_model.records.chat import ChatTemplate, plain_response, split_query
+from reward_model.records.texts import as_words
 from reward_model.score.serve.batching import Item
 from reward_model.score.serve.errors import ApiError
 
@@ -30,11 +40,18 @@ class _Theirs(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True)
 
 
-class ChatMessage(_Ours):
-    """One message of a conversation."""
+class ChatMessage(_Theirs):
+    """One message of a conversation, as OpenAI's clients write it."""
 
-    role: str
-    content: str
+    role: str = Field(validation_alias=AliasChoices("role", "from"))
+    content: str | list[str | dict[str, Any]] | None = Field(
+        None, validation_alias=AliasChoices("content", "value")
+    )
+    """Its text, or parts that are text; null where it only calls a tool."""
+    tool_calls: Any = None
+    reasoning_content: str | None = None
+    """A thought, which is not judged."""
+    refusal: str | None = None
 
 
 Words = str | list[ChatMessage]
@@ -101,7 +118,7 @@ class ClassifyRequest(_Theirs):
 
 
 class ClassifyChat(_Theirs):
-    """The same for a conversation, whose last message is judged."""
+    """The same for a conversation, of which the last answer is judged."""
 
     model: str | None = None
     messages: list[ChatMessage] = Field(min_length=1)
@@ -145,7 +162,14 @@ def parse(kind: TypeAdapter[Kind], body: bytes) -> Kind:
 
 
 _TAGS = {"one", "many", "input", "messages"}
-_UNIONS = ("str", "list[ChatMessage]", "list[str]", "constrained-str", "[key]")
+_UNIONS = (
+    "str",
+    "list[ChatMessage]",
+    "list[str]",
+    "list[union[str,dict[str,any]]]",
+    "constrained-str",
+    "[key]",
+)
 
 
 def _words(where: tuple[int | str, ...], message: str) -> str:
@@ -157,7 +181,10 @@ def _words(where: tuple[int | str, ...], message: str) -> str:
 def score_items(request: ScoreOne | ScoreMany) -> list[Item]:
     """The texts of a request to `/v1/score`."""
     asked = request.items if isinstance(request, ScoreMany) else [request]
-    return [_item(_text(one.prompt), _text(one.response)) for one in asked]
+    return [
+        _item(_text(one.prompt, i, "prompt"), _text(one.response, i, "response"))
+        for i, one in enumerate(asked)
+    ]
 
 
 def reward_items(request: RewardRequest, template: ChatTemplate | None) -> list[Item]:
@@ -184,12 +211,12 @@ def classify_items(
         ApiError: a text has tokens of a template that was not declared, or does not fit it.
     """
     if isinstance(request, ClassifyChat):
-        *asked, answer = _text(request.messages)
-        if answer.role != "assistant":
+        talk = _text(request.messages, 0, "conversation")
+        if isinstance(talk, str) or talk[-1].role != "assistant":
             raise ApiError(
                 422, "invalid_request", "the last message is not the assistant's: nothing to judge"
             )
-        return [_item(tuple(asked), answer.content)]
+        return [_item("", talk)]
     texts = [request.input] if isinstance(request.input, str) else request.input
     if template is not None and template.turns:
         return [_split(i, text, None, template) for i, text in enumerate(texts)]
@@ -214,14 +241,13 @@ def _plain(index: int, text: str, template: ChatTemplate | None) -> str:
         return plain_response(text, template)
 
 
-@overload
-def _text(words: str) -> str: ...
-@overload
-def _text(words: list[ChatMessage]) -> tuple[Message, ...]: ...
-def _text(words: Words) -> Text:
+def _text(words: Words, index: int, what: str) -> Text:
     if isinstance(words, str):
         return words
-    return tuple(Message(role=m.role, content=m.content) for m in words)
+    try:
+        return as_words([message.model_dump(exclude_unset=True) for message in words], what)
+    except UserError as error:
+        raise ApiError(422, "invalid_request", f"item {index}: {error}", item=index) from None
 
 
 def _item(prompt: Text, response: Text) -> Item:

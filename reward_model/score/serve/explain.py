@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from reward_model.records import as_text
+from reward_model.records.texts import as_words
+from reward_model.records.turns import judged
 from reward_model.score.serve.batching import Item
 from reward_model.score.serve.errors import ApiError
 from reward_model.score.serve.scorers import members
@@ -43,8 +45,9 @@ class Explainer:
 def _evidence(item: Item) -> dict[str, Any]:
     from reward_model.checks import evidence, read_facts, summarize, verify
 
-    report = as_text(item.response)  # type: ignore[arg-type]
-    facts = read_facts(as_text(item.prompt))  # type: ignore[arg-type]
+    asked = judged(as_words(item.prompt, "prompt"), as_words(item.response, "response"))
+    report = asked.answer
+    facts = read_facts(as_text(asked.prompt))
     verdicts = verify(facts, report)
     counts = summarize(verdicts)
     telling = sorted(verdicts, key=lambda v: ("wrong", "verified", "unverifiable").index(v.status))
