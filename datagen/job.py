@@ -23,13 +23,19 @@ from reward_model.records import (
     Appender,
     Stopped,
     UserError,
+    check_outputs,
+    locked,
     parse_json,
     read_object,
     repair_tail,
     write_json,
     writing,
 )
+from reward_model.records.files import Pathish, is_object, sweep
 from reward_model.records.terminal import console, progress
+
+BESIDE = ("config.json", "report.json", "failures.json", "batches.json")
+"""Endings of the files that stand beside the pairs."""
 
 
 class Maker(Protocol):
@@ -63,6 +69,8 @@ class Job:
         """Lines found in the file at the start."""
         self.failures: Counter[str] = Counter()
         self.owed = 0
+        self.begun = False
+        """This run has opened the file to write."""
         self.names: dict[str, list[str]] = {}
 
     def open(self) -> None:
@@ -70,31 +78,40 @@ class Job:
         config = self._beside("config.json")
         if self.out.exists() and self.out.stat().st_size:
             self._compare(config)
-            repair_tail(self.out)
             self._find_lines()
+            repair_tail(self.out)
+        sweep(self.out)  # of a process killed while it put the file in order
         write_json(config, self.made_with)
 
     def _find_lines(self) -> None:
         start = 0
         with self.out.open("rb") as file:
             for number, raw in enumerate(file, 1):
+                if not raw.endswith(b"\n") and not is_object(raw):
+                    if not raw.startswith(b'{"'[: len(raw)]):
+                        raise self._no_pair(number)
+                    return  # torn: this pair is made again
                 try:
                     name = str(parse_json(raw)["id"]) if raw.strip() else ""
                 except (ValueError, KeyError, TypeError):
-                    raise UserError(
-                        "a line that is no pair",
-                        expected="a file that this command made",
-                        mend="choose another --out",
-                        path=self.out,
-                        line=number,
-                    ) from None
+                    raise self._no_pair(number) from None
                 place = name.partition("-")[0]
-                if place.isdigit() and int(place) < len(self.items):
-                    slot = self.items[int(place)]
-                    if slot.id == name:
-                        self.places[slot.number] = start
+                known = place.isdigit() and int(place) < len(self.items)
+                if known and self.items[int(place)].id == name:
+                    self.places[int(place)] = start
+                elif name:  # putting the file in order would drop it
+                    raise self._no_pair(number)
                 start += len(raw)
                 self.lines += 1
+
+    def _no_pair(self, number: int) -> UserError:
+        return UserError(
+            "a line that is no pair of this data set",
+            expected="a file that this command made",
+            mend="choose another --out",
+            path=self.out,
+            line=number,
+        )
 
     def _compare(self, config: Path) -> None:
         if not config.exists():
@@ -132,7 +149,7 @@ class Job:
         try:
             await self._make(llms)
         finally:
-            if not self.made:
+            if self.begun and not self.made:
                 self.out.unlink(missing_ok=True)  # an empty file is no data set
             for llm in llms:
                 await llm.close()
@@ -144,9 +161,8 @@ class Job:
             return
         caller = self._caller()
         bar = progress()
-        async with caller:  # its ledger keeps other processes out
-            for left_over in self.out.parent.glob(f".{self.out.name}.*"):
-                left_over.unlink()  # of a process killed while it put the file in order
+        async with caller:
+            self.begun = True
             with Appender(self.out) as file, bar:
                 task = bar.add_task("pairs", total=len(self.items), completed=self.made, note="")
 
@@ -202,7 +218,7 @@ class Job:
         )  # fmt: skip
 
     def _beside(self, ending: str) -> Path:
-        return self.out.with_name(f"{self.out.name}.{ending}")
+        return _beside(self.out, ending)
 
     def _save_report(self, caller: Caller) -> None:
         """What the run did: pairs, failures, and for each model its calls, tokens and cost."""
@@ -238,7 +254,7 @@ class Job:
         """Rewrite the file in the order of the plan, whole or not at all."""
         if not self.made:
             return
-        with self.out.open("rb") as source, writing(self.out) as target:
+        with writing(self.out) as target, self.out.open("rb") as source:
             for start in self.places:
                 if start >= 0:
                     source.seek(start)
@@ -261,6 +277,20 @@ class Job:
             )
 
 
+def _beside(out: Path, ending: str) -> Path:
+    return out.with_name(f"{out.name}.{ending}")
+
+
+def check_place(settings: CallSettings, out: Path, *inputs: Pathish | None) -> None:
+    """Said before the work: nothing is written over what is read.
+
+    Raises:
+        UserError: `out`, a file beside it or the ledger is one of the inputs, or a folder.
+    """
+    beside = {f"--out with .{ending}": _beside(out, ending) for ending in BESIDE}
+    check_outputs({"--out": out, **beside, "--ledger": settings.ledger}, (*inputs, settings.prices))
+
+
 def carry_out(
     settings: CallSettings, out: Path, work: Work, llms: Sequence[LLM] | None = None
 ) -> None:
@@ -278,5 +308,6 @@ def carry_out(
     if settings.batch:
         batchable(llms)
     job = Job(settings, out, work)
-    job.open()
-    asyncio.run(job.run(list(llms)))
+    with locked(out):
+        job.open()
+        asyncio.run(job.run(list(llms)))

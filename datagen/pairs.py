@@ -8,7 +8,7 @@ from datagen import own
 from datagen.companies import Company, shipped
 from datagen.design import plan
 from datagen.fields import framework
-from datagen.job import Work, carry_out
+from datagen.job import Work, carry_out, check_place
 from datagen.making import PairMaker
 from datagen.requests import Prompts
 from datagen.settings import Settings
@@ -29,8 +29,7 @@ def make_pairs(
         UserError: wrong input, or `out` was made with other options.
         Stopped: pairs are owed to another run.
     """
-    if out.is_dir():
-        raise UserError("a folder", expected="a file to write", mend="name a .jsonl", path=out)
+    check_place(settings, out, settings.statements)
     for name in settings.llm:
         split_model(name)
     rubric = load_rubric(settings.rubric)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from datagen import acceptance
-from datagen.job import Work, carry_out
+from datagen.job import Work, carry_out, check_place
 from datagen.making import WAITING, NotMade, model_of
 from datagen.settings import RevisionSettings
 from reward_model.llm import (
@@ -80,10 +80,7 @@ def make_revisions(
         UserError: wrong input, or `out` was made with other options.
         Stopped: pairs are owed to another run.
     """
-    if out.is_dir():
-        raise UserError("a folder", expected="a file to write", mend="name a .jsonl", path=out)
-    if out.exists() and drafts.exists() and out.samefile(drafts):
-        raise UserError("the drafts as --out", mend="write to another file", path=out)
+    check_place(settings, out, drafts, settings.constitution)
     for name in settings.llm:
         if split_model(name)[0] == "offline":
             raise UserError(

@@ -6,7 +6,6 @@ where it keeps several draws or several judges.
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
@@ -15,7 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from reward_model.records import SIDES, Pair, UserError, dump_json, read_jsonl, write_json
+from reward_model.records import (
+    SIDES,
+    Pair,
+    UserError,
+    check_outputs,
+    read_jsonl,
+    write_result,
+)
 from reward_model.records.schema import parse_record
 from reward_model.records.terminal import console
 from reward_model.rubrics import Rubric, load_rubric
@@ -57,6 +63,7 @@ def agree_files(
     Raises:
         UserError: files that cannot be read or have nothing in common.
     """
+    check_outputs({"--json": json_out}, (*files, rubric_name))
     rubric = load_rubric(rubric_name)
     groups: dict[Unit, str] = {}
     raters = [rater for path in files for rater in _read(path, rubric, groups, len(files) == 1)]
@@ -76,10 +83,7 @@ def agree_files(
                 path=Path(rater.name),
             )
     report = compare(raters, groups, rubric, resamples=resamples, seed=seed)
-    if json_out is not None and str(json_out) == "-":
-        sys.stdout.write(dump_json(report) + "\n")
-    elif json_out is not None:
-        write_json(json_out, report)
+    write_result(report, json_out)
     _show(report, rubric)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 import tomllib
 from collections.abc import Sequence
 from importlib.resources import files
@@ -24,7 +23,7 @@ from judge.scoring.questions import Answers, Question, ask_all, check_owed, usua
 from judge.settings import Evidence, ScoreSettings
 from judge.texts import Report, read_texts
 from reward_model.llm import LLM
-from reward_model.records import Side, UserError, digest, dump_json, write_json
+from reward_model.records import Side, UserError, check_outputs, digest, write_result
 from reward_model.records.terminal import console
 from reward_model.rubrics import Rubric, load_rubric
 from reward_model.stats.shares import share
@@ -94,10 +93,11 @@ def redteam_file(
     """
     if settings.mode == "pairwise":
         raise UserError("mode pairwise", expected="per-dimension or all: one text is attacked")
+    ledger = usual_ledger(settings, path, "redteam")
+    check_outputs({"--json": json_out, "--ledger": ledger}, (path, settings.rubric))
     rubric = load_rubric(settings.rubric)
     llms = tuple(judges) if judges is not None else open_judges(settings, rubric)
     reports = read_texts(path, side, limit=max_reports, seed=settings.seed)
-    ledger = usual_ledger(settings, path, "redteam")
     asked = Asked(rubric, settings.evidence)
     questions = [asked.before(report) for report in reports]
     for attack, language in product(attacks(), LANGUAGES):
@@ -135,10 +135,7 @@ def redteam_file(
         "missing": dict(sorted(answers.causes.items())),
         "attacks": report,
     }
-    if json_out is not None and str(json_out) == "-":
-        sys.stdout.write(dump_json(result) + "\n")
-    elif json_out is not None:
-        write_json(json_out, result)
+    write_result(result, json_out)
     _show(result, rubric, answers)
     for name, language, dimension, rate in worked:
         console().print(

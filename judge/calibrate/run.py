@@ -7,7 +7,6 @@ the controls. A judge that misses errors, or finds some in clean text, cannot la
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +19,7 @@ from judge.scoring.questions import Answers, Question, ask_all, check_owed, usua
 from judge.settings import Evidence, ScoreSettings
 from judge.texts import read_texts
 from reward_model.llm import LLM
-from reward_model.records import UserError, dump_json, write_json
+from reward_model.records import UserError, check_outputs, write_result
 from reward_model.records.terminal import console, progress
 from reward_model.rubrics import Rubric, load_rubric
 
@@ -45,6 +44,8 @@ def calibrate_file(
         UserError: settings or files that cannot be used.
         Stopped: levels are owed because a provider failed.
     """
+    ledger = usual_ledger(settings, path, "calibrate")
+    check_outputs({"--json": json_out, "--ledger": ledger}, (path, settings.rubric))
     rubric = load_rubric(settings.rubric)
     dimension = _dimension(rubric)
     llms = tuple(judges) if judges is not None else open_judges(settings, rubric)
@@ -70,7 +71,7 @@ def calibrate_file(
             settings,
             rubric,
             llms,
-            usual_ledger(settings, path, "calibrate"),
+            ledger,
             dimensions=[dimension],
         )
     )
@@ -97,10 +98,7 @@ def calibrate_file(
             for run in runs
         },
     }
-    if json_out is not None and str(json_out) == "-":
-        sys.stdout.write(dump_json(result) + "\n")
-    elif json_out is not None:
-        write_json(json_out, result)
+    write_result(result, json_out)
     _show(result, answers)
     check_owed(answers)
     return result

@@ -25,6 +25,7 @@ from reward_model.records import (
     Side,
     UserError,
     as_text,
+    check_outputs,
     digest,
     parse_record,
     read_jsonl,
@@ -86,6 +87,14 @@ def export_review(
         UserError: no scored pairs, or an output that is there already: it may hold answers.
     """
     rubric = load_rubric(rubric_name)
+    check_outputs(
+        {
+            "--out with .config.json": _beside(out, "config"),
+            "--out with .settings.json": _beside(out, "settings"),
+            "--out with .guide.md": out.with_name(out.name + ".guide.md"),
+        },
+        (scored, rubric_name),
+    )
     if out.exists():
         raise UserError(
             "a folder" if out.is_dir() else "a file that is there already",

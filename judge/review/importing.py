@@ -14,7 +14,14 @@ from typing import Any, NamedTuple
 
 from judge.review.argilla import question
 from judge.review.export import LETTERS, Format, codes, sides_of
-from reward_model.records import UserError, dump_json, explain_os_error, parse_json, writing
+from reward_model.records import (
+    UserError,
+    check_outputs,
+    dump_json,
+    explain_os_error,
+    parse_json,
+    writing,
+)
 from reward_model.records.terminal import console
 from reward_model.rubrics import Rubric, load_rubric
 
@@ -50,10 +57,7 @@ def import_review(
         UserError: naming every cell that is wrong by row and column; nothing is written.
     """
     rubric = load_rubric(rubric_name)
-    if out.exists() and any(out.resolve() == path.resolve() for path in (scored, review)):
-        raise UserError("an input named as --out", expected="another file", path=out)
-    if out.is_dir():
-        raise UserError("a folder", expected="a file to write", path=out)
+    check_outputs({"--out": out}, (scored, review, rubric_name))
     known = {code for code, _ in codes(scored)}
     columns = [f"{letter} {name}" for name in rubric.names for letter in LETTERS]
     data = _read(review)

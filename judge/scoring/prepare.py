@@ -90,18 +90,14 @@ def configuration(rows: PairFile, settings: ScoreSettings, rubric: Rubric) -> di
     }
 
 
-def check_out(pairs: Path, out: Path, config_path: Path, config: dict[str, Any]) -> None:
+def check_out(out: Path, config_path: Path, config: dict[str, Any]) -> None:
     """Refuse an output that would lose something.
 
     Raises:
-        UserError: it is the input, a folder, or made with another configuration.
+        UserError: it was made with another configuration.
     """
-    if out.is_dir():
-        raise UserError("a folder", expected="a file to write", path=out)
     if not out.exists():
         return
-    if out.resolve() == pairs.resolve():
-        raise UserError("the input named as --out", expected="another file", path=out)
     before = read_object(config_path)
     settings = (before or {}).get("settings")
     if before is None or not isinstance(settings, dict):

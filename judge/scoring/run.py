@@ -28,7 +28,9 @@ from reward_model.records import (
     Stopped,
     UserError,
     as_text,
+    check_outputs,
     dump_json,
+    locked,
     parse_record,
     write_json,
     writing,
@@ -60,15 +62,20 @@ def score_file(
         UserError: settings or files that cannot be used; nothing was called or written.
         Stopped: levels are owed because a provider failed; the rest is written.
     """
+    config_path = out.with_name(out.name + ".config.json")
+    ledger = Path(settings.ledger) if settings.ledger else out.with_name(out.name + ".calls.jsonl")
+    check_outputs(
+        {"--out": out, "--out with .config.json": config_path, "--ledger": ledger},
+        (pairs, settings.rubric),
+    )
     rubric = load_rubric(settings.rubric)
     llms = tuple(judges) if judges is not None else open_judges(settings, rubric)
     rows = PairFile(pairs)
     check_rows(rows, settings)
     config = configuration(rows, settings, rubric)
-    config_path = out.with_name(out.name + ".config.json")
-    check_out(pairs, out, config_path, config)
-    ledger = Path(settings.ledger) if settings.ledger else out.with_name(out.name + ".calls.jsonl")
-    owed = asyncio.run(Scoring(rows, out, settings, rubric, llms, ledger, config).run())
+    with locked(out):
+        check_out(out, config_path, config)
+        owed = asyncio.run(Scoring(rows, out, settings, rubric, llms, ledger, config).run())
     if owed:
         raise Stopped(
             f"{owed} level(s) are owed because the provider gave no answer; {out} has null for "

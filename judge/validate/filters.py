@@ -105,10 +105,6 @@ def apply(table: Table, filters: Filters) -> tuple[NDArray[np.bool_], dict[str, 
 
 def write_kept(table: Table, keep: NDArray[np.bool_], out: Pathish, config: object) -> None:
     """Copy the kept lines to `out`, whole or not at all, and `config` beside it."""
-    if Path(out).resolve() == Path(table.path).resolve():
-        raise UserError(
-            f"{out} as both input and output", expected="another file for the filtered pairs"
-        )
     wanted = set(table.lines[keep].tolist())
     try:
         with writing(out) as target, Path(table.path).open("rb") as source:

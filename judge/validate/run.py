@@ -5,7 +5,6 @@ Exit code 1 when the verdict is poor, when no pair can be judged, or when a find
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from judge.validate.measures.stats import gap, labels, noise_floor, verdict
 from judge.validate.problems import planted, problems
 from judge.validate.report import Filtered, Report, Source
 from judge.validate.table import Table, mean_gap, read_table
-from reward_model.records import dump_json, write_json, write_text
+from reward_model.records import check_outputs, write_result, write_text
 from reward_model.records.terminal import console, progress
 from reward_model.rubrics import load_rubric
 
@@ -47,16 +46,19 @@ def validate_file(
 ) -> int:
     """Validate a file, write what was asked for, tell a person, and return the exit code."""
     settings = settings or Settings()
+    beside = None if filtered is None else f"{filtered}.config.json"
+    outputs = {
+        "FILTERED": filtered,
+        "FILTERED with .config.json": beside,
+        "--json": json_out,
+        "--html": html_out,
+    }
+    check_outputs(outputs, (scored, settings.rubric))
     report, table = build(scored, settings, filtered)
     if filtered is not None:
         keep, _ = apply(table, settings.filters)
         write_kept(table, keep, filtered, report.config)
-    if json_out is not None:
-        value = to_json(report)
-        if str(json_out) == "-":
-            sys.stdout.write(dump_json(value) + "\n")
-        else:
-            write_json(json_out, value)
+    write_result(to_json(report), json_out)
     if html_out is not None:
         from judge.validate.view.page import page
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from reward_model.data.columns import read_columns
 from reward_model.data.held_out import WANTED
-from reward_model.records import UserError, refuse_folder, write_result
+from reward_model.records import UserError, check_outputs, write_result
 from reward_model.records.terminal import console
 
 
@@ -34,7 +34,7 @@ def run_audit(
     """
     if part not in WANTED:
         raise UserError(f"--split {part}", expected=f"one of {', '.join(WANTED)}")
-    refuse_folder(json_to)
+    check_outputs({"--json": json_to}, (model, scored, columns))
     from reward_model.measure.probing.probes import choose_probes
 
     choose_probes(probes)  # a wrong name is said before anything slow happens

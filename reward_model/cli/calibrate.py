@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reward_model.data.columns import read_columns
-from reward_model.records import UserError, refuse_folder, write_result
+from reward_model.records import UserError, check_outputs, write_result
 from reward_model.records.terminal import console
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def run_calibrate(
     wanted = ("auto", "validation", "test")
     if part not in wanted:
         raise UserError(f"--split {part}", expected=f"one of {', '.join(wanted)}")
-    refuse_folder(json_to)
+    check_outputs({"--json": json_to}, (model, scored, columns))
     from reward_model.measure.calibration import calibrate
     from reward_model.model.card import record
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from reward_model.data.columns import read_columns
 from reward_model.data.held_out import WANTED
-from reward_model.records import UserError, refuse_folder, write_result, write_text
+from reward_model.records import UserError, check_outputs, write_result, write_text
 from reward_model.records.terminal import console
 
 _NOT_KEPT = {"model", "worst_pairs"}
@@ -37,7 +37,8 @@ def run_evaluate(
     """
     if part not in WANTED:
         raise UserError(f"--split {part}", expected=f"one of {', '.join(WANTED)}")
-    refuse_folder(html_to, json_to)
+    outputs = {"--json": json_to, "--html": html_to}
+    check_outputs(outputs, (model, scored, columns, train_data, compare_out))
     from reward_model.measure.evaluation.mistakes import worst_pairs
     from reward_model.measure.evaluation.run import evaluate
     from reward_model.measure.evaluation.words import kinds_tables, metrics_table, scalar_table

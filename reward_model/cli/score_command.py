@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from reward_model.cli.score_one import score_one
-from reward_model.records import UserError, write_result
+from reward_model.records import UserError, check_outputs, write_result
 from reward_model.score.files.run import score_file, tell
 from reward_model.score.terms import check_terms, parse_weights
 
@@ -33,6 +33,8 @@ def run_score(
     """
     weights = parse_weights(weight)
     check_terms(how, risk)
+    read = [text[1:] for text in (prompt, response or "") if text.startswith("@")]
+    check_outputs({"--out": out, "--json": json_to}, (texts, *models, *read))
     if response is not None:
         if texts is not None or out is not None:
             raise UserError("both a file and --response", expected="IN with --out, or --response")

@@ -5,14 +5,13 @@ Warns of levels nobody gave and of labels that hardly vary, which no model can l
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 from reward_model.data.columns import read_columns
 from reward_model.data.dataset import get_label_distribution
 from reward_model.data.reading import find_rubric, read_samples
-from reward_model.records import dump_json, write_json
+from reward_model.records import check_outputs, write_result
 from reward_model.records.files import Pathish
 from reward_model.records.terminal import console
 from reward_model.rubrics import Rubric
@@ -29,6 +28,7 @@ def report(
     json_to: str | None = None,
 ) -> None:
     """Print the table and the warnings, and write them as JSON if asked to."""
+    check_outputs({"--json": json_to}, (path, columns, rubric))
     layout = read_columns(columns) if columns else None
     known = find_rubric(path, rubric, columns=layout)
     samples, bare = read_samples(path, known, columns=layout)
@@ -44,10 +44,7 @@ def report(
         "warnings": warnings,
     }
     _show(result, known)
-    if json_to == "-":
-        sys.stdout.write(dump_json(result) + "\n")
-    elif json_to:
-        write_json(json_to, result)
+    write_result(result, json_to)
 
 
 def label_warnings(counts: dict[str, dict[str, dict[str, int]]], rubric: Rubric) -> list[str]:

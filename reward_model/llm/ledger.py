@@ -8,14 +8,15 @@ back from the file when they are asked for; memory holds 24 to 48 bytes a call.
 
 from __future__ import annotations
 
-import os
 import re
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from reward_model.llm.base import Reply
 from reward_model.llm.index import OffsetIndex
-from reward_model.records import Appender, UserError, explain_os_error, lock, parse_json
+from reward_model.records import Appender, UserError, explain_os_error, locked, parse_json
+from reward_model.records.files import is_object
 
 # Lines begin with what loading needs, so that a large ledger loads without parsing its replies.
 _HEAD = re.compile(rb'\{"key": "([^"\\]+)", "cost_usd": (null|[-+.\deE]+), ')
@@ -43,26 +44,28 @@ class Ledger:
         self._kept: dict[str, Entry] = {}
         self._index = OffsetIndex()
         self._file: Appender | None = None
-        self._reader = -1
+        self._reader: IO[bytes] | None = None
+        self._lock = ExitStack()
         if path is not None:
             self._open(path)
 
     def _open(self, path: Path) -> None:
+        self._lock.enter_context(
+            locked(
+                path,
+                found="a ledger that another process is writing",
+                expected="one process a ledger",
+                mend="wait for it to end, or give this run a ledger of its own",
+            )
+        )
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._reader = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        except OSError as error:
-            raise explain_os_error(error, path) from None
-        try:
-            if not lock(self._reader):
-                raise UserError(
-                    "a ledger that another process is writing",
-                    expected="one process a ledger",
-                    mend="wait for it to end, or give this run a ledger of its own",
-                    path=path,
-                )
+            if path.exists():
+                self._load(path)
             self._file = Appender(path)
-            self._load(path)
+            self._reader = self._lock.enter_context(path.open("rb", 1 << 16))
+        except OSError as error:
+            self.close()
+            raise explain_os_error(error, path) from None
         except BaseException:
             self.close()
             raise
@@ -71,6 +74,10 @@ class Ledger:
         offset = 0
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
+                if not line.endswith(b"\n") and not is_object(line):
+                    if offset or _begins(line):
+                        return  # torn: the last call was not written to its end
+                    raise _no_call(path, number)
                 head = _HEAD.match(line)
                 lost = None if head else _LOST.match(line)
                 if head:
@@ -91,16 +98,12 @@ class Ledger:
         try:
             value = parse_json(line)
             if "lost" not in value:
+                if not isinstance(value.get("refused", value.get("text")), str):
+                    raise TypeError
                 self._index.add(value["key"], offset)
             self.cost_usd += value.get("cost_usd") or 0.0
         except (ValueError, KeyError, TypeError, AttributeError):
-            raise UserError(
-                "a line that is no call",
-                expected='an object with "key" and "text"',
-                mend="choose another file as ledger, or remove the line",
-                path=path,
-                line=number,
-            ) from None
+            raise _no_call(path, number) from None
 
     def __len__(self) -> int:
         """Number of calls kept."""
@@ -108,7 +111,7 @@ class Ledger:
 
     def get(self, key: str) -> Entry | None:
         """What an earlier call gave, if there was one."""
-        if self._reader < 0:
+        if self._reader is None:
             return self._kept.get(key)
         for offset in self._index.find(key):
             try:
@@ -171,9 +174,8 @@ class Ledger:
         if self._file is not None:
             self._file.close()
             self._file = None
-        if self._reader >= 0:
-            os.close(self._reader)
-            self._reader = -1
+        self._reader = None
+        self._lock.close()
 
 
 def _entry(value: dict[str, Any]) -> Entry:
@@ -194,13 +196,21 @@ def _entry(value: dict[str, Any]) -> Entry:
     )
 
 
-def _line_at(handle: int, offset: int) -> bytes:
-    parts = []
-    while chunk := os.pread(handle, 65536, offset):
-        end = chunk.find(b"\n")
-        if end >= 0:
-            parts.append(chunk[:end])
-            break
-        parts.append(chunk)
-        offset += len(chunk)
-    return b"".join(parts)
+def _line_at(file: IO[bytes], offset: int) -> bytes:
+    file.seek(offset)
+    return file.readline()
+
+
+def _begins(line: bytes) -> bool:
+    """Whether a torn line is the beginning of one that this module writes."""
+    return any(line.startswith(head[: len(line)]) for head in (b'{"key": "', b'{"lost": "'))
+
+
+def _no_call(path: Path, number: int) -> UserError:
+    return UserError(
+        "a line that is no call",
+        expected='an object with "key" and "text"',
+        mend="choose another file as ledger, or remove the line",
+        path=path,
+        line=number,
+    )

@@ -5,25 +5,24 @@ The records load on first use: they need pydantic, which `--help` does not.
 
 from typing import TYPE_CHECKING, Any
 
+from reward_model.records.appending import Appender, repair_tail
 from reward_model.records.errors import Stopped, UserError, explain_os_error
 from reward_model.records.files import (
-    Appender,
     Line,
     digest,
     dump_json,
-    lock,
-    locked,
     parse_json,
     read_jsonl,
     read_text,
     refuse_folder,
-    repair_tail,
     write_json,
     write_jsonl,
     write_text,
     writing,
 )
+from reward_model.records.locks import locked
 from reward_model.records.objects import read_object, write_result
+from reward_model.records.outputs import check_outputs
 
 if TYPE_CHECKING:
     from reward_model.records.messages import Message, Text, as_text
@@ -64,10 +63,10 @@ __all__ = [
     "Text",
     "UserError",
     "as_text",
+    "check_outputs",
     "digest",
     "dump_json",
     "explain_os_error",
-    "lock",
     "locked",
     "parse_json",
     "parse_record",

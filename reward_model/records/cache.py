@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from reward_model.records import explain_os_error
+from reward_model.records.folders import make_readable
 
 NONE = "none"
 """Setting that keeps nothing: a temporary folder that lives as long as it is used."""
@@ -86,6 +87,7 @@ def _make_at(place: Path, make: Callable[[Path], None], good: Callable[[Path], b
     try:
         building = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=place.parent))
         make(building)
+        make_readable(building)
         if place.exists() and not good(place):
             shutil.rmtree(place)
         if not place.exists():  # else another run was quicker, with the same content

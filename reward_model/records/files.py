@@ -1,8 +1,4 @@
-"""Files: JSONL read with line numbers, written whole or appended line by line.
-
-A file written whole appears under its name complete or not at all. A file appended to is good up
-to its last newline whatever killed the writer; opening it again removes a torn last line.
-"""
+"""Files: JSONL read with line numbers, and files that appear complete or not at all."""
 
 from __future__ import annotations
 
@@ -10,15 +6,18 @@ import contextlib
 import hashlib
 import json
 import os
-import sys
+import re
+import stat
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from reward_model.records.errors import UserError, explain_os_error
 
 Pathish = str | os.PathLike[str]
+PARTIAL = ".partial"
+"""Ending of a file that is being written."""
 
 
 class Line(NamedTuple):
@@ -42,8 +41,15 @@ def parse_json(text: str | bytes) -> Any:
     return json.loads(text, parse_constant=_no_constant)
 
 
-def read_jsonl(path: Pathish, *, allow_empty: bool = False) -> Iterator[Line]:
+def read_jsonl(
+    path: Pathish, *, allow_empty: bool = False, torn: bool = False
+) -> Generator[Line, None, None]:
     """Yield the objects of a JSONL file one at a time, skipping blank lines.
+
+    Args:
+        allow_empty: no line at all is no error.
+        torn: leave out a last line without newline that is no whole object, which a killed writer
+            left; `repair_tail` then cuts it.
 
     Raises:
         UserError: the file is missing, a folder, unreadable, empty, not UTF-8, or a line of it is
@@ -56,7 +62,7 @@ def read_jsonl(path: Pathish, *, allow_empty: bool = False) -> Iterator[Line]:
             for number, raw in enumerate(file, 1):
                 start, end = end, end + len(raw)
                 body = raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw
-                if not body.strip():
+                if not body.strip() or (torn and _is_torn(raw)):
                     continue
                 yield Line(number, _parse_line(body, path, number), raw, start)
                 seen = True
@@ -66,6 +72,22 @@ def read_jsonl(path: Pathish, *, allow_empty: bool = False) -> Iterator[Line]:
         raise UserError(
             "an empty file", expected="JSON Lines, one object a line, in UTF-8", path=path
         )
+
+
+def _is_torn(raw: bytes) -> bool:
+    return not raw.endswith(b"\n") and not is_object(raw)
+
+
+def is_object(line: bytes) -> bool:
+    """Whether a line is a whole JSON object.
+
+    >>> is_object(b'{"a": 1}'), is_object(b'{"a": '), is_object(b"12")
+    (True, False, False)
+    """
+    try:
+        return isinstance(parse_json(line.decode("utf-8-sig")), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _parse_line(body: bytes, path: Pathish, number: int) -> dict[str, Any]:
@@ -197,25 +219,29 @@ def refuse_folder(*places: Pathish | None) -> None:
 def writing(path: Pathish) -> Iterator[IO[bytes]]:
     """Open a file that appears under `path` only when the block ends without an exception.
 
-    The bytes go to a temporary file beside it, are flushed to the disk and then renamed.
+    The bytes go to a temporary file beside it, are flushed to the disk and then renamed. A link
+    stays a link: what it points to is written. A file that was there keeps its permissions. What
+    is no plain file (a pipe, a terminal, `/dev/null`) is written as it is.
 
     Raises:
         UserError: the place cannot be written.
     """
     refuse_folder(path)
-    target = Path(path)
     temporary = None
     try:
+        if Path(path).exists() and not Path(path).is_file():
+            with Path(path).open("wb") as stream:
+                yield stream
+            return
+        target = Path(os.path.realpath(path))
+        mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else usual_mode()
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        handle, temporary = tempfile.mkstemp(PARTIAL, f".{target.name}.", target.parent)
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes files private; what is published gets the usual permissions.
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(temporary).chmod(0o666 & ~umask)
+        Path(temporary).chmod(mode)  # mkstemp makes files private
         Path(temporary).replace(target)
         temporary = None
         _sync_folder(target.parent)
@@ -224,6 +250,23 @@ def writing(path: Pathish) -> Iterator[IO[bytes]]:
     finally:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
+
+
+def usual_mode() -> int:
+    """Permissions of a new file: readable and writable, less the umask."""
+    umask = os.umask(0)
+    os.umask(umask)
+    return 0o666 & ~umask
+
+
+def sweep(path: Pathish) -> None:
+    """Remove what `writing(path)` left where it was killed; only while `path` is locked."""
+    target = Path(os.path.realpath(path))
+    left = re.compile(re.escape(f".{target.name}.") + r"[a-z0-9_]{8}" + re.escape(PARTIAL))
+    with contextlib.suppress(OSError):
+        for file in target.parent.iterdir():
+            if left.fullmatch(file.name):
+                file.unlink()
 
 
 def _sync_folder(folder: Path) -> None:
@@ -254,127 +297,3 @@ def write_jsonl(path: Pathish, rows: Iterable[Mapping[str, Any]]) -> int:
             file.write(dump_json(row).encode() + b"\n")
             count += 1
     return count
-
-
-@contextlib.contextmanager
-def locked(path: Pathish) -> Iterator[None]:
-    """Keep other runs out of a file for the length of the block; nothing in it is changed.
-
-    The lock goes with the process. A file that was made for it and is still empty goes with it.
-
-    Raises:
-        UserError: another run has it, or the place cannot be written.
-    """
-    target = Path(path)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        made = not target.exists()
-        handle = os.open(target, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as error:
-        raise explain_os_error(error, path) from None
-    try:
-        if not lock(handle):
-            raise UserError(
-                "a file that another run is writing",
-                mend="wait for it to end, or name another file",
-                path=path,
-            )
-        try:
-            yield
-        finally:
-            with contextlib.suppress(OSError):
-                if made and target.stat().st_size == 0:
-                    target.unlink()
-    finally:
-        os.close(handle)
-
-
-def lock(handle: int) -> bool:
-    """Keep other processes out of an open file; False where one of them has it.
-
-    The lock goes with the process, so none is ever left behind. Where there are no locks, the file
-    is taken to be this process's alone.
-    """
-    if sys.platform == "win32":
-        return True
-    import fcntl
-
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks
-        return True
-    return os.fstat(handle).st_nlink > 0  # else its last owner has just removed it
-
-
-class Appender:
-    """Append JSON lines to a file that may be killed at any moment.
-
-    Opening removes a torn last line. Every line is one write to the operating system, so a killed
-    process loses nothing it appended; `close` also flushes to the disk.
-
-    Raises:
-        UserError: the place cannot be written.
-    """
-
-    def __init__(self, path: Pathish) -> None:
-        self.path = Path(path)
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            repair_tail(self.path)
-            self._handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-        except OSError as error:
-            raise explain_os_error(error, path) from None
-
-    def append(self, row: Mapping[str, Any]) -> int:
-        """Append one row and return the byte at which its line begins.
-
-        A write that fails half-way (disk full) is taken back.
-        """
-        data = dump_json(row).encode() + b"\n"
-        end = os.lseek(self._handle, 0, os.SEEK_END)
-        try:
-            written = 0
-            while written < len(data):
-                written += os.write(self._handle, data[written:])
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                os.ftruncate(self._handle, end)
-            raise explain_os_error(error, self.path) from None
-        return end
-
-    def close(self) -> None:
-        """Flush to the disk and close."""
-        if self._handle >= 0:
-            os.fsync(self._handle)
-            os.close(self._handle)
-            self._handle = -1
-
-    def __enter__(self) -> Appender:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-
-def repair_tail(path: Pathish) -> bool:
-    """Cut what follows the last newline of a file, if anything; True when something was cut."""
-    target = Path(path)
-    if not target.exists() or target.stat().st_size == 0:
-        return False
-    with target.open("rb+") as file:
-        size = file.seek(0, os.SEEK_END)
-        end = size
-        while end > 0:
-            start = max(0, end - 65536)
-            file.seek(start)
-            newline = file.read(end - start).rfind(b"\n")
-            if newline >= 0:
-                end = start + newline + 1
-                break
-            end = start
-        if end == size:
-            return False
-        file.truncate(end)
-        return True

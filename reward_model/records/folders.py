@@ -11,7 +11,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from reward_model.records.errors import UserError, explain_os_error, first_line
-from reward_model.records.files import Pathish
+from reward_model.records.files import Pathish, usual_mode
 
 
 @contextlib.contextmanager
@@ -28,8 +28,8 @@ def staged(folder: Pathish) -> Iterator[Path]:
     except OSError as error:
         raise explain_os_error(error, target.parent) from None
     try:
-        staging.chmod(0o755)
         yield staging
+        make_readable(staging)
         if target.exists():
             shutil.rmtree(target)
         staging.replace(target)
@@ -43,3 +43,11 @@ def staged(folder: Pathish) -> Iterator[Path]:
         ) from None
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def make_readable(folder: Path) -> None:
+    """Give a folder and all in it the permissions of new files: temporary ones are private."""
+    mode = usual_mode()
+    for place in (folder, *folder.rglob("*")):
+        if not place.is_symlink():
+            place.chmod(mode | (mode & 0o444) >> 2 if place.is_dir() else mode)

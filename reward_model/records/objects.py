@@ -35,7 +35,7 @@ def write_result(result: Mapping[str, Any], json_to: Pathish | None) -> None:
     Raises:
         UserError: the file cannot be written.
     """
-    if json_to == "-":
+    if str(json_to) == "-":
         sys.stdout.write(dump_json(result) + "\n")
     elif json_to is not None:
         write_json(json_to, result)

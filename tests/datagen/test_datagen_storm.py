@@ -156,7 +156,7 @@ def kill_and_rerun(tmp_path: Path, count: int, kills: int) -> None:
             for line in out.read_bytes().splitlines()[:-1] if out.exists() else []:
                 json.loads(line)
         # What a kill leaves while the file is put in order.
-        out.with_name(f".{out.name}.x1").write_text("half")
+        out.with_name(f".{out.name}.x1y2z3_4.partial").write_text("half")
         done = make(server, out, *options)
         assert done.code == 0, done.stderr
         assert server.paid == ideal + wasted

@@ -205,7 +205,7 @@ def test_wrong_input_is_named(
 def test_the_drafts_are_not_overwritten(tmp_path: Path) -> None:
     drafts = written(tmp_path / "drafts.jsonl")
     before = drafts.read_bytes()
-    with pytest.raises(UserError, match="the drafts as --out"):
+    with pytest.raises(UserError, match="the input itself as --out"):
         revise(drafts, drafts, Model())
     assert drafts.read_bytes() == before
 

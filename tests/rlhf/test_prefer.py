@@ -363,7 +363,7 @@ def test_the_input_is_never_written_over(tmp_path: Path) -> None:
     before = scored.read_bytes()
     done = run("reward-model", "prefer", tmp_path / "o" / ".." / "o" / "train.jsonl", "--out", out)
     assert done.code == 2
-    assert "the input itself, which would be written over" in done.stderr
+    assert "the input itself as --out with train.jsonl, which would be written over" in done.stderr
     assert scored.read_bytes() == before
 
 

@@ -122,7 +122,7 @@ def test_two_runs_do_not_write_one_file(model: Path, tmp_path: Path) -> None:
         score_file(model, texts, out)
     table = tmp_path / "out.parquet"
     with (
-        locked(tmp_path / "out.parquet.scores.jsonl"),
+        locked(table),
         pytest.raises(UserError, match="a file that another run is writing"),
     ):
         score_file(model, write(tmp_path / "b.jsonl", MIXED[:1]), table)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from reward_model.measure.doctor.findings import Finding
-from reward_model.records import UserError, refuse_folder, write_result
+from reward_model.records import UserError, check_outputs, write_result
 from reward_model.records.terminal import console
 
 
@@ -28,7 +28,7 @@ def run_doctor(
     Raises:
         UserError: `target` is neither a model folder nor a file of records, or a flag is wrong.
     """
-    refuse_folder(json_to)
+    check_outputs({"--json": json_to}, (target, rubric, model, columns))
     if not target.exists():
         raise UserError("no such file or folder", expected="a model folder or a file", path=target)
     if target.is_dir():

@@ -14,7 +14,9 @@ from typing import Any
 from reward_model.records import (
     UserError,
     as_text,
+    check_outputs,
     digest,
+    locked,
     read_object,
     write_json,
     write_jsonl,
@@ -95,7 +97,7 @@ def run_prefer(
     model, path = _split_files(files)
     if out is None:
         raise UserError("no --out", expected="--out PREFS, the folder of the data set")
-    _check_out(out, path)
+    _check_out(out, path, model, rubric, json_to)
     if push_to_hub is not None:
         push(None, push_to_hub)
     weights = parse_weights(list(weight))
@@ -108,50 +110,54 @@ def run_prefer(
         )
     if not 0 <= risk < float("inf"):
         raise UserError(f"--risk {risk}", expected="a number from 0 up")
-    index = read_index(path, model=model is not None)
-    config: dict[str, Any] = {
-        "command": COMMAND,
-        "input": {"name": path.name, "digest": file_digest(path)},
-        "rewards_from": index.by,
-    }
-    torn: set[str] = set()
-    if model is not None:
-        groups = _with_model(index, model, out, config, weights, risk, device, batch_tokens)
-    elif index.by == "reward_model":
-        if weights:
-            raise UserError(
-                "--weight with rewards that are made already", expected="MODEL before the file"
+    with locked(out / ROWS, found="a folder that another run is writing"):
+        _check_own(out)
+        index = read_index(path, model=model is not None)
+        config: dict[str, Any] = {
+            "command": COMMAND,
+            "input": {"name": path.name, "digest": file_digest(path)},
+            "rewards_from": index.by,
+        }
+        torn: set[str] = set()
+        if model is not None:
+            groups = _with_model(index, model, out, config, weights, risk, device, batch_tokens)
+        elif index.by == "reward_model":
+            if weights:
+                raise UserError(
+                    "--weight with rewards that are made already", expected="MODEL before the file"
+                )
+            config["weights"] = stored_weights(path)
+            if options.z and config["weights"] is None:
+                raise UserError(
+                    f"no {path.name}.config.json beside the file, which says how dimensions weigh",
+                    expected="it, as reward-model score wrote it: --z needs it",
+                    path=path,
+                )
+            groups = stored_groups(index, config["weights"])
+        else:
+            known = _rubric(path, rubric)
+            config["rubric"] = known.id
+            config["weights"] = shares(
+                weights or known.weights, known.names, f"rubric {known.name}"
             )
-        config["weights"] = stored_weights(path)
-        if options.z and config["weights"] is None:
-            raise UserError(
-                f"no {path.name}.config.json beside the file, which says how dimensions weigh",
-                expected="it, as reward-model score wrote it: --z needs it",
-                path=path,
-            )
-        groups = stored_groups(index, config["weights"])
-    else:
-        known = _rubric(path, rubric)
-        config["rubric"] = known.id
-        config["weights"] = shares(weights or known.weights, known.names, f"rubric {known.name}")
-        # All levels are looked at before anything is written.
-        torn = _torn(judged_groups(index, known, config["weights"]), index, options)
-        groups = judged_groups(index, known, config["weights"])
-    config |= asdict(options)
-    counts = Counts(index.rows, len(index.places), index.completions)
-    if index.neutral:
-        counts.dropped_rows[NEUTRAL] = index.neutral
-    try:
-        write_jsonl(out / ROWS, _some(_rows(groups, index, options, counts, torn)))
-    except _NothingLeftError:
+            # All levels are looked at before anything is written.
+            torn = _torn(judged_groups(index, known, config["weights"]), index, options)
+            groups = judged_groups(index, known, config["weights"])
+        config |= asdict(options)
+        counts = Counts(index.rows, len(index.places), index.completions)
+        if index.neutral:
+            counts.dropped_rows[NEUTRAL] = index.neutral
+        try:
+            write_jsonl(out / ROWS, _some(_rows(groups, index, options, counts, torn)))
+        except _NothingLeftError:
+            _tell(counts, options, out)
+            write_result({**config, "counts": counts.to_json()}, json_to)
+            return 1
+        result = {**config, "counts": counts.to_json()}
+        write_json(out / CONFIG, result)
+        write_text(out / CARD, card(result))
         _tell(counts, options, out)
-        write_result({**config, "counts": counts.to_json()}, json_to)
-        return 1
-    result = {**config, "counts": counts.to_json()}
-    write_json(out / CONFIG, result)
-    write_text(out / CARD, card(result))
-    _tell(counts, options, out)
-    write_result(result, json_to)
+        write_result(result, json_to)
     if push_to_hub is not None:
         console().print(f"pushed to {push(out, push_to_hub)}, private", markup=False)
     return 0
@@ -177,11 +183,18 @@ def _split_files(files: Sequence[Path]) -> tuple[Path | None, Path]:
     raise UserError(f"{len(files)} paths", expected="[MODEL] COMPLETIONS")
 
 
-def _check_out(out: Path, path: Path) -> None:
+def _check_out(
+    out: Path, path: Path, model: Path | None, rubric: str | None, json_to: str | None
+) -> None:
     if out.suffix in {".jsonl", ".json", ".parquet"} or out.is_file():
         raise UserError(
             "a file as --out", expected="a folder: the data set goes there with its card", path=out
         )
+    outputs = {"--json": json_to, **{f"--out with {name}": out / name for name in WRITTEN}}
+    check_outputs(outputs, (path, model, rubric))
+
+
+def _check_own(out: Path) -> None:
     own = [_is_own(out / name) for name in (CONFIG, SCORES_CONFIG)]
     foreign = [CONFIG] if own[0] is False else []
     if not any(own):
@@ -193,14 +206,6 @@ def _check_out(out: Path, path: Path) -> None:
             mend="name another --out",
             path=out,
         )
-    for name in WRITTEN:
-        if path.exists() and (out / name).exists() and path.samefile(out / name):
-            raise UserError(
-                "the input itself, which would be written over",
-                expected="an input outside of --out, or of another name",
-                mend="name another --out",
-                path=path,
-            )
 
 
 def _is_own(config: Path) -> bool | None:

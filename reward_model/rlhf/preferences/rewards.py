@@ -21,7 +21,6 @@ from reward_model.records import (
     Text,
     UserError,
     explain_os_error,
-    locked,
     read_jsonl,
     read_object,
     repair_tail,
@@ -66,7 +65,7 @@ def scored_groups(
             yield group, _candidates(group, written.value["scores"], weights)
         return
     total = len(index.places)
-    with locked(kept), Appender(kept) as file, progress() as bar:
+    with Appender(kept) as file, progress() as bar:
         write_json(folder / SCORES_CONFIG, dict(config))
         note = f"going on after {done} prompts" if done else ""
         task = bar.add_task("score", total=total, completed=done, note=note)
@@ -115,13 +114,9 @@ def kept_groups(index: Index, folder: Path, config: Mapping[str, Any]) -> int:
             mend="remove them, or name another --out",
             path=kept,
         )
-    try:
-        repair_tail(kept)  # not before it is known to be no file of somebody else's
-    except OSError as error:
-        raise explain_os_error(error, kept) from None
     order = iter(index.places)
     done = 0
-    for row in read_jsonl(kept, allow_empty=True):
+    for row in read_jsonl(kept, allow_empty=True, torn=True):
         if row.value.get("prompt") != next(order, None):
             raise UserError(
                 "scores of another prompt than the file has here",
@@ -131,6 +126,10 @@ def kept_groups(index: Index, folder: Path, config: Mapping[str, Any]) -> int:
                 line=row.number,
             )
         done += 1
+    try:
+        repair_tail(kept)  # now that every row before it is known to be ours
+    except OSError as error:
+        raise explain_os_error(error, kept) from None
     return done
 
 

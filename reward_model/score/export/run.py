@@ -12,7 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from reward_model.records import UserError, read_object, write_json, write_result, write_text
+from reward_model.records import (
+    UserError,
+    check_outputs,
+    read_object,
+    write_json,
+    write_result,
+    write_text,
+)
 from reward_model.rubrics import Rubric
 from reward_model.score.export.card import card, tell
 
@@ -75,6 +82,10 @@ def run_export(model: Path, out: Path | None, options: Options, *, json_to: str 
     if out is None:
         raise UserError("no --out", expected="--out DIR, where the export goes")
     _check_out(out, model)
+    check_outputs({"--json": json_to}, (model, options.data))
+    for read in (model, options.data):
+        if read is not None and out.exists() and read.exists() and _inside(read, out):
+            raise UserError("an input inside of --out", expected="another --out", path=read)
     texts = _texts(options)
     bundle, described = open_model(model)
     from reward_model.records.folders import staged
@@ -187,6 +198,10 @@ def _check_out(out: Path, model: Path) -> None:
             mend="name another --out",
             path=out,
         )
+
+
+def _inside(place: Path, folder: Path) -> bool:
+    return folder.resolve() in (place.resolve(), *place.resolve().parents)
 
 
 def _texts(options: Options) -> list[Sampled]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import chain, islice, tee
 from pathlib import Path
@@ -18,6 +19,7 @@ from reward_model.records import (
     Appender,
     Line,
     UserError,
+    check_outputs,
     locked,
     read_jsonl,
     read_object,
@@ -117,12 +119,13 @@ def score_file(
     from reward_model.model.device import best_dtype, checked_device
 
     where = checked_device(device)
-    contents = check_rows(texts)
-    if out.exists() and texts.exists() and out.samefile(texts):
-        raise UserError("the input itself as --out", expected="another file", path=out)
-    if out.is_dir():
-        raise UserError("a folder", expected="a file to write", path=out)
     paths = (model,) if isinstance(model, Path) else tuple(model)
+    journal = out.with_name(out.name + ".scores.jsonl") if is_parquet(out) else out
+    outputs = {"--out": out, "--out with .config.json": _config_path(out)}
+    if journal != out:
+        outputs["--out with .scores.jsonl"] = journal
+    check_outputs(outputs, (texts, *paths))
+    contents = check_rows(texts)
     rubric = _rubric(paths)
     digests = [model_digest(path) for path in paths]
     config: dict[str, Any] = {
@@ -136,8 +139,7 @@ def score_file(
     if is_parquet(out):
         columns = _columns(texts, contents, rubric, ensemble=len(paths) > 1)
         config["input"] = contents.digest
-    journal = out.with_name(out.name + ".scores.jsonl") if is_parquet(out) else out
-    with locked(journal):
+    with locked(out):
         done = _done(out, journal, texts, config, contents.rows)
         summary = Summary(rows=contents.rows, resumed=done)
         kept = (read_object(_config_path(out)) if done else None) or {}
@@ -149,11 +151,11 @@ def score_file(
             shares = dict(weights) if weights else None
             models = Models(paths, how, shares, risk, device, batch_tokens)
             _score_rest(models, texts, journal, out, config, summary, num_workers)
-        if columns and journal.stat().st_size:
-            scores = (line.value[KEY] for line in read_jsonl(journal))
+        if columns and _size(journal):
             from reward_model.score.files.parquet import write_scored
 
-            write_scored(texts, out, columns, scores)
+            with closing(read_jsonl(journal)) as lines:  # an open file cannot go everywhere
+                write_scored(texts, out, columns, (line.value[KEY] for line in lines))
             journal.unlink()
     return summary
 
@@ -279,7 +281,7 @@ def _done(out: Path, journal: Path, texts: Path, config: dict[str, Any], total: 
     Raises:
         UserError: `out` was written by something else, or its rows are not those of the input.
     """
-    begun = journal.stat().st_size > 0
+    begun = _size(journal) > 0
     finished = journal != out and out.exists() and not begun
     if not begun and not finished:
         return 0
@@ -300,10 +302,9 @@ def _done(out: Path, journal: Path, texts: Path, config: dict[str, Any], total: 
         )
     if finished:
         return total
-    repair_tail(journal)
     done = 0
     source = read_rows(texts)
-    for written in read_jsonl(journal, allow_empty=True):
+    for written in read_jsonl(journal, allow_empty=True, torn=True):
         row = next(source, None)
         if journal == out:
             same = row is not None and unscored(written.value) == unscored(row.value)
@@ -318,7 +319,12 @@ def _done(out: Path, journal: Path, texts: Path, config: dict[str, Any], total: 
                 line=written.number,
             )
         done += 1
+    repair_tail(journal)  # now that every row before it is known to be ours
     return done
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def tell(summary: Summary, out: Path) -> None:

@@ -167,14 +167,13 @@ def _key(said: str | None) -> str | None:
 
 def _allow_connections() -> None:
     """As many open connections as the system lets us have: some clients open one a request."""
-    try:
+    if sys.platform != "win32":  # which has no such limit
         import resource
-    except ImportError:  # Windows has no such limit
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
-    if soft < most:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        most = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
+        if soft < most:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _words(error: BaseException, paths: Sequence[Path]) -> UserError:

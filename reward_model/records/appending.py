@@ -1,0 +1,102 @@
+"""Files appended to line by line: good up to the last newline whatever killed the writer.
+
+Who goes on with one looks first whose it is (`locked`, then reading), then repairs its tail.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from reward_model.records.errors import explain_os_error
+from reward_model.records.files import Pathish, dump_json, is_object
+
+_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
+"""Windows would write other ends of lines without the last."""
+
+
+class Appender:
+    """Append JSON lines to a file that may be killed at any moment.
+
+    Opening repairs the tail (`repair_tail`): see first whose file it is. Every line is one write to
+    the operating system, so a killed process loses nothing it appended; `close` also flushes to
+    the disk.
+
+    Raises:
+        UserError: the place cannot be written.
+    """
+
+    def __init__(self, path: Pathish) -> None:
+        self.path = Path(path)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            repair_tail(self.path)
+            self._handle = os.open(self.path, _APPEND, 0o666)
+        except OSError as error:
+            raise explain_os_error(error, path) from None
+
+    def append(self, row: Mapping[str, Any]) -> int:
+        """Append one row and return the byte at which its line begins.
+
+        A write that fails half-way (disk full) is taken back.
+        """
+        data = dump_json(row).encode() + b"\n"
+        end = os.lseek(self._handle, 0, os.SEEK_END)
+        try:
+            written = 0
+            while written < len(data):
+                written += os.write(self._handle, data[written:])
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._handle, end)
+            raise explain_os_error(error, self.path) from None
+        return end
+
+    def close(self) -> None:
+        """Flush to the disk and close."""
+        if self._handle >= 0:
+            os.fsync(self._handle)
+            os.close(self._handle)
+            self._handle = -1
+
+    def __enter__(self) -> Appender:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def repair_tail(path: Pathish) -> bool:
+    """Mend the last line of a file of JSON objects that somebody was killed in writing.
+
+    Where what follows the last newline is a whole object it gets its newline, else it is cut.
+
+    Returns:
+        Whether something was cut.
+    """
+    target = Path(path)
+    if not target.exists() or target.stat().st_size == 0:
+        return False
+    with target.open("rb+") as file:
+        size = file.seek(0, os.SEEK_END)
+        end = size
+        while end > 0:
+            start = max(0, end - 65536)
+            file.seek(start)
+            newline = file.read(end - start).rfind(b"\n")
+            if newline >= 0:
+                end = start + newline + 1
+                break
+            end = start
+        file.seek(end)
+        tail = file.read()
+        if not tail:
+            return False
+        if is_object(tail):
+            file.write(b"\n")
+            return False
+        file.truncate(end)
+        return True
