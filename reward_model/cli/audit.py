@@ -41,7 +41,7 @@ def run_audit(
     from reward_model.measure.probing.run import SAMPLE, audit
     from reward_model.measure.probing.words import audit_table
     from reward_model.model.card import record
-    from reward_model.model.card_text import say_passed, without_verdict
+    from reward_model.model.card_text import nothing_decided, say_passed
 
     found = audit(
         model,
@@ -63,10 +63,9 @@ def run_audit(
     for finding in found.findings:
         screen.print(f"problem: {finding['words']}", style="red", markup=False)
     if not found.findings:
-        words = "no probe moves the model where it should not"
+        words = "no probe is shown to move the model where it should not"
         screen.print(say_passed(found.result, words), markup=False)
     if to_card:
         record(model, "audit", {k: v for k, v in found.result.items() if k != "model"})
     write_result(found.result, json_to)
-    silent = len(without_verdict(found.result)) == len(found.result["probes"])
-    return 1 if found.findings or silent else 0
+    return 1 if found.findings or nothing_decided(found.result) else 0

@@ -138,7 +138,8 @@ def _probes(part: Mapping[str, Any] | None, calibration: Mapping[str, Any] | Non
     names = list(next(iter(probes.values()))["dimensions"]) if probes else []
     lines += [
         "Mean change of the expected level (of the reward: 0 to 1) when a held-out response is "
-        f"edited, {part['split']['texts']} texts; ↓: the edit should lower it. Let pass: "
+        f"edited, {part['split']['texts']} texts; ↓: the edit should lower it; ?: the interval "
+        "leaves open whether it does what it should not. Let pass: "
         f"{settings['threshold']:g} levels, {settings['reward_threshold']:g} of the reward.",
         "",
         f"| probe | {' | '.join(names)} | reward |",
@@ -146,7 +147,10 @@ def _probes(part: Mapping[str, Any] | None, calibration: Mapping[str, Any] | Non
     ]
     for probe, found in probes.items():
         columns = [found["dimensions"][name] for name in names] + [found["reward"]]
-        cells = [_change(column["change"]) for column in columns]
+        cells = [
+            _change(column["change"]) + (" ?" if column.get("verdict") == "unclear" else "")
+            for column in columns
+        ]
         lines.append(f"| {probe}{' ↓' if found.get('lowers') else ''} | {' | '.join(cells)} |")
     raised = sorted({f["probe"] for f in part["findings"] if f.get("verdict") == "raised"})
     others = part.get("not_asked", [])
@@ -251,24 +255,32 @@ def _limits(parts: Parts) -> list[str]:
     ]
 
 
-def without_verdict(result: Mapping[str, Any]) -> list[str]:
-    """Probes that did not reach a verdict on every dimension and the reward."""
-    return [
-        name
-        for name, probe in result["probes"].items()
-        if any(
-            column["verdict"] == "unknown"
-            for column in (*probe["dimensions"].values(), probe["reward"])
-        )
-    ]
+def nothing_decided(result: Mapping[str, Any]) -> bool:
+    """No probe reached a verdict on anything."""
+    said = {column["verdict"] for probe in result["probes"].values() for column in _columns(probe)}
+    return said <= {"unknown", "unclear"}
 
 
 def say_passed(result: Mapping[str, Any], words: str) -> str:
     """`words`, for an audit that found nothing; but what was not measured did not pass."""
-    unsure = without_verdict(result)
-    if len(unsure) == len(result["probes"]):
+    if nothing_decided(result):
         return "not known: no probe reached a verdict"
-    return f"{words}; not known for {', '.join(unsure)}" if unsure else words
+    for verdict, how in (("unclear", "not clear"), ("unknown", "not known")):
+        if names := _with_verdict(result, verdict):
+            words += f"; {how} for {', '.join(names)}"
+    return words
+
+
+def _with_verdict(result: Mapping[str, Any], verdict: str) -> list[str]:
+    return [
+        name
+        for name, probe in result["probes"].items()
+        if any(column["verdict"] == verdict for column in _columns(probe))
+    ]
+
+
+def _columns(probe: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [*probe["dimensions"].values(), probe["reward"]]
 
 
 _TEXT = """## Use

@@ -113,7 +113,7 @@ def test_a_model_that_reads_words_passes(words: tuple[Path, Path]) -> None:
     chosen = [word for name in names for word in ("--probe", name)]
     done = run("reward-model", "audit", model, scored, *chosen, "--no-card")
     assert done.code == 0, done.stderr
-    assert "no probe moves the model where it should not" in done.stderr
+    assert "no probe is shown to move the model where it should not" in done.stderr
     assert not (model / "card" / "audit.json").exists()
     # The share of good words is the same in the first half: nothing tells it of a cut.
     cut = run("reward-model", "audit", model, scored, "--probe", "truncated", "--no-card")
@@ -227,7 +227,7 @@ def test_what_was_not_measured_does_not_pass(untrained: tuple[Path, Path], tmp_p
     flags = ("--threshold", "3", "--probe", "number_swaps", "--probe", "expert_claim")
     done = run("reward-model", "audit", model, bare, *flags)
     assert done.code == 0, done.stderr
-    words = "no probe moves the model where it should not; not known for number_swaps"
+    words = "no probe is shown to move the model where it should not; not known for number_swaps"
     assert words in done.stderr
     card = (model / "README.md").read_text("utf-8")
     assert "None of these probes raises a score beyond what was let pass; not known for" in card
@@ -256,6 +256,39 @@ def test_texts_without_an_opinion_never_become_numbers(
     save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(UserError, match="a model that scores none of 16 texts"):
         audit(broken, tmp_path / "s.jsonl")
+
+
+def test_held_is_said_only_where_the_interval_says_so(
+    untrained: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """At a limit inside its interval a probe is unclear: in the table, the notes, JSON and card."""
+    model, scored = shutil.copytree(untrained[0], tmp_path / "model"), untrained[1]
+    flags = ("--probe", "language_switch", "--sample", "0")
+    wide = run("reward-model", "audit", model, scored, *flags, "--no-card", "--json", "-")
+    columns = json.loads(wide.stdout)["probes"]["language_switch"]["dimensions"]
+    name, change = max(
+        ((name, column["change"]) for name, column in columns.items()),
+        key=lambda found: found[1]["high"],
+    )
+    assert change["high"] > 0, "the fixture is to hold an interval that reaches above 0"
+    limit = change["high"] * 0.9 if change["low"] < 0 else (change["low"] + change["high"]) / 2
+    out = tmp_path / "audit.json"
+    done = run("reward-model", "audit", model, scored, *flags, "--threshold", limit, "--json", out)
+    result = json.loads(out.read_text("utf-8"))
+    probe = result["probes"]["language_switch"]
+    for column in (*probe["dimensions"].values(), probe["reward"]):
+        if column["verdict"] == "held":
+            most = limit / (4 if column is probe["reward"] else 1)
+            assert column["change"]["high"] <= most
+    assert probe["dimensions"][name]["verdict"] == "unclear"
+    (unclear,) = (one for one in result["unclear"] if one["dimension"] == name)
+    assert f"whether it raises {name} is unclear" in unclear["words"]
+    assert "unclear" in done.stdout + done.stderr
+    said = f"language_switch: not clear whether it raises {name} ("
+    assert said in " ".join(done.stderr.split())
+    card = (model / "README.md").read_text("utf-8")
+    assert said in card
+    assert "] ? |" in card
 
 
 def test_a_text_that_stands_in_many_pairs_counts_once(

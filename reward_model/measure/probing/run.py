@@ -139,11 +139,12 @@ def audit(
         },
         "not_asked": [probe.name for probe in PROBES if probe not in chosen],
     }
-    result["findings"] = [
-        finding | {"words": say_finding(finding, result)}
-        for name, probe in result["probes"].items()
-        for finding in _findings(name, probe)
-    ]
+    for key, verdicts in (("findings", FINDINGS), ("unclear", ("unclear",))):
+        result[key] = [
+            finding | {"words": say_finding(finding, result)}
+            for name, probe in result["probes"].items()
+            for finding in _with(verdicts, name, probe)
+        ]
     result["notes"] = held.words + notes(result)
     return Audit(rubric, texts, effects, result)
 
@@ -194,7 +195,8 @@ def _figures(
     for column, name in enumerate((*rubric.names, REWARD)):
         tolerated = limit / rubric.scale if name == REWARD else limit
         values = effect.change[:, column]
-        change = _mean(bootstrap, values, measured)
+        most = 1.0 if name == REWARD else float(rubric.scale)
+        change = _mean(bootstrap, values, measured, span=(-most, most))
         raised = _mean(bootstrap, (values > tolerated).astype(float), measured, share=True)
         said = verdict(change, tolerated, name in probe.lowers, name in probe.may_raise)
         if name in probe.lowers and effect.unseen and not measured.any():
@@ -204,33 +206,51 @@ def _figures(
     return {"dimensions": columns, "reward": reward}
 
 
-def _mean(bootstrap: Bootstrap, values: Floats, rows: Bools, *, share: bool = False) -> Estimate:
+def _mean(
+    bootstrap: Bootstrap,
+    values: Floats,
+    rows: Bools,
+    *,
+    share: bool = False,
+    span: tuple[float, float] = (0.0, 1.0),
+) -> Estimate:
     places = np.flatnonzero(rows)
     if not len(places):
         return Estimate(None, 0, reason="no text whose edit the model saw")
-    return bootstrap.estimate(mean_part(bootstrap, values[places], places, share=share))
+    return bootstrap.estimate(mean_part(bootstrap, values[places], places, share=share, span=span))
 
 
 def verdict(change: Estimate, tolerated: float, must_lower: bool, may_raise: bool) -> str:
-    """`raised` and `not lowered` are problems; `lowered` and `held` are not; else `unknown`.
+    """What the whole interval of a change says; `unclear` where it says neither.
 
-    >>> verdict(Estimate(0.4, 9, 0.3, 0.5), 0.25, must_lower=False, may_raise=False)
-    'raised'
-    >>> verdict(Estimate(-0.1, 9, -0.3, 0.1), 0.25, must_lower=True, may_raise=False)
-    'not lowered'
+    `raised` and `not lowered` (a fall of `tolerated` is ruled out) are problems, `lowered`, `held`
+    and `may rise` are none.
+
+    >>> def said(value, low, high, must_lower=False, may_raise=False):
+    ...     return verdict(Estimate(value, 9, low, high), 0.25, must_lower, may_raise)
+    >>> said(0.4, 0.3, 0.5), said(0.35, 0.24, 0.48), said(0.1, -0.1, 0.2)
+    ('raised', 'unclear', 'held')
+    >>> said(-0.3, -0.5, -0.1, must_lower=True), said(-0.02, -0.1, 0.05, must_lower=True)
+    ('lowered', 'not lowered')
+    >>> said(-0.2, -0.5, 0.1, must_lower=True), said(0.4, 0.3, 0.5, may_raise=True)
+    ('unclear', 'may rise')
     """
     if change.low is None or change.high is None:
         return "unknown"
-    if change.low > tolerated and not may_raise:
+    if may_raise and change.high > tolerated:
+        return "may rise"
+    if change.low > tolerated:
         return "raised"
     if must_lower:
-        return "lowered" if change.high < 0 else "not lowered"
-    return "held"
+        if change.high < 0:
+            return "lowered"
+        return "not lowered" if change.low > -tolerated else "unclear"
+    return "held" if change.high <= tolerated else "unclear"
 
 
-def _findings(name: str, probe: dict[str, Any]) -> list[dict[str, Any]]:
+def _with(verdicts: Sequence[str], name: str, probe: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         {"probe": name, "dimension": dimension, "verdict": column["verdict"]} | column["change"]
         for dimension, column in {**probe["dimensions"], REWARD: probe["reward"]}.items()
-        if column["verdict"] in FINDINGS
+        if column["verdict"] in verdicts
     ]

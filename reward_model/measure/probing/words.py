@@ -14,6 +14,7 @@ COLOURS = {
     "raised": "bold red",
     "not lowered": "bold red",
     "unseen": "bold red",
+    "unclear": "yellow",
     "lowered": "green",
 }
 
@@ -49,7 +50,28 @@ def say_finding(finding: Mapping[str, Any], result: Mapping[str, Any]) -> str:
             f"{probe} cannot lower {which}: every edit lies beyond the {length} tokens that the "
             f"model reads ({what})"
         )
-    return f"{probe} does not lower {which}: {number} ({what})"
+    if finding["verdict"] == "not lowered":
+        return f"{probe} does not lower {which}: {number} ({what})"
+    if name in result["probes"][probe]["lowers"]:
+        return f"{probe}: whether it lowers {which} is unclear: {number} ({what})"
+    return f"{probe}: whether it raises {which} is unclear: {number} ({what})"
+
+
+def _unclear(probe: str, result: Mapping[str, Any]) -> list[str]:
+    """What the intervals of a probe leave open, a sentence for each of the two questions."""
+    open_: dict[str, list[str]] = {"raises": [], "lowers": []}
+    for finding in result["unclear"]:
+        if finding["probe"] == probe:
+            name = finding["dimension"]
+            number = change_words(finding, 3 if name == "reward" else 2)
+            asked = "lowers" if name in result["probes"][probe]["lowers"] else "raises"
+            open_[asked].append(f"{'the reward' if name == 'reward' else name} ({number})")
+    ends = {"raises": " by more than is let pass", "lowers": ""}
+    return [
+        f"{probe}: not clear whether it {asked} {', '.join(columns)}{ends[asked]}"
+        for asked, columns in open_.items()
+        if columns
+    ]
 
 
 def notes(result: Mapping[str, Any]) -> list[str]:
@@ -75,6 +97,7 @@ def notes(result: Mapping[str, Any]) -> list[str]:
         ]
         if unsure:
             words.append(f"{name}: whether it lowers {', '.join(unsure)} is not known")
+        words += _unclear(name, result)
         if probe["may_raise"]:
             names = ", ".join(probe["may_raise"])
             words.append(f"{name}: may raise {names}, which the edit does add to")
