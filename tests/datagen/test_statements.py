@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from datagen import own, synthetic
 from datagen.companies import markdown, shipped
 from datagen.fields import FIELDS, data_folder, field_name, framework
+from datagen.own.sheet import Numbers
 from reward_model.checks import Period, read_facts
 from reward_model.records import UserError
 
@@ -165,6 +166,103 @@ def test_own_file_mistakes_are_named(tmp_path: Path, name: str, content: str, wo
         own.read_companies(path)
     assert words in str(error.value)
     assert name in str(error.value)
+
+
+HEAD = "company;field;period;营业收入;净利润\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "revenue", "profit"),
+    [
+        (HEAD + "甲;制造业;2021;1234,5;-12,25\n", 1234.5, -12.25),
+        (HEAD + "甲;制造业;2021;1.234.567,5;1.250\n", 1234567.5, 1250.0),
+        (HEAD + "甲;制造业;2021;1,234,567.5;1,250\n", 1234567.5, 1250.0),
+        ("sep=;\r\n" + HEAD + "甲;制造业;2021;1 234 567;(1250)\r\n", 1234567.0, -1250.0),
+        (HEAD.replace(";", "\t") + "甲\t制造业\t2021\t１２３４\t−5\n", 1234.0, -5.0),
+        (HEAD.replace(";", ",") + '甲,制造业,2021,"1,234","12,34,567"\n', 1234.0, 1234567.0),
+        (HEAD.replace(";", ",") + "甲,制造业,2021,1e3,NaN\n", 1000.0, None),
+        ("\ufeff" + HEAD.replace(";", ",") + "\n甲,制造业,2021,12.345,n/a,,\n,,,,\n", 12.345, None),
+        (HEAD.replace(";", ",") + '"甲",制造业,2021年,.5,-\n', 0.5, None),
+    ],
+)
+def test_own_csv_as_spreadsheets_write_it(
+    tmp_path: Path, content: str, revenue: float, profit: float | None
+) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text(content, encoding="utf-8", newline="")
+    [company] = own.read_companies(path)
+    assert company.statements[0]["revenue"] == {"2021": revenue}
+    assert company.statements[0]["net_profit"].get("2021") == profit
+
+
+ROWS = "company,field,period,营业收入,净利润\n甲,制造业,2021,1,2\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (
+            HEAD + "甲;制造业;2021;1,234;5\n",
+            "line 2: found '1,234' in column 营业收入, which may be",
+        ),
+        (
+            HEAD + "甲;制造业;2021;1.234;5\n",
+            "line 2: found '1.234' in column 营业收入, which may be",
+        ),
+        (
+            HEAD + "甲;制造业;2021;1,5;5\n乙;制造业;2021;1.5;5\n",
+            "line 3: found '1.5', whose decimal",
+        ),
+        (ROWS + "甲,制造业,2020,1e999,2\n", "line 3: found '1e999'"),
+        (ROWS + "甲,制造业,2020,inf,2\n", "line 3: found 'inf'"),
+        (ROWS + "甲,制造业,2020,1_000,2\n", "line 3: found '1_000'"),
+        (ROWS + "甲,制造业,2020,12%,2\n", "line 3: found '12%'"),
+        (ROWS + '甲,制造业,2020,"1,23,45",2\n', "line 3: found '1,23,45'"),
+        (ROWS + "\n甲,制造业,2020,1\n", "line 4: found a row of 4 cells; expected 5"),
+        (ROWS + "甲,制造业,2020,1,234,2\n", "line 3: found a row of 6 cells; expected 5"),
+        (ROWS + '"甲\n乙",制造业,2020,1,2\n丙,制造业,2020,x,2\n', "line 5: found 'x'"),
+        (ROWS + '甲,制造业,2020,"1,2\n丙,制造业,2020,1,2\n', "line 3: found a broken row"),
+        (ROWS + "甲,制造业,2021年,3,4\n", "line 3: found 甲 in 2021 once more"),
+        (ROWS + "甲,金融业,2020,3,4\n", "line 3: found field '金融业' of 甲; expected '制造业'"),
+        (
+            ROWS.replace("净利润", "Revenue"),
+            "line 1: found columns 营业收入 and Revenue, which are one",
+        ),
+        (ROWS.replace("净利润", "营业收入"), "line 1: found column 营业收入 twice"),
+        (ROWS.replace("净利润", "period"), "line 1: found column period twice"),
+    ],
+)
+def test_own_csv_is_read_right_or_refused_with_its_line(
+    tmp_path: Path, content: str, words: str
+) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text(content, encoding="utf-8", newline="")
+    with pytest.raises(UserError) as error:
+        own.read_companies(path)
+    assert words in str(error.value)
+
+
+def test_two_companies_never_share_an_id(tmp_path: Path) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text("company,field,period,revenue\n" + "".join(
+        f"{name},制造业,2021,1\n" for name in ("A B", "A-B", "A/B", "C")
+    ), encoding="utf-8")  # fmt: skip
+    ids = [company.id for company in own.read_companies(path)]
+    assert len(set(ids)) == 4
+    assert ids[3] == "C"
+    (tmp_path / "a.md").write_text("# 甲 | 制造业\n|项目|\n\n# 甲 | 制造业\n|项目|\n", "utf-8")
+    with pytest.raises(UserError, match="line 4: found 甲 once more"):
+        own.read_companies(tmp_path / "a.md")
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False, width=32), st.sampled_from([".", ","]))
+def test_a_number_that_is_read_is_the_one_that_was_written(value: float, mark: str) -> None:
+    numbers = Numbers([(1, f"0{mark}5")], Path("a.csv"), certain=False)
+    grouped = f"{value:,.6f}"
+    if mark == ",":
+        grouped = grouped.replace(",", "_").replace(".", ",").replace("_", ".")
+    assert numbers.read(grouped, "x", 1) == pytest.approx(value, abs=1e-6)
+    assert numbers.read(f"{value:.6f}".replace(".", mark), "x", 1) == pytest.approx(value, abs=1e-6)
 
 
 def test_own_file_in_another_encoding(tmp_path: Path) -> None:

@@ -1,14 +1,14 @@
 """Companies of one's own: statements as CSV, Markdown or JSON Lines, or whole prompts.
 
-CSV: a row is a company in a period; columns `company`, `field`, `period`, optional `industry` and
-`unit`, then one column a line, named by its key or any of its names in `items.toml`.
+CSV (commas, semicolons, tabs): a row is a company in a period; columns `company`, `field`,
+`period`, optional `industry` and `unit`, then one column a line of the statements, named by its key
+or any of its names in `items.toml`.
 Markdown: `# Company | field`, then tables. JSONL: `company`, `field`, and `tables` or `prompt`.
 """
 
 from __future__ import annotations
 
-import csv
-import io
+import dataclasses
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +17,8 @@ from typing import Any
 from datagen.acceptance import spoken
 from datagen.companies import Company, Figures
 from datagen.fields import field_name
+from datagen.own.sheet import Numbers
+from datagen.own.sheet import rows as read_rows
 from datagen.settings import Settings
 from reward_model.checks import find_item, items
 from reward_model.records import UserError, digest, read_jsonl, read_text
@@ -37,17 +39,23 @@ def read_companies(path: Path, default_field: str | None = None) -> list[Company
     Raises:
         UserError: naming the file, the line, what was found and what was expected.
     """
-    reader = {".csv": _csv, ".md": _markdown, ".markdown": _markdown, ".jsonl": _jsonl}
+    reader = {
+        ".csv": _csv,
+        ".tsv": _csv,
+        ".md": _markdown,
+        ".markdown": _markdown,
+        ".jsonl": _jsonl,
+    }
     if path.suffix.lower() not in reader and not path.is_dir():
         raise UserError(
             f"a file ending in {path.suffix or 'nothing'!r}",
-            expected="statements in .csv, .md or .jsonl",
+            expected="statements in .csv, .tsv, .md or .jsonl",
             path=path,
         )
     found = reader.get(path.suffix.lower(), _csv)(path, default_field)
     if not found:
         raise UserError("no company", expected="at least one", path=path)
-    return found
+    return _told_apart(found)
 
 
 def fitted(settings: Settings, companies: Sequence[Company]) -> Settings:
@@ -84,8 +92,7 @@ def _statement_of(item: str) -> int:
 
 
 def _csv(path: Path, default: str | None) -> list[Company]:
-    rows = csv.DictReader(io.StringIO(read_text(path)))
-    header = [name.strip() for name in rows.fieldnames or []]
+    separator, header, rows = read_rows(path, ("company", "field", "period", "unit"))
     missing = [name for name in ("company", "period") if name not in header]
     if missing:
         raise UserError(
@@ -94,49 +101,93 @@ def _csv(path: Path, default: str | None) -> list[Company]:
             path=path,
             line=1,
         )
-    columns: dict[str, str] = {}
-    for name in header:
-        if name in _KNOWN:
-            continue
-        item = items().get(name) or find_item(name)
-        if item is None:
-            raise UserError(
-                f"unknown column {name!r}",
-                expected="a line of the statements, by a name in reward_model/checks/items.toml",
-                path=path,
-                line=1,
-            )
-        columns[name] = item.key
+    columns = _columns(header, path)
+    cells = [(row.line, row.cells[place]) for row in rows for place in columns]
+    # Where semicolons separate, commas usually are decimal: there a number has to tell.
+    numbers = Numbers(cells, path, certain=separator != ";")
     about: dict[str, tuple[str, str]] = {}
+    lines: dict[tuple[str, str], int] = {}
     figures: dict[str, tuple[Figures, ...]] = {}
-    for number, raw in enumerate(rows, 2):
-        row = {(k or "").strip(): (v or "").strip() for k, v in raw.items() if isinstance(v, str)}
-        name, period = row.get("company", ""), row.get("period", "")
+    for number, row in rows:
+        known = dict(zip(header, row, strict=True))
+        name, period = known["company"], known["period"].removesuffix("年")
         if not name or not period:
             raise UserError("no company or no period", path=path, line=number)
-        unit = row.get("unit") or "元"
+        unit = known.get("unit") or "元"
         if unit not in UNITS:
             raise UserError(
                 f"unit {unit!r}", expected=f"one of {', '.join(UNITS)}", path=path, line=number
             )
-        about[name] = (_field(row.get("field", ""), default, path, number), row.get("industry", ""))
-        known = figures.setdefault(name, ({}, {}, {}))
-        for column, key in columns.items():
-            values = known[_statement_of(key)].setdefault(key, {})
-            cell = row.get(column, "").replace(",", "")
-            if cell in {"", "-", "—", "--"}:
-                continue
-            try:
-                value = float(cell)
-            except ValueError:
+        told = _field(known.get("field", ""), default, path, number), known.get("industry", "")
+        for what, before, now in zip(
+            ("field", "industry"), about.get(name, told), told, strict=True
+        ):
+            if before != now:
                 raise UserError(
-                    f"{cell!r} in column {column}", expected="a number", path=path, line=number
-                ) from None
-            per_share = items()[key].unit == "per_share"
-            values[period.removesuffix("年")] = value * (1.0 if per_share else UNITS[unit])
+                    f"{what} {now!r} of {name}", expected=f"{before!r}, as on its rows before",
+                    path=path, line=number,
+                )  # fmt: skip
+        about[name] = told
+        if (name, period) in lines:
+            raise UserError(
+                f"{name} in {period} once more",
+                expected="one row for each company and period",
+                mend=f"it stands on line {lines[name, period]} already",
+                path=path,
+                line=number,
+            )
+        lines[name, period] = number
+        statements = figures.setdefault(name, ({}, {}, {}))
+        for place, key in columns.items():
+            values = statements[_statement_of(key)].setdefault(key, {})
+            value = numbers.read(row[place], header[place], number)
+            if value is not None:
+                per_share = items()[key].unit == "per_share"
+                values[period] = value * (1.0 if per_share else UNITS[unit])
     return [
         _company(name, field, industry, statements=figures[name])
         for name, (field, industry) in about.items()
+    ]
+
+
+def _columns(header: Sequence[str], path: Path) -> dict[int, str]:
+    """Place -> the line of the statements that stands there."""
+    columns: dict[int, str] = {}
+    names: dict[str, str] = {}
+    for place, name in enumerate(header):
+        item = None if name in _KNOWN else items().get(name) or find_item(name)
+        if name not in _KNOWN and item is None:
+            raise UserError(
+                f"unknown column {name!r}" if name else f"column {place + 1} without a name",
+                expected="a line of the statements, by a name in reward_model/checks/items.toml",
+                path=path,
+                line=1,
+            )
+        key = item.key if item else name
+        if key in names:
+            again = name if names[key] == name else f"{names[key]} and {name}, which are one"
+            raise UserError(
+                f"column {again} twice" if names[key] == name else f"columns {again}",
+                expected="each line of the statements once",
+                path=path,
+                line=1,
+            )
+        names[key] = name
+        if item:
+            columns[place] = item.key
+    return columns
+
+
+def _told_apart(companies: Sequence[Company]) -> list[Company]:
+    """Companies whose names give one id get ids of their own: groups are never mixed."""
+    names: dict[str, set[str]] = {}
+    for company in companies:
+        names.setdefault(company.id, set()).add(company.name["zh"])
+    return [
+        dataclasses.replace(c, id=f"{c.id}-{digest(c.name['zh'], 6)}")
+        if len(names[c.id]) > 1
+        else c
+        for c in companies
     ]
 
 
@@ -157,6 +208,11 @@ def _markdown(path: Path, default: str | None) -> list[Company]:
     for part in parts[1:]:
         title, _, body = part.partition("\n")
         name, _, field = (piece.strip() for piece in title.partition("|"))
+        if any(company.name["zh"] == name for company in found):
+            raise UserError(
+                f"{name} once more", expected="all tables of a company under one heading",
+                path=path, line=line,
+            )  # fmt: skip
         if "|" not in body:
             raise UserError(f"no table under {name!r}", path=path, line=line)
         tables = body.strip()
