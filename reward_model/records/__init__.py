@@ -5,10 +5,11 @@ The records load on first use: they need pydantic, which `--help` does not.
 
 from typing import TYPE_CHECKING, Any
 
-from reward_model.records.appending import Appender, repair_tail
+from reward_model.records.appending import Appender, locked, repair_tail
 from reward_model.records.errors import Stopped, UserError, explain_os_error
 from reward_model.records.files import (
     Line,
+    check_outputs,
     digest,
     dump_json,
     parse_json,
@@ -20,9 +21,7 @@ from reward_model.records.files import (
     write_text,
     writing,
 )
-from reward_model.records.locks import locked
 from reward_model.records.objects import read_object, write_result
-from reward_model.records.outputs import check_outputs
 
 if TYPE_CHECKING:
     from reward_model.records.messages import Message, Text, as_text

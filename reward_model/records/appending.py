@@ -1,18 +1,77 @@
-"""Files appended to line by line: good up to the last newline whatever killed the writer.
+"""Files that runs go on with: one writer at a time, appended to line by line, mended after a kill.
 
-Who goes on with one looks first whose it is (`locked`, then reading), then repairs its tail.
+The order everywhere: lock it (`locked`), know whose it is, then repair its tail (`repair_tail`).
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from reward_model.records.errors import explain_os_error
-from reward_model.records.files import Pathish, dump_json, is_object
+from reward_model.records.errors import UserError, explain_os_error
+from reward_model.records.files import Pathish, dump_json, is_object, refuse_folder
+
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+"""A file system without locks: the file is taken to be this process's alone."""
+
+
+@contextlib.contextmanager
+def locked(
+    path: Pathish,
+    *,
+    found: str = "a file that another run is writing",
+    expected: str = "",
+    mend: str = "wait for it to end, or name another file",
+) -> Iterator[None]:
+    """Keep other runs out of `path` for the length of the block; nothing in it is touched.
+
+    What is locked is a file of its own, `.NAME.lock` beside it, which goes when the block ends; the
+    lock goes with the process, so a killed one leaves none behind. To keep others out of a folder,
+    lock a file in it that every run writes.
+
+    Args:
+        path: a file; it need not be there yet.
+        found, expected, mend: what a second run is told.
+
+    Raises:
+        UserError: another run has it, or the place cannot be written.
+    """
+    from filelock import FileLock, Timeout
+
+    refuse_folder(path)
+    target = Path(os.path.realpath(path))
+    folder, place = target.parent, target.with_name(f".{target.name}.lock")
+    missing = _missing(folder)
+    lock = FileLock(place, timeout=0, thread_local=False)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise UserError(found, expected=expected, mend=mend, path=path) from None
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise explain_os_error(error, path) from None
+    try:
+        yield
+    finally:
+        if lock.is_locked:
+            # While it is held: whoever opened it meanwhile sees that it is gone and tries anew.
+            with contextlib.suppress(OSError):
+                place.unlink()
+            lock.release()
+        for made in missing:
+            with contextlib.suppress(OSError):  # not empty: something was written
+                made.rmdir()
+
+
+def _missing(folder: Path) -> list[Path]:
+    """Folders that are not there yet, the innermost first."""
+    return [place for place in (folder, *folder.parents) if not place.exists()]
+
 
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
 """Windows would write other ends of lines without the last."""
