@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from reward_model.data.columns import read_columns
 from reward_model.records import UserError, check_outputs, write_result
-from reward_model.records.terminal import console
+from reward_model.records.terminal import console, table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -57,26 +57,22 @@ def run_calibrate(
 
 
 def _table(result: dict[str, Any]) -> Table:
-    from rich.box import SIMPLE
-    from rich.table import Table
+    from rich.table import Column
 
     from reward_model.stats.words import figure
 
     parts = {"fitted": result["fitted_on"]["part"]} | (
         {"test": "test"} if result["test"]["texts"] else {}
     )
-    table = Table(
-        title="expected calibration error", title_justify="left", box=SIMPLE, padding=(0, 1)
+    told = table(
+        "expected calibration error",
+        *("", Column("texts", no_wrap=True), "before [95%]", "after [95%]"),
     )
-    table.add_column("", no_wrap=True)
-    table.add_column("texts", no_wrap=True)
-    for name in ("before [95%]", "after [95%]"):
-        table.add_column(name, justify="right", no_wrap=True)
     for name, found in result["dimensions"].items():
         rows = [
             (part, *(figure(found[key]["ece"][when]) for when in ("before", "after")))
             for key, part in parts.items()
         ]
-        table.add_row(name, *rows[0])
-        table.add_row(f"  T = {found['temperature']:.3f}", *(rows[1:] or [()])[0])
-    return table
+        told.add_row(name, *rows[0])
+        told.add_row(f"  T = {found['temperature']:.3f}", *(rows[1:] or [()])[0])
+    return told

@@ -13,7 +13,16 @@ from typing import Annotated, Any
 import typer
 
 from reward_model.cli import use as cli_use
-from reward_model.cli.options import BatchTokensOption, DeviceOption, JsonOption
+from reward_model.cli.labels import labels
+from reward_model.cli.options import (
+    BatchTokensOption,
+    ColumnsOption,
+    DeviceOption,
+    JsonOption,
+    ResamplesOption,
+    RubricOption,
+    Scored,
+)
 from reward_model.cli.score import score
 from reward_model.cli.serve import serve
 from reward_model.cli.traffic import app as traffic
@@ -27,37 +36,7 @@ app = typer.Typer(
     help="Train, measure and use multi-dimensional reward models.",
 )
 
-Scored = Annotated[
-    Path,
-    typer.Argument(
-        help="Scored pairs or single responses: JSON Lines, Parquet, CSV, a folder of these, or "
-        "the id of a data set of the hub."
-    ),
-]
-RubricOption = Annotated[
-    str | None,
-    typer.Option("--rubric", help="Name of a shipped rubric or path of a TOML file."),
-]
-ColumnsOption = Annotated[
-    Path | None,
-    typer.Option("--columns", help="TOML file: which columns of SCORED hold texts and levels."),
-]
-ResamplesOption = Annotated[
-    int, typer.Option("--resamples", min=100, help="Bootstrap draws by group.")
-]
-
-
-@app.command()
-def labels(
-    scored: Scored,
-    rubric: RubricOption = None,
-    columns: ColumnsOption = None,
-    json: JsonOption = None,
-) -> None:
-    """Show how the labels of SCORED are distributed, by dimension and side."""
-    from reward_model.data.labels import report
-
-    report(scored, rubric=rubric, columns=columns, json_to=json)
+app.command()(labels)
 
 
 @app.command()

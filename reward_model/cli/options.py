@@ -30,3 +30,21 @@ OthersOption = Annotated[
 HowOption = Annotated[
     str, typer.Option("--how", help="Of an ensemble: mean of the members, or minimum.")
 ]
+Scored = Annotated[
+    Path,
+    typer.Argument(
+        help="Scored pairs or single responses: JSON Lines, Parquet, CSV, a folder of these, or "
+        "the id of a data set of the hub."
+    ),
+]
+RubricOption = Annotated[
+    str | None,
+    typer.Option("--rubric", help="Name of a shipped rubric or path of a TOML file."),
+]
+ColumnsOption = Annotated[
+    Path | None,
+    typer.Option("--columns", help="TOML file: which columns of SCORED hold texts and levels."),
+]
+ResamplesOption = Annotated[
+    int, typer.Option("--resamples", min=100, help="Bootstrap draws by group.")
+]

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reward_model.records import Stopped, UserError, read_jsonl, write_json
-from reward_model.records.terminal import console
+from reward_model.records.terminal import console, table
 from reward_model.rubrics import load_rubric, say
 
 if TYPE_CHECKING:
@@ -195,51 +195,40 @@ def _show(out: Path, language: str, seconds: float) -> None:
 
 def _reports(row: dict[str, Any], language: str) -> Table:
     """The two fresh reports: level, distribution over levels and reward."""
-    from rich.box import SIMPLE
-    from rich.table import Table
+    from rich.table import Column
 
     from reward_model.cli.score_one import bars
 
     rubric = load_rubric("financial_report")
-    table = Table(title="Two fresh reports", title_justify="left", box=SIMPLE, padding=(0, 1))
-    table.add_column("")
-    for side in ("good", "flawed"):
-        table.add_column(side, justify="right")
-        table.add_column(f"P(0–{rubric.scale})")
+    chances = Column(f"P(0–{rubric.scale})")
+    told = table("Two fresh reports", "", "good", chances, "flawed", chances.copy())
     scores = [row["reward_model"][side] for side in ("chosen", "rejected")]
     for name in rubric.names:
         cells: list[str] = [say(rubric.dimension(name).title, language)]
         for score in scores:
             cells += [f"{score['levels'][name]:.2f}", bars(score["probabilities"][name])]
-        table.add_row(*cells)
+        told.add_row(*cells)
     cells = ["reward (0–1)"]
     for score in scores:
         cells += [f"[bold]{score['reward']:.3f}", ""]
-    table.add_row(*cells)
-    return table
+    told.add_row(*cells)
+    return told
 
 
 def _held_out(evaluation: dict[str, Any]) -> Table:
     """The model beside the baselines, on companies that no training text is about."""
-    from rich.box import SIMPLE
-    from rich.table import Table
-
     from reward_model.measure.evaluation.words import COMPARED
     from reward_model.stats.words import LABELS, SHORT, figure
 
     split, metrics = evaluation["split"], evaluation["metrics"]
-    table = Table(
-        title=f"Held out: {split['pairs']} pairs of {split['groups']} companies never seen",
-        title_justify="left",
-        box=SIMPLE,
-        padding=(0, 1),
+    told = table(
+        f"Held out: {split['pairs']} pairs of {split['groups']} companies never seen",
+        "",
+        *(SHORT.get(name, "model [95%]") for name in metrics),
     )
-    table.add_column("")
-    for name in metrics:
-        table.add_column(SHORT.get(name, "model [95%]"), justify="right", no_wrap=True)
 
     def row(label: str, measured: Callable[[dict[str, Any]], Any]) -> None:
-        table.add_row(
+        told.add_row(
             label, *(figure(measured(m), interval=n == "model") for n, m in metrics.items())
         )
 
@@ -248,4 +237,4 @@ def _held_out(evaluation: dict[str, Any]) -> Table:
             row(f"{LABELS[metric]}, {dimension}", lambda m: m["dimensions"][dimension][metric])  # noqa: B023
         if metric in metrics["model"]:
             row(f"{LABELS[metric]}, reward", lambda m: m[metric])  # noqa: B023
-    return table
+    return told

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reward_model.records import read_text
-from reward_model.records.terminal import console
+from reward_model.records.terminal import console, table
 from reward_model.records.texts import language_of
 from reward_model.rubrics import Rubric, say
 
@@ -50,7 +50,7 @@ def score_one(
     scorer = Models(paths, how, weights, risk, device).load()
     score = scorer.score(asked, answer)
     screen = console()
-    screen.print(table(score, scorer.rubric, scorer.weights, language_of(answer)))
+    screen.print(score_table(score, scorer.rubric, scorer.weights, language_of(answer)))
     for words in truncation_words(score, scorer.max_length):
         screen.print(words, markup=False)
     return score.to_json()
@@ -65,26 +65,19 @@ def bars(probabilities: list[float]) -> str:
     return "".join("▁▂▃▄▅▆▇█"[min(7, int(p * 8 + 0.25))] for p in probabilities)
 
 
-def table(score: Score, rubric: Rubric, weights: dict[str, float], language: str) -> Table:
+def score_table(score: Score, rubric: Rubric, weights: dict[str, float], language: str) -> Table:
     """Every dimension's level, distribution and uncertainty, and the scalar reward."""
-    from rich.box import SIMPLE
-    from rich.table import Table
+    from rich.table import Column
 
     if score.reward is None:
-        return Table(title=f"no reward: {score.reason}", title_justify="left")
+        return table(f"no reward: {score.reason}")
     spread = "" if score.spread is None else f", ± {score.spread:.3f} between models"
-    out = Table(
-        title=f"reward {score.reward:.3f} (0 to 1){spread}, levels 0 to {rubric.scale}",
-        title_justify="left",
-        box=SIMPLE,
+    out = table(
+        f"reward {score.reward:.3f} (0 to 1){spread}, levels 0 to {rubric.scale}",
+        *("dimension", "level", "± sd", "weight"),
+        Column(f"0–{rubric.scale}"),
+        *(f"P{level}" for level in range(rubric.classes)),
     )
-    out.add_column("dimension", no_wrap=True)
-    out.add_column("level", justify="right")
-    out.add_column("± sd", justify="right")
-    out.add_column("weight", justify="right")
-    out.add_column(f"0–{rubric.scale}")
-    for level in range(rubric.classes):
-        out.add_column(f"P{level}", justify="right")
     for name in rubric.names:
         chances = score.probabilities[name]
         likely = score.predicted[name]

@@ -15,8 +15,8 @@ from reward_model.cli.options import (
     RiskOption,
     WeightOption,
 )
-from reward_model.records import UserError
 from reward_model.records import digest as value_digest
+from reward_model.records.errors import require
 
 
 def serve(
@@ -61,16 +61,7 @@ def serve(
 
     Set REWARD_MODEL_KEY to ask clients for a key. Ctrl-C or SIGTERM: finishes, then leaves.
     """
-    try:
-        import fastapi  # noqa: F401
-        import prometheus_client  # noqa: F401
-        import uvicorn  # noqa: F401
-    except ImportError as error:
-        raise UserError(
-            f"no {error.name}, which the server needs",
-            expected="the extra `serve`",
-            mend="pip install 'multidim-reward[serve]'",
-        ) from None
+    require("the server", "serve", "fastapi", "prometheus_client", "uvicorn")
     from reward_model.score.serve.settings import Settings
     from reward_model.score.terms import check_terms, parse_weights
 

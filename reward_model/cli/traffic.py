@@ -171,13 +171,12 @@ def _tell_notes(screen: Any, result: dict[str, Any]) -> None:
 
 
 def _table(*columns: str) -> Any:
-    from rich.box import SIMPLE
-    from rich.table import Table
+    from rich.table import Column
 
-    table = Table(box=SIMPLE, padding=(0, 1))
-    for at, name in enumerate(columns):
-        table.add_column(name, justify="left" if at in (0, len(columns) - 1) else "right")
-    return table
+    from reward_model.records.terminal import table
+
+    *figures, last = columns
+    return table(None, *figures, Column(last))
 
 
 def _write(result: dict[str, Any], json_to: str | None) -> None:

@@ -1,4 +1,4 @@
-"""`reward-model labels`: how often each level was given, by dimension and side.
+"""How often each level was given, by dimension and side.
 
 Warns of levels nobody gave and of labels that hardly vary, which no model can learn from.
 """
@@ -11,40 +11,38 @@ from typing import Any
 from reward_model.data.columns import read_columns
 from reward_model.data.dataset import get_label_distribution
 from reward_model.data.reading import find_rubric, read_samples
-from reward_model.records import check_outputs, write_result
 from reward_model.records.files import Pathish
-from reward_model.records.terminal import console
 from reward_model.rubrics import Rubric
 
 NEAR_CONSTANT = 0.9
 """From this share at one level on, plain accuracy says nothing."""
 
 
-def report(
-    path: Pathish,
-    *,
-    rubric: str | None = None,
-    columns: Path | None = None,
-    json_to: str | None = None,
-) -> None:
-    """Print the table and the warnings, and write them as JSON if asked to."""
-    check_outputs({"--json": json_to}, (path, columns, rubric))
+def count_labels(
+    path: Pathish, *, rubric: str | None = None, columns: Path | None = None
+) -> tuple[dict[str, Any], Rubric]:
+    """How often each level was given in a file, with warnings, and the rubric of the levels.
+
+    Args:
+        rubric: name or path; none: the one that the file calls for.
+        columns: file of a column map.
+
+    Raises:
+        UserError: the file, the rubric or the map is wrong.
+    """
     layout = read_columns(columns) if columns else None
     known = find_rubric(path, rubric, columns=layout)
     samples, bare = read_samples(path, known, columns=layout)
     counts = get_label_distribution(samples, known)
-    warnings = label_warnings(counts, known)
-    result = {
+    return {
         "file": Path(path).name,
         "rubric": known.id,
         "texts": len(samples),
         "groups": len({sample.group for sample in samples}),
         "records_without_scores": bare,
         "labels": counts,
-        "warnings": warnings,
-    }
-    _show(result, known)
-    write_result(result, json_to)
+        "warnings": label_warnings(counts, known),
+    }, known
 
 
 def label_warnings(counts: dict[str, dict[str, dict[str, int]]], rubric: Rubric) -> list[str]:
@@ -78,23 +76,3 @@ def label_warnings(counts: dict[str, dict[str, dict[str, int]]], rubric: Rubric)
             elif share >= NEAR_CONSTANT:
                 words.append(f"{where}: level {most} on {share:.0%} of the texts; nearly constant")
     return words
-
-
-def _show(result: dict[str, Any], rubric: Rubric) -> None:
-    from rich.table import Table
-
-    out = console()
-    table = Table(title=f"{result['texts']} texts in {result['groups']} groups, {result['rubric']}")
-    table.add_column("dimension")
-    table.add_column("side")
-    for level in range(rubric.classes):
-        table.add_column(str(level), justify="right")
-    table.add_column("missing", justify="right")
-    for name in rubric.names:
-        for i, (side, levels) in enumerate(result["labels"][name].items()):
-            table.add_row(name if i == 0 else "", side, *(str(n) for n in levels.values()))
-    out.print(table)
-    if result["records_without_scores"]:
-        out.print(f"{result['records_without_scores']} records carry no score and were left out")
-    for words in result["warnings"]:
-        out.print(f"[yellow]warning:[/] {words}")

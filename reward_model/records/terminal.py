@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import typer
     from rich.console import Console
     from rich.progress import Progress
+    from rich.table import Column, Table
 
 
 def console() -> Console:
@@ -57,6 +58,24 @@ def progress(*, transient: bool = False) -> Progress:
         console=console(),
         transient=transient,
     )
+
+
+def table(title: str | None, *columns: str | Column) -> Table:
+    """A table of figures: the first column names, to the left, all others to the right.
+
+    Args:
+        columns: heads; a `rich.table.Column` says for itself how it stands.
+    """
+    from rich.box import SIMPLE
+    from rich.table import Column, Table
+
+    heads = [
+        Column(head, justify="right" if at else "left", no_wrap=True)
+        if isinstance(head, str)
+        else head
+        for at, head in enumerate(columns)
+    ]
+    return Table(*heads, title=title, title_justify="left", box=SIMPLE, padding=(0, 1))
 
 
 _TYPER_INTERRUPTED = 130

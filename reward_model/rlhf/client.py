@@ -19,6 +19,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from reward_model.records import UserError
+from reward_model.records.errors import require
 from reward_model.rlhf import wire
 from reward_model.rlhf.wire import KEY
 
@@ -71,14 +72,7 @@ class RewardClient:
             raise UserError(f"address {url!r}", expected="http://HOST:PORT of reward-model serve")
         if connections < 1:
             raise UserError(f"{connections} connections", expected="at least 1")
-        try:
-            import aiohttp  # noqa: F401
-        except ImportError:
-            raise UserError(
-                "no aiohttp, which talks to the server",
-                expected="the extra `client` (or `rlhf`, `ppo`)",
-                mend="pip install 'multidim-reward[client]'",
-            ) from None
+        require("talking to the server", "client", "aiohttp")
         self.url = url.rstrip("/")
         self._key = key
         self._timeout = timeout
