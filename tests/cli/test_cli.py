@@ -173,7 +173,7 @@ def test_wrong_files_are_told_in_one_message(
         ),
         (
             ("reward-model", "train", "{good}", "--output-dir", "{out}", "--lora-rank", "-1"),
-            "lora_rank: input should be greater than or equal to 0, not -1",
+            "lora_rank: -1 (input should be greater than or equal to 0)",
         ),
         (
             (*("reward-model", "train", "{good}", "--output-dir", "{out}"), *TINY, *LORA),
