@@ -11,7 +11,7 @@ from functools import cache
 from importlib.resources import files
 
 from reward_model.llm import Reply
-from reward_model.records.marks import answer_of, has_marks
+from reward_model.records.chat.marks import answer_of, has_marks
 
 MIN_CHARS = 80
 _TAG = re.compile(r"</?[a-z_]+-[0-9a-f]{8}>|</?(?:report|statements|task|severity|kind|focus)>")

@@ -18,8 +18,8 @@ from reward_model.records import (
     digest,
     read_jsonl,
 )
+from reward_model.records.chat.turns import judged
 from reward_model.records.rows import parse_row
-from reward_model.records.turns import judged
 
 
 class Report(NamedTuple):

@@ -19,7 +19,7 @@ from judge.scoring.prompt import (
 )
 from judge.settings import ScoreSettings
 from reward_model.llm import LLM, Caller, ChatMessage, Reply, Request, UnansweredError
-from reward_model.records.turns import judged
+from reward_model.records.chat.turns import judged
 from reward_model.rubrics import Rubric
 
 CHECKED = frozenset({"accuracy", "correctness"})

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
-from reward_model.records.marks import answer_of
+from reward_model.records.chat.marks import answer_of
 
 Cause = Literal[
     "parse",

@@ -79,7 +79,7 @@ def serve(
         drain_s=drain,
         chat_template=chat_template,
     )
-    from reward_model.records.chat import load_template
+    from reward_model.records.chat.templates import load_template
 
     load_template(chat_template)
     from reward_model.model.folder import model_digest, read_rubric

@@ -21,10 +21,10 @@ from reward_model.records import (
     as_text,
     digest,
 )
+from reward_model.records.chat.turns import judged
 from reward_model.records.files import Pathish
 from reward_model.records.rows import parse_row
 from reward_model.records.schema import SingleResponse as SingleResponse
-from reward_model.records.turns import judged
 from reward_model.rubrics import Rubric
 
 SampleSide = Literal["chosen", "rejected", "single"]

@@ -12,7 +12,7 @@ from typing import Any
 
 from reward_model.llm.base import RefusedError, Reply, Request, RetryableError, Token, Usage
 from reward_model.llm.failures import Where, failure
-from reward_model.records.marks import answer_of
+from reward_model.records.chat.marks import answer_of
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 

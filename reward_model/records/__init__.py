@@ -24,7 +24,7 @@ from reward_model.records.files import (
 from reward_model.records.objects import read_object, write_result
 
 if TYPE_CHECKING:
-    from reward_model.records.messages import Message, Text, as_text
+    from reward_model.records.chat.messages import Message, Text, as_text
     from reward_model.records.schema import (
         IGNORE,
         SIDES,
@@ -85,7 +85,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in __all__:  # what is not imported above is a record
-        from reward_model.records import messages, schema
+        from reward_model.records import schema
+        from reward_model.records.chat import messages
 
         return getattr(messages if hasattr(messages, name) else schema, name)
     raise AttributeError(f"module 'reward_model.records' has no attribute {name!r}")

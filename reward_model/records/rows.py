@@ -22,9 +22,9 @@ from reward_model.records import (
     digest,
     parse_record,
 )
+from reward_model.records.chat.messages import ChatError, is_chat
+from reward_model.records.chat.turns import apart
 from reward_model.records.files import Pathish
-from reward_model.records.messages import ChatError, is_chat
-from reward_model.records.turns import apart
 
 KEY = "reward_model"
 """Where `reward-model score` puts a score: added to a row, and replaced where it is there."""

@@ -19,10 +19,10 @@ from pydantic import (
     model_validator,
 )
 
+from reward_model.records.chat.messages import ChatError, Text, as_text
+from reward_model.records.chat.turns import apart, judged
 from reward_model.records.errors import UserError
 from reward_model.records.files import Pathish, digest, read_jsonl
-from reward_model.records.messages import ChatError, Text, as_text
-from reward_model.records.turns import apart, judged
 
 Side = Literal["chosen", "rejected"]
 SIDES: tuple[Side, Side] = ("chosen", "rejected")
@@ -146,7 +146,7 @@ class Pair(_Strict):
     """Two responses to one prompt, the first meant to be better (unless `kind` is neutral).
 
     Of messages, the turns that both sides begin with are read into the prompt, and a side is what
-    the assistant said, without its thoughts; see `reward_model.records.turns`.
+    the assistant said, without its thoughts; see `reward_model.records.chat.turns`.
     """
 
     id: str = ""

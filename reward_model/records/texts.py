@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reward_model.records import Message, Text, UserError, as_text
-from reward_model.records.messages import FORM, ChatError, as_messages
+from reward_model.records.chat.messages import FORM, ChatError, as_messages
 
 Words = str | Sequence[Message | Mapping[str, Any]]
 """A prompt or response: a string, or chat messages as records or as plain dicts."""

@@ -12,7 +12,7 @@ import os
 from dataclasses import dataclass
 
 from reward_model.records import UserError
-from reward_model.records.chat import ChatTemplate, load_template
+from reward_model.records.chat.templates import ChatTemplate, load_template
 from reward_model.rlhf.source import Source, open_source
 from reward_model.rlhf.texts import Marks
 from reward_model.score.terms import checked_risk, parse_weights

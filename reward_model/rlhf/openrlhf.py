@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from reward_model.records import UserError
-from reward_model.records.chat import ChatTemplate, split_query
+from reward_model.records.chat.templates import ChatTemplate, split_query
 from reward_model.rlhf.environment import CHAT_TEMPLATE, NO_OPINION, from_environment
 from reward_model.rlhf.terms import numbers
 

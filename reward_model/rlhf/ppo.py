@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from reward_model.records import Text, UserError
-from reward_model.records.chat import ChatTemplate, load_template, split_query
+from reward_model.records.chat.templates import ChatTemplate, load_template, split_query
 from reward_model.rlhf.source import Model, Source, open_source
 from reward_model.rlhf.terms import numbers
 from reward_model.score.terms import checked_risk

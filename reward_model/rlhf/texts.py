@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from reward_model.records import Text
+from reward_model.records.chat.thoughts import Marks
+from reward_model.records.chat.turns import Judged, judged
 from reward_model.records.texts import as_words
-from reward_model.records.thoughts import Marks
-from reward_model.records.turns import Judged, judged
 
 
 def prompt_words(prompt: Any) -> Text:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from reward_model.records import UserError
-from reward_model.records.chat import load_template
+from reward_model.records.chat.templates import load_template
 from reward_model.rlhf.environment import from_environment
 from reward_model.rlhf.source import Source, open_source
 from reward_model.rlhf.terms import numbers

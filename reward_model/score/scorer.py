@@ -20,9 +20,9 @@ from reward_model.model.device import best_dtype, checked_device, tokens_at_once
 from reward_model.model.folder import Bundle, load_bundle
 from reward_model.model.forward import Forward
 from reward_model.records import Text
+from reward_model.records.chat.turns import judged
 from reward_model.records.files import Pathish
 from reward_model.records.texts import Words, as_pairs, as_words, unfit
-from reward_model.records.turns import judged
 from reward_model.score.memory import Memory, fingerprint
 from reward_model.score.terms import checked_risk, shares
 from reward_model.stats.bootstrap import Floats

@@ -20,7 +20,7 @@ from judge.texts import read_texts
 from reward_model.data.reading import read_samples
 from reward_model.data.tokens.wrapping import Wrapping
 from reward_model.records import Message, UserError
-from reward_model.records.thoughts import MID_THOUGHT
+from reward_model.records.chat.thoughts import MID_THOUGHT
 from reward_model.rlhf import openrlhf
 from reward_model.rlhf.client import RewardClient
 from reward_model.rlhf.ppo import PPOReward

@@ -26,7 +26,7 @@ from reward_model.llm import (
     open_llm,
 )
 from reward_model.llm.batch import Batches
-from reward_model.records.marks import answer_of, has_marks
+from reward_model.records.chat.marks import answer_of, has_marks
 
 DRAFT, FINAL = '{"levels": {"depth": 1}}', '{"levels": {"depth": 3}}'
 ANSWERED = [

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reward_model.records import Message, UserError
-from reward_model.records.chat import (
+from reward_model.records.chat.templates import (
     TEMPLATES,
     ChatTemplate,
     load_template,

@@ -13,7 +13,7 @@ from judge.settings import resolve as judge_settings
 from reward_model.data.columns import read_columns
 from reward_model.llm.prices import Prices
 from reward_model.records import UserError
-from reward_model.records.chat import load_template
+from reward_model.records.chat.templates import load_template
 from reward_model.rubrics import load_rubric
 from reward_model.train.config import resolve as train_settings
 

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reward_model.records import Message, Pair, UserError
-from reward_model.records.messages import ChatError, as_messages
+from reward_model.records.chat.messages import ChatError, as_messages
+from reward_model.records.chat.thoughts import KNOWN, MID_THOUGHT, NO_ANSWER, after_thought
+from reward_model.records.chat.turns import CALL_ALONE, NO_WORDS, judged
 from reward_model.records.texts import as_words
-from reward_model.records.thoughts import KNOWN, MID_THOUGHT, NO_ANSWER, after_thought
-from reward_model.records.turns import CALL_ALONE, NO_WORDS, judged
 
 
 def user(text: str = "Margins?") -> dict[str, Any]:

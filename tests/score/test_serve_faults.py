@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from serving import Answer, Running, StandIn, in_thread
 
 from reward_model.records import UserError
-from reward_model.records.chat import load_template
+from reward_model.records.chat.templates import load_template
 from reward_model.score.files.workers import Models
 from reward_model.score.scorer import Score
 from reward_model.score.serve.batching import Item, Job, Ticket, choose

@@ -22,7 +22,7 @@ from pydantic import (
 )
 
 from reward_model.records import Text, UserError, as_text, parse_json
-from reward_model.records.chat import ChatTemplate, plain_response, split_query
+from reward_model.records.chat.templates import ChatTemplate, plain_response, split_query
 from reward_model.records.texts import as_words
 from reward_model.score.serve.batching import Item
 from reward_model.score.serve.errors import ApiError

@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from reward_model.records import as_text
+from reward_model.records.chat.turns import judged
 from reward_model.records.texts import as_words
-from reward_model.records.turns import judged
 from reward_model.score.serve.batching import Item
 from reward_model.score.serve.errors import ApiError
 from reward_model.score.serve.scorers import members

@@ -23,7 +23,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from reward_model.records import UserError
-from reward_model.records.chat import load_template
+from reward_model.records.chat.templates import load_template
 from reward_model.score.serve.batching import Batcher, Broken, Full, Item, Job, ScoringError
 from reward_model.score.serve.errors import ApiError, ClientGone
 from reward_model.score.serve.metrics import Metrics

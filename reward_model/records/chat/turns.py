@@ -9,8 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from reward_model.records.messages import ChatError, Message, Text
-from reward_model.records.thoughts import MID_THOUGHT, NO_ANSWER, Answer, Marks, after_thought, kept
+from reward_model.records.chat.messages import ChatError, Message, Text
+from reward_model.records.chat.thoughts import (
+    MID_THOUGHT,
+    NO_ANSWER,
+    Answer,
+    Marks,
+    after_thought,
+    kept,
+)
 
 NO_WORDS = "the response has no words of the assistant"
 CALL_ALONE = "the response is a call of a tool without words"
@@ -46,7 +53,7 @@ def judged(prompt: Text, response: Text, thinking: Marks | None = None) -> Judge
         response: what the policy wrote, or the whole conversation.
         thinking: marks around a thought, beside those that are known.
 
-    >>> from reward_model.records.messages import as_messages
+    >>> from reward_model.records.chat.messages import as_messages
     >>> talk = as_messages([{"role": "user", "content": "Margins?"},
     ...     {"role": "assistant", "content": None, "tool_calls": [{}]},
     ...     {"role": "tool", "content": "14.2%"},

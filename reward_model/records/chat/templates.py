@@ -13,8 +13,8 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from reward_model.records import Message, Text, UserError
+from reward_model.records.chat.thoughts import without_thought
 from reward_model.records.settings import read_settings
-from reward_model.records.thoughts import without_thought
 
 Mark = Annotated[str, Field(pattern=r"\S")]
 """What a template writes between texts; a blank one would be found everywhere."""
