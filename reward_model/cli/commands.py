@@ -1,4 +1,4 @@
-"""`reward-model`: labels, train, evaluate, calibrate, audit, score, serve, prefer, doctor,
+"""`reward-model`: labels, train, evaluate, calibrate, audit, score, serve, prefer, policy, doctor,
 quickstart.
 
 Each command only reads its flags here and hands over; torch and transformers are imported inside
@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from reward_model.cli import policy
 from reward_model.cli import use as cli_use
 from reward_model.cli.labels import labels
 from reward_model.cli.options import (
@@ -284,6 +285,7 @@ app.command()(score)
 app.command()(serve)
 app.command()(cli_use.prefer)
 app.command()(cli_use.export)
+app.add_typer(policy.app, name="policy")
 
 
 @app.command()

@@ -15,7 +15,9 @@ from reward_model.data.formats import HELPSTEER, records_of, rubric_of
 from reward_model.data.sources import Source, find_source, without_null
 from reward_model.records import Message, Text, UserError, as_text, digest, read_jsonl
 from reward_model.records.files import Pathish
+from reward_model.records.messages import ChatError
 from reward_model.records.texts import language_of, visible
+from reward_model.records.turns import apart
 from reward_model.rlhf.texts import prompt_words
 from reward_model.rubrics import load_rubric
 
@@ -184,22 +186,28 @@ def _row(
         return None
     prompt = _prompt(value, where)
     chosen, rejected, label = _answers(value, kind, where)
-    turns, better = _split(chosen, where)
-    others, worse = _split(rejected, where)
-    if kind == "prompts" and not turns and better is None and isinstance(chosen, str):
-        better = chosen
-    if rejected is not None and turns and others and turns != others:
+    sides = [side for side in (chosen, rejected) if side is not None]
+    try:
+        prompt, written = apart(prompt, *sides)
+    except ChatError:
         left["chosen and rejected answer different prompts"] += 1
         return None
-    prompt = turns or prompt
+    parted = [_split(side) for side in written]
+    if len({turns for turns, _ in parted}) > 1:
+        left["chosen and rejected answer different prompts"] += 1
+        return None
+    if parted and parted[0][0]:
+        lead = (Message(role="user", content=prompt),) if isinstance(prompt, str) else prompt
+        prompt = (*(m for m in lead if m.content), *parted[0][0])
+    better, worse = ([said for _, said in parted] + ["", ""])[:2]
     known = metadata.get("prompt_id") or value.get("prompt_id") or metadata.get("company")
     asked = as_text(prompt)
     row = PolicyRow(
         prompt,
-        better or "",
-        worse or "",
+        better,
+        worse,
         label,
-        str(known) if known else digest(asked.strip() or better or ""),
+        str(known) if known else digest(asked.strip() or better),
         _about(value, metadata),
         int(where["line"]),
     )
@@ -317,12 +325,12 @@ def _text(value: Any, name: str, where: Mapping[str, Any], *, cut: bool = False)
     return words
 
 
-def _split(words: Text | None, where: Mapping[str, Any]) -> tuple[tuple[Message, ...], str | None]:
+def _split(words: Text) -> tuple[tuple[Message, ...], str]:
     """Turns before the last answer, and that answer."""
-    if words is None or isinstance(words, str):
+    if isinstance(words, str):
         return (), words
     if not words or words[-1].role != "assistant":
-        return tuple(words), "" if words else None
+        return tuple(words), ""
     return tuple(words[:-1]), words[-1].content
 
 

@@ -6,15 +6,15 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from reward_model.policy.rows import Kind
-from reward_model.records import UserError, read_text
+from reward_model.records import UserError
+from reward_model.records.settings import parse_settings, read_toml
 
 
 class Method(NamedTuple):
@@ -38,7 +38,7 @@ class Method(NamedTuple):
 
 
 _DPO = "trl:DPOConfig"
-_OURS = "reward_model.policy.trainer:PreferenceTrainer"
+_OURS = "reward_model.policy.training.trainer:PreferenceTrainer"
 METHODS: dict[str, Method] = {
     "sft": Method("answers", "trl:SFTConfig", "trl:SFTTrainer", 2e-5, 2e-4, None, False),
     "dpo": Method("pairs", _DPO, "trl:DPOTrainer", 5e-7, 5e-5, 0.1, True),
@@ -213,7 +213,9 @@ class PolicyConfig(BaseModel):
 
     @property
     def _mode(self) -> str:
-        return "Emb" if self.embeds else "Text"
+        given = self.preference or ""
+        tensor = given.endswith((".pt", ".safetensors")) or Path(given[:255] or "-").is_dir()
+        return "Emb" if self.embeds or tensor else "Text"
 
 
 def losses(text: str) -> list[tuple[str, float]]:
@@ -265,12 +267,7 @@ def resolve(data: str, config: Path | None, flags: Mapping[str, Any]) -> PolicyC
     Raises:
         UserError: every mistake in file and flags at once, or settings that contradict each other.
     """
-    values: dict[str, Any] = {}
-    if config is not None:
-        try:
-            values = tomllib.loads(read_text(config))
-        except tomllib.TOMLDecodeError as error:
-            raise UserError(f"broken TOML ({error})", expected="TOML 1.0", path=config) from None
+    values = read_toml(config) if config is not None else {}
     given = {name: value for name, value in flags.items() if value is not None}
     merged = {**values, **given, "data": data}
     if "trl" in given and isinstance(values.get("trl"), dict):
@@ -282,19 +279,8 @@ def resolve(data: str, config: Path | None, flags: Mapping[str, Any]) -> PolicyC
             mend="or install the extra ppo in an environment of its own and start from "
             "docs/examples/ppo.py",
         )
-    try:
-        settings = PolicyConfig.model_validate(merged)
-    except ValidationError as error:
-        mistakes = [
-            f"{'.'.join(map(str, e['loc']))}: {e['msg'][0].lower()}{e['msg'][1:]}"
-            + ("" if e["type"] in ("extra_forbidden", "missing") else f", not {e['input']!r}")
-            for e in error.errors(include_url=False)
-        ]
-        raise UserError(
-            f"{len(mistakes)} mistake(s) in the settings: " + "; ".join(mistakes),
-            expected="the settings that docs/policies.md lists",
-            path=config,
-        ) from None
+    what = "settings as docs/policies.md lists them"
+    settings = parse_settings(merged, PolicyConfig, what, path=config)
     _check(settings)
     return settings
 

@@ -57,6 +57,8 @@ class TrainingBar(TrainerCallback):
                     ("kappa", "eval_qwk"),
                     ("accuracy", "eval_accuracy"),
                     ("pairs", "eval_pair_accuracy"),
+                    ("reward", "eval_reward"),
+                    ("gold reward", "eval_gold"),
                 )
                 if key in metrics
             ]

@@ -1,0 +1,183 @@
+"""Policies on real pairs: four losses, text and embedding; and `trl dpo` beside ours.
+
+    python benchmarks/policies.py DATA                 (the table of docs/policies.md)
+    python benchmarks/policies.py DATA --trl           (the same job by both commands)
+
+DATA is a folder with `helpsteer_pairs.jsonl`. The policy is made in place: a Qwen2 of 0.4 M weights
+with a vocabulary of the pairs' own words, after one pass of SFT. It shows that the runs work and
+what their numbers look like, not what a real policy would gain.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+MARKS = ["<pad>", "<|im_start|>", "<|im_end|>"]
+LENGTH = 512
+COMMON = ["--lr", "1e-3", "--max-length", str(LENGTH), "--epochs", "2", "--test-share", "0.3"]
+
+
+def make_base(folder: Path, texts: list[str]) -> Path:
+    """A tiny policy that reads the words of these texts."""
+    words = Tokenizer(models.BPE())
+    words.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    words.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    words.train_from_iterator(
+        texts,
+        trainers.BpeTrainer(
+            vocab_size=3000, special_tokens=MARKS, initial_alphabet=alphabet, show_progress=False
+        ),
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=words, pad_token=MARKS[0], eos_token=MARKS[2], chat_template=CHATML
+    )
+    torch.manual_seed(0)
+    model = Qwen2ForCausalLM(
+        Qwen2Config(
+            vocab_size=len(tokenizer),
+            hidden_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            intermediate_size=128,
+            max_position_embeddings=2048,
+            pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            bos_token_id=None,
+        )
+    )
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def ours(*words: object) -> None:
+    """A command of this package in this process; libraries are imported once."""
+    from reward_model.cli.commands import app
+
+    code = app([*map(str, words)], standalone_mode=False)
+    if code not in (0, 1, None):
+        raise SystemExit(f"reward-model {' '.join(map(str, words))}: {code}")
+
+
+def table(data: Path, out: Path) -> None:
+    """Train and measure all of them; print the rows of the table."""
+    pairs = data / "helpsteer_pairs.jsonl"
+    texts = [json.loads(line) for line in pairs.read_text("utf-8").splitlines()]
+    raw = make_base(out / "raw", [str(t[k]) for t in texts for k in ("prompt", "chosen")])
+    sft = out / "sft"
+    ours("policy", "train", pairs, "--method", "sft", "--base-model", raw, "--output-dir", sft,
+         *COMMON, "--lr", "3e-3")  # fmt: skip
+    base = sft / "best"
+    said = "Prefer helpful, correct and coherent answers."
+    told = {"pref_po": ["--preference", said]}
+    for loss in ("dpo", "ipo", "sipa", "pref_po"):
+        ours("policy", "train", pairs, "--loss", loss, "--base-model", base,
+             "--output-dir", out / "runs" / f"{loss} text", *COMMON, *told.get(loss, []),
+             )  # fmt: skip
+    tokens = ["--virtual-tokens", "8", "--lr", "1e-2"]
+    for loss in ("dpo", "ipo", "sipa"):
+        ours("policy", "train", pairs, "--loss", loss, "--base-model", base,
+             "--output-dir", out / "runs" / f"{loss} embedding", *COMMON, *tokens)  # fmt: skip
+    ours("policy", "train", pairs, "--loss", "pref_po", "--base-model", base,
+         "--output-dir", out / "runs" / "pref_po embedding",
+         "--preference", out / "runs" / "sipa embedding" / "adapter", *COMMON)  # fmt: skip
+    result = out / "evaluation.json"
+    try:
+        ours("policy", "evaluate", out / "runs", "--max-length", LENGTH, "--max-samples", 20,
+             "--samples", 2, "--max-new-tokens", 32, "--json", result)  # fmt: skip
+    except SystemExit as leave:
+        if leave.code not in (0, 1):
+            raise
+    show(json.loads(result.read_text("utf-8"))["runs"])
+
+
+def show(runs: dict[str, Any]) -> None:
+    """The table as Markdown."""
+    keys = ["preference_accuracy", "implicit_accuracy", "chosen_change", "perplexity", "kl"]
+    print("| run | pairs | " + " | ".join(keys) + " |")
+    print("|---|---|" + "---|" * len(keys))
+    for name, run in runs.items():
+        cells = []
+        for key in keys:
+            around = run["intervals"].get(key, {})
+            value = run.get(key)
+            low, high = around.get("low"), around.get("high")
+            limits = "" if low is None else f" ({low:.2f} to {high:.2f})"
+            cells.append("–" if value is None else f"{value:.2f}{limits}")
+        print(f"| {name} | {run['preference_total']} | " + " | ".join(cells) + " |")
+
+
+def beside_trl(data: Path, out: Path) -> None:
+    """The same 6 steps by `trl dpo` and by ours: losses, rows, seconds."""
+    pairs = data / "helpsteer_pairs.jsonl"
+    rows = [json.loads(line) for line in pairs.read_text("utf-8").splitlines()]
+    rows.append({**rows[0], "prompt": "word " * 2000})
+    base = make_base(out / "raw", [str(t[k]) for t in rows for k in ("prompt", "chosen")])
+
+    def turn(role: str, text: str) -> list[dict[str, str]]:
+        return [{"role": role, "content": text}]
+
+    folder = out / "chat"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "train.jsonl").open("w", encoding="utf-8") as file:
+        for row in rows:
+            chat = {"prompt": turn("user", row["prompt"])}
+            chat |= {k: turn("assistant", row[k]) for k in ("chosen", "rejected")}
+            file.write(json.dumps(chat, ensure_ascii=False) + "\n")
+    fields = {"max_steps": "6", "lr_scheduler_type": "constant", "logging_steps": "1"}
+    theirs = ["trl", "dpo", "--model_name_or_path", base, "--dataset_name", folder,
+              "--output_dir", out / "theirs", "--learning_rate", "1e-3", "--beta", "0.1",
+              "--max_length", LENGTH, "--per_device_train_batch_size", "8", "--bf16", "False",
+              "--gradient_accumulation_steps", "2", "--seed", "0", "--report_to", "none",
+              "--use_cpu", "True", "--gradient_checkpointing", "False",
+              *(w for k, v in fields.items() for w in (f"--{k}", v))]  # fmt: skip
+    own = [sys.executable, "-m", "reward_model", "policy", "train", folder / "train.jsonl",
+           "--base-model", base, "--output-dir", out / "ours", "--lr", "1e-3", "--beta", "0.1",
+           "--max-length", LENGTH, "--batch-size", "16", "--device-batch", "8",
+           "--eval-share", "0", "--test-share", "0",
+           *(w for k, v in fields.items() for w in ("--set", f"{k}={v}"))]  # fmt: skip
+    for name, words in (("trl dpo", theirs), ("reward-model policy train", own)):
+        began = time.monotonic()
+        environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "2"}
+        done = subprocess.run(
+            [*map(str, words)], capture_output=True, text=True, env=environment, check=False
+        )
+        seconds = time.monotonic() - began
+        said = done.stdout + done.stderr
+        losses = re.findall(r"'loss': '?([\d.]+)", said)
+        log = out / "ours" / "log.jsonl"
+        if not losses and log.exists():
+            logs = [json.loads(line) for line in log.read_text().splitlines()]
+            losses = [f"{one['loss']:.4f}" for one in logs if "loss" in one]
+        print(f"{name}: exit {done.returncode}, {seconds:.0f} s, losses {' '.join(losses)}")
+        if done.returncode:
+            print(said[-1500:])
+    kept = json.loads((out / "ours" / "metrics.json").read_text("utf-8"))["rows"]
+    print("ours, rows:", json.dumps(kept))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("outputs/benchmark-policies"))
+    parser.add_argument("--trl", action="store_true")
+    given = parser.parse_args()
+    (beside_trl if given.trl else table)(given.data, given.out)

@@ -1,0 +1,84 @@
+"""Talk to a policy in a terminal, with the levels of each answer beside it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from reward_model.policy.base import Policy, find_policy, open_policy
+from reward_model.policy.generate import Answer, Manner, answers
+from reward_model.policy.rewards import answering
+from reward_model.records import Message, UserError
+from reward_model.records.terminal import console
+from reward_model.rlhf.source import Source
+
+
+class Talk:
+    """One conversation; `/new` begins another, an empty line or the end of input ends it."""
+
+    def __init__(self, policy: Policy, manner: Manner, reward: Source | None) -> None:
+        self._policy, self._manner, self._reward = policy, manner, reward
+        self.turns: list[Message] = []
+
+    def say(self, text: str) -> tuple[Answer, str | None]:
+        """The policy's answer, and what the reward thinks of it in words."""
+        self.turns.append(Message(role="user", content=text))
+        asked = tuple(self.turns)
+        prompt = asked if len(asked) > 1 else text
+        manner = self._manner._replace(seed=self._manner.seed + len(self.turns))
+        ((answer,),) = answers(self._policy, self._policy.frame.prompt_ids([prompt]), manner)
+        self.turns.append(Message(role="assistant", content=answer.text))
+        return answer, None if self._reward is None else self._levels(asked, answer.text)
+
+    def _levels(self, asked: tuple[Message, ...], said: str) -> str:
+        assert self._reward is not None
+        (score,) = self._reward.scores([asked], [said])
+        if score.reward is None:
+            return f"no opinion: {score.reason}"
+        levels = "  ".join(
+            f"{name} {level:.2f} ±{score.uncertainty[name]:.2f}"
+            for name, level in score.levels.items()
+        )
+        return f"reward {score.reward:.3f}  {levels}"
+
+
+def chat(
+    named: str,
+    *,
+    reward: str | None = None,
+    prompt: str | None = None,
+    manner: Manner,
+    device: str | None = None,
+    ask: Callable[[str], str] = input,
+) -> None:
+    """Talk until the input ends; with `prompt`, answer that alone.
+
+    Raises:
+        UserError: no such policy or reward.
+    """
+    if prompt is not None and not prompt.strip():
+        raise UserError("an empty --prompt", expected="something to ask")
+    source = None if reward is None else answering(reward)
+    talk = Talk(open_policy(find_policy(named), device=device), manner, source)
+    if prompt is not None:
+        _show(*talk.say(prompt))
+        return
+    console().print("an empty line ends it, /new begins anew", style="dim")
+    while True:
+        try:
+            said = ask("> ").strip()
+        except (EOFError, KeyboardInterrupt):
+            return
+        if not said:
+            return
+        if said == "/new":
+            talk.turns.clear()
+            continue
+        _show(*talk.say(said))
+
+
+def _show(answer: Answer, levels: str | None) -> None:
+    sys.stdout.write(answer.text + ("" if answer.finished else " […]") + "\n")
+    sys.stdout.flush()
+    if levels is not None:
+        console().print(f"  {levels}", style="dim", markup=False)

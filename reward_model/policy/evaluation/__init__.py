@@ -1,0 +1,1 @@
+"""How good a policy is, beside what it began from. Begin in `evaluate.py`."""

@@ -1,0 +1,172 @@
+"""`--reward` as callables for TRL's online trainers.
+
+`read_rewards(["outputs/multidim/best#depth=0.5", "steps.py:valid"], ...)`: models as folders or
+addresses, whole, by dimension or by all of them; functions of a Python file; each with a weight.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from reward_model.records import UserError
+from reward_model.records.errors import first_line
+from reward_model.rlhf.client import RewardClient
+from reward_model.rlhf.source import Source, is_address, open_source
+from reward_model.rlhf.trl import MultiDimReward, dimension_rewards
+
+_FIRST_WAIT_S = 5.0
+
+Reward = Callable[..., list[float | None]]
+
+
+class Spec(NamedTuple):
+    """What one `--reward` says."""
+
+    model: str
+    """Folder or address; of a function its file."""
+    dimension: str | None
+    """A name, `*` for all, or None for the scalar."""
+    function: str | None
+    weight: float
+
+
+class Rewards(NamedTuple):
+    """What a trainer is given."""
+
+    functions: list[Reward]
+    weights: list[float]
+
+
+def parse(text: str) -> Spec:
+    """What one `--reward` says.
+
+    >>> parse("outputs/best#depth=0.5")
+    Spec(model='outputs/best', dimension='depth', function=None, weight=0.5)
+    >>> parse("steps.py:valid").function
+    'valid'
+
+    Raises:
+        UserError: a weight that is no number, or a file without the name of a function.
+    """
+    place, weight = text, 1.0
+    head, equals, tail = text.rpartition("=")
+    if equals and "/" not in tail and not tail.endswith(".py"):
+        try:
+            place, weight = head, float(tail)
+        except ValueError:
+            raise UserError(f"weight {tail!r} in --reward {text}", expected="a number") from None
+        if not math.isfinite(weight):
+            raise UserError(f"weight {tail} in --reward {text}", expected="a finite number")
+    file, colon, function = place.rpartition(":")
+    if colon and file.endswith(".py"):
+        return Spec(file, None, function, weight)
+    if place.endswith(".py"):
+        raise UserError(
+            f"--reward {text} without a function", expected="file.py:function", path=Path(place)
+        )
+    model, hash_, dimension = place.partition("#")
+    return Spec(model, dimension if hash_ else None, None, weight)
+
+
+def read_rewards(specs: Sequence[str], *, numbers_only: bool = False) -> Rewards:
+    """The callables of all specs, and the weight of each.
+
+    A weight of `MODEL#*` is shared out by the rubric's weights of its dimensions.
+
+    Args:
+        specs: as `parse` reads them.
+        numbers_only: the trainer takes no None: an answer without an opinion earns 0.
+
+    Raises:
+        UserError: no such model, dimension, file or function, or a server that does not answer.
+    """
+    functions: list[Reward] = []
+    weights: list[float] = []
+    parsed = [parse(text) for text in specs]
+    several = len(parsed) > 1 or any(spec.dimension == "*" for spec in parsed)
+    # Beside another reward TRL makes 0 of None, silently: it is said here.
+    none = 0.0 if numbers_only or several else None
+    for spec in parsed:
+        if spec.function is not None:
+            functions.append(_function(spec))
+            weights.append(spec.weight)
+            continue
+        source = answering(spec.model)
+        if spec.dimension is None:
+            functions.append(MultiDimReward(source, no_opinion=none))
+            weights.append(spec.weight)
+            continue
+        names = None if spec.dimension == "*" else [spec.dimension]
+        found = dimension_rewards(source, names, no_opinion=none)
+        functions += found
+        shares = _shares(spec.model, [f.dimension for f in found]) if names is None else [1.0]
+        weights += [spec.weight * share for share in shares]
+    _name_apart(functions)
+    return Rewards(functions, weights)
+
+
+def answering(model: str) -> Source:
+    """A source that was seen to answer.
+
+    Raises:
+        UserError: no such model, or a server that does not answer.
+    """
+    if is_address(model):
+        # A training waits for a server that comes back; one that was never there is said at once.
+        with contextlib.closing(RewardClient(model, patience=_FIRST_WAIT_S)) as client:
+            client.score_batch(["Which is right?"], ["This one."])
+    source = open_source(model)
+    if not is_address(model):
+        source.scores(["Which is right?"], ["This one."])
+    return source
+
+
+def _shares(model: str, names: Sequence[str]) -> list[float]:
+    if is_address(model):
+        return [1 / len(names)] * len(names)
+    from reward_model.model.folder import read_rubric
+
+    weights = read_rubric(model).weights
+    return [weights[name] for name in names]
+
+
+def _function(spec: Spec) -> Reward:
+    path = Path(spec.model)
+    if not path.is_file():
+        raise UserError("no such file", expected="a Python file with a reward", path=path)
+    module_spec = importlib.util.spec_from_file_location(f"reward_{path.stem}", path)
+    assert module_spec is not None
+    assert module_spec.loader is not None
+    module = importlib.util.module_from_spec(module_spec)
+    try:
+        module_spec.loader.exec_module(module)
+    except Exception as error:  # the file is the user's own, and may raise what it likes
+        raise UserError(
+            f"a file that does not run ({type(error).__name__}: {first_line(error)})",
+            expected="Python that defines the reward",
+            path=path,
+        ) from None
+    found = getattr(module, spec.function or "", None)
+    if not callable(found):
+        raise UserError(
+            f"no function {spec.function!r}",
+            expected="def NAME(prompts, completions, **kwargs) -> list of numbers",
+            path=path,
+        )
+    reward: Reward = found
+    return reward
+
+
+def _name_apart(functions: Sequence[Any]) -> None:
+    """Metrics go by name: two of one name would be one metric."""
+    seen: dict[str, int] = {}
+    for function in functions:
+        name = getattr(function, "__name__", type(function).__name__)
+        seen[name] = seen.get(name, 0) + 1
+        if seen[name] > 1:
+            function.__name__ = f"{name}_{seen[name]}"

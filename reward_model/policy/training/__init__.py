@@ -1,0 +1,1 @@
+"""From rows to a run folder: TRL's trainers, our losses beside them. Begin in `train.py`."""

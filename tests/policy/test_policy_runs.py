@@ -1,0 +1,254 @@
+"""Every method trains a tiny policy, in one process: the libraries are imported once."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from commands import run, spawn
+from safetensors.torch import load_file, save_file
+from tiny_policies import save_policy
+from toy import write
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+pytest.importorskip("trl", minversion="1.15")
+
+from reward_model.policy.settings import resolve
+from reward_model.policy.training.builder import build, read_fields
+from reward_model.policy.training.train import parts_of, prepare, train
+from reward_model.records import UserError
+
+PAIRS = [
+    {"prompt": f"say {i} please", "chosen": f"yes number {i}", "rejected": f"no {i % 3} bad"}
+    for i in range(20)
+]
+COMMON: dict[str, Any] = {
+    "batch_size": 8,
+    "device_batch": 4,
+    "learning_rate": 1e-3,
+    "max_length": 96,
+    "max_new_tokens": 8,
+}
+METHODS: dict[str, dict[str, Any]] = {
+    "sft": {"method": "sft"},
+    "dpo": {},
+    "ipo": {"loss": "ipo"},
+    "sipa": {"loss": "sipa"},
+    "pref_po": {"loss": "pref_po", "preference": "Be brief."},
+    "orpo": {"method": "orpo"},
+    "simpo": {"method": "simpo", "lora_rank": 4},
+    "kto": {"method": "kto", "lora_rank": 4},
+    "pref_po prefix": {"loss": "pref_po", "preference": "prefix.safetensors"},
+    "embeddings": {"virtual_tokens": "4"},
+    "grpo": {"method": "grpo", "rewards": ["r.py:short"]},
+    "rloo": {"method": "rloo", "rewards": ["r.py:short=0.5", "r.py:even"]},
+    "online-dpo": {"method": "online-dpo", "rewards": ["r.py:short"]},
+}
+REWARDS = """
+def short(prompts, completions, **kwargs):
+    return [-float(len(str(c))) for c in completions]
+
+def even(prompts, completions, **kwargs):
+    return [float(len(str(c)) % 2) for c in completions]
+"""
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("policies")
+    save_policy(folder / "base")
+    write(folder / "pairs.jsonl", PAIRS)
+    (folder / "r.py").write_text(REWARDS)
+    save_file({"p": torch.randn(3, 32) * 0.2}, folder / "prefix.safetensors")
+    return folder
+
+
+def settings(world: Path, name: str, out: Path, **more: Any) -> Any:
+    flags = {**COMMON, **METHODS[name], **more, "base_model": str(world / "base")}
+    if "rewards" in flags:
+        flags["rewards"] = [f"{world}/{spec}" for spec in flags["rewards"]]
+    if str(flags.get("preference", "")).endswith(".safetensors"):
+        flags["preference"] = str(world / flags["preference"])
+    return resolve(str(world / "pairs.jsonl"), None, {**flags, "output_dir": out})
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    (file,) = [*folder.glob("best/*.safetensors"), *folder.glob("adapter/*.safetensors")][:1]
+    return load_file(file)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_trains_and_a_stopped_run_ends_in_the_same_weights(
+    name: str, world: Path, tmp_path: Path
+) -> None:
+    out = train(settings(world, name, tmp_path / "whole", trl={"max_steps": 2}, eval_steps=1))
+    trained = weights(out)
+    begun = load_file(world / "base" / "model.safetensors")
+    if (out / "best").exists():
+        assert any(not torch.equal(trained[k], begun[k]) for k in begun if k in trained)
+        AutoModelForCausalLM.from_pretrained(out / "best")
+        assert AutoTokenizer.from_pretrained(out / "best").chat_template
+    else:
+        assert trained.keys() == {"prompt_embeddings"}
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["steps"] == 2
+    assert metrics["rows"]["read"] == 20
+    # Stopped after its first step: what the end wrote is not there yet.
+    stopped = shutil.copytree(out, tmp_path / "stopped")
+    shutil.rmtree(stopped / "checkpoints" / "checkpoint-2")
+    for left in ("best", "adapter", "metrics.json"):
+        place = stopped / left
+        shutil.rmtree(place) if place.is_dir() else place.unlink(missing_ok=True)
+    train(settings(world, name, stopped, trl={"max_steps": 2}, eval_steps=1))
+    again = weights(stopped)
+    assert again.keys() == trained.keys()
+    for key, value in trained.items():
+        assert torch.equal(again[key], value), key
+
+
+def batch_of(world: Path, name: str, out: Path, **more: Any) -> tuple[Any, dict[str, Any]]:
+    """A run's trainer and its first batch."""
+    trainer = build(parts_of(prepare(settings(world, name, out, **more))))
+    return trainer, next(iter(trainer.get_train_dataloader()))
+
+
+def means(model: Any, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean log-probabilities by transformers alone, a row at a time, without padding."""
+    found = []
+    for ids, mask, kept in zip(
+        batch["input_ids"], batch["attention_mask"], batch["completion_mask"], strict=True
+    ):
+        row, answer = ids[mask.bool()], kept[mask.bool()].bool()
+        logps = model(input_ids=row[None]).logits[0, :-1].double().log_softmax(-1)
+        picked = logps.gather(1, row[1:, None])[:, 0][answer[1:]]
+        found.append(picked.mean())
+    chosen, rejected = torch.stack(found).chunk(2)
+    return chosen, rejected
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("lora", [0, 4])
+def test_losses_of_a_trainer_against_transformers(lora: int, world: Path, tmp_path: Path) -> None:
+    base = AutoModelForCausalLM.from_pretrained(world / "base").eval()
+    sigmoid = torch.nn.functional.logsigmoid
+    trainer, batch = batch_of(world, "orpo", tmp_path / "a", lora_rank=lora)
+    chosen, rejected = means(base, batch)
+    odds = (chosen - (1 - chosen.exp()).log()) - (rejected - (1 - rejected.exp()).log())
+    expected = (-chosen - 0.1 * sigmoid(odds)).mean()
+    trainer.model.eval()
+    assert trainer.ref_model is None
+    assert trainer.compute_loss(trainer.model, batch).item() == pytest.approx(
+        expected.item(), abs=1e-6
+    )
+    trainer, batch = batch_of(world, "simpo", tmp_path / "b", lora_rank=lora)
+    chosen, rejected = means(base, batch)
+    expected = -sigmoid(2 * (chosen - rejected) - 0.5).mean()
+    trainer.model.eval()
+    assert trainer.compute_loss(trainer.model, batch).item() == pytest.approx(
+        expected.item(), abs=1e-6
+    )
+    trainer, batch = batch_of(world, "pref_po", tmp_path / "c", lora_rank=lora)
+    own = means(base, batch)
+    told = means(base, {k.removeprefix("guided_"): v for k, v in batch.items() if "guided" in k})
+    text = trainer.processing_class.decode(batch["guided_input_ids"][0])
+    assert "system\nBe brief.<|im_end|>" in text
+    assert "Be brief" not in trainer.processing_class.decode(batch["input_ids"][0])
+    plain, guided = own[0] - own[1], told[0] - told[1]
+    expected = (-sigmoid(2 * plain) + 0.1 * (guided - plain).relu()).mean()  # KL is 0 at the start
+    trainer.model.eval()
+    assert trainer.compute_loss(trainer.model, batch).item() == pytest.approx(
+        expected.item(), abs=2e-6
+    )
+
+
+def test_fields_of_trl_are_read_by_its_own_parser() -> None:
+    from trl import DPOConfig
+
+    found = read_fields(DPOConfig, {"warmup_steps": "5", "lr_scheduler_type": "cosine"})
+    assert found["warmup_steps"] == 5
+    for given, words in (
+        ({"beta": "1"}, "--beta"),
+        ({"warmup_step": "1"}, "warmup_steps?"),
+        ({"max_steps": "many"}, "invalid int value"),
+    ):
+        with pytest.raises(UserError, match=re.escape(words)):
+            read_fields(DPOConfig, given)
+
+
+def test_the_same_command_is_done_and_another_is_refused_by_name(
+    world: Path, tmp_path: Path
+) -> None:
+    words = [world / "pairs.jsonl", "--base-model", world / "base", "--method", "sft"]
+    words += ["--output-dir", tmp_path / "run", "--max-length", "96", "--set", "max_steps=1"]
+    first = run("reward-model", "policy", "train", *words)
+    assert first.code == 0, first.stderr
+    assert "20 read, 20 kept" in first.stderr
+    assert "<|im_end|>" in first.stderr
+    again = run("reward-model", "policy", "train", *words)
+    assert (again.code, "nothing is left to do" in again.stderr) == (0, True)
+    other = run("reward-model", "policy", "train", *words, "--lr", "0.1", "--seed", "3")
+    assert other.code == 2
+    assert "learning-rate, seed" in other.stderr
+    kept = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert kept["digests"].keys() == {"base", "data"}
+    assert kept["resolved"]["learning_rate"] == 2e-5
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--base-model", "reward"], "a reward model"),
+        (["--base-model", "lost"], "whose base '/nowhere' is not there"),
+        (["--base-model", "nothing"], "no policy folder 'nothing'"),
+        (["--method", "kto", "--batch-size", "1"], "at least 2 rows"),
+        (["--method", "grpo", "--reward", "http://127.0.0.1:9"], "127.0.0.1:9"),
+        (["--method", "grpo", "--reward", "none.py:f"], "no such file"),
+        (["--set", "bata=1"], "does not have"),
+        (["--max-length", "16"], "answers alone"),
+        (["--virtual-tokens", "bad.pt"], "could be code"),
+    ],
+)
+def test_wrong_input_is_one_sentence_before_any_step(
+    flags: list[str], words: str, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    from tiny_models import save_encoder
+
+    if "reward" in flags:
+        save_encoder(tmp_path / "reward")
+    (tmp_path / "lost").mkdir()
+    (tmp_path / "lost" / "adapter_config.json").write_text(
+        '{"base_model_name_or_path": "/nowhere", "peft_type": "LORA"}'
+    )
+    torch.save(Path("x"), tmp_path / "bad.pt")
+    given = ["policy", "train", world / "pairs.jsonl", "--output-dir", tmp_path / "out", *flags]
+    if "--base-model" not in flags:
+        given += ["--base-model", world / "base"]
+    found = run("reward-model", *given)
+    assert found.code == 2, found.stderr
+    assert words in found.stderr.replace("\n", " ")
+    assert "Traceback" not in found.stderr
+    assert not (tmp_path / "out" / "checkpoints").exists()
+
+
+def test_a_killed_run_goes_on_by_the_same_command(world: Path, tmp_path: Path) -> None:
+    words = [world / "pairs.jsonl", "--base-model", world / "base", "--lr", "1e-3"]
+    words += ["--max-length", "96", "--batch-size", "4", "--eval-steps", "1", "--seed", "5"]
+    whole = run("reward-model", "policy", "train", *words, "--output-dir", tmp_path / "whole")
+    assert whole.code == 0, whole.stderr
+    killed = spawn("reward-model", "policy", "train", *words, "--output-dir", tmp_path / "killed")
+    while killed.poll() is None:
+        if list((tmp_path / "killed").glob("checkpoints/checkpoint-2/trainer_state.json")):
+            killed.kill()
+            break
+    killed.communicate()
+    again = run("reward-model", "policy", "train", *words, "--output-dir", tmp_path / "killed")
+    assert again.code == 0, again.stderr
+    one, other = weights(tmp_path / "whole"), weights(tmp_path / "killed")
+    assert all(torch.equal(value, other[key]) for key, value in one.items())
