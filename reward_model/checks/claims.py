@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from reward_model.checks.columns import Scope
-from reward_model.checks.kinds import Basis, ClaimKind, Direction, Hedge, Source
+from reward_model.checks.kinds import Basis, ClaimKind, Combine, Direction, Hedge, Source
 from reward_model.checks.periods import Period
 
 
@@ -56,6 +56,11 @@ class Claim:
     """Why the link is not certain; empty for a firm link. A doubtful claim is never `wrong`."""
     cell: bool = False
     """Whether it stands in a table."""
+    combine: Combine = ""
+    """`average` or `sum` of the label, over the periods from `base` to `period`, or with another
+    label (`with_label`) in one period."""
+    with_label: str | None = None
+    """Key of the second label of a sum; a row's begins with `@`."""
     sign: str = ""
     """`+`, `-`, `(` or empty, as shown."""
 

@@ -6,9 +6,12 @@ ClaimKind = Literal["value", "ratio", "change_pct", "change_pp", "change_abs"]
 Basis = Literal["", "yoy", "mom", "opening", "base", "budget"]
 Source = Literal["", "clause", "sentence", "heading", "report"]
 Direction = Literal["up", "down"] | None
+Combine = Literal["", "average", "sum"]
 Hedge = Literal["", "about", "over", "under"]
 
 NOT_A_FACT = "not stated as a fact"
 """The doubt of targets, forecasts and conditions: these are not checked at all."""
 STOOD_BEFORE = "where it stood before, without a period"
 """The doubt of `from 40%` where neither number says of when it is."""
+NOT_WHOLE = "the sentence is not understood whole"
+"""The doubt of a number in a sentence with words or an order of words that are on no list."""

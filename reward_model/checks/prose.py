@@ -18,11 +18,19 @@ from reward_model.checks.dates import (
     without_periods,
 )
 from reward_model.checks.items import items
-from reward_model.checks.kinds import NOT_A_FACT, STOOD_BEFORE, Basis, ClaimKind, Direction
+from reward_model.checks.kinds import (
+    NOT_A_FACT,
+    NOT_WHOLE,
+    STOOD_BEFORE,
+    Basis,
+    ClaimKind,
+    Direction,
+)
 from reward_model.checks.numbers import Number, find_numbers
 from reward_model.checks.periods import Period, find_periods
 from reward_model.checks.scene import Scene, is_counted, is_operand
 from reward_model.checks.subject import Found, State, Subject, find_subject
+from reward_model.checks.understood import stands_alone, understood
 from reward_model.checks.wording import (
     attain_doubt,
     basis_of,
@@ -161,6 +169,13 @@ def _sentence(scene: Scene, text: str, s: int, e: int, state: State) -> Iterator
         for n in (replace(n, start=n.start + s, end=n.end + s) for n in find_numbers(piece))
         if not any(a < n.end and n.start < b for a, b in fixed)
     ]
+    whole = understood(scene, text, s, e, labels, dated, numbers, state)
+    if whole is not None:
+        for claim in whole:
+            segment = claim.item in _BY_SEGMENT or claim.entity == state.line_entity is not None
+            doubt = claim.doubt or state.doubt or (state.lead_doubt if segment else "")
+            yield replace(claim, doubt=doubt)
+        return
     ordered = "values listed in order" if _RESPECTIVELY.search(piece) else ""
     claims: list[Claim] = []
     stood: set[int] = set()  # claims that say where something stood before
@@ -188,7 +203,10 @@ def _sentence(scene: Scene, text: str, s: int, e: int, state: State) -> Iterator
         segment = claim.item in _BY_SEGMENT or claim.entity == state.line_entity is not None
         if came_from:
             stood.add(len(claims))
-        claims.append(replace(claim, doubt=doubt or (state.lead_doubt if segment else "")))
+        doubt = doubt or (state.lead_doubt if segment else "")
+        if not doubt and not stands_alone(scene, text, number, s, e, labels, dated, numbers):
+            doubt = NOT_WHOLE
+        claims.append(replace(claim, doubt=doubt))
     yield from claims
 
 

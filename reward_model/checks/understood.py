@@ -1,0 +1,266 @@
+"""Claims of a sentence that was understood whole: every word of it has its place in a clause."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from reward_model.checks.claims import Claim
+from reward_model.checks.dates import Dated
+from reward_model.checks.items import items
+from reward_model.checks.kinds import STOOD_BEFORE, Basis, ClaimKind, Direction, Source
+from reward_model.checks.lexicon import leftover
+from reward_model.checks.numbers import Number
+from reward_model.checks.periods import Period
+from reward_model.checks.scene import Scene, is_counted, is_operand
+from reward_model.checks.shapes import Clause, Token, clauses, tokenize
+from reward_model.checks.subject import Found, State
+from reward_model.checks.wording import hedge_before, signed
+
+_MARK = re.compile(
+    r"\s*(?:#{1,6}\s|>\s|[-*•·]\s|\d{1,2}[.、)]\s|[(（][一二三四五六七八九十\d]{1,2}[)）]|"
+    r"[一二三四五六七八九十]{1,2}[、.]\s?)+\s*"
+)
+_CHINESE = re.compile(r"[\u4e00-\u9fff]")
+_UNITS = {
+    "money": {"money", "plain"},
+    "percent": {"percent", "plain"},
+    "times": {"times", "plain"},
+    "days": {"days", "plain"},
+    "per_share": {"money", "plain"},
+}
+"""What a level of an item may be written in."""
+
+
+@dataclass(slots=True)
+class _Said:
+    """What the clauses so far hand on to the next."""
+
+    item: str | None = None
+    entity: str | None = None
+    label: str = ""
+    period: Period | None = None
+    source: Source = ""
+    basis: Basis = ""
+
+
+def understood(
+    scene: Scene,
+    text: str,
+    start: int,
+    end: int,
+    labels: Found,
+    dated: Dated,
+    numbers: list[Number],
+    state: State,
+) -> list[Claim] | None:
+    """The claims of `text[start:end]`, or None where the sentence is not understood whole."""
+    if any(is_operand(text, n) or is_counted(text, n) for n in numbers):
+        return None
+    language = "zh" if _CHINESE.search(text, start, end) else "en"
+    mark = _MARK.match(text, start, end)
+    begin = mark.end() if mark else start
+    stop = start + len(text[start:end].rstrip(" .。!！?\t\r*"))
+    fixed = _fixed(scene, text, begin, stop, labels, dated, numbers)
+    tokens = tokenize(text, begin, stop, language, fixed)
+    found = clauses([t for t in tokens if t.value != ""], language) if tokens else None
+    if found is None:
+        return None
+    said = _Said(period=state.period or scene.period, source=state.source)
+    claims: list[Claim] = []
+    for clause in found:
+        made = _claims(scene, text, clause, language, said)
+        if made is None:
+            return None
+        claims += made
+    named = {c.period for c in claims if c.source == "clause"}
+    if named:
+        # "Revenue was 120 and net income 12 in 2019": the date may speak for both.
+        claims = [
+            c
+            if c.source in {"clause", "sentence"} or {c.period} == named
+            else replace(
+                c,
+                period=next(iter(named)) if len(named) == 1 else c.period,
+                doubt=c.doubt or "the period is named later",
+            )
+            for c in claims
+        ]
+    state.item, state.label, state.entity, state.here = said.item, said.label, said.entity, True
+    state.item_doubt = ""
+    if said.source == "clause":
+        state.period, state.source = said.period, "sentence"
+    return claims
+
+
+def _fixed(
+    scene: Scene,
+    text: str,
+    begin: int,
+    stop: int,
+    labels: Found,
+    dated: Dated,
+    numbers: list[Number],
+) -> list[tuple[int, int, Period | Number | str]]:
+    """Names, dates, numbers and (as an empty string) the company's own name, in order."""
+    rows: list[tuple[int, int, Period | Number | str]] = [(a, b, key) for a, b, key in labels]
+    others: list[tuple[int, int, Period | Number | str]] = [*dated]
+    others += [(n.start, n.end, n) for n in numbers]
+    for name in scene.names:
+        at = text.find(name, begin, stop)
+        while at >= 0:
+            others.append((at, at + len(name), ""))
+            at = text.find(name, at + len(name), stop)
+    taken = sorted(rows)
+    for a, b, value in others:
+        if begin <= a and b <= stop and not any(x < b and a < y for x, y, _ in taken):
+            taken.append((a, b, value))
+    return sorted((r for r in taken if begin <= r[0] and r[1] <= stop), key=lambda r: r[0])
+
+
+def _claims(
+    scene: Scene, text: str, clause: Clause, language: str, said: _Said
+) -> list[Claim] | None:
+    """What one clause says; None where units or names do not go together."""
+    roles = clause.roles
+    if "L" in roles:
+        key, token = str(roles["L"].value), roles["L"]
+        entity = key.startswith("@")
+        said.item, said.entity = (None, key[1:]) if entity else (key, None)
+        said.label = key[1:] if entity else text[token.start : token.end]
+        said.basis = ""
+    if said.item is None and said.entity is None:
+        return None
+    source = said.source
+    if "P" in roles:
+        said.period, source = _period(roles["P"]), "clause"
+        said.source = "sentence"
+    elif "Q" in roles and said.source != "sentence":
+        source = "report"
+    base = _period(roles["Q"]) if "Q" in roles else None
+    basis: Basis = "base" if base else ""
+    for name, word in (("yoy", "yoy"), ("qoq", "mom"), ("opening", "opening")):
+        if clause.has(language, name):
+            basis = word  # type: ignore[assignment]
+    direction: Direction = None
+    if "V" in roles:
+        direction = "up" if roles["V"].symbol == "u" else "down"
+    per = str(roles["M"].value) if "M" in roles else None
+    made: list[Claim] = []
+    for role in "NOCS":
+        if role not in roles:
+            continue
+        claim = _one(scene, text, roles[role], role, said, direction, per)
+        if claim is None:
+            return None
+        claim = replace(claim, period=said.period, source=source)
+        if claim.kind.startswith("change"):
+            claim = replace(claim, basis=basis or said.basis, base=base)
+            if base is not None and claim.period is not None and claim.period <= base:
+                claim = replace(claim, doubt=claim.doubt or "the period does not follow its base")
+        elif role == "O" or clause.has(language, "last"):
+            claim = _before(claim, base, basis)
+        if clause.family in {"average", "sum"}:
+            other = str(roles["K"].value) if "K" in roles else None
+            combine = "average" if clause.family == "average" else "sum"
+            claim = replace(claim, combine=combine, base=base, with_label=other)
+        made.append(claim)
+    said.basis = basis if basis in {"yoy", "mom", "opening"} else said.basis
+    return sorted(made, key=lambda c: c.start)
+
+
+def _period(token: Token) -> Period:
+    assert isinstance(token.value, Period)
+    return token.value
+
+
+def _before(claim: Claim, base: Period | None, basis: Basis) -> Claim:
+    """The level of the period compared with."""
+    if base is not None:
+        return replace(claim, period=base, source="clause")
+    if claim.period is None:
+        return replace(claim, doubt=claim.doubt or STOOD_BEFORE)
+    period = claim.period.previous() if basis == "mom" else claim.period.year_ago()
+    return replace(claim, period=period, source="clause" if basis else "")
+
+
+def _one(
+    scene: Scene,
+    text: str,
+    token: Token,
+    role: str,
+    said: _Said,
+    direction: Direction,
+    per: str | None,
+) -> Claim | None:
+    number = token.value
+    assert isinstance(number, Number)
+    known = items()[said.item] if said.item else None
+    doubt = ""
+    level: ClaimKind = "ratio" if known is not None and known.kind == "ratio" else "value"
+    if role == "S":
+        kind: ClaimKind = "ratio"
+    elif role == "C":
+        if number.unit in {"times", "days"} and (known is None or known.unit != number.unit):
+            return None
+        kind = {"percent": "change_pct", "pp": "change_pp"}.get(number.unit, "change_abs")  # type: ignore[assignment]
+        if direction is None and not number.sign:
+            doubt = "a change without a direction"
+    else:
+        kind = level
+        if known is not None and number.unit not in _UNITS[known.unit]:
+            return None
+    return Claim(
+        start=number.start,
+        end=number.end,
+        text=scene.report[number.start : number.end],
+        value=signed(number, kind, direction, known, said.label),
+        decimals=number.decimals,
+        step=number.step,
+        unit=number.unit,
+        item=said.item,
+        label=said.label,
+        period=None,
+        kind=kind,
+        direction=direction if kind.startswith("change") else None,
+        per=per if role == "S" else None,
+        entity=said.entity,
+        hedge=hedge_before(text, number),
+        doubt=doubt,
+        sign=number.sign,
+    )
+
+
+_CUT = re.compile(r"[，；;。]|,(?!\d{3})")
+_ASIDE = re.compile(r"[\s()（）、“”\"'‘’=/·*:：\-—~+]+")
+
+
+def stands_alone(
+    scene: Scene,
+    text: str,
+    number: Number,
+    start: int,
+    end: int,
+    labels: Found,
+    dated: Dated,
+    numbers: list[Number],
+) -> bool:
+    """Whether the Chinese clause around a number has no other number and no word but known ones.
+
+    Such a clause can be read by its words alone, whatever their order; one with several numbers
+    or dates needs a shape.
+    """
+    if not _CHINESE.search(text, start, end):
+        return False
+    left = max((m.end() for m in _CUT.finditer(text, start, number.start)), default=start)
+    cut = _CUT.search(text, number.end, end)
+    right = cut.start() if cut else end
+    inside = [(a, b) for a, b, _ in (*labels, *dated) if left <= a and b <= right]
+    shown = [n for n in numbers if left <= n.start and n.end <= right]
+    periods = [p for a, b, p in dated if left <= a and b <= right]
+    if len(shown) > 1 or len(set(periods)) > 1:
+        return False
+    rest = list(text[left:right])
+    for a, b in (*inside, *((n.start, n.end) for n in shown)):
+        rest[a - left : b - left] = " " * (b - a)
+    return not leftover(scene.without_names("".join(rest)))
