@@ -221,8 +221,8 @@ def _cell(
         doubt = doubt or "a percentage in a column of amounts"
     if number.unit == "plain" and kind in {"value", "change_abs", "ratio"} and known:
         stated = (row.scale if row else None) or (header.scale if header else None)
-        if known.unit == "money" and (stated or table.scale != 1.0):
-            unit, scale = "money", stated or table.scale
+        if known.unit == "money" and (stated or table.scale not in {None, 1.0}):
+            unit, scale = "money", stated or table.scale or 1.0
         elif known.unit == "percent" and (
             (header and header.percent) or (row and row.percent) or abs(number.value) > 1.5
         ):

@@ -39,8 +39,11 @@ def vocabulary(entities: frozenset[str] = frozenset()) -> Labels:
     return Labels(names)
 
 
-def extract_claims(report: str, entities: Iterable[str] = ()) -> list[Claim]:
-    """All numeric claims in the order of the text; `entities` are further labels to know.
+def extract_claims(
+    report: str, entities: Iterable[str] = (), companies: Iterable[str] = ()
+) -> list[Claim]:
+    """All numeric claims in the order of the text; `entities` are further labels to know,
+    `companies` names that stand for whole companies.
 
     >>> c = extract_claims("2021年营业收入同比下降14.7%，至23.81亿元。")
     >>> [(x.item, x.kind, x.value, x.period.label()) for x in c]
@@ -53,7 +56,7 @@ def extract_claims(report: str, entities: Iterable[str] = ()) -> list[Claim]:
     flat = flatten(report)
     labels = vocabulary(frozenset(entities))
     tables = list(read_tables(flat, flat=True, csv=False))
-    scene = Scene(report=report, flat=flat, labels=labels)
+    scene = Scene(report=report, flat=flat, labels=labels, companies=tuple(companies))
     claims = [c for table in tables for c in cell_claims(table, scene)]
     claims += prose_claims(scene, [(t.start, t.end) for t in tables])
     return sorted(claims, key=lambda c: c.start)

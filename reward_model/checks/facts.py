@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 
 from reward_model.checks.columns import Scope
-from reward_model.checks.figures import Figure
+from reward_model.checks.figures import PARENT, Figure
 from reward_model.checks.formulas import evaluate, names_in
 from reward_model.checks.items import Item, clean_label, items
 from reward_model.checks.periods import Period
@@ -31,14 +32,22 @@ class Facts:
     """
 
     def __init__(
-        self, figures: Iterable[Figure], *, currency: str = "", current: Period | None = None
+        self,
+        figures: Iterable[Figure],
+        *,
+        currency: str = "",
+        current: Period | None = None,
+        prose: str = "",
     ) -> None:
         self.figures: tuple[Figure, ...] = tuple(figures)
         """Every number read, in the order of the text."""
         self.currency = currency
         """ISO code where the prompt names one."""
+        self.prose = prose
+        """What the prompt says outside its tables."""
         self._current = current
         self._memo: dict[tuple[str, Period, Scope], float | None] = {}
+        self._owned: dict[str, Facts] = {}
 
     @cached_property
     def by_item(self) -> dict[tuple[str, Period], list[Figure]]:
@@ -205,6 +214,47 @@ class Facts:
             return now - base
         return (now - base) / abs(base) if base else None
 
+    def says(self, number: str) -> bool:
+        """Whether the prompt's own text, outside its tables, has this number.
+
+        >>> Facts([], prose="Sales were $17.9 million.").says("17.9 million")
+        True
+        """
+        shown = number.strip("()+-$¥€£ ").casefold()
+        if sum(c.isdigit() for c in shown) < 2:
+            return False
+        pattern = rf"(?<![\d.,]){re.escape(shown)}(?![\d,.]*\d)"
+        return re.search(pattern, self.prose.casefold()) is not None
+
+    @cached_property
+    def scales_known(self) -> bool:
+        """Whether the scale of every amount of a known item is stated."""
+        return all(f.known for f in self.figures if f.item and f.unit == "money")
+
+    @cached_property
+    def one_scale(self) -> bool:
+        """Whether amounts may be divided by one another: all scales stated, or none."""
+        return len({f.known for f in self.figures if f.item and f.unit == "money"}) < 2
+
+    @cached_property
+    def owners(self) -> tuple[str, ...]:
+        """The companies the figures are of, where the prompt has several."""
+        return tuple(sorted({f.owner for f in self.figures} - {""}))
+
+    def of(self, owner: str) -> Facts:
+        """The figures of one company alone (an empty name: those that no other company has)."""
+        if owner not in self._owned:
+            kept = [f for f in self.figures if f.owner in {"", owner}]
+            if owner and owner != PARENT:
+                own = {(f.item, f.label, f.period) for f in kept if f.owner}
+                kept = [f for f in kept if f.owner or (f.item, f.label, f.period) not in own]
+            elif owner == PARENT:
+                kept = [f for f in kept if f.owner]
+            self._owned[owner] = Facts(
+                kept, currency=self.currency, current=self._current, prose=self.prose
+            )
+        return self._owned[owner]
+
     def labelled(self, label: str) -> list[Figure]:
         """Figures of a label that is not a known item, as written in the tables."""
         return list(self.by_label.get(clean_label(label).casefold(), ()))
@@ -220,13 +270,13 @@ def read_facts(prompt: str) -> Facts:
     >>> read_facts("no tables here").figures
     ()
     """
-    from reward_model.checks.reader import read_figures
+    from reward_model.checks.reader import read_prompt
 
     digest = hashlib.blake2b(prompt.encode("utf-8", "surrogatepass"), digest_size=16).digest()
     facts = _CACHE.get(digest)
     if facts is None:
-        figures, currency, current = read_figures(prompt)
-        facts = Facts(figures, currency=currency, current=current)
+        read = read_prompt(prompt)
+        facts = Facts(read.figures, currency=read.currency, current=read.current, prose=read.prose)
         _CACHE[digest] = facts
         while len(_CACHE) > _CACHE_SIZE:
             _CACHE.popitem(last=False)

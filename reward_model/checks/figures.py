@@ -29,3 +29,17 @@ class Figure(NamedTuple):
     """One unit of the last decimal place shown, in base units."""
     where: str
     """Heading, column and place, for people."""
+    known: bool = True
+    """Whether its scale is stated anywhere; an amount of unknown scale settles no mismatch."""
+    row: tuple[int, int] = (0, 0)
+    """Digest of its table, and the row in it: two figures of one row belong together."""
+    column: str = ""
+    """The header of its column."""
+    of: str | None = None
+    """Key of the item its column shows, for the row of a region, product or customer."""
+    owner: str = ""
+    """The company its section or column is about, where the prompt has several; the parent
+    company's own figures beside consolidated ones have `PARENT`."""
+
+
+PARENT = "母公司"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reward_model.checks.claims import Claim
 from reward_model.checks.facts import Facts
+from reward_model.checks.figures import Figure
 from reward_model.checks.periods import Period
 
 
@@ -36,12 +38,31 @@ class Reading:
         return not (self.near_only and claim.source)
 
 
-def periods_of(facts: Facts, claim: Claim) -> list[Period]:
-    """The periods a claim may be about: its own, or the main one of the prompt."""
+USUAL_SCALES = (1.0, 1e3, 1e4, 1e6, 1e8, 1e9)
+"""Base units of money that tables are kept in: one, 千, 万, million, 亿, billion."""
+
+
+def scales_of(figure: Figure) -> tuple[float, ...]:
+    """By what a figure may still be multiplied: every usual scale where none is stated."""
+    return (1.0,) if figure.known else USUAL_SCALES
+
+
+def is_bare(claim: Claim) -> bool:
+    """Whether an amount is written without a word of scale: it may be in the table's own."""
+    scale = claim.step * 10.0**claim.decimals
+    return claim.unit in {"money", "plain"} and abs(scale - 1.0) < 1e-9
+
+
+def periods_of(facts: Facts, claim: Claim, own: Sequence[Period] = ()) -> list[Period]:
+    """The periods a claim may be about: its own, or the main one of the prompt.
+
+    `own`: periods of the row it is about, where that is no known item.
+    """
     period = claim.period
     if period is None:
-        return [facts.main_period] if facts.main_period else []
-    known = facts.periods()
+        main = facts.main_period or max(own, default=None)
+        return [main] if main else []
+    known = [*facts.periods(), *own]
     if period in known:
         return [period]
     same = [p for p in known if p.year == period.year]

@@ -8,10 +8,11 @@ from typing import NamedTuple
 from reward_model.checks.claims import Claim
 from reward_model.checks.columns import Scope
 from reward_model.checks.facts import Facts
+from reward_model.checks.figures import Figure
 from reward_model.checks.items import CAN_BE_NEGATIVE, Item, items
 from reward_model.checks.periods import Period
-from reward_model.checks.reading import Reading, bases_of, periods_of
-from reward_model.checks.rows import row_readings
+from reward_model.checks.reading import USUAL_SCALES, Reading, bases_of, is_bare, periods_of
+from reward_model.checks.rows import combined_readings, row_readings, share_readings
 
 
 class Point(NamedTuple):
@@ -20,20 +21,27 @@ class Point(NamedTuple):
     value: float
     step: float
     scope: Scope
+    known: bool = True
+    """Whether the scale of every amount in it is stated."""
 
 
 def _points(facts: Facts, item: str, period: Period) -> list[Point]:
     """The item in a period from every column that gives it, derived where none does."""
     known = items()[item]
-    found = [Point(f.value, f.step, f.scope) for f in facts.lookup(item, period)]
+    found = [_point(f) for f in facts.lookup(item, period)]
     if known.formula:
+        stated = facts.scales_known if known.unit == "money" else facts.one_scale
         scopes: tuple[Scope, ...] = ("", "ytd") if known.kind != "stock" else ("",)
         for scope in scopes:
             for value in facts.conventions(item, period, scope):
-                found.append(Point(value, 0.0, scope))
+                found.append(Point(value, 0.0, scope, stated))
     if item == "revenue":
-        found += [Point(f.value, f.step, f.scope) for f in facts.lookup("total_revenue", period)]
+        found += [_point(f) for f in facts.lookup("total_revenue", period)]
     return found
+
+
+def _point(figure: Figure) -> Point:
+    return Point(figure.value, figure.step, figure.scope, figure.known)
 
 
 def _annualised(facts: Facts, item: Item, period: Period, points: list[Point]) -> list[Point]:
@@ -70,6 +78,12 @@ _OVER_BALANCE = frozenset(
 
 def readings(facts: Facts, claim: Claim) -> Iterator[Reading]:
     """Readings in the order of likelihood."""
+    if claim.combine:
+        yield from combined_readings(facts, claim)
+        return
+    if claim.per is not None and (claim.per.startswith("@") or claim.entity is not None):
+        yield from share_readings(facts, claim)
+        return
     if claim.entity is not None:
         yield from row_readings(facts, claim)
         return
@@ -103,12 +117,14 @@ def _levels(facts: Facts, claim: Claim, item: Item, period: Period) -> Iterator[
     points = _points(facts, item.key, period)
     part_year = item.key in _OVER_BALANCE and period.months != 12
     usual = [p for p in points if p.scope != "opening"]
-    scaled = claim.unit == "plain" and item.unit == "money"
+    scaled = is_bare(claim) and item.unit == "money"
     for p in usual:
         clash = _contradicts(claim, p.scope)
-        yield Reading(
-            p.value, "the tables", right=not clash, sure=not (clash or part_year), slack=p.step / 2
-        )
+        sure = p.known and not (clash or part_year)
+        for scale in (1.0,) if p.known or item.unit != "money" else USUAL_SCALES:
+            yield Reading(
+                p.value * scale, "the tables", right=not clash, sure=sure, slack=p.step * scale / 2
+            )
     if part_year:
         for p in _annualised(facts, item, period, usual):
             yield Reading(p.value, "annualised", slack=p.step)
@@ -118,7 +134,7 @@ def _levels(facts: Facts, claim: Claim, item: Item, period: Period) -> Iterator[
                 p.value, "the opening balance", right=claim.scope == "opening", slack=p.step / 2
             )
         if scaled:
-            for scale in (1e3, 1e4, 1e6, 1e8):
+            for scale in USUAL_SCALES[1:]:
                 yield Reading(
                     p.value / scale,
                     "the amount in another unit",
@@ -181,7 +197,18 @@ def _difference(
     gap = now.value - then.value
     rounding = now.step / 2 + then.step / 2
     if claim.kind == "change_abs":
-        yield Reading(gap, "the difference", right=not clash, sure=not clash, slack=rounding)
+        known = now.known and then.known
+        for scale in (1.0,) if known or item.unit != "money" else USUAL_SCALES:
+            yield Reading(
+                gap * scale,
+                "the difference",
+                right=not clash,
+                sure=known and not clash,
+                slack=rounding * scale,
+            )
+        if is_bare(claim) and item.unit == "money":
+            for scale in USUAL_SCALES[1:]:
+                yield Reading(gap / scale, "the difference in another unit", right=False)
         return
     if claim.kind == "change_pp":
         if item.unit in {"percent", "times"}:
@@ -203,7 +230,7 @@ def _difference(
             gap / abs(then.value),
             "the change",
             right=not clash,
-            sure=not clash and then.value > 0,
+            sure=not clash and then.value > 0 and now.known == then.known,
             slack=slack,
         )
         if not positive or then.value < 0:
@@ -297,7 +324,10 @@ def _share(facts: Facts, claim: Claim) -> Iterator[Reading]:
                     and "closing" not in {top.scope, bottom.scope}
                 )
                 yield Reading(
-                    top.value / bottom.value, "the ratio", right=not mixed, sure=not mixed
+                    top.value / bottom.value,
+                    "the ratio",
+                    right=not mixed,
+                    sure=not mixed and top.known == bottom.known,
                 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from reward_model.checks.lexicon import LIMIT_AFTER, Labels
+from reward_model.checks.lexicon import LIMIT_AFTER, Labels, aliases
 from reward_model.checks.numbers import Number
 from reward_model.checks.periods import Period, find_periods
 
@@ -35,6 +35,8 @@ class Scene:
     """The same without HTML, same length."""
     labels: Labels
     """Finder of item and entity names."""
+    companies: tuple[str, ...] = ()
+    """Names of companies that the prompt has figures of."""
     clean: str = field(init=False)
     """`flat` without emphasis marks, same length."""
     period: Period | None = field(init=False)
@@ -56,6 +58,8 @@ class Scene:
         }
         names |= {m[1] for m in _SHORT_NAME.finditer(self.clean[:3000])}
         names |= {m[1] for m in [_TITLE_NAME.match(title)] if m}
+        for company in self.companies:
+            names |= set(aliases(company))
         self.names = tuple(sorted((n for n in names if len(n) >= 2), key=len, reverse=True))
 
     def without_names(self, text: str) -> str:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from reward_model.checks.flatten import COL, ROW, TABLE_END, flatten
 from reward_model.checks.numbers import parse_number
-from reward_model.checks.units import currency_in, scale_in
+from reward_model.checks.units import currency_in, scale_around, scale_in
 
 
 class Cell(NamedTuple):
@@ -36,8 +36,9 @@ class Table:
     """Headings above it, outermost first."""
     caption: str = ""
     """The lines of text between it and the heading or table before it."""
-    scale: float = 1.0
-    """Base units of money per shown unit, from a unit line, caption or heading."""
+    scale: float | None = None
+    """Base units of money per shown unit, from a unit line, caption, heading or header cell;
+    None where none is stated."""
     currency: str = ""
     """ISO code where one is named."""
     start: int = 0
@@ -120,6 +121,20 @@ def _join_columns(rows: list[list[Cell]]) -> list[str]:
     return columns
 
 
+def _header_scale(rows: list[list[Cell]], header: int) -> float | None:
+    """The scale that the header cells state, or a line without figures under them; None where
+    they state none or several."""
+    above = [c.text for row in rows[:header] for c in row]
+    below = [
+        c.text
+        for row in rows[header : header + 2]
+        if not any(is_data(c.text) for c in row)
+        for c in row
+    ]
+    found = {scale_in(text) for text in (*above, *below) if text and not is_data(text)} - {None}
+    return found.pop() if len(found) == 1 else None
+
+
 class Block(NamedTuple):
     """The raw lines of one table with what stands around it; equal raw text, equal reading."""
 
@@ -131,7 +146,7 @@ class Block(NamedTuple):
     """As in `Table`."""
     caption: str
     """As in `Table`."""
-    scale: float
+    scale: float | None
     """As in `Table`, from the lines around it alone."""
     currency: str
     """As in `Table`."""
@@ -139,7 +154,7 @@ class Block(NamedTuple):
     """As in `Table`."""
 
     @property
-    def key(self) -> tuple[str, bool, tuple[str, ...], str, float, str]:
+    def key(self) -> tuple[str, bool, tuple[str, ...], str, float | None, str]:
         """What the reading depends on, offsets apart."""
         raw = "\n".join(line for _, line in self.lines)
         return (raw, self.comma, self.headings, self.caption, self.scale, self.currency)
@@ -164,7 +179,7 @@ class Block(NamedTuple):
                 _spread_rows(rows, self.lines)
             header = _count_header(rows, separator)
         columns = _join_columns(rows[:header])
-        corner = scale_in(rows[0][0].text) if rows[0] and header else None
+        corner = _header_scale(rows, header)
         return Table(
             rows=rows,
             header=header,
@@ -190,6 +205,11 @@ def _spread_rows(rows: list[list[Cell]], lines: list[tuple[int, str]]) -> None:
                     rows[i + 1 + k].insert(j, rows[i][j])
 
 
+_UNIT_HINT = re.compile(
+    r"单位|元[，,)）列表呈计]|units?\b|\bin\s|amounts|thousand|million|billion|000", re.I
+)
+
+
 @dataclass(slots=True)
 class _Context:
     """What the lines read so far say about the next table."""
@@ -200,10 +220,12 @@ class _Context:
     currency: str = ""
     fenced: bool = False
 
-    def block(self, lines: list[tuple[int, str]], *, comma: bool = False) -> Block:
-        """A table found here; it uses up the caption."""
+    def block(self, lines: list[tuple[int, str]], *, comma: bool = False, after: str = "") -> Block:
+        """A table found here, with the line after it; it uses up the caption."""
         caption, self.caption = self.caption[-400:], ""
-        scale = self.units[-1][1] if self.units else 1.0
+        scale = self.units[-1][1] if self.units else None
+        if scale is None and len(after) < 120 and ("(" in after or "单位" in after):
+            scale = scale_around(after)
         headings = tuple(h for _, h in self.stack)
         return Block(lines, comma, headings, caption, scale, self.currency, self.fenced)
 
@@ -218,7 +240,7 @@ class _Context:
 
     def unit(self, text: str) -> None:
         # A unit line speaks for its section, not for the sections after it.
-        scale = scale_in(text) if len(text) < 120 else None
+        scale = scale_around(text)
         if scale is not None:
             level = self.stack[-1][0] if self.stack else 0
             if self.units and self.units[-1][0] == level:
@@ -231,7 +253,7 @@ class _Context:
             self.fenced = not self.fenced
             return
         self.caption = f"{self.caption}\n{text}" if self.caption else text
-        if "单位" in text or "nit" in text or "in " in text or "mounts" in text:
+        if _UNIT_HINT.search(text):
             self.unit(text)
 
 
@@ -301,7 +323,11 @@ def read_blocks(text: str, *, csv: bool = True) -> Iterator[Block]:
                 "|" in lines[j][1] or (not lines[j][1].strip() and _goes_on(lines, j))
             ):
                 j += 1
-            yield context.block([row for row in lines[i:j] if row[1].strip()])
+            after = next((row[1] for row in lines[j : j + 3] if row[1].strip()), "")
+            yield context.block(
+                [row for row in lines[i:j] if row[1].strip()],
+                after="" if "|" in after or after.lstrip().startswith("#") else after,
+            )
             i = j
             continue
         stripped = line.strip(" \t\r" + TABLE_END)

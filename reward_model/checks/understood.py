@@ -181,7 +181,7 @@ def _before(claim: Claim, base: Period | None, basis: Basis) -> Claim:
     if claim.period is None:
         return replace(claim, doubt=claim.doubt or STOOD_BEFORE)
     period = claim.period.previous() if basis == "mom" else claim.period.year_ago()
-    return replace(claim, period=period, source="clause" if basis else "")
+    return replace(claim, period=period, source="clause" if basis else "sentence")
 
 
 def _one(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
@@ -10,8 +10,10 @@ from reward_model.checks.claims import Claim
 from reward_model.checks.columns import read_header
 from reward_model.checks.extract import extract_claims
 from reward_model.checks.facts import Facts, read_facts
+from reward_model.checks.figures import PARENT
 from reward_model.checks.kinds import NOT_A_FACT
 from reward_model.checks.numbers import find_numbers
+from reward_model.checks.owners import Whose
 from reward_model.checks.reading import Reading
 from reward_model.checks.readings import readings
 
@@ -75,7 +77,27 @@ def verify(facts: Facts | str, report: str) -> list[Verdict]:
     """
     if isinstance(facts, str):
         facts = read_facts(facts)
-    return [judge(facts, claim) for claim in extract_claims(report, entities(facts))]
+    claims = extract_claims(report, entities(facts), facts.owners)
+    if not facts.owners:
+        return [judge(facts, claim) for claim in claims]
+    whose = Whose(report, facts.owners)
+    return [_of_company(facts, claim, whose) for claim in claims]
+
+
+def _of_company(facts: Facts, claim: Claim, whose: Whose) -> Verdict:
+    """The verdict where the prompt has figures of several companies."""
+    owner, several = whose.of(claim.start)
+    companies = [o for o in facts.owners if o != PARENT]
+    if owner is None and len(companies) > 1:
+        # Nobody is named: a number that is right of one of them proves nothing.
+        claim = replace(claim, doubt=claim.doubt or "of which company is not said")
+        verdict = judge(facts, claim)
+        if verdict.status == "verified":
+            return Verdict(claim, "unverifiable", verdict.expected, claim.doubt)
+        return verdict
+    if several:
+        claim = replace(claim, doubt=claim.doubt or "several companies are named")
+    return judge(facts.of(owner or ""), claim)
 
 
 @lru_cache(maxsize=64)
@@ -90,7 +112,7 @@ def _is_name(label: str) -> bool:
     plain = header.role != "period" and not header.measured and header.scope in {"", "benchmark"}
     return (
         plain
-        and 2 <= len(label) <= 40
+        and 2 <= len(label) <= 120
         and label.casefold() not in _TOO_COMMON
         and not label[0].isdigit()
     )
@@ -131,6 +153,8 @@ def judge(facts: Facts, claim: Claim) -> Verdict:
     for reading in found:
         if not reading.right and fits(claim, reading) and reading.excuse(claim):
             return Verdict(claim, "unverifiable", best.value, f"may be {reading.name}")
+    if facts.says(claim.text):
+        return Verdict(claim, "unverifiable", best.value, "the text of the prompt says so too")
     gap = abs(claim.value - best.value)
     if claim.kind != "value" and gap <= 5.01 * claim.step and gap < 0.004 * abs(best.value):
         return Verdict(
