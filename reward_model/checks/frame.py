@@ -151,11 +151,12 @@ def _strangers(headers: list[Header], roles: list[str], body: list[list[Cell]]) 
 
 def _fix_dates(headers: list[Header]) -> list[Period | None]:
     """Column periods; days that differ by the year alone (balance sheets) stand for years."""
+    found = [h.period for h in headers if h.period and h.measure == "value"]
     dated = [h.period for h in headers if h.dated and h.period]
-    same = len({p.end_month for p in dated}) == 1 and len(dated) == sum(
-        h.period is not None for h in headers
-    )
-    if dated and same and len(set(dated)) > 1:
+    # "September 30, 2019" beside "Year ended September 30, 2018" is that year as well.
+    months = {p.end_month for p in dated} | {p.end_month for p in found if p.kind != "year"}
+    apart = len({p.year for p in found}) == len(found)
+    if dated and len(months) == 1 and len(found) > 1 and (apart or len(dated) == len(found)):
         return [Period.of_year(h.period.year) if h.period else None for h in headers]
     return [h.period for h in headers]
 
@@ -345,11 +346,12 @@ def _unit(
     if item is None:
         if _PER_SHARE.search(label):
             return "per_share", 1.0
-        if _RATIO_LABEL.search(label):
-            return "plain", 1.0
         if _QUANTITY.search(label) or any(_QUANTITY.search(h.text) for h in about):
             # Shares and pieces have a scale of their own, which the unit of money is not.
             own = next((scale_in(h.text) for h in about if scale_in(h.text) is not None), None)
             return "plain", own or scale_in(label)
+        if _RATIO_LABEL.search(label):
+            # "Tax at the statutory rate: 35,791" is an amount after all.
+            return "plain", 1.0 if abs(number.value) < 1000 else None
     scale = next((h.scale for h in reversed(about) if h.scale is not None), None)
     return "money", table.scale if scale is None else scale

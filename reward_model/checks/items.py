@@ -96,7 +96,9 @@ def clean_label(label: str) -> str:
     >>> clean_label("  二、减：营业成本 ")
     '营业成本'
     """
-    text = _SPACE.sub(" ", label.replace("\u3000", " ").replace("’", "'")).strip(" *#:：-–—")
+    text = _SPACE.sub(" ", label.replace("\u3000", " ").replace("’", "'").replace("‘", "'")).strip(
+        " *#:：-–—"
+    )
     for _ in range(2):
         text = _PREFIX.sub("", _NUMBERING.sub("", text))
     return _FOOTNOTE.sub("", text).strip(" *:：")

@@ -189,7 +189,7 @@ _PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("year2", r"(?<![a-z])FY\s*'?(?P<y2>\d{2})(?!\d)"),
         (
             "year",
-            rf"(?<![\d.,$¥€£+-]){_Y}[AE]?(?![\d,年]|[./-]?\d|\.\d|\s*(?:万|亿|元|[%％]|"
+            rf"(?<![\d.,$¥€£+-]){_Y}[AE]?(?![\d年]|[,./-]?\d|\s*(?:万|亿|元|[%％]|"
             rf"million|billion|thousand|次|天|倍|个|家))",
         ),
     )

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from reward_model.checks.claims import Claim
 from reward_model.checks.facts import Facts
-from reward_model.checks.figures import Figure
 from reward_model.checks.periods import Period
 
 
@@ -40,11 +39,15 @@ class Reading:
 
 USUAL_SCALES = (1.0, 1e3, 1e4, 1e6, 1e8, 1e9)
 """Base units of money that tables are kept in: one, 千, 万, million, 亿, billion."""
+_CHINESE, _ENGLISH = (1.0, 1e3, 1e4, 1e6, 1e8), (1.0, 1e3, 1e6, 1e9)
 
 
-def scales_of(figure: Figure) -> tuple[float, ...]:
-    """By what a figure may still be multiplied: every usual scale where none is stated."""
-    return (1.0,) if figure.known else USUAL_SCALES
+def scales_of(label: str, *, known: bool) -> tuple[float, ...]:
+    """By what a figure may still be multiplied: the usual scales of the language of its label
+    where none is stated."""
+    if known:
+        return (1.0,)
+    return _CHINESE if any("\u4e00" <= c <= "\u9fff" for c in label) else _ENGLISH
 
 
 def is_bare(claim: Claim) -> bool:
@@ -79,7 +82,8 @@ def bases_of(facts: Facts, claim: Claim, period: Period) -> list[tuple[Period, b
     if claim.basis == "mom":
         return [(period.previous(), True)]
     if claim.basis == "base" and claim.base is not None:
-        return [(claim.base, True)]
+        # A period is no change from itself: one of the two was read wrongly.
+        return [(claim.base, True)] if claim.base != period else []
     if claim.basis == "opening":
         return [
             (Period.of_year(period.year - 1), True),

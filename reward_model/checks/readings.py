@@ -11,7 +11,14 @@ from reward_model.checks.facts import Facts
 from reward_model.checks.figures import Figure
 from reward_model.checks.items import CAN_BE_NEGATIVE, Item, items
 from reward_model.checks.periods import Period
-from reward_model.checks.reading import USUAL_SCALES, Reading, bases_of, is_bare, periods_of
+from reward_model.checks.reading import (
+    USUAL_SCALES,
+    Reading,
+    bases_of,
+    is_bare,
+    periods_of,
+    scales_of,
+)
 from reward_model.checks.rows import combined_readings, row_readings, share_readings
 
 
@@ -121,7 +128,7 @@ def _levels(facts: Facts, claim: Claim, item: Item, period: Period) -> Iterator[
     for p in usual:
         clash = _contradicts(claim, p.scope)
         sure = p.known and not (clash or part_year)
-        for scale in (1.0,) if p.known or item.unit != "money" else USUAL_SCALES:
+        for scale in scales_of(claim.label, known=p.known or item.unit != "money"):
             yield Reading(
                 p.value * scale, "the tables", right=not clash, sure=sure, slack=p.step * scale / 2
             )
@@ -198,7 +205,7 @@ def _difference(
     rounding = now.step / 2 + then.step / 2
     if claim.kind == "change_abs":
         known = now.known and then.known
-        for scale in (1.0,) if known or item.unit != "money" else USUAL_SCALES:
+        for scale in scales_of(claim.label, known=known or item.unit != "money"):
             yield Reading(
                 gap * scale,
                 "the difference",

@@ -48,7 +48,7 @@ def _level(claim: Claim, figure: Figure, periods: list[Period]) -> Iterator[Read
     clash = {claim.scope, figure.scope} == {"ytd", "period"} or figure.scope == "opening"
     slack = figure.step / 2
     sure = here and not clash and figure.known and figure.scope in _LEVEL_SCOPES
-    for scale in scales_of(figure):
+    for scale in scales_of(figure.label, known=figure.known):
         yield Reading(
             figure.value * scale, "the row of that name", right=not clash, sure=sure, slack=slack
         )
@@ -121,7 +121,7 @@ def _difference(claim: Claim, now: Figure, then: Figure) -> Iterator[Reading]:
         if now.unit == "percent":
             return
         sure = together and now.known and then.known and not negative
-        for scale in scales_of(now):
+        for scale in scales_of(now.label, known=now.known):
             yield Reading(gap * scale, "the difference", sure=sure, slack=rounding * scale)
             if negative:
                 yield Reading(-gap * scale, "the difference without signs", right=False)
@@ -133,12 +133,17 @@ def _difference(claim: Claim, now: Figure, then: Figure) -> Iterator[Reading]:
         return
     slack = rounding / abs(then.value) * (1 + abs(now.value / then.value))
     same = now.known == then.known
+    plain = then.value > 0
     yield Reading(
-        gap / abs(then.value), "the change", sure=together and same and not negative, slack=slack
+        gap / abs(then.value),
+        "the change" if plain else "the change off a negative base",
+        right=plain,
+        sure=together and same and not negative,
+        slack=slack,
     )
     if negative:
-        yield Reading(gap / then.value, "the change off a negative base", slack=slack)
-        yield Reading(-gap / then.value, "the change without signs", right=False, slack=slack)
+        # Off a negative base every book has its own convention: none of them proves anything.
+        yield Reading(-gap / abs(then.value), "the change without signs", right=False, slack=slack)
     if now.unit == "percent":
         yield Reading(gap, "the change in points", right=False, slack=rounding)
 
@@ -220,7 +225,7 @@ def _total(claim: Claim, figures: list[Figure], *, sure: bool) -> Iterator[Readi
     value = sum(f.value for f in figures) / count
     slack = sum(f.step / 2 for f in figures) / count
     known = all(f.known for f in figures) and all(a.unit == b.unit for a, b in pairwise(figures))
-    for scale in scales_of(figures[0]):
+    for scale in scales_of(figures[0].label, known=figures[0].known):
         yield Reading(
             value * scale, f"the {claim.combine}", sure=sure and known, slack=slack * scale
         )

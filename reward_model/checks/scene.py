@@ -47,6 +47,7 @@ class Scene:
     def __post_init__(self) -> None:
         """Read the title."""
         self.clean = re.sub(r"\*\*|__|`", lambda m: " " * len(m[0]), self.flat)
+        self.clean = self.clean.replace("’", "'").replace("‘", "'")
         head = self.clean[:600]
         title = next((line for line in head.split("\n") if line.strip()), "")
         found = {p for *_, p in find_periods(title)} or {p for *_, p in find_periods(head)[:1]}

@@ -34,12 +34,14 @@ class Verdict:
     """One short line for people."""
 
 
-def tolerance(claim: Claim, reading: Reading) -> float:
+def tolerance(claim: Claim, reading: Reading, *, most: bool = False) -> float:
     """How far apart two numbers may be: half of the last decimal place shown, and a whole one
     where digits were cut off instead of rounded.
 
     Differences get a whole place (they are taken between rounded numbers), other derived numbers
-    up to two where that is next to nothing; a number said to be `about` so much gets 5%.
+    up to two where that is next to nothing; a number said to be `about` so much gets 5%. What the
+    rounding of the tables adds counts up to the claim's own last place, with `most` in full: a
+    number in between is neither borne out nor contradicted.
 
     >>> [c] = extract_claims("Revenue was 12.3 million in 2021.")
     >>> [round(tolerance(c, Reading(x, ""))) for x in (12.34e6, 12.26e6)]
@@ -51,8 +53,15 @@ def tolerance(claim: Claim, reading: Reading) -> float:
     allowed = places * claim.step
     if claim.kind in {"ratio", "change_pct"}:
         allowed = max(allowed, min(2.01 * claim.step, 0.001 * abs(reading.value)))
-    allowed += reading.slack + 1e-9 * abs(reading.value)
+    allowed += (reading.slack if most else min(reading.slack, claim.step)) + 1e-9 * abs(
+        reading.value
+    )
     return max(allowed, 0.05 * abs(reading.value)) if claim.hedge == "about" else allowed
+
+
+def gap_to(claim: Claim, reading: Reading) -> float:
+    """How far a claim is from a reading."""
+    return abs(claim.value - reading.value)
 
 
 def fits(claim: Claim, reading: Reading) -> bool:
@@ -109,7 +118,9 @@ def entities(facts: Facts) -> frozenset[str]:
 
 def _is_name(label: str) -> bool:
     header = read_header(label)
-    plain = header.role != "period" and not header.measured and header.scope in {"", "benchmark"}
+    english = label.isascii() and " " in label
+    scoped = header.scope not in {"", "benchmark"} and not english  # "Fair value of plan assets"
+    plain = header.role != "period" and not header.measured and not scoped
     return (
         plain
         and 2 <= len(label) <= 120
@@ -156,6 +167,8 @@ def judge(facts: Facts, claim: Claim) -> Verdict:
     if facts.says(claim.text):
         return Verdict(claim, "unverifiable", best.value, "the text of the prompt says so too")
     gap = abs(claim.value - best.value)
+    if any(r.right and gap_to(claim, r) <= tolerance(claim, r, most=True) for r in found):
+        return Verdict(claim, "unverifiable", best.value, "within the rounding of the tables")
     if claim.kind != "value" and gap <= 5.01 * claim.step and gap < 0.004 * abs(best.value):
         return Verdict(
             claim, "unverifiable", best.value, "off in the last digits, as from rounded inputs"
