@@ -61,6 +61,12 @@ class Claim:
     label (`with_label`) in one period."""
     with_label: str | None = None
     """Key of the second label of a sum; a row's begins with `@`."""
+    column: str = ""
+    """The header of its column, for a cell."""
+    shown: str = ""
+    """The whole text of its cell."""
+    open_scale: bool = False
+    """Whether it is an amount in a table that states no unit: it may be in any usual one."""
     sign: str = ""
     """`+`, `-`, `(` or empty, as shown."""
 

@@ -214,6 +214,14 @@ class Facts:
             return now - base
         return (now - base) / abs(base) if base else None
 
+    @cached_property
+    def _shown(self) -> frozenset[tuple[str, str, str]]:
+        return frozenset((f.label.casefold(), f.column.casefold(), f.shown) for f in self.figures)
+
+    def shows(self, label: str, column: str, cell: str) -> bool:
+        """Whether the tables have this very cell under this label and this header."""
+        return (clean_label(label).casefold(), column.casefold(), cell) in self._shown
+
     def says(self, number: str) -> bool:
         """Whether the prompt's own text, outside its tables, has this number.
 

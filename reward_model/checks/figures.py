@@ -35,6 +35,8 @@ class Figure(NamedTuple):
     """Digest of its table, and the row in it: two figures of one row belong together."""
     column: str = ""
     """The header of its column."""
+    shown: str = ""
+    """The text of its cell."""
     of: str | None = None
     """Key of the item its column shows, for the row of a region, product or customer."""
     owner: str = ""

@@ -143,9 +143,10 @@ def _strangers(headers: list[Header], roles: list[str], body: list[list[Cell]]) 
     for row in body:
         text = row[0].text if row else ""
         header = read_header(text) if text else None
-        if header and not (header.item or header.period or header.measured or header.scope):
-            if not _WHOLE.match(header.label):
-                named.add(header.label)
+        if header is None or _WHOLE.match(header.label):
+            continue
+        if not (header.item or header.period or header.measured or header.scope):
+            named.add(header.label)
     return len(named) > 1
 
 
@@ -213,6 +214,7 @@ def _row(
             meaning.known,
             (frame.digest, index),
             header.text if header else "",
+            cell.text,
             meaning.of,
         )
 
@@ -303,7 +305,7 @@ def _meaning(
     about = [h for h in (header, row, subject if source is subject else None) if h]
     measure: Measure = next((h.measure for h in about if h.measured), "value")
     scopes = (h.scope for h in about if h.scope and (h is not row or h.item or "(" in h.text))
-    unit, scale = _unit(number, item or of, f"{group} {label}", frame.table, about, measure)
+    unit, scale = unit_of_cell(number, item or of, f"{group} {label}", frame.table, about, measure)
     # 69.1 in a column of margins is 69.1%; 0.69 without a % sign is left as it is.
     plain = unit == "percent" and number.unit == "plain" and scale == 1.0
     explicit = plain and any(h.percent for h in about)
@@ -321,7 +323,7 @@ def _meaning(
     )
 
 
-def _unit(
+def unit_of_cell(
     number: Number,
     item: Item | None,
     label: str,
@@ -340,9 +342,8 @@ def _unit(
         return "money", 1.0
     if number.unit in {"times", "days"}:
         return number.unit, 1.0
-    if item is None and number.unit == "plain":
-        if any(h.percent for h in about):
-            return "percent", 1.0
+    if item is None and number.unit == "plain" and any(h.percent for h in about):
+        return "percent", 1.0
     if item is None:
         if _PER_SHARE.search(label):
             return "per_share", 1.0

@@ -222,20 +222,22 @@ def find_numbers(text: str) -> list[Number]:
     found = []
     for match in NUMBER.finditer(folded):
         number = _number(match)
-        if match["open"] and match["close"]:
+        bare = match["open2"] and (match["close"] or match["close2"])
+        if (match["open"] and match["close"]) or (bare and not match["cur"]):
             # In prose a bracket is an aside, (14.7%) or (5,253万元); only $(5.2) is a negative.
-            inner = NUMBER.match(folded, match.start("open") + 1)
+            inner = NUMBER.match(folded, match.start("open" if match["open"] else "open2") + 1)
             if inner is not None:
                 number = _number(inner)
-        elif match["sign"]:
-            before = folded[match.start("sign") - 1 : match.start("sign")]
+        elif match["sign"] or (match["sign2"] and not match["cur"]):
+            sign = "sign" if match["sign"] else "sign2"
+            before = folded[match.start(sign) - 1 : match.start(sign)]
             range_ = (
                 before.isdigit() or before in {")", "%"} or (before.isascii() and before.isalpha())
             )
-            listed = folded[match.end("sign")].isspace()
+            listed = folded[match.end(sign)].isspace()
             if range_ or listed:
                 # A range (20-30%), a date, a name (Q1-2) or a list mark, not a sign.
-                inner = NUMBER.match(folded, match.end("sign"))
+                inner = NUMBER.match(folded, match.end(sign))
                 number = _number(inner) if inner else number
         found.append(number)
     return found

@@ -22,7 +22,8 @@ _NO_NAME = re.compile(
 _PARENT = re.compile(r"母公司(?!所有者|股东|净利|的净)|\bparent(?:[- ]company| only)\b", re.I)
 _WORDS = re.compile(
     r"(?:19|20)\d{2}\s*年?(?:度|末)?|合并|资产负债表|利润表|现金流量表|财务(?:报表|数据|指标)|主要|情况|"
-    r"\b(?:consolidated|statements?|balance sheets?|of|income|operations|financial|data|FY\d*|the)\b",
+    r"\b(?:consolidated|statements?|balance sheets?|of|income|operations|financial|data|the)\b|"
+    r"\bFY\d*\b",
     re.I,
 )
 

@@ -171,10 +171,10 @@ def _sentence(scene: Scene, text: str, s: int, e: int, state: State) -> Iterator
     ]
     whole = understood(scene, text, s, e, labels, dated, numbers, state)
     if whole is not None:
-        for claim in whole:
-            segment = claim.item in _BY_SEGMENT or claim.entity == state.line_entity is not None
-            doubt = claim.doubt or state.doubt or (state.lead_doubt if segment else "")
-            yield replace(claim, doubt=doubt)
+        for said in whole:
+            segment = said.item in _BY_SEGMENT or said.entity == state.line_entity is not None
+            doubt = said.doubt or state.doubt or (state.lead_doubt if segment else "")
+            yield replace(said, doubt=doubt)
         return
     ordered = "values listed in order" if _RESPECTIVELY.search(piece) else ""
     claims: list[Claim] = []

@@ -75,6 +75,6 @@ def _to_the_fen(figures: Sequence[Figure]) -> list[Figure]:
     open_ = [f for f in figures if not f.known and f.unit == "money"]
     if open_ and max(abs(f.value) for f in open_) >= 1e8:
         exact = sum(f.step == 0.01 for f in open_)
-        if exact >= 0.95 * len(open_) and len(open_) >= 3:
+        if exact >= 0.8 * len(open_) and len(open_) >= 3:
             return [f if f.known else f._replace(known=True) for f in figures]
     return list(figures)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from reward_model.checks.claims import Claim
@@ -54,6 +54,25 @@ def is_bare(claim: Claim) -> bool:
     """Whether an amount is written without a word of scale: it may be in the table's own."""
     scale = claim.step * 10.0**claim.decimals
     return claim.unit in {"money", "plain"} and abs(scale - 1.0) < 1e-9
+
+
+def rescaled(
+    claim: Claim, value: float, slack: float, name: str = "the amount"
+) -> Iterator[Reading]:
+    """An amount of known scale as a figure without one may show it.
+
+    Of a cell in a table that states no unit it is as good a reading as any; elsewhere it only
+    explains a mismatch ("Revenue was 84.7" beside a table in billions).
+    """
+    if not is_bare(claim):
+        return
+    for scale in USUAL_SCALES[1:]:
+        yield Reading(
+            value / scale,
+            f"{name} in another unit",
+            right=claim.open_scale,
+            slack=slack / scale,
+        )
 
 
 def periods_of(facts: Facts, claim: Claim, own: Sequence[Period] = ()) -> list[Period]:

@@ -12,11 +12,10 @@ from reward_model.checks.figures import Figure
 from reward_model.checks.items import CAN_BE_NEGATIVE, Item, items
 from reward_model.checks.periods import Period
 from reward_model.checks.reading import (
-    USUAL_SCALES,
     Reading,
     bases_of,
-    is_bare,
     periods_of,
+    rescaled,
     scales_of,
 )
 from reward_model.checks.rows import combined_readings, row_readings, share_readings
@@ -124,7 +123,6 @@ def _levels(facts: Facts, claim: Claim, item: Item, period: Period) -> Iterator[
     points = _points(facts, item.key, period)
     part_year = item.key in _OVER_BALANCE and period.months != 12
     usual = [p for p in points if p.scope != "opening"]
-    scaled = is_bare(claim) and item.unit == "money"
     for p in usual:
         clash = _contradicts(claim, p.scope)
         sure = p.known and not (clash or part_year)
@@ -140,14 +138,8 @@ def _levels(facts: Facts, claim: Claim, item: Item, period: Period) -> Iterator[
             yield Reading(
                 p.value, "the opening balance", right=claim.scope == "opening", slack=p.step / 2
             )
-        if scaled:
-            for scale in USUAL_SCALES[1:]:
-                yield Reading(
-                    p.value / scale,
-                    "the amount in another unit",
-                    right=False,
-                    slack=p.step / 2 / scale,
-                )
+        if item.unit == "money":
+            yield from rescaled(claim, p.value, p.step / 2)
         if item.unit == "money" and p.value < 0 and item.key not in CAN_BE_NEGATIVE:
             # A negative expense is often written as a gain, without its sign.
             yield Reading(-p.value, "the amount without its sign", right=False, slack=p.step / 2)
@@ -213,9 +205,8 @@ def _difference(
                 sure=known and not clash,
                 slack=rounding * scale,
             )
-        if is_bare(claim) and item.unit == "money":
-            for scale in USUAL_SCALES[1:]:
-                yield Reading(gap / scale, "the difference in another unit", right=False)
+        if item.unit == "money":
+            yield from rescaled(claim, gap, rounding, "the difference")
         return
     if claim.kind == "change_pp":
         if item.unit in {"percent", "times"}:

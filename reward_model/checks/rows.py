@@ -10,7 +10,7 @@ from reward_model.checks.claims import Claim
 from reward_model.checks.facts import Facts
 from reward_model.checks.figures import Figure
 from reward_model.checks.periods import Period
-from reward_model.checks.reading import Reading, bases_of, is_bare, periods_of, scales_of
+from reward_model.checks.reading import Reading, bases_of, periods_of, rescaled, scales_of
 
 _LEVEL_SCOPES = frozenset({"", "period", "ytd", "closing"})
 _COUNTABLE = frozenset({"money", "plain", "per_share"})
@@ -52,11 +52,8 @@ def _level(claim: Claim, figure: Figure, periods: list[Period]) -> Iterator[Read
         yield Reading(
             figure.value * scale, "the row of that name", right=not clash, sure=sure, slack=slack
         )
-    if figure.unit in _COUNTABLE and figure.known and is_bare(claim):
-        for scale in (1e3, 1e4, 1e6, 1e8, 1e9):
-            yield Reading(
-                figure.value / scale, "the amount in another unit", right=False, slack=slack / scale
-            )
+    if figure.unit in _COUNTABLE and figure.known:
+        yield from rescaled(claim, figure.value, slack)
     if figure.value < 0 and claim.sign == "":
         yield Reading(-figure.value, "the row without its sign", right=False, slack=slack)
 
@@ -125,9 +122,7 @@ def _difference(claim: Claim, now: Figure, then: Figure) -> Iterator[Reading]:
             yield Reading(gap * scale, "the difference", sure=sure, slack=rounding * scale)
             if negative:
                 yield Reading(-gap * scale, "the difference without signs", right=False)
-        if is_bare(claim):
-            for scale in (1e3, 1e4, 1e6, 1e8, 1e9):
-                yield Reading(gap / scale, "the difference in another unit", right=False)
+        yield from rescaled(claim, gap, rounding, "the difference")
         return
     if not then.value:
         return
@@ -229,8 +224,4 @@ def _total(claim: Claim, figures: list[Figure], *, sure: bool) -> Iterator[Readi
         yield Reading(
             value * scale, f"the {claim.combine}", sure=sure and known, slack=slack * scale
         )
-    if is_bare(claim):
-        for scale in (1e3, 1e4, 1e6, 1e8, 1e9):
-            yield Reading(
-                value / scale, "the amount in another unit", right=False, slack=slack / scale
-            )
+    yield from rescaled(claim, value, slack)

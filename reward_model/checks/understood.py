@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from reward_model.checks.claims import Claim
 from reward_model.checks.dates import Dated
 from reward_model.checks.items import items
-from reward_model.checks.kinds import STOOD_BEFORE, Basis, ClaimKind, Direction, Source
+from reward_model.checks.kinds import STOOD_BEFORE, Basis, ClaimKind, Combine, Direction, Source
 from reward_model.checks.lexicon import leftover
 from reward_model.checks.numbers import Number
 from reward_model.checks.periods import Period
@@ -42,6 +42,8 @@ class _Said:
     period: Period | None = None
     source: Source = ""
     basis: Basis = ""
+    dates: set[Period] = field(default_factory=set)
+    """Periods the sentence names as its own, bases of comparison apart."""
 
 
 def understood(
@@ -73,22 +75,21 @@ def understood(
         if made is None:
             return None
         claims += made
-    named = {c.period for c in claims if c.source == "clause"}
-    if named:
+    if said.dates:
         # "Revenue was 120 and net income 12 in 2019": the date may speak for both.
         claims = [
             c
-            if c.source in {"clause", "sentence"} or {c.period} == named
+            if c.source in {"clause", "sentence"} or {c.period} == said.dates
             else replace(
                 c,
-                period=next(iter(named)) if len(named) == 1 else c.period,
+                period=next(iter(said.dates)) if len(said.dates) == 1 else c.period,
                 doubt=c.doubt or "the period is named later",
             )
             for c in claims
         ]
     state.item, state.label, state.entity, state.here = said.item, said.label, said.entity, True
     state.item_doubt = ""
-    if said.source == "clause":
+    if said.dates:
         state.period, state.source = said.period, "sentence"
     return claims
 
@@ -135,6 +136,7 @@ def _claims(
     if "P" in roles:
         said.period, source = _period(roles["P"]), "clause"
         said.source = "sentence"
+        said.dates.add(said.period)
     elif "Q" in roles and said.source != "sentence":
         source = "report"
     base = _period(roles["Q"]) if "Q" in roles else None
@@ -162,7 +164,7 @@ def _claims(
             claim = _before(claim, base, basis)
         if clause.family in {"average", "sum"}:
             other = str(roles["K"].value) if "K" in roles else None
-            combine = "average" if clause.family == "average" else "sum"
+            combine: Combine = "average" if clause.family == "average" else "sum"
             claim = replace(claim, combine=combine, base=base, with_label=other)
         made.append(claim)
     said.basis = basis if basis in {"yoy", "mom", "opening"} else said.basis
@@ -253,6 +255,9 @@ def stands_alone(
     if not _CHINESE.search(text, start, end):
         return False
     left = max((m.end() for m in _CUT.finditer(text, start, number.start)), default=start)
+    lead = text.rfind(":", left, number.start)
+    if any(lead < a and b <= number.start for a, b, _ in labels) and lead > 0:
+        left = lead + 1  # "毛利率分析：毛利率为35%": what stands before the colon is a title
     cut = _CUT.search(text, number.end, end)
     right = cut.start() if cut else end
     inside = [(a, b) for a, b, _ in (*labels, *dated) if left <= a and b <= right]

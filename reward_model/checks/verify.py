@@ -164,6 +164,11 @@ def judge(facts: Facts, claim: Claim) -> Verdict:
     for reading in found:
         if not reading.right and fits(claim, reading) and reading.excuse(claim):
             return Verdict(claim, "unverifiable", best.value, f"may be {reading.name}")
+    if claim.open_scale:
+        return Verdict(claim, "unverifiable", best.value, "the table states no unit")
+    if claim.cell and facts.shows(claim.label, claim.column, claim.shown):
+        # However it was read: the same cell stands in the prompt.
+        return Verdict(claim, "unverifiable", best.value, "copied from the tables")
     if facts.says(claim.text):
         return Verdict(claim, "unverifiable", best.value, "the text of the prompt says so too")
     gap = abs(claim.value - best.value)

@@ -236,7 +236,7 @@ def test_wrong_on_real_golden_reports_is_what_was_adjudicated(real_data: Path) -
                 new.append((digest, verdict.claim.start, verdict.reason))
     assert not new
     assert arguable <= 0.05 * called
-    assert called >= 0.95 * sum(map(len, judged.values()))
+    assert called >= 0.9 * sum(map(len, judged.values()))
 
 
 def test_a_year_before_opening_and_closing_is_a_year() -> None:
