@@ -1,13 +1,13 @@
-"""How well the numeric checks do on real reports, by kind of error, and how fast they are.
+"""How well the numeric checks do: on sentences with a known truth, on real reports, on copies.
 
-uv run python benchmarks/checks.py [--seeds 3] [--json FILE]
-The reports are read from $REWARD_TEST_DATA, else from ../shared/data beside the repository.
+uv run python benchmarks/checks.py [--data DIR] [--seeds 3] [--json FILE] [--quick]
+The data are read from DIR, else from $REWARD_TEST_DATA, else from ../shared/data beside the
+repository; any `checks/*.jsonl` there with `prompt`, `sentence`, `where` and `truth` is a set.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import hashlib
 import json
 import os
@@ -19,16 +19,69 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from reward_model.checks import ERROR_KINDS, Facts, find_item, plant, read_facts, verify
+from checks_sets import (
+    Row,
+    annual_sentences,
+    companies,
+    copied,
+    jsonl,
+    statement_prompt,
+    status_at,
+    tables_of_tatqa,
+)
+
+from reward_model.checks import ERROR_KINDS, Facts, items, plant, read_facts, verify
 
 ROOT = Path(__file__).resolve().parent.parent
-DATA = Path(os.environ.get("REWARD_TEST_DATA", ROOT.parent / "shared" / "data"))
-ADJUDICATED = ROOT / "tests" / "test_checks_adjudicated.json"
+ADJUDICATED = ROOT / "tests" / "checks" / "test_checks_adjudicated.json"
 
 
-def reports() -> list[tuple[str, str]]:
+def default_data() -> Path:
+    """Where the data are unless told."""
+    return Path(os.environ.get("REWARD_TEST_DATA", ROOT.parent / "shared" / "data"))
+
+
+def measured(rows: list[Row]) -> dict[str, Any]:
+    """Verdicts of true and of false sentences, and what follows from them, by kind."""
+    seen: dict[str, Counter[str]] = defaultdict(Counter)
+    reasons: Counter[str] = Counter()
+    for row in rows:
+        status, reason = status_at(row)
+        for kind in ("all", str(row.get("kind", ""))):
+            seen[kind][f"{'true' if row['truth'] else 'false'} {status}"] += 1
+        if status == "unverifiable":
+            reasons[reason.split("(")[0].strip()] += 1
+    result = {kind: _figures(count) for kind, count in sorted(seen.items()) if kind}
+    return {**result, "why unverifiable": dict(reasons.most_common(8))}
+
+
+def _figures(count: Counter[str]) -> dict[str, Any]:
+    called = count["true wrong"] + count["false wrong"]
+    false = sum(n for name, n in count.items() if name.startswith("false"))
+    decided = sum(n for name, n in count.items() if not name.endswith("unverifiable"))
+    return {
+        **dict(sorted(count.items())),
+        "precision of wrong": round(count["false wrong"] / called, 4) if called else None,
+        "recall": round(count["false wrong"] / false, 4) if false else None,
+        "share of false verified": round(count["false verified"] / false, 4) if false else None,
+        "coverage": round(decided / sum(count.values()), 4),
+    }
+
+
+def minimal(path: Path) -> dict[str, Any]:
+    """Cases with the verdict that is right (`not wrong`, `not verified` where several are)."""
+    missed = []
+    rows = jsonl(path)
+    for row in rows:
+        status, right = status_at(row)[0], row["right"]
+        if status == right.removeprefix("not ") if right.startswith("not ") else status != right:
+            missed.append(f"{row['kind']}: {status}, {right} is right")
+    return {"cases": len(rows), "right": len(rows) - len(missed), "missed": missed}
+
+
+def reports(data: Path) -> list[tuple[str, str]]:
     """Prompt and golden report of every pair."""
-    path = DATA / "finreport_pairs_0to4.jsonl"
+    path = data / "finreport_pairs_0to4.jsonl"
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     return [(row["prompt"], row["chosen"]) for row in rows]
 
@@ -83,37 +136,12 @@ def recall(pairs: list[tuple[str, str]], seeds: int, *, certain: bool) -> dict[s
     }
 
 
-def statements(limit: int) -> Iterator[tuple[str, str]]:
+def statements(data: Path, limit: int) -> Iterator[tuple[str, str]]:
     """Prompt and correct short report, in both languages, from real annual statements."""
-    path = DATA / "astock_statements.csv"
-    with path.open(encoding="utf-8-sig", newline="") as handle:
-        rows = list(csv.DictReader(handle))
-    companies: dict[str, list[dict[str, str]]] = defaultdict(list)
-    for row in rows:
-        companies[row["股票代码"]].append(row)
-    for years in list(companies.values())[:limit]:
-        years.sort(key=lambda row: row["报告年份"], reverse=True)
+    for years in companies(data)[:limit]:
         for language in ("zh", "en"):
             prompt = statement_prompt(years, language)
             yield prompt, correct_report(read_facts(prompt), language)
-
-
-def statement_prompt(years: list[dict[str, str]], language: str) -> str:
-    """The statements of one company as a Markdown table."""
-    zh = language == "zh"
-    head = [row["报告年份"] + "年" if zh else "FY" + row["报告年份"] for row in years]
-    lines = [
-        f"| {'项目' if zh else 'Item'} | {' | '.join(head)} |",
-        "|---" * (len(years) + 1) + "|",
-    ]
-    for name in years[0]:
-        item = find_item(name)
-        if item is None:
-            continue
-        scale = 1.0 if item.unit == "per_share" else 1e4 if zh else 1e6
-        cells = [f"{float(row[name]) / scale:,.2f}" if row[name] else "-" for row in years]
-        lines.append(f"| {name if zh else item.en[0]} | {' | '.join(cells)} |")
-    return ("单位：万元\n\n" if zh else "Unit: CNY million\n\n") + "\n".join(lines)
 
 
 def correct_report(facts: Facts, language: str) -> str:
@@ -157,8 +185,6 @@ def correct_report(facts: Facts, language: str) -> str:
 
 def find_item_of(key: str, language: str = "zh") -> str:
     """The display name of an item."""
-    from reward_model.checks import items
-
     return items()[key].name(language)
 
 
@@ -186,26 +212,55 @@ def speed(pairs: list[tuple[str, str]]) -> dict[str, float]:
     return result
 
 
+def sets(data: Path, limit: int) -> dict[str, Any]:
+    """Every set of sentences under `data`, and copies of documents."""
+    result: dict[str, Any] = {}
+    for path in sorted((data / "checks").glob("*.jsonl")):
+        rows = jsonl(path)
+        if "right" in rows[0]:
+            result[path.stem] = minimal(path)
+            continue
+        result[path.stem] = measured(rows)
+        if "prompt_table" in rows[0]:
+            alone = jsonl(path, prompt="prompt_table")
+            result[f"{path.stem}, the table alone"] = measured(alone)
+    result["Chinese annual-report sentences"] = measured(list(annual_sentences(data, limit)))
+    for name, documents in (
+        ("TAT-QA", tables_of_tatqa(data)),
+        ("prompts of reports", iter([p for p, _ in reports(data)[:4]])),
+    ):
+        count = copied(documents)
+        decided = count["verified"] + count["wrong"]
+        share = round(count["wrong"] / decided, 5) if decided else None
+        result[f"copies, cells: {name}"] = {**count, "wrong of decided": share}
+    return result
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=default_data())
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--companies", type=int, default=60)
+    parser.add_argument("--quick", action="store_true", help="the sets alone")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    if not (DATA / "finreport_pairs_0to4.jsonl").is_file():
-        sys.exit(f"no reports under {DATA}: set REWARD_TEST_DATA to the folder that holds them")
-    pairs = reports()
-    right = list(statements(options.companies))
-    alarms = Counter(v.status for prompt, text in right for v in verify(prompt, text))
-    result = {
-        "golden reports": precision(pairs),
-        "planted, certain claims": recall(pairs, options.seeds, certain=True),
-        "planted, any verified claim": recall(pairs, options.seeds, certain=False),
-        "correct text on annual statements": dict(alarms),
-        "planted in it": recall(right[:: max(1, len(right) // 20)], 1, certain=False),
-        "speed": speed(pairs),
-    }
+    data = options.data
+    if not (data / "finreport_pairs_0to4.jsonl").is_file():
+        sys.exit(f"no reports under {data}: pass --data with the folder that holds them")
+    result = sets(data, options.companies)
+    if not options.quick:
+        pairs = reports(data)
+        right = list(statements(data, options.companies))
+        alarms = Counter(v.status for prompt, text in right for v in verify(prompt, text))
+        result |= {
+            "golden reports": precision(pairs),
+            "planted, certain claims": recall(pairs, options.seeds, certain=True),
+            "planted, any verified claim": recall(pairs, options.seeds, certain=False),
+            "correct text on annual statements": dict(alarms),
+            "planted in it": recall(right[:: max(1, len(right) // 20)], 1, certain=False),
+            "speed": speed(pairs),
+        }
     print(json.dumps(result, ensure_ascii=False, indent=2))
     if options.json:
         options.json.write_text(json.dumps(result, ensure_ascii=False, indent=2), encoding="utf-8")
