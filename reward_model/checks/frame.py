@@ -299,6 +299,8 @@ def _meaning(
             item, of = None, header.item
     elif subject is not None and (row is None or not row.label):
         item, source = subject.item, subject
+    if item is not None and item.unit == "percent" and _is_amount(number):
+        item = None  # "Gross margin" in dollars is the profit, not the ratio
     label = source.label if source else (header.label if header and not header.measured else "")
     if not label:
         return None
@@ -320,6 +322,12 @@ def _meaning(
         ratio=explicit or (plain and item is not None),
         explicit=explicit,
         of=of.key if of else None,
+    )
+
+
+def _is_amount(number: Number) -> bool:
+    return number.unit == "money" or (
+        number.unit == "plain" and ("," in number.digits or abs(number.value) >= 1000)
     )
 
 

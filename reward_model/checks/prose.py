@@ -8,7 +8,6 @@ from dataclasses import replace
 
 from reward_model.checks import lexicon as lx
 from reward_model.checks.claims import Claim
-from reward_model.checks.columns import Scope
 from reward_model.checks.dates import (
     Dated,
     period_after,
@@ -27,7 +26,8 @@ from reward_model.checks.kinds import (
     Direction,
 )
 from reward_model.checks.numbers import Number, find_numbers
-from reward_model.checks.periods import Period, find_periods
+from reward_model.checks.outline import GENERIC, Outline
+from reward_model.checks.periods import Period
 from reward_model.checks.scene import Scene, is_counted, is_operand
 from reward_model.checks.subject import Found, State, Subject, find_subject
 from reward_model.checks.understood import stands_alone, understood
@@ -60,7 +60,7 @@ _BY_SEGMENT = frozenset(
     }
 )
 """Lines that are also reported for a customer, product or region."""
-_GENERIC_LEAD = re.compile(
+_LEAD = re.compile(
     r"分析|洞察|结论|能力|风险|指标|概览|表现|情况|成效|质量|效率|结构|趋势|对比|"
     r"摘要|亮点|问题|预警|提示|驱动"
     r"|因素|健康|水平|变化|异常|核心|关键|管理|控制|评估|数据|依据|说明|业绩|盈利|"
@@ -87,7 +87,7 @@ def _lead(scene: Scene, line: str) -> tuple[str | None, str]:
         a, b, key = named
         rest = lx.leftover(scene.without_names(lead[:a] + re.sub(r"^\([^()]*\)?", "", lead[b:])))
         return key[1:], f"the line is about {rest[:20]}" if rest else ""
-    if found or _GENERIC_LEAD.search(lead):
+    if found or GENERIC.search(lead):
         return None, ""
     rest = lx.leftover(scene.without_names(without_periods(lead)))
     return None, f"the line is about {rest[:20]}" if rest else ""
@@ -99,46 +99,23 @@ def prose_claims(scene: Scene, taken: Iterable[tuple[int, int]]) -> Iterator[Cla
     for start, end in taken:
         chars[start:end] = ["\n" if c == "\n" else " " for c in chars[start:end]]
     text = "".join(chars)
-    heading_doubt, heading_level = "", 9
-    heading_period: Period | None = None
-    heading_scope: Scope = ""
-    intro_scope: Scope = ""
-    intro_doubt = ""
+    outline = Outline(scene)
     offset = 0
     for line in text.split("\n"):
-        mark = re.match(r"\s*(#{1,6})\s", line)
-        if mark:
-            level = len(mark[1])
-            hypothetical = bool(lx.HYPOTHETICAL_HEADING.search(line))
-            if hypothetical and (level <= heading_level or not heading_doubt):
-                heading_doubt, heading_level = "under a heading about the future", level
-            elif not hypothetical and level <= heading_level:
-                heading_doubt, heading_level = "", 9
-            found = find_periods(line)
-            if len(found) == 1:
-                heading_period = found[0][2]
-            elif level <= 2:
-                heading_period = None
-            heading_scope = "ytd" if lx.YTD.search(line) else ""
-        listed = bool(re.match(r"\s*(?:[-*•·]|\d+[.、)])\s", line))
-        if line.strip() and not listed:
-            intro_scope, intro_doubt = "", ""
+        outline.read(line, scene.flat[offset : offset + len(line)])
         if any(c.isdigit() for c in line):
             entity, about = _lead(scene, line)
             state = State(
-                period=heading_period or scene.period,
-                source="heading" if heading_period else ("report" if scene.period else ""),
-                doubt=heading_doubt or intro_doubt,
-                lead_doubt=about,
+                period=outline.period or scene.period,
+                source="heading" if outline.period else ("report" if scene.period else ""),
+                doubt=outline.doubt or outline.intro_doubt,
+                lead_doubt=about or outline.stranger,
                 line_entity=entity,
             )
             for claim in line_claims(scene, text, offset, offset + len(line), state):
-                scope = claim.scope or intro_scope or heading_scope
+                scope = claim.scope or outline.intro_scope or outline.scope
                 yield replace(claim, scope=scope) if scope != claim.scope else claim
-        if re.search(r"[：:]\s*$", line) and not mark:
-            # What introduces a list speaks for its items.
-            intro_scope = "benchmark" if lx.BENCHMARK.search(line) else ""
-            intro_doubt = NOT_A_FACT if lx.HYPOTHETICAL.search(line) else ""
+        outline.introduce(line)
         offset += len(line) + 1
 
 

@@ -10,7 +10,7 @@ from reward_model.checks.claims import Claim
 from reward_model.checks.facts import Facts
 from reward_model.checks.figures import Figure
 from reward_model.checks.periods import Period
-from reward_model.checks.reading import Reading, bases_of, periods_of, rescaled, scales_of
+from reward_model.checks.reading import Reading, bases_of, is_bare, periods_of, rescaled, scales_of
 
 _LEVEL_SCOPES = frozenset({"", "period", "ytd", "closing"})
 _COUNTABLE = frozenset({"money", "plain", "per_share"})
@@ -48,6 +48,7 @@ def _level(claim: Claim, figure: Figure, periods: list[Period]) -> Iterator[Read
     clash = {claim.scope, figure.scope} == {"ytd", "period"} or figure.scope == "opening"
     slack = figure.step / 2
     sure = here and not clash and figure.known and figure.scope in _LEVEL_SCOPES
+    sure = sure and _same_unit(claim, figure)
     for scale in scales_of(figure.label, known=figure.known):
         yield Reading(
             figure.value * scale, "the row of that name", right=not clash, sure=sure, slack=slack
@@ -67,6 +68,13 @@ def _comparable(claim: Claim, figure: Figure) -> bool:
     if figure.unit == "per_share":
         return claim.unit in {"money", "plain"} and claim.step <= 1.0
     return claim.unit in {figure.unit, "plain"}
+
+
+def _same_unit(claim: Claim, figure: Figure) -> bool:
+    """Whether units are the same for certain: an amount is no count and no amount a share."""
+    if figure.unit in {"plain", "per_share"}:
+        return is_bare(claim) and figure.unit == ("plain" if claim.unit == "plain" else "per_share")
+    return figure.unit != "money" or claim.unit in {"money", "plain"}
 
 
 def _stated(claim: Claim, figures: list[Figure], periods: list[Period]) -> Iterator[Reading]:
@@ -117,7 +125,7 @@ def _difference(claim: Claim, now: Figure, then: Figure) -> Iterator[Reading]:
     if claim.kind == "change_abs":
         if now.unit == "percent":
             return
-        sure = together and now.known and then.known and not negative
+        sure = together and now.known and then.known and not negative and _same_unit(claim, now)
         for scale in scales_of(now.label, known=now.known):
             yield Reading(gap * scale, "the difference", sure=sure, slack=rounding * scale)
             if negative:

@@ -56,7 +56,11 @@ def tolerance(claim: Claim, reading: Reading, *, most: bool = False) -> float:
     allowed += (reading.slack if most else min(reading.slack, claim.step)) + 1e-9 * abs(
         reading.value
     )
-    return max(allowed, 0.05 * abs(reading.value)) if claim.hedge == "about" else allowed
+    return max(allowed, _about(claim, reading))
+
+
+def _about(claim: Claim, reading: Reading) -> float:
+    return 0.05 * abs(reading.value) if claim.hedge == "about" else 0.0
 
 
 def gap_to(claim: Claim, reading: Reading) -> float:

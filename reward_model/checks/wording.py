@@ -22,6 +22,8 @@ _AFTER_YOY = re.compile(r"^[\s\w]{0,12}(?:from|compared|year|yoy)", re.I)
 _AGAINST = re.compile(r"(?:较|比|与|相较|于|with|to|than|over|from)\s*(?:the\s+)?$", re.I)
 FROM_NUMBER = re.compile(r"(?:由|从|自|\bfrom)\s*(?:人民币|RMB\s*)?$", re.I)
 """Ends the words before a number that says where something stood before."""
+_OR_LOSS = re.compile(r"[/\s]*\(\s*(?:net )?loss(?:es)?\s*\)[/\s]*|扭亏", re.I)
+"""`Net income (loss)` names both cases; it does not say that this is a loss."""
 _SIZE_WORD = re.compile(r"[降增涨跌]幅")
 
 
@@ -142,7 +144,7 @@ def signed(
     if kind in {"change_pct", "change_pp", "change_abs"}:
         return -size if direction == "down" and number.sign != "+" else size
     if known is not None and known.key in CAN_BE_NEGATIVE and number.sign == "":
-        return -size if lx.LOSS.search(words) else number.value
+        return -size if lx.LOSS.search(_OR_LOSS.sub(" ", words)) else number.value
     return number.value
 
 
