@@ -10,7 +10,7 @@ import re
 from reward_model.checks.numbers import fold
 
 _TAG = re.compile(
-    r"<!--.*?-->|<(style|script)\b.*?</\1\s*>|</?([A-Za-z][A-Za-z0-9]*)\b[^<>]*>|"
+    r"</?([A-Za-z][A-Za-z0-9]*)\b[^<>]*>|"
     r"</(?=[<\s])",
     re.S | re.I,
 )
@@ -52,7 +52,7 @@ def _same_length(text: str, width: int) -> str:
 
 
 def _retag(match: re.Match[str]) -> str:
-    name = (match[2] or "").lower()
+    name = (match[1] or "").lower()
     width = len(match[0])
     closing = match[0].startswith("</")
     if name in {"td", "th"}:
@@ -74,6 +74,29 @@ def _retag(match: re.Match[str]) -> str:
     return _same_length("\n", width) if name in _BLOCK else " " * width
 
 
+_UNSEEN = (("<!--", "-->"), ("<style", "</style"), ("<script", "</script"))
+
+
+def _without_unseen(text: str) -> str:
+    """Comments, styles and scripts blanked out; one that never ends is left as it is."""
+    low = text.lower()
+    for opening, closing in _UNSEEN:
+        pieces, last = [], 0
+        start = low.find(opening)
+        while start >= 0:
+            end = low.find(closing, start)
+            if end < 0:
+                break
+            stop = low.find(">", end) + 1 or len(text)
+            pieces += [text[last:start], re.sub(r"[^\n]", " ", text[start:stop])]
+            last = stop
+            start = low.find(opening, stop)
+        if last:
+            text = "".join((*pieces, text[last:]))
+            low = text.lower()
+    return text
+
+
 def flatten(text: str) -> str:
     """The text with HTML gone and full-width digits folded, every character still in its place.
 
@@ -89,7 +112,7 @@ def flatten(text: str) -> str:
             pieces.append(body)
             last = span.end()
         pieces.append(text[last:])
-        text = _TAG.sub(_retag, "".join(pieces))
+        text = _TAG.sub(_retag, _without_unseen("".join(pieces)))
     if "&" in text:
         text = _ENTITY.sub(
             lambda m: _same_length("&" if m[0].lower() == "&amp;" else " ", len(m[0])), text

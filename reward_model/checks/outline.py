@@ -36,6 +36,8 @@ _PLAIN = re.compile(
     re.I,
 )
 _MARK = re.compile(r"\s*(#{1,6})\s|\s*(?=\*\*[^*]+\*\*\s*[：:]?\s*$)")
+_LONGEST = 400
+"""Characters of a heading that are read."""
 _NUMBERED = re.compile(r"^[\s#*\-•·]*(?:[\d.]+|[（(]?[一二三四五六七八九十]+[）)]?[、.．]?)?\s*")
 _LISTED = re.compile(r"\s*(?:[-*•·]|\d+[.、)])\s")
 
@@ -59,6 +61,7 @@ class Outline:
 
     def read(self, line: str, raw: str) -> None:
         """Take in a line before its claims are read; `raw` has its emphasis marks."""
+        line, raw = line[:_LONGEST], raw[:_LONGEST]
         mark = _MARK.match(line) if "#" in line[:8] else None
         if mark or _MARK.match(raw):
             self._heading(line, len(mark[1]) if mark and mark[1] else 7)
@@ -68,7 +71,11 @@ class Outline:
 
     def introduce(self, line: str) -> None:
         """A line that ends in a colon speaks for the list it introduces."""
-        if line.lstrip().startswith("#") or not re.search(r"[：:]\s*$", line):
+        if (
+            len(line) > _LONGEST
+            or line.lstrip().startswith("#")
+            or not re.search(r"[：:]\s*$", line)
+        ):
             return
         self.intro_scope = "benchmark" if lx.BENCHMARK.search(line) else ""
         self.intro_doubt = NOT_A_FACT if lx.HYPOTHETICAL.search(line) else ""

@@ -42,6 +42,9 @@ from reward_model.checks.wording import (
 )
 
 _SENTENCE = re.compile(r"[。！？!?；;\n]|(?<=[a-z0-9)%])\.\s+(?=[A-Z])")
+_LONGEST = 800
+"""Characters of a sentence that is read as one."""
+_BLANK = re.compile(r"[\s，、]")
 _FROM_LEVEL = re.compile(
     r"(?:较|比|于|与|than|from|over)\s*"
     r"(?P<what>上年同期|去年同期|上年末|去年末|上年|去年|年初|期初|上月末|上月|上期)"
@@ -123,11 +126,29 @@ def line_claims(scene: Scene, text: str, start: int, end: int, state: State) -> 
     """The claims of `text[start:end]`, one sentence after the other."""
     place = start
     for cut in _SENTENCE.finditer(text, start, end):
-        yield from _sentence(scene, text, place, cut.start(), state)
+        yield from _pieces(scene, text, place, cut.start(), state)
         # A new sentence keeps the subject, but only as a guess.
         state.scope, state.basis, state.here = "", "", False
         place = cut.end()
-    yield from _sentence(scene, text, place, end, state)
+    yield from _pieces(scene, text, place, end, state)
+
+
+def _pieces(scene: Scene, text: str, s: int, e: int, state: State) -> Iterator[Claim]:
+    """A sentence, in pieces where it is longer than anybody writes.
+
+    Every number is read together with all names and dates of its sentence, so the time would
+    grow with the square of its length; a policy that has broken down writes such sentences.
+    """
+    if e - s <= _LONGEST:
+        yield from _sentence(scene, text, s, e, state)
+        return
+    while s < e:
+        cut = _BLANK.search(text, min(s + _LONGEST, e), e)
+        stop = cut.end() if cut else e
+        stop = min(stop, s + 2 * _LONGEST)
+        for claim in _sentence(scene, text, s, stop, state):
+            yield replace(claim, doubt=claim.doubt or "the sentence is too long to be read whole")
+        s = stop
 
 
 def _sentence(scene: Scene, text: str, s: int, e: int, state: State) -> Iterator[Claim]:

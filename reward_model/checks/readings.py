@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -29,6 +30,8 @@ class Point(NamedTuple):
     scope: Scope
     known: bool = True
     """Whether the scale of every amount in it is stated."""
+    row: tuple[int, int] = (0, 0)
+    """The row it is read from, as in `Figure`."""
 
 
 def _points(facts: Facts, item: str, period: Period) -> list[Point]:
@@ -47,7 +50,7 @@ def _points(facts: Facts, item: str, period: Period) -> list[Point]:
 
 
 def _point(figure: Figure) -> Point:
-    return Point(figure.value, figure.step, figure.scope, figure.known)
+    return Point(figure.value, figure.step, figure.scope, figure.known, figure.row)
 
 
 def _annualised(facts: Facts, item: Item, period: Period, points: list[Point]) -> list[Point]:
@@ -145,9 +148,18 @@ def _levels(facts: Facts, claim: Claim, item: Item, period: Period) -> Iterator[
             yield Reading(-p.value, "the amount without its sign", right=False, slack=p.step / 2)
 
 
+_FEW = 12
+"""Points of one item that are compared each with each; of more, those of one row alone."""
+
+
 def _pairs(facts: Facts, item: Item, period: Period, base: Period) -> Iterator[tuple[Point, Point]]:
-    for now in _points(facts, item.key, period):
-        for then in _points(facts, item.key, base):
+    now_all, then_all = _points(facts, item.key, period), _points(facts, item.key, base)
+    by_row: dict[tuple[int, int], list[Point]] = defaultdict(list)
+    many = len(now_all) > _FEW and len(then_all) > _FEW
+    for then in then_all:
+        by_row[then.row if many else (0, 0)].append(then)
+    for now in now_all:
+        for then in by_row[now.row if many else (0, 0)]:
             if now.scope == then.scope and now.scope != "opening":
                 yield now, then
 

@@ -3,6 +3,7 @@ accounts. They are held to the same rule as known items: same row, same column, 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -106,12 +107,17 @@ def _changes(
     claim: Claim, figures: list[Figure], period: Period, base: Period
 ) -> Iterator[Reading]:
     levels = [f for f in figures if f.measure == "value" and f.scope in _LEVEL_SCOPES]
+    # Of many rows with one label only figures of the same row are compared.
+    many = len(levels) > 24
+    by_row: dict[tuple[int, int], list[Figure]] = defaultdict(list)
+    for then in levels:
+        if then.period == base:
+            by_row[then.row if many else (0, 0)].append(then)
     for now in levels:
-        if now.period != period:
-            continue
-        for then in levels:
-            if then.period == base and then.unit == now.unit and then.scope == now.scope:
-                yield from _difference(claim, now, then)
+        if now.period == period:
+            for then in by_row[now.row if many else (0, 0)]:
+                if then.unit == now.unit and then.scope == now.scope:
+                    yield from _difference(claim, now, then)
 
 
 def _difference(claim: Claim, now: Figure, then: Figure) -> Iterator[Reading]:
