@@ -14,7 +14,7 @@ _TAG = re.compile(
     r"</(?=[<\s])",
     re.S | re.I,
 )
-_TABLE_SPAN = re.compile(r"<table\b.*?(?:</table\s*>|(?=\n\s*#)|\Z)", re.S | re.I)
+_TABLE_SPAN = re.compile(r"<table\b.*?(?:</table\s*>|(?=\n[ \t]*#)|\Z)", re.S | re.I)
 _BLOCK = frozenset(
     [
         "p",

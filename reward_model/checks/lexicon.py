@@ -188,28 +188,31 @@ class Labels:
 
     def __init__(self, names: dict[str, str]) -> None:
         """`names`: casefolded name to key."""
-        self._starts: dict[str, list[tuple[str, str]]] = {}
-        for name, key in sorted(names.items(), key=lambda kv: -len(kv[0])):
-            if len(name) >= 2:
-                self._starts.setdefault(name[:2], []).append((name, key))
+        self._names = {name: key for name, key in names.items() if len(name) >= 2}
+        # Names are looked up by length, so that a thousand names that begin alike cost no more
+        # than one of each length.
+        lengths: dict[str, set[int]] = {}
+        for name in self._names:
+            lengths.setdefault(name[:2], set()).add(len(name))
+        self._lengths = {start: sorted(n, reverse=True) for start, n in lengths.items()}
 
     def find(self, text: str) -> Iterator[tuple[int, int, str]]:
         """Start, end and key of each name, left to right, without overlaps."""
         low = text.lower()
-        starts = self._starts
         i, last = 0, len(low) - 1
         while i < last:
-            for name, key in starts.get(low[i : i + 2], ()):
+            for length in self._lengths.get(low[i : i + 2], ()):
+                name = low[i : i + length]
+                key = self._names.get(name) if len(name) == length else None
                 if (
-                    low.startswith(name, i)
+                    key is not None
                     and not (
-                        name.endswith("现金流")
-                        and low[i + len(name) : i + len(name) + 1] in {"出", "入"}
+                        name.endswith("现金流") and low[i + length : i + length + 1] in {"出", "入"}
                     )
-                    and _whole(low, i, i + len(name))
+                    and _whole(low, i, i + length)
                 ):
-                    yield i, i + len(name), key
-                    i += len(name) - 1
+                    yield i, i + length, key
+                    i += length - 1
                     break
             i += 1
 
