@@ -145,7 +145,7 @@ def _around(table: Table, scene: Scene) -> tuple[Period | None, Source]:
         found = {p for *_, p in find_periods(text)}
         if len(found) == 1:
             return next(iter(found)), "heading"
-    return scene.period, "report" if scene.period else ""
+    return scene.period, scene.period_source
 
 
 def _subject(row: list[Cell], scene: Scene) -> _Line | None:

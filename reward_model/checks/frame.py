@@ -91,11 +91,13 @@ def _unbracketed(figures: list[Figure]) -> list[Figure]:
     Without this a margin would be 158% and a growing cost would fall.
     """
     costs = [f.value for f in figures if f.item in _SURE_COSTS and f.measure == "value"]
-    if not costs or any(v > 0 for v in costs):
-        return figures
+    turned = _COSTS if costs and all(v <= 0 for v in costs) else frozenset()
+    interest = [f.value for f in figures if f.item == "interest_expense" and f.measure == "value"]
+    if interest and all(v <= 0 for v in interest):
+        turned |= {"interest_expense"}  # of all lines this one is never a gain
     return [
         f._replace(value=-f.value)
-        if f.item in _COSTS and f.measure == "value" and f.unit == "money" and f.value
+        if f.item in turned and f.measure == "value" and f.unit == "money" and f.value
         else f
         for f in figures
     ]

@@ -110,7 +110,7 @@ def prose_claims(scene: Scene, taken: Iterable[tuple[int, int]]) -> Iterator[Cla
             entity, about = _lead(scene, line)
             state = State(
                 period=outline.period or scene.period,
-                source="heading" if outline.period else ("report" if scene.period else ""),
+                source="heading" if outline.period else scene.period_source,
                 doubt=outline.doubt or outline.intro_doubt,
                 lead_doubt=about or outline.stranger,
                 line_entity=entity,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from reward_model.checks.kinds import Source
 from reward_model.checks.lexicon import LIMIT_AFTER, Labels, aliases
 from reward_model.checks.numbers import Number
 from reward_model.checks.periods import Period, find_periods
@@ -23,6 +24,7 @@ _SHORT_NAME = re.compile(
 _TITLE_NAME = re.compile(
     r"^[#\s]*([\u4e00-\u9fff]{2,12}?)(?=[:：\s]|(?:19|20)\d{2}|股份|有限|集团|公司)"
 )
+_SENTENCE_END = re.compile(r"[。！？；]|[.;!?]\s*$|[.;]\s+[A-Z]")
 
 
 @dataclass(slots=True)
@@ -41,6 +43,8 @@ class Scene:
     """`flat` without emphasis marks, same length."""
     period: Period | None = field(init=False)
     """The period the title names; None where it names none or several."""
+    titled: bool = field(init=False)
+    """Whether the period stands in a title; otherwise it is only the first that is named."""
     names: tuple[str, ...] = field(init=False)
     """What the company is called, so that its name before a label is no doubt."""
 
@@ -50,8 +54,13 @@ class Scene:
         self.clean = self.clean.replace("’", "'").replace("‘", "'")
         head = self.clean[:600]
         title = next((line for line in head.split("\n") if line.strip()), "")
-        found = {p for *_, p in find_periods(title)} or {p for *_, p in find_periods(head)[:1]}
+        named = {p for *_, p in find_periods(title)}
+        found = named or {p for *_, p in find_periods(head)[:1]}
         self.period = next(iter(found)) if len(found) == 1 else None
+        # A first sentence that names a year is no title: what follows may be about another.
+        self.titled = len(named) == 1 and (
+            title.lstrip().startswith(("#", "<")) or not _SENTENCE_END.search(title)
+        )
         names = {m[0] for m in _COMPANY.finditer(head)} | {m[1] for m in _COMPANY.finditer(head)}
         names |= {m[0].split("有限")[0] for m in _COMPANY.finditer(head)}
         names |= {m[1].strip() for m in _COMPANY_EN.finditer(head)} | {
@@ -62,6 +71,11 @@ class Scene:
         for company in self.companies:
             names |= set(aliases(company))
         self.names = tuple(sorted((n for n in names if len(n) >= 2), key=len, reverse=True))
+
+    @property
+    def period_source(self) -> Source:
+        """Where `period` was found."""
+        return "report" if self.period and self.titled else ""
 
     def without_names(self, text: str) -> str:
         """The text without the company's name."""

@@ -42,6 +42,10 @@ class _Said:
     period: Period | None = None
     source: Source = ""
     basis: Basis = ""
+    moved: Direction = None
+    """The direction of the clause before, where it said a change and nothing else."""
+    mixed: bool = False
+    """Whether the clause before said a level and a change."""
     dates: set[Period] = field(default_factory=set)
     """Periods the sentence names as its own, bases of comparison apart."""
 
@@ -137,8 +141,6 @@ def _claims(
         said.period, source = _period(roles["P"]), "clause"
         said.source = "sentence"
         said.dates.add(said.period)
-    elif "Q" in roles and said.source != "sentence":
-        source = "report"
     base = _period(roles["Q"]) if "Q" in roles else None
     basis: Basis = "base" if base else ""
     for name, word in (("yoy", "yoy"), ("qoq", "mom"), ("opening", "opening")):
@@ -148,6 +150,11 @@ def _claims(
     if "V" in roles:
         direction = "up" if roles["V"].symbol == "u" else "down"
     per = str(roles["M"].value) if "M" in roles else None
+    on = clause.family == "more" and set(roles) <= {"N", "P"} and "P" in roles
+    if on and said.moved and "N" in roles:
+        # "fell 40 in 2023 and 20 in 2022": the second number is a change as well.
+        roles, direction = {**roles, "C": roles["N"]}, said.moved
+        del roles["N"]
     made: list[Claim] = []
     for role in "NOCS":
         if role not in roles:
@@ -155,7 +162,8 @@ def _claims(
         claim = _one(scene, text, roles[role], role, said, direction, per)
         if claim is None:
             return None
-        claim = replace(claim, period=said.period, source=source)
+        guessed = base is not None and base == said.period and source != "clause"
+        claim = replace(claim, period=None if guessed else said.period, source=source)
         if claim.kind.startswith("change"):
             claim = replace(claim, basis=basis or said.basis, base=base)
             if base is not None and claim.period is not None and claim.period <= base:
@@ -166,7 +174,12 @@ def _claims(
             other = str(roles["K"].value) if "K" in roles else None
             combine: Combine = "average" if clause.family == "average" else "sum"
             claim = replace(claim, combine=combine, base=base, with_label=other)
+        if on and said.mixed:
+            claim = replace(claim, doubt=claim.doubt or "a level or a change")
         made.append(claim)
+    levels = bool({"N", "O"} & set(roles))
+    said.moved = direction if "C" in roles and not levels else None
+    said.mixed = "C" in roles and levels
     said.basis = basis if basis in {"yoy", "mom", "opening"} else said.basis
     return sorted(made, key=lambda c: c.start)
 
