@@ -18,6 +18,7 @@ from judge.scoring.prompt import (
     text_language,
 )
 from judge.settings import ScoreSettings
+from reward_model.checks import findings
 from reward_model.llm import LLM, Caller, ChatMessage, Reply, Request, UnansweredError
 from reward_model.records.chat.turns import judged
 from reward_model.rubrics import Rubric
@@ -113,7 +114,7 @@ class Asker:
         )
         evidence = None
         if settings.evidence == "checks" and not CHECKED.isdisjoint(dimensions):
-            found = [findings(prompt, report) for report in reports]
+            found = ["\n".join(findings(prompt, report)) or "-" for report in reports]
             evidence = found[0]
             if len(reports) > 1:
                 named = zip(TEXT_NAMES, found, strict=True)
@@ -141,14 +142,3 @@ class Asker:
         if self.settings.expectation and one.whole:
             expected = expected_levels(reply, dimensions, scale=scale)
         return Asked((one,), reply.model, True, expected)
-
-
-def findings(prompt: str, report: str) -> str:
-    """What the checks say of the figures of a report, one finding a line."""
-    from reward_model.checks import read_facts, verify
-
-    lines = []
-    for verdict in verify(read_facts(prompt), report):
-        line = f"{verdict.status}: {verdict.claim.text}"
-        lines.append(f"{line} ({verdict.reason})" if verdict.reason else line)
-    return "\n".join(lines) or "-"

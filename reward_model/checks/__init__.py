@@ -8,7 +8,7 @@ plant(facts, report, "sign", rng)      # an error at a known place
 """
 
 from reward_model.checks.claims import Claim
-from reward_model.checks.evidence import Summary, evidence, summarize
+from reward_model.checks.evidence import VERSION, Summary, evidence, findings, summarize
 from reward_model.checks.extract import extract_claims
 from reward_model.checks.facts import Facts, read_facts
 from reward_model.checks.figures import Figure
@@ -19,6 +19,7 @@ from reward_model.checks.verify import Verdict, verify
 
 __all__ = [
     "ERROR_KINDS",
+    "VERSION",
     "Claim",
     "Facts",
     "Figure",
@@ -30,6 +31,7 @@ __all__ = [
     "evidence",
     "extract_claims",
     "find_item",
+    "findings",
     "items",
     "parse_period",
     "plant",

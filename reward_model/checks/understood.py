@@ -159,7 +159,9 @@ def _claims(
     for role in "NOCS":
         if role not in roles:
             continue
-        claim = _one(scene, text, roles[role], role, said, direction, per)
+        # "The change in revenue was 20": it may have been up or down.
+        neutral = clause.has(language, "change")
+        claim = _one(scene, text, roles[role], role, said, direction, per, neutral=neutral)
         if claim is None:
             return None
         guessed = base is not None and base == said.period and source != "clause"
@@ -207,6 +209,8 @@ def _one(
     said: _Said,
     direction: Direction,
     per: str | None,
+    *,
+    neutral: bool,
 ) -> Claim | None:
     number = token.value
     assert isinstance(number, Number)
@@ -219,7 +223,7 @@ def _one(
         if number.unit in {"times", "days"} and (known is None or known.unit != number.unit):
             return None
         kind = {"percent": "change_pct", "pp": "change_pp"}.get(number.unit, "change_abs")  # type: ignore[assignment]
-        if direction is None and not number.sign:
+        if direction is None and not number.sign and not neutral:
             doubt = "a change without a direction"
     else:
         kind = level

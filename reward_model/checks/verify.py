@@ -168,6 +168,10 @@ def judge(facts: Facts, claim: Claim) -> Verdict:
     for reading in found:
         if not reading.right and fits(claim, reading) and reading.excuse(claim):
             return Verdict(claim, "unverifiable", best.value, f"may be {reading.name}")
+    if claim.kind.startswith("change") and not (claim.direction or claim.sign):
+        turned = replace(claim, value=-claim.value)
+        if any(r.right and fits(turned, r) for r in found):
+            return Verdict(claim, "unverifiable", best.value, "a change without a direction")
     if claim.open_scale:
         return Verdict(claim, "unverifiable", best.value, "the table states no unit")
     if claim.cell and facts.shows(claim.label, claim.column, claim.shown):

@@ -53,6 +53,7 @@ class MultiDimRewardConfig(PreTrainedConfig):
         max_input_length: int = 1024,
         max_prompt_length: int | None = None,
         evidence: Literal["none", "checks"] = "none",
+        evidence_version: int | None = None,
         input_format: Literal["pair", "chat", "plain"] = "pair",
         window: int | None = None,
         temperatures: dict[str, float] | None = None,
@@ -89,6 +90,9 @@ class MultiDimRewardConfig(PreTrainedConfig):
         """Most tokens the prompt may take; None: whatever the response leaves."""
         self.evidence = evidence
         """`checks`: what reward_model.checks verified stands before the response."""
+        self.evidence_version = evidence_version
+        """Which checker worded the evidence of its training (`reward_model.checks.VERSION`);
+        None: one from before versions were kept, or no evidence."""
         self.input_format = input_format
         """How prompt and response are joined; see reward_model.data.tokens.inputs."""
         if window and pooling != "mean":

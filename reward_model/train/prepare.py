@@ -13,6 +13,7 @@ from typing import Any
 
 from transformers import CONFIG_MAPPING, set_seed
 
+from reward_model.checks import VERSION
 from reward_model.data.columns import read_columns
 from reward_model.data.dataset import (
     MultiDimRewardDataset,
@@ -213,6 +214,7 @@ def _model_config(
         max_input_length=config.max_length,
         max_prompt_length=config.max_prompt_length,
         evidence=config.evidence,
+        evidence_version=VERSION if config.evidence == "checks" else None,
         input_format=builder.input_format,
         window=config.window,
     )

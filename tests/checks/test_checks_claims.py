@@ -15,6 +15,7 @@ from reward_model.checks import (
     Period,
     evidence,
     extract_claims,
+    findings,
     read_facts,
     summarize,
     verify,
@@ -201,15 +202,25 @@ def test_only_the_right_growth_verifies(percent: float) -> None:
 def test_evidence_is_deterministic_and_in_the_language_of_the_report() -> None:
     text = "2021年营业收入为1.3亿元，毛利率为25.0%。"
     assert evidence(PROMPT, text) == (
-        "数字核对：1处属实，1处错误，0处无法核对。错误数字：少量；属实数字：少量。"
-        "错误之处：营业收入 2021年 写作1.3亿元，表中为1.2亿元。"
+        "数字核对：1处属实，1处错误，0处表中无从判断。错误数字：少量；属实数字：少量。"
+        "确定有误：营业收入 2021年 写作1.3亿元，表中为1.2亿元。属实：毛利率 2021年为25.0%。"
     )
     english = evidence(PROMPT, text, "en")
-    assert english.startswith("Checked figures: 1 verified, 1 wrong, 0 not verifiable.")
+    assert english.startswith(
+        "Checked figures: 1 verified, 1 wrong, 0 that the tables do not settle."
+    )
     assert evidence("no tables", "nothing to check") == (
-        "Checked figures: 0 verified, 0 wrong, 0 not verifiable. "
+        "Checked figures: 0 verified, 0 wrong, 0 that the tables do not settle. "
         "Wrong figures: none; verified figures: none."
     )
+
+
+def test_findings_are_what_is_certain() -> None:
+    text = "2021年营业收入为1.3亿元，毛利率为25.0%。2021年华东营业收入为0.4亿元。"
+    assert findings(PROMPT, text) == [
+        "wrong: 1.3亿元 (营业收入 2021年: tables give 1.2亿元)",
+        "verified: 25.0% (毛利率 2021年)",
+    ]
 
 
 def test_summary_counts() -> None:

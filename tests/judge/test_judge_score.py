@@ -19,7 +19,10 @@ from judge.settings import ScoreSettings, resolve
 from reward_model.llm import RefusedError, Reply, Request, sections
 from reward_model.records import Stopped, UserError, read_pairs
 
-TABLE = "| 项目 | 2020 | 2021 |\n|---|---|---|\n| 营业收入 | 100 | 120 |\n| 净利润 | 10 | 15 |\n"
+TABLE = (
+    "单位：元\n\n| 项目 | 2020 | 2021 |\n|---|---|---|\n"
+    "| 营业收入 | 100 | 120 |\n| 净利润 | 10 | 15 |\n"
+)
 GOOD = (
     "营业收入由2020年的100元增至2021年的120元，同比增长20%，主要因为产能利用率提高带动销量。"
     "净利润为15元，但应收账款周转放缓，若回款再推迟，现金流将承压，预计明年风险上升。"

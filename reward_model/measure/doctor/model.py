@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from reward_model.checks import VERSION
 from reward_model.measure.doctor.findings import Finding, note, ok, problem
 from reward_model.measure.doctor.folder import (
     chat_template,
@@ -150,14 +151,27 @@ def _reading(bundle: Bundle) -> list[Finding]:
     """What the model needs of a prompt."""
     if bundle.builder.evidence == "none":
         return []
+    trained = bundle.model.config.evidence_version
+    other = []
+    if trained != VERSION:
+        by = "an earlier checker" if trained is None else f"version {trained} of the checks"
+        other = [
+            note(
+                "checker",
+                f"trained on the findings of {by}, here they are of version {VERSION}",
+                "the same text brings other findings than in training; scores are given as ever",
+                "train again to have the model read the findings of this checker",
+            )
+        ]
     return [
+        *other,
         note(
             "evidence",
             "the model reads what the checks verified in the response",
             "the checks read the tables of the prompt: without them there is nothing to verify",
             "score with the whole prompt, tables included; --max-prompt-length does not cut what "
             "the checks read",
-        )
+        ),
     ]
 
 
