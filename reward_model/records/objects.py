@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from reward_model.records.files import Pathish, dump_json, parse_json, write_json
+
+_UPPER = re.compile(r"[\x7f-\x9f]")
 
 
 def read_object(path: Pathish, *, strict: bool = False) -> dict[str, Any] | None:
@@ -36,6 +39,7 @@ def write_result(result: Mapping[str, Any], json_to: Pathish | None) -> None:
         UserError: the file cannot be written.
     """
     if str(json_to) == "-":
-        sys.stdout.write(dump_json(result) + "\n")
+        # JSON escapes what a terminal obeys, but for the upper half of it.
+        sys.stdout.write(_UPPER.sub(lambda c: f"\\u{ord(c[0]):04x}", dump_json(result)) + "\n")
     elif json_to is not None:
         write_json(json_to, result)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from reward_model.records.errors import Stopped, UserError, explain_os_error
@@ -14,11 +15,39 @@ if TYPE_CHECKING:
     from rich.table import Column, Table
 
 
-def console() -> Console:
-    """Where words for people go: stderr, so that stdout stays clean for programs."""
-    from rich.console import Console
+_CONTROLS = {code: None for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\t\n"}
+"""What a terminal obeys instead of showing it: escape sequences begin with one of these."""
 
-    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+
+def plain(text: str) -> str:
+    """Text without what a terminal obeys; what follows stays, for all to see.
+
+    >>> plain("Sales rose.\\x1b[2J\\x9b31m")
+    'Sales rose.[2J31m'
+    """
+    return text.translate(_CONTROLS)
+
+
+def console() -> Console:
+    """Where words for people go: stderr, so that stdout stays clean for programs.
+
+    Whatever is shown, in a table, a bar or an error: nothing of a data set reaches the terminal as
+    a command to it.
+    """
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
+
+    class Safe(Console):
+        def render(
+            self, renderable: RenderableType, options: ConsoleOptions | None = None
+        ) -> Iterable[Segment]:
+            for segment in super().render(renderable, options):
+                if segment.control is None and (text := plain(segment.text)) != segment.text:
+                    yield Segment(text, segment.style)
+                else:
+                    yield segment
+
+    return Safe(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
 
 
 def progress(*, transient: bool = False) -> Progress:

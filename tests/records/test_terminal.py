@@ -1,0 +1,99 @@
+"""What a data set holds is shown on the terminal and never obeyed by it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import sys
+from pathlib import Path
+
+import pytest
+from commands import run
+from hypothesis import given
+from hypothesis import strategies as st
+from scored_sets import scored_set, write
+
+from reward_model.records import write_result
+from reward_model.records.terminal import console, plain
+
+EVIL = "\x1b]0;owned\x07\x1b[2J\x9b31m\x7f\x08"
+
+
+def evil_set(path: Path) -> Path:
+    rows = scored_set(groups=6)
+    for number, row in enumerate(rows):
+        row["id"] = f"p{number}{EVIL}"
+        row["prompt"] += EVIL
+        for side in ("chosen", "rejected"):
+            row[side] = EVIL + row[side] + EVIL
+            row["scores"]["reasoning"][side]["depth"] = EVIL
+        meta = row["metadata"]
+        meta["company"] = meta["prompt_id"] = meta["company"] + EVIL
+        meta["language"] = "zh" + EVIL
+        meta["gold_metadata"]["model"] = "alpha:writer" + EVIL
+        meta["defect_metadata"]["model"] = "alpha:writer" + EVIL
+        if meta["defect_metadata"].get("degradation_type"):
+            meta["defect_metadata"]["degradation_type"] += EVIL
+        row["scores"]["judge"]["model"] = "beta:judge" + EVIL
+    return write(path, rows)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("judge", "validate", "{data}"),
+        ("judge", "agree", "{data}", "{data}"),
+        ("judge", "redteam", "{data}", "--max-reports", "2"),
+        ("judge", "score", "{data}", "--overwrite-scores", "--out", "{new}"),
+        ("judge", "export-review", "{data}", "--out", "{new}"),
+        ("reward-model", "labels", "{data}"),
+        ("reward-model", "labels", "{data}", "--json", "-"),
+        ("reward-model", "doctor", "{data}"),
+        ("reward-model", "prefer", "{data}", "--out", "{new}"),
+        ("reward-model", "prefer", "{broken}", "--out", "{new}"),
+        ("judge", "validate", "{broken}"),
+        ("reward-model", "train", "{broken}", "--base-model", "tiny", "--output-dir", "{new}"),
+    ],
+    ids=" ".join,
+)
+def test_no_command_lets_a_data_set_speak_to_the_terminal(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    data, broken = evil_set(tmp_path / "data.jsonl"), tmp_path / "broken.jsonl"
+    row = {"chosen": "a", "rejected": "b", f"key{EVIL}": 1, "scores": {EVIL: EVIL}}
+    write(broken, [row])
+    names = {"data": data, "broken": broken, "new": tmp_path / "new"}
+    done = run(words[0], *(word.format(**names) for word in words[1:]))
+    assert done.stderr
+    for said in (done.stdout, done.stderr):
+        assert [c for c in said if c != "\n" and (ord(c) < 32 or 127 <= ord(c) < 160)] == []
+
+
+@given(st.text())
+def test_only_what_a_terminal_obeys_is_taken_out(text: str) -> None:
+    assert plain(text).isprintable() or any(c in "\n\t" or not c.isprintable() for c in text)
+    assert [c for c in plain(text) if ord(c) < 32 and c not in "\t\n"] == []
+    assert plain("涨 12%\n\t–é") == "涨 12%\n\t–é"
+
+
+def test_colours_of_our_own_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a real terminal: styles are sent, those of the text are not."""
+    outer, inner = pty.openpty()
+    with os.fdopen(inner, "w") as stream:
+        monkeypatch.setattr(sys, "stderr", stream)
+        monkeypatch.setenv("TERM", "xterm")
+        console().print("[bold red]error:[/] a\x1b[32mb")
+        stream.flush()
+        said = os.read(outer, 1000).decode()
+    os.close(outer)
+    assert "\x1b[1;31merror:\x1b[0m" in said
+    assert "a[32mb" in said
+    assert "\x1b[32m" not in said
+
+
+def test_json_on_stdout_escapes_both_halves(capsys: pytest.CaptureFixture[str]) -> None:
+    write_result({"a": EVIL, "b": "万"}, "-")
+    said = capsys.readouterr().out
+    assert said.isprintable() or said.removesuffix("\n").isprintable()
+    assert json.loads(said) == {"a": EVIL, "b": "万"}
