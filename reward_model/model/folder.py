@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from torch import Tensor
 from transformers import CONFIG_MAPPING, AutoTokenizer
 
 from reward_model.data.tokens.inputs import InputBuilder
+from reward_model.data.tokens.wrapping import TODAY
 from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
 from reward_model.model.quiet import UNREADABLE, model_type, quiet
 from reward_model.records import UserError, explain_os_error, write_json, write_text
@@ -137,6 +139,11 @@ def _check(settings: dict[str, Any], path: Path) -> None:
         fine = name != "max_input_length" if value is None else isinstance(value, int)
         if name in settings and not fine:
             raise UserError(f"{name} {value!r}", expected="a whole number of tokens", path=path)
+    day = settings.get("template_date")
+    try:
+        date.fromisoformat(TODAY if day is None else day)
+    except (TypeError, ValueError):
+        raise UserError(f"template_date {day!r}", expected="YYYY-MM-DD", path=path) from None
     heat = settings.get("temperatures")
     numbers = list(heat.values()) if isinstance(heat, dict) else [] if heat is None else [heat]
     if not all(isinstance(n, int | float) and math.isfinite(n) for n in numbers):
@@ -206,4 +213,5 @@ def builder_of(tokenizer: Any, config: MultiDimRewardConfig) -> InputBuilder:
         max_prompt_length=config.max_prompt_length,
         evidence=config.evidence,
         input_format=config.input_format,
+        template_date=config.template_date,
     )

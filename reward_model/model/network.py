@@ -55,6 +55,7 @@ class MultiDimRewardConfig(PreTrainedConfig):
         evidence: Literal["none", "checks"] = "none",
         evidence_version: int | None = None,
         input_format: Literal["pair", "chat", "plain"] = "pair",
+        template_date: str | None = None,
         window: int | None = None,
         temperatures: dict[str, float] | None = None,
         **kwargs: Any,
@@ -95,6 +96,8 @@ class MultiDimRewardConfig(PreTrainedConfig):
         None: one from before versions were kept, or no evidence."""
         self.input_format = input_format
         """How prompt and response are joined; see reward_model.data.tokens.inputs."""
+        self.template_date = template_date
+        """What the chat template prints as the date of the day, where it prints one."""
         if window and pooling != "mean":
             raise ValueError(f"{pooling} pooling of windows: only mean pooling reads all of them")
         self.window = window

@@ -216,6 +216,7 @@ def _model_config(
         evidence=config.evidence,
         evidence_version=VERSION if config.evidence == "checks" else None,
         input_format=builder.input_format,
+        template_date=builder.template_date,
         window=config.window,
     )
 

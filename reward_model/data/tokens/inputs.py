@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from reward_model.data.tokens.cutting import head_and_tail
-from reward_model.data.tokens.wrapping import InputFormat, Wrapping, detect_format
+from reward_model.data.tokens.wrapping import (
+    TODAY,
+    InputFormat,
+    Wrapping,
+    detect_format,
+    prints_date,
+)
 from reward_model.records import Text, UserError, as_text
 
 if TYPE_CHECKING:
@@ -44,6 +50,8 @@ class InputBuilder:
             never cut.
         input_format: `pair` (encoders), `chat` (the tokenizer's chat template) or `plain`;
             found out from the tokenizer if not given.
+        template_date: what a chat template prints that prints the date of the day, as YYYY-MM-DD;
+            a fixed one if not given, so that a score is the same tomorrow.
     """
 
     def __init__(
@@ -54,13 +62,18 @@ class InputBuilder:
         max_prompt_length: int | None = None,
         evidence: Evidence = "none",
         input_format: InputFormat | None = None,
+        template_date: str | None = None,
     ) -> None:
         self.tokenizer = tokenizer
         self.max_length = max_length
         self.max_prompt_length = max_prompt_length
         self.evidence = evidence
         self.input_format: InputFormat = input_format or detect_format(tokenizer)
-        self._wrapping = Wrapping(tokenizer, self.input_format)
+        today = template_date or TODAY
+        dated = self.input_format == "chat" and prints_date(tokenizer)
+        self.template_date: str | None = today if dated else None
+        """None where the template prints none."""
+        self._wrapping = Wrapping(tokenizer, self.input_format, today)
         self._gap = self._ids("\n")
         least = self._wrapping.overhead + (32 if evidence == "none" else 64)
         if max_length < least:
@@ -78,6 +91,7 @@ class InputBuilder:
             "max_prompt_length": self.max_prompt_length,
             "evidence": self.evidence,
             "input_format": self.input_format,
+            **({"template_date": self.template_date} if self.template_date else {}),
         }
 
     def build(self, prompts: Sequence[Text], responses: Sequence[Text]) -> list[Encoded]:

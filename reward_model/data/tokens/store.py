@@ -160,5 +160,8 @@ def _code_digest() -> str:
     package = files("reward_model")
     own = package / "data" / "tokens"
     parts = [own / f"{name}.py" for name in ("inputs", "wrapping", "cutting", "write")]
+    # What is asked and judged of a line is decided where lines are read.
+    chat = package / "records" / "chat"
+    parts += [chat / f"{name}.py" for name in ("messages", "thoughts", "turns")]
     parts += [f for f in (package / "checks").iterdir() if f.name.endswith((".py", ".toml"))]
     return digest([[f.name, digest(f.read_bytes())] for f in sorted(parts, key=lambda f: f.name)])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Literal
 
 from jinja2 import TemplateError
@@ -16,6 +17,9 @@ from jinja2 import TemplateError
 from reward_model.data.tokens.cutting import head_and_tail
 from reward_model.records import Text, UserError, as_text
 
+TODAY = "2025-01-01"
+"""The date that templates print which print today's, unless a model stores another: always the
+same, or a text would score otherwise tomorrow."""
 InputFormat = Literal["pair", "chat", "plain"]
 _MARK = "\u2042{}\u2042"
 """Stands for the content of a message while the template is rendered; no template holds it."""
@@ -56,16 +60,25 @@ class Parts:
 
 
 class Wrapping:
-    """How one tokenizer joins a prompt and a response."""
+    """How one tokenizer joins a prompt and a response.
 
-    def __init__(self, tokenizer: Any, how: InputFormat) -> None:
+    Args:
+        tokenizer: the model's.
+        how: the form of its inputs.
+        today: what a chat template is told that asks for the date.
+    """
+
+    def __init__(self, tokenizer: Any, how: InputFormat, today: str = TODAY) -> None:
         self._tokenizer, self._how = tokenizer, how
+        self._template: str | None = None
         if how == "chat" and not getattr(tokenizer, "chat_template", None):
             raise UserError(
                 "a tokenizer without a chat template",
                 expected="the one that the model reads its inputs with",
                 mend="copy chat_template.jinja (or tokenizer_config.json) from the base model",
             )
+        if how == "chat" and prints_date(tokenizer):
+            self._template = dated(tokenizer.get_chat_template(), today)
         self._pair = probe(tokenizer)
         self.has_types = how == "pair" and "token_type_ids" in tokenizer.model_input_names
         self.alone = self._alone()
@@ -127,7 +140,9 @@ class Wrapping:
             {"role": role, "content": _MARK.format(i)} for i, (role, _) in enumerate(messages)
         ]
         marked.append({"role": "assistant", "content": _MARK.format(len(messages))})
-        rendered: str = self._tokenizer.apply_chat_template(marked, tokenize=False)
+        rendered: str = self._tokenizer.apply_chat_template(
+            marked, tokenize=False, chat_template=self._template
+        )
         pieces = re.split(_MARK.format(r"(\d+)"), rendered)
         literals = [
             self._tokenizer(p, add_special_tokens=False)["input_ids"] if p else []
@@ -140,6 +155,39 @@ class Wrapping:
         for i, (_, content) in enumerate(messages):
             asked += [literals[i], content] if i else [content]
         return Parts(literals[0], literals[-2], literals[-1], 0, tuple(asked))
+
+
+_ASKS_DATE = re.compile(r"""strftime_now\(\s*(["'])(?P<form>[^"']*)\1\s*\)""")
+
+
+def prints_date(tokenizer: Any) -> bool:
+    """Whether the tokenizer's chat template may print the date of the day.
+
+    >>> from types import SimpleNamespace
+    >>> prints_date(SimpleNamespace(chat_template="Today is {{ strftime_now('%d %b %Y') }}."))
+    True
+    """
+    return "strftime_now" in str(getattr(tokenizer, "chat_template", None))
+
+
+def dated(template: str, today: str) -> str:
+    """A chat template that prints this date whenever it is used, for programs that cannot be told.
+
+    >>> dated("Today is {{ strftime_now('%d %b %Y') }}.", "2025-01-01")
+    "Today is {{ '01 Jan 2025' }}."
+
+    Raises:
+        UserError: it makes the format of the date itself.
+    """
+    day = date.fromisoformat(today)
+    fixed = _ASKS_DATE.sub(lambda found: repr(day.strftime(found["form"])), template)
+    if re.search(r"strftime_now\s*\(", fixed):
+        raise UserError(
+            "a chat template that prints the date of the day in a form it makes itself",
+            expected='strftime_now("..."), whose date can be written out',
+            mend="write the date into chat_template.jinja of the model",
+        )
+    return fixed
 
 
 Turns = list[tuple[str, str]]

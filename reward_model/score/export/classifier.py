@@ -116,6 +116,7 @@ def empty_classifier(bundle: Bundle, labels: int) -> Any:
         "num_levels": config.num_levels,
         "weights": config.weights,
         "input_format": config.input_format,
+        "template_date": config.template_date,
         "max_input_length": config.max_input_length,
         "evidence": config.evidence,
     }

@@ -139,7 +139,7 @@ def open_model(path: Path) -> tuple[Bundle, dict[str, Any]]:
     described: dict[str, Any] = {"name": path.resolve().name, "merged": False}
     if not (path / "adapter_config.json").exists():
         bundle = load_bundle(path, dtype=torch.float32)
-        return bundle, {**described, "digest": model_digest(path)}
+        return _dated(bundle), {**described, "digest": model_digest(path)}
     from transformers import AutoTokenizer
 
     from reward_model.model.adapter import load_adapter, merge
@@ -153,7 +153,17 @@ def open_model(path: Path) -> tuple[Bundle, dict[str, Any]]:
     rubric = _rubric_of_adapter(path, config.rubric)
     builder = builder_of(tokenizer, config)
     merged = {**described, "merged": True, "digest": model_digest(path)}
-    return Bundle(model, tokenizer, rubric, builder), merged
+    return _dated(Bundle(model, tokenizer, rubric, builder)), merged
+
+
+def _dated(bundle: Bundle) -> Bundle:
+    """The same with the date that its chat template prints written out, for who knows no other."""
+    from reward_model.data.tokens.wrapping import dated
+
+    today, template = bundle.builder.template_date, bundle.tokenizer.chat_template
+    if today is not None and isinstance(template, str):
+        bundle.tokenizer.chat_template = dated(template, today)
+    return bundle
 
 
 def _rubric_of_adapter(path: Path, named: str) -> Rubric:

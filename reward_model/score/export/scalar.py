@@ -160,6 +160,7 @@ def _views(
         longest,
         max_prompt_length=builder.max_prompt_length,
         input_format=builder.input_format,
+        template_date=builder.template_date,
     )
     names: tuple[View, ...] = ("text", "bare")
     views: dict[View, list[Encoded]] = {
