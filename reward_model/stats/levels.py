@@ -10,7 +10,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from reward_model.stats.bootstrap import Floats
+from reward_model.records import IGNORE
+from reward_model.stats.bootstrap import Floats, Ints
+
+POWERS = {"none": 0.0, "sqrt": 0.5, "balanced": 1.0}
+"""`class_weights` of a training run -> `power` of `level_weights`."""
 
 
 def expected_levels(probabilities: Floats) -> Floats:
@@ -48,6 +52,29 @@ def reward_of(levels: Floats, weights: Sequence[float] | Floats, scale: int) -> 
     shares = np.asarray(weights, dtype=np.float64)
     inside = np.clip(levels / scale, 0.0, 1.0)
     return np.asarray(np.clip(inside @ (shares / shares.sum()), 0.0, 1.0))
+
+
+def level_weights(labels: Ints, classes: int, power: float) -> Floats:
+    """[D, K]: a level weighs `1 / count ** power`, so that the mean over the labels is 1.
+
+    Levels nobody gave weigh 1; they never meet a label.
+
+    Args:
+        labels: [n, D] levels, `IGNORE` where nobody scored.
+        classes: levels of the scale.
+        power: 0 weighs all alike, 1 gives every level the same say.
+
+    >>> level_weights(np.array([[0], [0], [0], [1]]), 3, 1.0).round(3).tolist()
+    [[0.667, 2.0, 1.0]]
+    """
+    weights = np.ones((labels.shape[1], classes))
+    for d, column in enumerate(labels.T):
+        counts = np.bincount(column[column != IGNORE], minlength=classes)
+        there = counts > 0
+        if there.any():
+            share = counts[there] ** -power
+            weights[d, there] = share * counts.sum() / (share * counts[there]).sum()
+    return weights
 
 
 def rewards(probabilities: Floats, weights: Sequence[float] | Floats) -> Floats:

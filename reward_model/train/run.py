@@ -30,6 +30,7 @@ from reward_model.model.quiet import quiet
 from reward_model.records import Stopped, UserError, write_json
 from reward_model.records.errors import first_line
 from reward_model.records.terminal import console
+from reward_model.stats.levels import POWERS
 from reward_model.train.arguments import training_arguments
 from reward_model.train.checkpoints import (
     ADAPTER,
@@ -127,7 +128,7 @@ def make_trainer(run: Run, bar: TrainingBar) -> MultiDimRewardTrainer:
     metrics = ValidationMetrics(run.validation.samples, run.rubric)
     best = _picked_by(run, metrics)
     tokens = config.batch_tokens or device_tokens("cuda" if torch.cuda.is_available() else "cpu")
-    power = {"none": None, "sqrt": 0.5, "balanced": 1.0}[config.class_weights]
+    power = POWERS[config.class_weights]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         trainer = MultiDimRewardTrainer(
@@ -140,7 +141,7 @@ def make_trainer(run: Run, bar: TrainingBar) -> MultiDimRewardTrainer:
             compute_metrics=metrics,
             callbacks=[bar, _BestIsHere()],
             class_weights=None
-            if power is None
+            if not power
             else level_weights(run.train.samples, run.rubric, power),
             label_smoothing=config.label_smoothing,
             pair_weight=config.pair_weight,

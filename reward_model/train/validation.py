@@ -13,8 +13,8 @@ from reward_model.data.dataset import Sample, label_array, pair_indices
 from reward_model.model.losses import level_cross_entropy
 from reward_model.records import IGNORE, UserError
 from reward_model.rubrics import Rubric
+from reward_model.stats import levels
 from reward_model.stats.bootstrap import Ints
-from reward_model.stats.levels import rewards
 from reward_model.stats.metrics import kappa_of
 
 
@@ -48,13 +48,13 @@ class ValidationMetrics:
             )
         probabilities = logits.softmax(-1).numpy()
         predicted = probabilities.argmax(-1)
-        levels = self.rubric.classes
+        classes = self.rubric.classes
         out: dict[str, float] = {}
         kappas = []
         for d, name in enumerate(self.rubric.names):
             there = labels[:, d] != IGNORE
-            pairs = labels[there, d] * levels + predicted[there, d]
-            kappa = float(kappa_of(np.bincount(pairs, minlength=levels**2).astype(float)))
+            pairs = labels[there, d] * classes + predicted[there, d]
+            kappa = float(kappa_of(np.bincount(pairs, minlength=classes**2).astype(float)))
             # Of one label only there is nothing to agree on, however many are predicted right.
             if np.isfinite(kappa) and len(np.unique(labels[there, d])) > 1:
                 out[f"qwk_{name}"] = kappa
@@ -69,23 +69,12 @@ class ValidationMetrics:
             out["accuracy"] = float((predicted == labels)[labels != IGNORE].mean())
         if self.pairs:
             weights = [self.rubric.weights[name] for name in self.rubric.names]
-            reward = rewards(probabilities, weights)
+            reward = levels.rewards(probabilities, weights)
             out["pair_accuracy"] = float(np.mean([reward[a] > reward[b] for a, b in self.pairs]))
         return out
 
 
 def level_weights(samples: Sequence[Sample], rubric: Rubric, power: float = 1.0) -> Tensor:
-    """(D, K): a level weighs `1 / count ** power`, so that the mean over the labels is 1.
-
-    Levels nobody gave weigh 1; they never meet a label.
-    """
-    labels = label_array(samples)
-    weights = np.ones((len(rubric.names), rubric.classes))
-    for d in range(len(rubric.names)):
-        column = labels[:, d][labels[:, d] != IGNORE]
-        counts = np.bincount(column, minlength=rubric.classes)
-        there = counts > 0
-        if there.any():
-            share = counts[there] ** -power
-            weights[d, there] = share * counts.sum() / (share * counts[there]).sum()
+    """(D, K) weights of the levels; see `reward_model.stats.levels.level_weights`."""
+    weights = levels.level_weights(label_array(samples).astype(np.int64), rubric.classes, power)
     return torch.tensor(weights, dtype=torch.float32)

@@ -30,12 +30,14 @@ from reward_model.measure.texts import (
     truth_of,
     without_temperatures,
 )
+from reward_model.model.card import read_parts
 from reward_model.records import as_text
 from reward_model.records.errors import require
 from reward_model.records.terminal import progress
 from reward_model.rubrics import Rubric
 from reward_model.score.scorer import RewardScorer, Score
 from reward_model.stats.bootstrap import RESAMPLES, Floats
+from reward_model.stats.levels import POWERS
 from reward_model.stats.metrics import Bools, Measured, Truth, collect
 
 
@@ -112,7 +114,7 @@ def evaluate(
     probabilities = probabilities_of(scores, rubric)
     raw = without_temperatures(probabilities, scorer)
     truth = truth_of(held.test, rubric)
-    baselines, learned = _baselines(scorer, held.test, train, seed)
+    baselines, learned = _baselines(scorer, held.test, train, _power(model), seed)
 
     def measure(chances: Floats, keep: Bools | None = None) -> Measured:
         if keep is not None:
@@ -150,7 +152,8 @@ def evaluate(
         "settings": {"seed": seed, "resamples": resamples, "weights": dict(rubric.weights)},
         "input": _input(scores, scorer),
         "labels": get_label_distribution(held.test, rubric),
-        "baseline_text": learned,
+        "baseline_text": learned[0],
+        "baseline_notes": learned[1:],
         "metrics": {name: one.to_json(rubric.names) for name, one in measured.items()},
         "titles": {"model": "this model", **{name: TITLES[name] for name in baselines}},
         "ece_if_perfect": ece_if_perfect(probabilities, truth, seed),
@@ -226,60 +229,84 @@ def _calibration(scorer: RewardScorer, before: Measured, after: Measured) -> dic
     }
 
 
+def _power(model: Path) -> float | None:
+    """How much more rare levels counted when the model was trained; None where nobody wrote it."""
+    settings = read_parts(model).get("training", {}).get("settings")
+    known = settings.get("class_weights") if isinstance(settings, dict) else None
+    return POWERS.get(known) if isinstance(known, str) else None
+
+
 def _baselines(
-    scorer: RewardScorer, test: Sequence[Sample], train: Sequence[Sample], seed: int
-) -> tuple[dict[str, Floats], str]:
+    scorer: RewardScorer,
+    test: Sequence[Sample],
+    train: Sequence[Sample],
+    power: float | None,
+    seed: int,
+) -> tuple[dict[str, Floats], list[str]]:
     """Probabilities of every baseline for `test`, and in words what they read and learned from."""
-    reads = "the tokens that the model reads: prompt, response, after truncation"
+    reads = "the responses, whole"
     if scorer.builder.evidence == "checks":
-        reads = "the tokens that the model reads: prompt, evidence of checks, response, truncated"
-    classes = scorer.rubric.classes
+        reads = "the responses, whole, with the evidence of checks"
+    weighs = "levels weigh as in the training of the model"
+    if power is None:
+        weighs = "all texts weigh alike, as the training settings of the model are not known"
+    settings: dict[str, Any] = {
+        "names": scorer.dimensions,
+        "classes": scorer.rubric.classes,
+        "power": power or 0.0,
+        "seed": seed,
+    }
     if train:
         known, asked = _texts(scorer, train), _texts(scorer, test)
-        words = f"fitted on the {len(train)} training texts; TF-IDF reads {reads}"
-        return predict_all(known, asked, classes=classes, seed=seed), words
+        fitted = predict_all(known, asked, **settings)
+        words = f"fitted on the {len(train)} training texts; TF-IDF reads {reads}; {weighs}"
+        return fitted.chances, [words, *fitted.notes]
     parts = folds(test, seed)
     if len(parts) < 2:
-        return {}, "no baselines: no training texts at hand and one group only"
+        return {}, ["no baselines: no training texts at hand and one group only"]
     whole = _texts(scorer, test)
     out: dict[str, Floats] = {
-        name: np.full((len(test), len(scorer.dimensions), classes), np.nan) for name in TITLES
+        name: np.full((len(test), len(scorer.dimensions), scorer.rubric.classes), np.nan)
+        for name in TITLES
     }
+    notes: list[str] = []
     for rows in parts:
         inside = set(rows)
         others = [i for i in range(len(test)) if i not in inside]
-        fitted = predict_all(_take(whole, others), _take(whole, rows), classes=classes, seed=seed)
-        for name, chances in fitted.items():
-            out[name][rows] = chances
-    return out, (
+        fitted = predict_all(whole.take(others), whole.take(rows), **settings)
+        notes += fitted.notes
+        for name in list(out):
+            if name in fitted.chances:
+                out[name][rows] = fitted.chances[name]
+            else:
+                del out[name]  # what one part cannot be asked of, none is
+    words = (
         f"fitted on the other {len(parts) - 1} of {len(parts)} parts of these very texts by group, "
-        f"for want of training texts (--train-data), which favours them; TF-IDF reads {reads}"
+        "for want of training texts (--train-data), which favours them; TF-IDF reads "
+        f"{reads}; {weighs}"
     )
+    return out, [words, *dict.fromkeys(notes)]
 
 
 def _texts(scorer: RewardScorer, samples: Sequence[Sample]) -> Samples:
+    from reward_model.checks import evidence
+
+    checked = scorer.builder.evidence == "checks"
     with progress(transient=True) as bar:
         task = bar.add_task("read texts for the baselines", total=len(samples), note="")
         texts, tokens = [], []
         for sample in samples:
-            ids = scorer.encode(sample.prompt, sample.response).input_ids
-            texts.append(scorer.tokenizer.decode(ids, skip_special_tokens=True))
-            tokens.append(len(plain_ids(scorer.tokenizer, as_text(sample.response))))
+            response = as_text(sample.response)
+            told = evidence(as_text(sample.prompt), response) if checked else ""
+            texts.append(f"{told}\n{response}")
+            tokens.append(len(plain_ids(scorer.tokenizer, response)))
             bar.update(task, advance=1)
     return Samples(
         texts,
         [len(as_text(sample.response)) for sample in samples],
         tokens,
         np.array([sample.labels for sample in samples], dtype=np.int64),
-    )
-
-
-def _take(samples: Samples, rows: Sequence[int]) -> Samples:
-    return Samples(
-        [samples.texts[i] for i in rows],
-        [samples.characters[i] for i in rows],
-        [samples.tokens[i] for i in rows],
-        samples.labels[list(rows)],
+        [sample.group for sample in samples],
     )
 
 

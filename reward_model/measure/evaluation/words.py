@@ -87,6 +87,7 @@ def notes(result: Mapping[str, Any], rubric: Rubric, held: HeldOut) -> list[str]
     for reason, count in given["no_opinion"].items():
         words.append(f"{count} texts got no score ({reason}) and are in no number")
     words.append(f"baselines: {result['baseline_text']}")
+    words += [f"baselines: {sentence}" for sentence in result["baseline_notes"]]
     if "bradley_terry" in result:
         from reward_model.measure.comparison.numbers import scalar_words
 
