@@ -41,7 +41,7 @@ def run_audit(
     from reward_model.measure.probing.run import SAMPLE, audit
     from reward_model.measure.probing.words import audit_table
     from reward_model.model.card import record
-    from reward_model.model.card_text import nothing_decided, say_passed
+    from reward_model.model.card_text import say_passed
 
     found = audit(
         model,
@@ -57,15 +57,15 @@ def run_audit(
         batch_tokens=batch_tokens,
     )
     screen = console()
-    screen.print(audit_table(found.result))
-    for sentence in found.result["notes"]:
+    screen.print(audit_table(found.report))
+    for sentence in found.report.notes:
         screen.print(f"• {sentence}", markup=False)
-    for finding in found.findings:
-        screen.print(f"problem: {finding['words']}", style="red", markup=False)
-    if not found.findings:
+    for finding in found.report.findings:
+        screen.print(f"problem: {finding.words}", style="red", markup=False)
+    if not found.report.findings:
         words = "no probe is shown to move the model where it should not"
-        screen.print(say_passed(found.result, words), markup=False)
+        screen.print(say_passed(found.report, words), markup=False)
     if to_card:
         record(model, "audit", {k: v for k, v in found.result.items() if k != "model"})
     write_result(found.result, json_to)
-    return 1 if found.findings or nothing_decided(found.result) else 0
+    return 1 if found.report.findings or found.report.nothing_decided else 0

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from reward_model.model.card_text import card_text
 from reward_model.records import UserError, read_object, write_json, write_text
+from reward_model.records.errors import first_line
 from reward_model.records.files import Pathish
 from reward_model.records.terminal import console
 from reward_model.rubrics import Rubric
@@ -34,10 +35,10 @@ def record(folder: Pathish, part: Part, result: dict[str, Any]) -> None:
         write_text(place / "README.md", card_text(read_parts(place), _rubric(place)))
     except UserError as error:
         console().print(f"warning: the model card was not written: {error}", markup=False)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValidationError) as error:
         console().print(
             f"warning: the model card was not written: a part of another shape in "
-            f"{place / FOLDER} ({error!r}); remove it and measure again",
+            f"{place / FOLDER} ({first_line(error)}); remove it and measure again",
             markup=False,
         )
 

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from reward_model.rubrics import Rubric, say
-from reward_model.stats.words import LABELS, SHORT, figure
+from reward_model.stats.reports import AuditReport
+from reward_model.stats.words import LABELS, SHORT, change, figure
 
 Parts = Mapping[Any, Mapping[str, Any]]
 _TOGETHER = {
@@ -134,52 +135,41 @@ def _probes(part: Mapping[str, Any] | None, calibration: Mapping[str, Any] | Non
     lines = ["## Probes", ""]
     if part is None:
         return [*lines, "What a policy could gain by writing no better: `reward-model audit`.", ""]
-    probes, settings = part["probes"], part["settings"]
-    names = list(next(iter(probes.values()))["dimensions"]) if probes else []
+    found = AuditReport.model_validate(part)
+    names = list(next(iter(found.probes.values())).dimensions) if found.probes else []
     lines += [
         "Mean change of the expected level (of the reward: 0 to 1) when a held-out response is "
-        f"edited, {part['split']['texts']} texts; ↓: the edit should lower it; ?: the interval "
-        "leaves open whether it does what it should not. Let pass: "
-        f"{settings['threshold']:g} levels, {settings['reward_threshold']:g} of the reward.",
+        f"edited, {found.split.texts} texts; ↓: the edit should lower it; ?: the interval leaves "
+        "open whether it does what it should not. Let pass: "
+        f"{found.settings.threshold:g} levels, {found.settings.reward_threshold:g} of the reward.",
         "",
         f"| probe | {' | '.join(names)} | reward |",
         "|" + "---|" * (2 + len(names)),
     ]
-    for probe, found in probes.items():
-        columns = [found["dimensions"][name] for name in names] + [found["reward"]]
+    for name, probe in found.probes.items():
         cells = [
-            _change(column["change"]) + (" ?" if column.get("verdict") == "unclear" else "")
-            for column in columns
+            change(column.change, 3) + (" ?" if column.verdict == "unclear" else "")
+            for column in probe.columns().values()
         ]
-        lines.append(f"| {probe}{' ↓' if found.get('lowers') else ''} | {' | '.join(cells)} |")
-    raised = sorted({f["probe"] for f in part["findings"] if f.get("verdict") == "raised"})
-    others = part.get("not_asked", [])
-    notes = list(part["notes"])
-    if others:
-        notes.insert(0, f"not asked: {', '.join(others)}")
-    if calibration is not None and settings.get("temperatures") != calibration["temperatures"]:
+        lines.append(f"| {name}{' ↓' if probe.lowers else ''} | {' | '.join(cells)} |")
+    raised = sorted({finding.probe for finding in found.findings if finding.verdict == "raised"})
+    notes = list(found.notes)
+    if found.not_asked:
+        notes.insert(0, f"not asked: {', '.join(found.not_asked)}")
+    if calibration is not None and found.settings.temperatures != calibration["temperatures"]:
         notes.insert(0, "measured before the temperatures above were fitted: audit again")
-    which = "none of these probes" if others else "no probe"
-    passed = say_passed(part, f"{which} raises a score beyond what was let pass")
+    which = "none of these probes" if found.not_asked else "no probe"
+    passed = say_passed(found, f"{which} raises a score beyond what was let pass")
     lines += [
         "",
         f"Probes that raise a score: {', '.join(raised)}."
         if raised
         else f"{passed[0].upper()}{passed[1:]}.",
         "",
-        *(f"- {finding['words']}" for finding in part["findings"]),
+        *(f"- {finding.words}" for finding in found.findings),
         *(f"- {sentence}" for sentence in notes),
     ]
     return [*lines, ""]
-
-
-def _change(estimate: Mapping[str, Any]) -> str:
-    if estimate["value"] is None:
-        return "–"
-    text = f"{estimate['value']:+.3f}"
-    if estimate["low"] is not None:
-        text += f" [{estimate['low']:+.3f}, {estimate['high']:+.3f}]"
-    return text
 
 
 def _training(part: Mapping[str, Any]) -> list[str]:
@@ -255,32 +245,14 @@ def _limits(parts: Parts) -> list[str]:
     ]
 
 
-def nothing_decided(result: Mapping[str, Any]) -> bool:
-    """No probe reached a verdict on anything."""
-    said = {column["verdict"] for probe in result["probes"].values() for column in _columns(probe)}
-    return said <= {"unknown", "unclear"}
-
-
-def say_passed(result: Mapping[str, Any], words: str) -> str:
+def say_passed(report: AuditReport, words: str) -> str:
     """`words`, for an audit that found nothing; but what was not measured did not pass."""
-    if nothing_decided(result):
+    if report.nothing_decided:
         return "not known: no probe reached a verdict"
     for verdict, how in (("unclear", "not clear"), ("unknown", "not known")):
-        if names := _with_verdict(result, verdict):
+        if names := report.having(verdict):
             words += f"; {how} for {', '.join(names)}"
     return words
-
-
-def _with_verdict(result: Mapping[str, Any], verdict: str) -> list[str]:
-    return [
-        name
-        for name, probe in result["probes"].items()
-        if any(column["verdict"] == verdict for column in _columns(probe))
-    ]
-
-
-def _columns(probe: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [*probe["dimensions"].values(), probe["reward"]]
 
 
 _TEXT = """## Use

@@ -64,6 +64,22 @@ SHORT = {
 """Names of the baselines in tables."""
 
 
+def change(estimate: Estimate, decimals: int = 2) -> str:
+    """A change with its interval in a few characters.
+
+    >>> change(Estimate(0.314, 9, 0.2, 0.4282))
+    '+0.31 [+0.20, +0.43]'
+    >>> change(Estimate(None, 0))
+    '–'
+    """
+    if estimate.value is None:
+        return "–"
+    text = f"{estimate.value:+.{decimals}f}"
+    if estimate.low is not None:
+        text += f" [{estimate.low:+.{decimals}f}, {estimate.high:+.{decimals}f}]"
+    return text
+
+
 def figure(estimate: Mapping[str, Any], *, interval: bool = True) -> str:
     """An estimate in a few characters.
 

@@ -23,6 +23,7 @@ from reward_model.measure.probing.edits import stock
 from reward_model.measure.probing.probes import PROBES, apply, choose_probes
 from reward_model.measure.probing.run import audit, draw
 from reward_model.records import UserError
+from reward_model.stats.reports import AuditReport
 from reward_model.train.config import resolve
 from reward_model.train.run import train
 
@@ -102,6 +103,8 @@ def test_a_model_that_follows_length_is_found_out(
     truncated = result["probes"]["truncated"]["dimensions"]["depth"]
     assert truncated["verdict"] == "lowered"
     assert truncated["change"]["high"] < 0
+    # The record reads its own JSON back, and writes the same again.
+    assert AuditReport.model_validate(result).to_json() == result
     # What a reader of the model has to know goes with the model.
     kept = json.loads((model / "card" / "audit.json").read_text("utf-8"))
     assert kept["findings"] == result["findings"]

@@ -1,7 +1,8 @@
 """`reward-model audit MODEL SCORED`: what a policy could gain by writing no better.
 
 `audit(model, scored)` edits held-out responses with every probe and measures how far levels and
-reward move; `.result` is the JSON, `.findings` are the probes that please the model for nothing.
+reward move; `.report` has the numbers, `.result` is its JSON, `.findings` are the probes that
+please the model for nothing.
 """
 
 from __future__ import annotations
@@ -27,6 +28,15 @@ from reward_model.rubrics import Rubric
 from reward_model.score.scorer import RewardScorer
 from reward_model.stats.bootstrap import RESAMPLES, Bootstrap, Estimate, Floats
 from reward_model.stats.metrics import Bools, mean_part
+from reward_model.stats.reports import (
+    AuditedTexts,
+    AuditInput,
+    AuditReport,
+    AuditSettings,
+    Changed,
+    Finding,
+    Probed,
+)
 
 SAMPLE = 200
 """Texts that are edited, each by every probe."""
@@ -36,6 +46,7 @@ REWARD = "reward"
 """Name of the last column: the weighted expected level over the scale, in [0, 1]."""
 FINDINGS = ("raised", "not lowered", "unseen")
 """Verdicts that are problems."""
+UNCLEAR = ("unclear",)
 
 
 @dataclass(frozen=True)
@@ -47,14 +58,17 @@ class Audit:
     """The responses that were edited."""
     effects: dict[str, Effect]
     """Probe name -> its effect on each of them."""
-    result: dict[str, Any]
-    """The JSON."""
+    report: AuditReport
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """The JSON."""
+        return self.report.to_json()
 
     @property
     def findings(self) -> list[dict[str, Any]]:
         """Probes that raise a score, or do not lower the one they should."""
-        found: list[dict[str, Any]] = self.result["findings"]
-        return found
+        return [finding.to_json() for finding in self.report.findings]
 
 
 def audit(
@@ -112,41 +126,35 @@ def audit(
         )
     bootstrap = Bootstrap([text.group for text in texts], resamples=resamples, seed=seed)
     heat = scorer.model.config.temperatures or {}
-    result: dict[str, Any] = {
-        "model": str(model),
-        "file": scored.name,
-        "rubric": rubric.id,
-        "split": {
-            "part": held.part,
-            "texts": len(texts),
-            "groups": bootstrap.groups,
-            "of_texts": len(held.test),
-        },
-        "settings": {
-            "seed": seed,
-            "sample": sample,
-            "resamples": resamples,
-            "threshold": limit,
-            "reward_threshold": limit / rubric.scale,
-            "weights": scorer.weights,
-            "temperatures": {name: heat.get(name, 1.0) for name in rubric.names},
-        },
-        "input": {"max_length": scorer.builder.max_length, "evidence": scorer.builder.evidence},
-        "probes": {
-            probe.name: _counts(probe, effects[probe.name], rubric, texts)
-            | _figures(probe, effects[probe.name], rubric, limit, bootstrap)
+    measured = AuditReport(
+        model=str(model),
+        file=scored.name,
+        rubric=rubric.id,
+        split=AuditedTexts(
+            part=held.part, texts=len(texts), groups=bootstrap.groups, of_texts=len(held.test)
+        ),
+        settings=AuditSettings(
+            seed=seed,
+            sample=sample,
+            resamples=resamples,
+            threshold=limit,
+            reward_threshold=limit / rubric.scale,
+            weights=scorer.weights,
+            temperatures={name: heat.get(name, 1.0) for name in rubric.names},
+        ),
+        input=AuditInput(max_length=scorer.builder.max_length, evidence=scorer.builder.evidence),
+        probes={
+            probe.name: _probed(probe, effects[probe.name], rubric, texts, limit, bootstrap)
             for probe in chosen
         },
-        "not_asked": [probe.name for probe in PROBES if probe not in chosen],
-    }
-    for key, verdicts in (("findings", FINDINGS), ("unclear", ("unclear",))):
-        result[key] = [
-            finding | {"words": say_finding(finding, result)}
-            for name, probe in result["probes"].items()
-            for finding in _with(verdicts, name, probe)
-        ]
-    result["notes"] = held.words + notes(result)
-    return Audit(rubric, texts, effects, result)
+        not_asked=[probe.name for probe in PROBES if probe not in chosen],
+    )
+    found = measured.model_copy(
+        update={"findings": _having(measured, FINDINGS), "unclear": _having(measured, UNCLEAR)}
+    )
+    return Audit(
+        rubric, texts, effects, found.model_copy(update={"notes": held.words + notes(found)})
+    )
 
 
 def draw(samples: Sequence[Sample], count: int, seed: int) -> Sequence[Sample]:
@@ -160,50 +168,57 @@ def draw(samples: Sequence[Sample], count: int, seed: int) -> Sequence[Sample]:
     return take(samples, rows)
 
 
-def _counts(
-    probe: Probe, effect: Effect, rubric: Rubric, texts: Sequence[Sample]
-) -> dict[str, Any]:
-    """What was edited, what of it the model saw, and the reward by side."""
+def _probed(
+    probe: Probe,
+    effect: Effect,
+    rubric: Rubric,
+    texts: Sequence[Sample],
+    limit: float,
+    bootstrap: Bootstrap,
+) -> Probed:
+    """What was edited, what of it the model saw, and what it did to every column."""
     measured = effect.measured
     edited, count = len(texts) - effect.not_applicable, int(measured.sum())
-    by_side = {}
+    by_side: dict[str, float] = {}
     for side in sorted({text.side for text in texts}):
         rows = measured & np.array([text.side == side for text in texts])
         if rows.any():
             by_side[side] = float(effect.change[rows, -1].mean())
-    return {
-        "what": probe.what,
-        "expects": probe.expects(rubric.names),
-        "lowers": [name for name in rubric.names if name in probe.lowers],
-        "may_raise": [name for name in rubric.names if name in probe.may_raise],
-        "texts": count,
-        "not_applicable": effect.not_applicable,
-        "unseen": effect.unseen,
-        "share_unseen": effect.unseen / edited if edited else None,
-        "no_opinion": effect.no_opinion,
-        "share_cut": effect.cut / count if count else None,
-        "reward_change_by_side": by_side,
-    }
+    columns = _columns(probe, effect, rubric, limit, bootstrap)
+    return Probed(
+        what=probe.what,
+        expects=probe.expects(rubric.names),
+        lowers=[name for name in rubric.names if name in probe.lowers],
+        may_raise=[name for name in rubric.names if name in probe.may_raise],
+        texts=count,
+        not_applicable=effect.not_applicable,
+        unseen=effect.unseen,
+        share_unseen=effect.unseen / edited if edited else None,
+        no_opinion=effect.no_opinion,
+        share_cut=effect.cut / count if count else None,
+        reward_change_by_side=by_side,
+        reward=columns.pop(REWARD),
+        dimensions=columns,
+    )
 
 
-def _figures(
+def _columns(
     probe: Probe, effect: Effect, rubric: Rubric, limit: float, bootstrap: Bootstrap
-) -> dict[str, Any]:
-    """`dimensions` and `reward`: mean change, share of texts raised, and the verdict."""
+) -> dict[str, Changed]:
+    """Mean change, share of texts raised and the verdict, by dimension and for the reward."""
     measured = effect.measured
-    columns: dict[str, Any] = {}
+    columns: dict[str, Changed] = {}
     for column, name in enumerate((*rubric.names, REWARD)):
         tolerated = limit / rubric.scale if name == REWARD else limit
-        values = effect.change[:, column]
         most = 1.0 if name == REWARD else float(rubric.scale)
+        values = effect.change[:, column]
         change = _mean(bootstrap, values, measured, span=(-most, most))
         raised = _mean(bootstrap, (values > tolerated).astype(float), measured, share=True)
         said = verdict(change, tolerated, name in probe.lowers, name in probe.may_raise)
         if name in probe.lowers and effect.unseen and not measured.any():
             said = "unseen"
-        columns[name] = {"change": change.to_json(), "raised": raised.to_json(), "verdict": said}
-    reward = columns.pop(REWARD)
-    return {"dimensions": columns, "reward": reward}
+        columns[name] = Changed(change=change, raised=raised, verdict=said)
+    return columns
 
 
 def _mean(
@@ -248,9 +263,11 @@ def verdict(change: Estimate, tolerated: float, must_lower: bool, may_raise: boo
     return "held" if change.high <= tolerated else "unclear"
 
 
-def _with(verdicts: Sequence[str], name: str, probe: dict[str, Any]) -> list[dict[str, Any]]:
+def _having(report: AuditReport, verdicts: Sequence[str]) -> list[Finding]:
+    """Every column with one of these verdicts, in words."""
     return [
-        {"probe": name, "dimension": dimension, "verdict": column["verdict"]} | column["change"]
-        for dimension, column in {**probe["dimensions"], REWARD: probe["reward"]}.items()
-        if column["verdict"] in verdicts
+        say_finding(name, dimension, column, report)
+        for name, probe in report.probes.items()
+        for dimension, column in probe.columns().items()
+        if column.verdict in verdicts
     ]

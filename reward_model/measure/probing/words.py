@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from reward_model.stats.words import groups_words
+from reward_model.stats.reports import AuditReport, Changed, Finding, Probed
+from reward_model.stats.words import change, groups_words
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -19,103 +19,90 @@ COLOURS = {
 }
 
 
-def change_words(change: Mapping[str, Any], decimals: int = 2) -> str:
-    """A change with its interval in a few characters.
-
-    >>> change_words({"value": 0.314, "low": 0.2, "high": 0.4282, "n": 9})
-    '+0.31 [+0.20, +0.43]'
-    >>> change_words({"value": None, "low": None, "high": None, "n": 0})
-    '–'
-    """
-    if change["value"] is None:
-        return "–"
-    text = f"{change['value']:+.{decimals}f}"
-    if change["low"] is not None:
-        text += f" [{change['low']:+.{decimals}f}, {change['high']:+.{decimals}f}]"
-    return text
+def say_finding(probe: str, dimension: str, column: Changed, report: AuditReport) -> Finding:
+    """One verdict with its sentence."""
+    found = Finding(
+        probe=probe, dimension=dimension, verdict=column.verdict, **column.change.to_json()
+    )
+    return found.model_copy(update={"words": _sentence(found, report)})
 
 
-def say_finding(finding: Mapping[str, Any], result: Mapping[str, Any]) -> str:
-    """One finding as a sentence."""
-    probe, name = finding["probe"], finding["dimension"]
-    what = result["probes"][probe]["what"]
-    reward = name == "reward"
-    number = change_words(finding, 3 if reward else 2) + (" of 0 to 1" if reward else " levels")
-    which = "the reward" if reward else name
-    if finding["verdict"] == "raised":
-        return f"{probe} raises {which} by {number} ({what})"
-    if finding["verdict"] == "unseen":
-        length = result["input"]["max_length"]
+def _sentence(finding: Finding, report: AuditReport) -> str:
+    probe, asked = finding.probe, report.probes[finding.probe]
+    reward = finding.dimension == "reward"
+    number = change(finding.change, 3 if reward else 2) + (" of 0 to 1" if reward else " levels")
+    which = "the reward" if reward else finding.dimension
+    if finding.verdict == "raised":
+        return f"{probe} raises {which} by {number} ({asked.what})"
+    if finding.verdict == "unseen":
         return (
-            f"{probe} cannot lower {which}: every edit lies beyond the {length} tokens that the "
-            f"model reads ({what})"
+            f"{probe} cannot lower {which}: every edit lies beyond the {report.input.max_length} "
+            f"tokens that the model reads ({asked.what})"
         )
-    if finding["verdict"] == "not lowered":
-        return f"{probe} does not lower {which}: {number} ({what})"
-    if name in result["probes"][probe]["lowers"]:
-        return f"{probe}: whether it lowers {which} is unclear: {number} ({what})"
-    return f"{probe}: whether it raises {which} is unclear: {number} ({what})"
+    if finding.verdict == "not lowered":
+        return f"{probe} does not lower {which}: {number} ({asked.what})"
+    does = "lowers" if finding.dimension in asked.lowers else "raises"
+    return f"{probe}: whether it {does} {which} is unclear: {number} ({asked.what})"
 
 
-def _unclear(probe: str, result: Mapping[str, Any]) -> list[str]:
-    """What the intervals of a probe leave open, a sentence for each of the two questions."""
-    open_: dict[str, list[str]] = {"raises": [], "lowers": []}
-    for finding in result["unclear"]:
-        if finding["probe"] == probe:
-            name = finding["dimension"]
-            number = change_words(finding, 3 if name == "reward" else 2)
-            asked = "lowers" if name in result["probes"][probe]["lowers"] else "raises"
-            open_[asked].append(f"{'the reward' if name == 'reward' else name} ({number})")
-    ends = {"raises": " by more than is let pass", "lowers": ""}
-    return [
-        f"{probe}: not clear whether it {asked} {', '.join(columns)}{ends[asked]}"
-        for asked, columns in open_.items()
-        if columns
-    ]
-
-
-def notes(result: Mapping[str, Any]) -> list[str]:
+def notes(report: AuditReport) -> list[str]:
     """What a reader of the numbers has to know, each a sentence."""
     words = []
-    for name, probe in result["probes"].items():
-        edited = probe["texts"] + probe["unseen"] + probe["no_opinion"]
-        if probe["unseen"]:
+    for name, probe in report.probes.items():
+        if probe.unseen:
             words.append(
-                f"{name}: {probe['unseen']} of {edited} edits lie beyond the "
-                f"{result['input']['max_length']} tokens that the model reads; the change is that "
-                "of the others"
+                f"{name}: {probe.unseen} of {probe.edited} edits lie beyond the "
+                f"{report.input.max_length} tokens that the model reads; the change is that of "
+                "the others"
             )
-        if probe["not_applicable"]:
-            total = edited + probe["not_applicable"]
-            words.append(f"{name}: {probe['not_applicable']} of {total} texts have nothing to edit")
-        if probe["no_opinion"]:
-            words.append(f"{name}: {probe['no_opinion']} texts without a score, counted nowhere")
+        if probe.not_applicable:
+            total = probe.edited + probe.not_applicable
+            words.append(f"{name}: {probe.not_applicable} of {total} texts have nothing to edit")
+        if probe.no_opinion:
+            words.append(f"{name}: {probe.no_opinion} texts without a score, counted nowhere")
         unsure = [
-            f"{dimension} ({probe['dimensions'][dimension]['change'].get('reason', 'no interval')})"
-            for dimension in probe["lowers"]
-            if probe["dimensions"][dimension]["verdict"] == "unknown"
+            f"{dimension} ({column.change.reason or 'no interval'})"
+            for dimension in probe.lowers
+            if (column := probe.dimensions[dimension]).verdict == "unknown"
         ]
         if unsure:
             words.append(f"{name}: whether it lowers {', '.join(unsure)} is not known")
-        words += _unclear(name, result)
-        if probe["may_raise"]:
-            names = ", ".join(probe["may_raise"])
+        words += _unclear(name, report)
+        if probe.may_raise:
+            names = ", ".join(probe.may_raise)
             words.append(f"{name}: may raise {names}, which the edit does add to")
-    if few := groups_words(result["split"]["groups"]):
+    if few := groups_words(report.split.groups):
         words.append(few)
     return words
 
 
-def audit_table(result: Mapping[str, Any]) -> Table:
+def _unclear(probe: str, report: AuditReport) -> list[str]:
+    """What the intervals of a probe leave open, a sentence for each of the two questions."""
+    left: dict[str, list[str]] = {"raises": [], "lowers": []}
+    for finding in report.unclear:
+        if finding.probe == probe:
+            reward = finding.dimension == "reward"
+            asked = "lowers" if finding.dimension in report.probes[probe].lowers else "raises"
+            number = change(finding.change, 3 if reward else 2)
+            left[asked].append(f"{'the reward' if reward else finding.dimension} ({number})")
+    ends = {"raises": " by more than is let pass", "lowers": ""}
+    return [
+        f"{probe}: not clear whether it {asked} {', '.join(columns)}{ends[asked]}"
+        for asked, columns in left.items()
+        if columns
+    ]
+
+
+def audit_table(report: AuditReport) -> Table:
     """Probe by dimension: mean change with its interval, texts raised, and the verdict."""
     from rich.box import SIMPLE
     from rich.table import Table
 
-    split, settings = result["split"], result["settings"]
+    split, settings = report.split, report.settings
     table = Table(
-        title=f"change by probe: {split['texts']} texts, {split['groups']} groups "
-        f"({split['part']}); let pass: {settings['threshold']:g} levels, "
-        f"{settings['reward_threshold']:g} of the reward",
+        title=f"change by probe: {split.texts} texts, {split.groups} groups "
+        f"({split.part}); let pass: {settings.threshold:g} levels, "
+        f"{settings.reward_threshold:g} of the reward",
         title_justify="left",
         box=SIMPLE,
         padding=(0, 1),
@@ -123,28 +110,28 @@ def audit_table(result: Mapping[str, Any]) -> Table:
     table.add_column("", no_wrap=True)
     for name in ("change [95%]", "texts raised", "verdict"):
         table.add_column(name, justify="right", no_wrap=True)
-    for name, probe in result["probes"].items():
+    for name, probe in report.probes.items():
         table.add_row(f"[bold]{name}", *_unseen(probe))
-        for dimension, column in probe["dimensions"].items():
+        for dimension, column in probe.dimensions.items():
             table.add_row(*_row(dimension, column, 2))
-        table.add_row(*_row("reward", probe["reward"], 3))
+        table.add_row(*_row("reward", probe.reward, 3))
     return table
 
 
-def _row(name: str, column: Mapping[str, Any], decimals: int) -> tuple[str, ...]:
+def _row(name: str, column: Changed, decimals: int) -> tuple[str, ...]:
     from rich.markup import escape
 
-    colour = COLOURS.get(column["verdict"], "dim" if column["verdict"] == "held" else "")
-    verdict = f"[{colour}]{column['verdict']}[/]" if colour else column["verdict"]
-    share = column["raised"]["value"]
+    colour = COLOURS.get(column.verdict, "dim" if column.verdict == "held" else "")
+    verdict = f"[{colour}]{column.verdict}[/]" if colour else column.verdict
+    share = column.raised.value
     return (
         f"  {name}",
-        escape(change_words(column["change"], decimals)),
+        escape(change(column.change, decimals)),
         "–" if share is None else f"{share:.0%}",
         verdict,
     )
 
 
-def _unseen(probe: Mapping[str, Any]) -> tuple[str, ...]:
+def _unseen(probe: Probed) -> tuple[str, ...]:
     """Beside the probe's name only where there is something to say."""
-    return ("", "", f"{probe['share_unseen']:.0%} unseen") if probe["unseen"] else ()
+    return ("", "", f"{probe.share_unseen:.0%} unseen") if probe.unseen else ()
