@@ -14,6 +14,7 @@ import typer
 
 from reward_model.cli import policy
 from reward_model.cli import use as cli_use
+from reward_model.cli.bench import bench
 from reward_model.cli.labels import labels
 from reward_model.cli.options import (
     BatchTokensOption,
@@ -326,6 +327,7 @@ def quickstart(
     start(Options(fields, pairs, language, seed, base_model, max_length), out)
 
 
+app.command()(bench)
 app.add_typer(traffic, name="traffic")
 
 

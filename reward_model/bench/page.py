@@ -1,0 +1,20 @@
+"""The page of a bench: one HTML file, nothing loaded from anywhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from reward_model.bench.words import figure, metrics, notes
+from reward_model.records.page import render
+
+
+def page(result: dict[str, Any]) -> str:
+    """The tables as a self-contained page."""
+    return render(
+        "reward_model.bench",
+        "bench",
+        result=result,
+        figure=figure,
+        metrics=metrics,
+        notes=notes(result),
+    )
