@@ -84,7 +84,7 @@ async def _write_all(
                 answer = await caller.complete(llm, request)
             except UnansweredError as error:
                 again = "another model" if error.reason == "refused" else "the same command again"
-                return f"{field} {language}: {error.reason}, try {again}"
+                return f"{field} {language}: {error.reason} ({error.detail}), try {again}"
             reason = acceptance.problem(answer.reply, language)
             if reason is None:
                 text = acceptance.clean(answer.reply.text)
@@ -99,4 +99,5 @@ async def _write_all(
             raise UserError(f"a model that cannot be called: {error}") from None
         finally:
             await llm.close()
+            write_json(out / "report.json", caller.report())
     return [result for result in results if result]

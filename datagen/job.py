@@ -69,6 +69,8 @@ class Job:
         """Lines found in the file at the start."""
         self.failures: Counter[str] = Counter()
         self.owed = 0
+        self.why = ""
+        """Why calls brought no answer, in the providers' words."""
         self.begun = False
         """This run has opened the file to write."""
         self.names: dict[str, list[str]] = {}
@@ -229,6 +231,7 @@ class Job:
             **caller.report(),
         }
         write_json(self._beside("report.json"), report)
+        self.why = caller.reasons.words()
 
     @property
     def made(self) -> int:
@@ -270,6 +273,8 @@ class Job:
         reasons = ", ".join(f"{n} {reason}" for reason, n in self.failures.most_common())
         write_json(self._beside("failures.json"), self.names)
         out.print(f"not made: {reasons}", markup=False)
+        if self.why:
+            out.print(f"calls without an answer:\n{self.why}", markup=False)
         if self.owed or not made:
             raise Stopped(
                 f"{made:,} of {wanted:,} pairs made, {wanted - made:,} missing ({reasons}); "

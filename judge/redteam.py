@@ -133,6 +133,7 @@ def redteam_file(
         "max_success": max_success,
         "passed": not worked,
         "missing": dict(sorted(answers.causes.items())),
+        "calls": answers.report,
         "attacks": report,
     }
     write_result(result, json_out)

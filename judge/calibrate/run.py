@@ -85,6 +85,7 @@ def calibrate_file(
         "reports": len(cases),
         "clean_reports": sum(case.wrong == 0 for case in cases),
         "missing": dict(sorted(answers.causes.items())),
+        "calls": answers.report,
         "runs": {
             run: measure(
                 cases,

@@ -11,14 +11,14 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from judge.scoring.ask import Asked, Asker
 from judge.scoring.merge import joint_level
 from judge.settings import Evidence, ScoreSettings
 from reward_model.llm import LLM, Caller, FatalError, bounded
 from reward_model.records import Stopped, UserError
-from reward_model.records.terminal import progress
+from reward_model.records.terminal import console, progress
 from reward_model.rubrics import Rubric
 
 
@@ -40,6 +40,15 @@ class Answers:
         """Causes of draws without a level."""
         self.calls = self.cached = 0
         self.cost_usd = 0.0
+        self.why = ""
+        """Why calls brought no answer, in the providers' words."""
+        self.report: dict[str, Any] = {}
+        """What the caller says of its calls."""
+
+    @property
+    def levels(self) -> int:
+        """Levels that were given."""
+        return sum(len(given) for own in self._draws.values() for given in own.values())
 
     def add(self, question: Question, judge: str, asked: Asked) -> None:
         """Take in what one judge said of one question."""
@@ -118,6 +127,7 @@ async def ask_all(
                 await judge.close()
         answers.calls, answers.cached = caller.counts["calls"], caller.counts["cached"]
         answers.cost_usd = caller.cost_usd
+        answers.why, answers.report = caller.reasons.words(), caller.report()
     return answers
 
 
@@ -131,14 +141,18 @@ def usual_ledger(settings: ScoreSettings, beside: Path, what: str) -> Path | Non
 
 
 def check_owed(answers: Answers) -> None:
-    """Say that levels are owed, once the rest has been shown.
+    """Say that levels are owed, or that there is none, once the rest has been shown.
 
     Raises:
-        Stopped: a provider gave no answer to some questions.
+        Stopped: a provider gave no answer to some questions, or not one level came back.
     """
+    if answers.why:
+        console().print(f"calls without an answer:\n{answers.why}", markup=False)
     owed = answers.causes["failed"]
     if owed:
         raise Stopped(
             f"{owed} level(s) are owed because the provider gave no answer, and count as missing. "
             "Run the same command again to ask for these alone"
         )
+    if answers.causes and not answers.levels:
+        raise Stopped("not one level was given, so the figures above say nothing of the judge")

@@ -75,12 +75,15 @@ def score_file(
     config = configuration(rows, settings, rubric)
     with locked(out):
         check_out(out, config_path, config)
-        owed = asyncio.run(Scoring(rows, out, settings, rubric, llms, ledger, config).run())
-    if owed:
+        scoring = Scoring(rows, out, settings, rubric, llms, ledger, config)
+        summary = asyncio.run(scoring.run())
+    if owed := summary.causes["failed"]:
         raise Stopped(
             f"{owed} level(s) are owed because the provider gave no answer; {out} has null for "
             "them. Run the same command again to ask for these alone"
         )
+    if len(rows) and not summary.counts:
+        raise Stopped(f"not one level was given; the reasons stand above and in {out}.report.json")
 
 
 class Scoring:
@@ -101,11 +104,14 @@ class Scoring:
         self.dimensions = (
             (rubric.names,) if settings.mode == "all" else tuple((n,) for n in rubric.names)
         )
+        self.causes: Counter[str] = Counter()
+        """Causes of draws without a level."""
+        self.why = ""
         self.unanswered: dict[Task, Cause] = {}
         """Questions without a reply in this run, so that writing does not ask them again."""
 
-    async def run(self) -> int:
-        """Ask, write, report; the number of levels owed."""
+    async def run(self) -> Summary:
+        """Ask, write, report."""
         settings = self.settings
         async with Caller(
             ledger=self.ledger,
@@ -128,18 +134,24 @@ class Scoring:
             finally:
                 for llm in self.llms:
                     await llm.close()
+                if caller.counts:
+                    report = {"missing": dict(sorted(self.causes.items())), **caller.report()}
+                    write_json(self.out.with_name(self.out.name + ".report.json"), report)
+        self.why = caller.reasons.words()
         cost = f", ${caller.cost_usd:.2f}" if caller.cost_usd else ""
         console().print(
             f"{self.out}: {len(self.rows)} pairs; {made} calls made, {kept} taken from "
             f"{self.ledger}{cost}\n{summary.text(self.rubric, expectation=settings.expectation)}",
             markup=False,
         )
-        return summary.causes["failed"]
+        if self.why:
+            console().print(f"calls without an answer:\n{self.why}", markup=False)
+        return summary
 
     async def _ask_all(self, caller: Caller, asker: Asker) -> None:
         """Make every call; each answer is in the ledger when this returns."""
         each = sum(1 for _ in self._tasks(0))
-        causes: Counter[str] = Counter()
+        causes = self.causes
 
         async def work(item: tuple[Task, Pair]) -> None:
             causes.update(await self._work(asker, *item))

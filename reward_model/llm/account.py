@@ -14,6 +14,7 @@ from reward_model.llm.lane import Lane
 from reward_model.llm.ledger import Ledger
 from reward_model.llm.prices import Prices
 from reward_model.llm.rate import Gate, Window
+from reward_model.llm.reasons import Reasons
 
 
 class Account:
@@ -37,6 +38,8 @@ class Account:
         self.max_concurrency = max_concurrency
         self.counts: Counter[str] = Counter()
         """`calls`, `cached`, `retries`, `rate_limited`, `lost`, and `refused` and `failed`."""
+        self.reasons = Reasons()
+        """Why calls were refused or given up."""
         self._limits = (requests_per_minute, tokens_per_minute)
         self._keep_prompts = keep_prompts
         self._backoff_s = backoff_s
@@ -83,6 +86,7 @@ class Account:
         """Take in a refusal that came another way than through `complete`."""
         self.ledger.refuse(key, why, self.about(llm, sample))
         self.counts["refused"] += 1
+        self.reasons.add("refused", why)
 
     def about(self, llm: LLM, sample: int, request: Request | None = None) -> dict[str, Any]:
         """What identifies a call to a person."""
@@ -131,6 +135,7 @@ class Account:
         """For a manifest: counts, and for each model its tokens, cost and what it accepts."""
         return {
             "counts": dict(sorted(self.counts.items())),
+            "reasons": self.reasons.commonest(),
             "cost_usd": None if self.unpriced else round(self.cost_usd, 6),
             "ledger_cost_usd": round(self.spent_usd, 6),
             "prices_as_of": self.prices.as_of,

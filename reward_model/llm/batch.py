@@ -298,10 +298,12 @@ class Batches:
                 if error.content:
                     self._caller.refuse(self._llm, key, int(sample or 0), str(error))
                     self._refused += 1
+                else:
+                    self._caller.reasons.add("refused", str(error))
             except FatalError as error:
                 fatal = error
-            except LLMError:
-                continue  # owed
+            except LLMError as error:  # owed
+                self._caller.reasons.add("failed", str(error))
         return fatal
 
     async def wait(self, poll_s: float = 60.0) -> Progress:

@@ -128,6 +128,7 @@ class Caller(Account):
             return Answer(await self._ask(llm, request, key), key, False)
         except UnansweredError as error:
             problem = error
+            self.reasons.add(error.reason, error.detail)
             raise
         finally:
             del self._flights[key]
@@ -139,6 +140,7 @@ class Caller(Account):
             return None
         self.counts["cached"] += 1
         if entry.reply is None:
+            self.reasons.add("refused", entry.refused)
             raise UnansweredError("refused", entry.refused)
         return Answer(entry.reply, key, True)
 

@@ -14,7 +14,15 @@ from typing import Any
 
 from reward_model.llm.base import RefusedError, Reply, Request, RetryableError
 from reward_model.llm.capabilities import Capabilities, Learning
-from reward_model.llm.failures import Where, check_url, clean_url, failure, read_key, retry_after
+from reward_model.llm.failures import (
+    Where,
+    check_url,
+    clean_url,
+    connection_error,
+    failure,
+    read_key,
+    retry_after,
+)
 from reward_model.llm.replies import read_choice, read_usage
 from reward_model.records import UserError
 
@@ -127,10 +135,9 @@ class DashScopeLLM(Learning):
             )
         except asyncio.CancelledError:
             raise
-        except aiohttp.ClientConnectorError as error:
-            raise RetryableError(f"no connection ({type(error).__name__})") from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise RetryableError(f"connection lost ({type(error).__name__})", billed=True) from None
+            sent = not isinstance(error, aiohttp.ClientConnectorError)
+            raise connection_error(error, self._where, sent=sent) from None
         except (TypeError, KeyError, ValueError, AttributeError, StopAsyncIteration) as error:
             # What the SDK raises where a body is no JSON, or a 200 holds no output.
             raise RetryableError(f"broken reply ({type(error).__name__})", billed=True) from None

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import re
+import socket
+import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 from urllib.parse import urlsplit, urlunsplit
@@ -95,6 +97,12 @@ the environment variable DASHSCOPE_API_KEY
         )
     if status == 429 or has(_RATE):
         return _slow_down(label, retry_after_s)
+    if 300 <= status < 400:
+        return FatalError(
+            f"{host} sends calls elsewhere ({label}){tail}",
+            expected="the address of the API itself",
+            mend="check the base URL; a login page may stand before it",
+        )
     if status == 403:
         return FatalError(
             f"no right to use {where.model} at {host} ({label}){tail}",
@@ -122,6 +130,67 @@ def _never_fits(message: str) -> bool:
 
 def _slow_down(label: str, retry_after_s: float | None) -> RetryableError:
     return RetryableError(f"rate limit ({label})", retry_after_s=retry_after_s, rate=True)
+
+
+def connection_error(error: BaseException, where: Where, *, sent: bool) -> LLMError:
+    """What a connection that failed means: why, and whether it may pass.
+
+    Args:
+        sent: the request may have gone out, so the provider may charge for it.
+    """
+    host = urlsplit(where.base_url).netloc or where.base_url
+    causes = list(_causes(error))
+    for cause in causes:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            why = getattr(cause, "verify_message", "") or "certificate verify failed"
+            return FatalError(
+                f"a certificate of {host} that cannot be trusted (TLS: {why})",
+                expected="one signed by an authority that this machine knows",
+                mend="name your authority's certificate in SSL_CERT_FILE",
+            )
+        if isinstance(cause, ssl.SSLError) and "WRONG_VERSION" in str(cause):
+            return FatalError(
+                f"{host} does not speak TLS", expected="the scheme http:// in its base URL"
+            )
+        if isinstance(cause, socket.gaierror):
+            return RetryableError(f"no host {host!r} is known (DNS: {cause.strerror})")
+        if isinstance(cause, ConnectionRefusedError):
+            return RetryableError(f"nobody listens at {host}")
+    kind = type(causes[-1]).__name__
+    if isinstance(causes[-1], ssl.SSLError):
+        return RetryableError(f"no connection to {host} (TLS: {causes[-1].reason})")
+    if not sent:
+        return RetryableError(f"no connection to {host} ({kind})")
+    return RetryableError(f"connection lost ({kind})", billed=True)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and what it came from, those of a group included."""
+    seen: set[int] = set()
+    waiting = [error]
+    while waiting:
+        one = waiting.pop(0)
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        inner = [one.__cause__ or one.__context__, getattr(one, "os_error", None)]
+        inner += getattr(one, "exceptions", ())
+        waiting += [cause for cause in inner if isinstance(cause, BaseException)]
+
+
+def page_words(data: bytes) -> str:
+    """Title of a web page that stands where an answer should; empty where it is none.
+
+    >>> page_words(b"<!DOCTYPE html><html><head><title>Sign in</title></head></html>")
+    "a web page ('Sign in')"
+    """
+    text = data[:65536].decode("utf-8", "replace")
+    if not text.lstrip().startswith("<"):
+        return ""
+    title = re.search(r"<title[^>]*>(.*?)</title>", text, re.S | re.I)
+    words = title[1] if title else re.sub(r"<[^>]*>", " ", text)
+    return f"a web page ({quote(' '.join(words.split())[:60])!r})"
 
 
 def quote(message: str, request: Request | None = None) -> str:

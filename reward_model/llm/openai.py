@@ -21,7 +21,16 @@ from reward_model.llm.base import (
     RetryableError,
 )
 from reward_model.llm.capabilities import Capabilities, Learning
-from reward_model.llm.failures import Where, check_url, clean_url, failure, read_key, retry_after
+from reward_model.llm.failures import (
+    Where,
+    check_url,
+    clean_url,
+    connection_error,
+    failure,
+    page_words,
+    read_key,
+    retry_after,
+)
 from reward_model.llm.replies import error_fields, read_reply
 from reward_model.records import UserError
 
@@ -148,9 +157,8 @@ class OpenAILLM(Learning):
         except APIStatusError as error:
             raise self._status_error(error.status_code, error.response, request) from None
         except APIConnectionError as error:
-            raise RetryableError(
-                f"connection lost ({_root(error)})", billed=_root(error) != "ConnectError"
-            ) from None
+            sent = _root(error) != "ConnectError"
+            raise connection_error(error, self.where, sent=sent) from None
         except OpenAIError as error:
             raise RetryableError(f"broken reply ({type(error).__name__})", billed=True) from None
         finally:
@@ -167,10 +175,15 @@ class OpenAILLM(Learning):
 
     def sdk(self) -> AsyncOpenAI:
         """A client of the SDK for this server."""
-        from openai import AsyncOpenAI
+        from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
         return AsyncOpenAI(
-            api_key=self._key, base_url=self._address, max_retries=0, timeout=BACKSTOP_S
+            api_key=self._key,
+            base_url=self._address,
+            max_retries=0,
+            timeout=BACKSTOP_S,
+            # A redirect would carry what is meant for one host to another.
+            http_client=DefaultAsyncHttpxClient(follow_redirects=False),
         )
 
     def _status_error(self, status: int, response: Any, request: Request) -> Exception:
@@ -179,6 +192,10 @@ class OpenAILLM(Learning):
         except ValueError:
             body = None
         code, message, param = error_fields(body)
+        if body is None:
+            message = page_words(response.content)
+        if 300 <= status < 400:
+            message = urlsplit(response.headers.get("location", "")).netloc
         wait = retry_after(response.headers)
         meaning = failure(status, code, message, self.where, request, retry_after_s=wait)
         if status in {400, 422} and isinstance(meaning, RefusedError) and not meaning.content:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from reward_model.llm.base import RefusedError, Reply, Request, RetryableError, Token, Usage
-from reward_model.llm.failures import Where, failure
+from reward_model.llm.failures import Where, failure, page_words
 from reward_model.records.chat.marks import answer_of
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -69,7 +69,9 @@ def read_reply(data: bytes, where: Where, request: Request) -> Reply:
     try:
         body = json.loads(data)
     except (ValueError, RecursionError):
-        raise RetryableError("a reply that is no JSON", billed=True) from None
+        page = page_words(data)
+        words = f"{page} instead of a reply; is this the base URL of an API?" if page else ""
+        raise RetryableError(words or "a reply that is no JSON", billed=True) from None
     return read_body(body, where, request)
 
 
