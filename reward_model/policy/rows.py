@@ -14,10 +14,10 @@ from typing import Any, Literal
 from reward_model.data.formats import HELPSTEER, records_of, rubric_of
 from reward_model.data.sources import Source, find_source, without_null
 from reward_model.records import Message, Text, UserError, as_text, digest, read_jsonl
+from reward_model.records.chat.messages import ChatError
+from reward_model.records.chat.turns import apart
 from reward_model.records.files import Pathish
-from reward_model.records.messages import ChatError
 from reward_model.records.texts import language_of, visible
-from reward_model.records.turns import apart
 from reward_model.rlhf.texts import prompt_words
 from reward_model.rubrics import load_rubric
 
