@@ -111,6 +111,10 @@ def train(
     seed: Annotated[
         int | None, typer.Option(min=0, help="Seed of split, weights and order.")
     ] = None,
+    split_seed: Annotated[
+        int | None,
+        typer.Option(min=0, help="Of the split alone: the same texts held out for every --seed."),
+    ] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint.")] = False,
 ) -> None:
     """Train a reward model on SCORED and keep its best checkpoint in OUTPUT_DIR/best."""
@@ -141,6 +145,7 @@ def train(
         "lora_rank": lora_rank,
         "load_in_4bit": load_in_4bit or None,
         "seed": seed,
+        "split_seed": split_seed,
     }
     from reward_model.train.config import resolve
 

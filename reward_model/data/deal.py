@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,11 @@ TRIES = 64
 
 
 def deal(
-    samples: Sequence[Sample], shares: Sequence[float], seed: int, marks: Bools | None = None
+    samples: Sequence[Sample],
+    shares: Sequence[float],
+    seed: int,
+    marks: Bools | None = None,
+    lots: Mapping[str, str] | None = None,
 ) -> list[list[str]]:
     """Sorted group names of each part; there have to be as many groups as parts.
 
@@ -32,11 +36,13 @@ def deal(
         shares: of the texts, for each part.
         seed: of the order of the groups.
         marks: [text, mark] what else should be in every part, like a level.
+        lots: group -> the lot it is dealt with, where not every group is one by itself.
     """
-    strata = _facets(samples)
+    lot_of = dict(lots or {})
+    strata = _facets(samples, lot_of)
     names = sorted(strata)
     place = {name: i for i, name in enumerate(names)}
-    of_row = np.array([place[sample.group] for sample in samples], dtype=np.int64)
+    of_row = np.array([place[lot_of.get(s.group, s.group)] for s in samples], dtype=np.int64)
     sizes = np.bincount(of_row, minlength=len(names))
     labels = label_array(samples)
     thirds = _thirds(labels, of_row, len(names))
@@ -50,17 +56,20 @@ def deal(
         np.logical_or.at(marked, of_row, marks)
         there = np.hstack([there, marked])
     _spread_levels(part_of, there, sizes, order)
+    groups = sorted({sample.group for sample in samples})
+    parts = [int(part_of[place[lot_of.get(group, group)]]) for group in groups]
     return [
-        [names[g] for g in range(len(names)) if part_of[g] == part] for part in range(len(shares))
+        [group for group, at in zip(groups, parts, strict=True) if at == part]
+        for part in range(len(shares))
     ]
 
 
-def _facets(samples: Sequence[Sample]) -> dict[str, tuple[str, ...]]:
+def _facets(samples: Sequence[Sample], lot_of: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
     """Field, language and degradation of every group that has only one of it."""
     seen: dict[str, list[str | None]] = {}
     for sample in samples:
         values = (sample.field or "", sample.language or "", sample.degradation or "")
-        known = seen.setdefault(sample.group, list(values))
+        known = seen.setdefault(lot_of.get(sample.group, sample.group), list(values))
         for i, value in enumerate(values):
             if known[i] != value:
                 known[i] = None

@@ -51,8 +51,7 @@ def choose(samples: Sequence[Sample], split: Split | None, wanted: Wanted = "aut
             )
         unsure = "the model has no split.json: whether it was trained on these texts is not known"
         return HeldOut(samples, [], "whole file", [unsure])
-    part_of = {group: part for part, groups in split.groups.items() for group in groups}
-    parts = np.array([part_of.get(sample.group, "unknown") for sample in samples])
+    parts = np.array([part or "unknown" for part in split.parts_of(samples)])
     present = set(parts.tolist())
     never = np.array([split.holds_out(sample) for sample in samples])
     train = take(samples, (parts == "train") & ~never)

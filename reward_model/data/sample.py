@@ -74,6 +74,17 @@ class Sample:
         return defect.severity if defect else None
 
     @property
+    def company(self) -> str | None:
+        """What it is about, where known: texts on one company are never divided."""
+        return self.metadata.company or None
+
+    @property
+    def prompt_key(self) -> str:
+        """Fingerprint of the prompt; empty without one. One prompt is never divided."""
+        prompt = as_text(self.prompt)
+        return digest(prompt) if prompt else ""
+
+    @property
     def generator(self) -> str | None:
         """Who wrote the pair: one model, or both if they differ."""
         gold, defect = self.metadata.gold_metadata, self.metadata.defect_metadata

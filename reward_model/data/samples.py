@@ -26,7 +26,7 @@ Opener = Callable[[Any, int | None], list[Sample]]
 """Parsed line and its number -> its samples."""
 
 _SIDES: tuple[SampleSide, ...] = ("chosen", "rejected", "single")
-_FACETS = ("field", "language", "degradation", "severity", "generator")
+_FACETS = ("field", "language", "degradation", "severity", "generator", "company")
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -86,6 +86,7 @@ class Columns:
             "side": array("b"),
             "neutral": array("b"),
             "text": array("Q"),
+            "prompt": array("Q"),
             "pair_end": array("q"),
             "soft": array("f"),
         }
@@ -102,6 +103,7 @@ class Columns:
             raw["side"].append(_SIDES.index(sample.side))
             raw["neutral"].append(sample.neutral)
             raw["text"].append(int(sample.text_digest, 16))
+            raw["prompt"].append(int(sample.prompt_key or "0", 16))
             self._pairs += sample.pair.encode()
             raw["pair_end"].append(len(self._pairs))
             for shares in sample.soft or ():
@@ -116,7 +118,7 @@ class Columns:
         self.offsets, self._sizes, self._nth = raw["offset"], raw["size"], raw["nth"]
         self.labels = raw["labels"].reshape(-1, self._dimensions)
         self.sides, self.neutral, self._texts = raw["side"], raw["neutral"], raw["text"]
-        self._pair_ends = raw["pair_end"]
+        self._prompts, self._pair_ends = raw["prompt"], raw["pair_end"]
         self.soft = (
             raw["soft"].reshape(-1, self._dimensions, self._classes) if self._classes else None
         )
@@ -148,6 +150,10 @@ class Columns:
     def text_digest(self, row: int) -> str:
         """Fingerprint of a row's texts."""
         return f"{int(self._texts[row]):012x}"
+
+    def prompt_key(self, row: int) -> str:
+        """Fingerprint of a row's prompt; empty without one."""
+        return f"{int(self._prompts[row]):012x}" if self._prompts[row] else ""
 
     def soft_of(self, row: int) -> Any:
         """Soft labels of a row, if they were asked for."""
@@ -272,6 +278,18 @@ class RowView(Sample):
         """Who wrote the pair: one model, or both if they differ."""
         known: str | None = self._fact("generator")
         return known
+
+    @property
+    def company(self) -> str | None:
+        """What it is about, where known: texts on one company are never divided."""
+        known: str | None = self._fact("company")
+        return known
+
+    @property
+    def prompt_key(self) -> str:
+        """Fingerprint of the prompt; empty without one. One prompt is never divided."""
+        columns, row = self._row
+        return columns.prompt_key(row)
 
     @property
     def text_digest(self) -> str:

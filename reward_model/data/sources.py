@@ -64,7 +64,8 @@ def find_source(
     path = Path(place)
     if path.is_dir():
         if (path / "dataset_info.json").exists() or (path / "dataset_dict.json").exists():
-            return _convert(path, _stamps(sorted(path.rglob("*"))), _saved(path, split), cache_dir)
+            key = [split, *_stamps(sorted(path.rglob("*")))]
+            return _convert(path, key, _saved(path, split), cache_dir)
         files = _files_of(path)
         return _convert(path, _stamps(files), _rows(files), cache_dir)
     if path.exists() and path.suffix.lower() in (*_CSV, *_PARQUET):

@@ -47,6 +47,17 @@ class Split(BaseModel):
     """`name@digest` of the rubric that the run trains on."""
     validation: str = ""
     """Digest of texts and labels of a validation file of its own."""
+    ties: dict[Part, list[str]] = Field(default_factory=dict)
+    """Companies and fingerprints of prompts that stand in a part, beside the names of groups."""
+
+    def parts_of(self, samples: Iterable[Sample]) -> list[Part | None]:
+        """The part of each text, by its group, its company or its prompt; None: unknown."""
+        known = {name: part for part, names in self.ties.items() for name in names}
+        known |= {name: part for part, names in self.groups.items() for name in names}
+        return [
+            next((known[name] for name in (s.group, *ties_of(s)) if name in known), None)
+            for s in samples
+        ]
 
     def holds_out(self, sample: Sample) -> bool:
         """The sample is of a kind that is never trained on."""
@@ -100,6 +111,32 @@ def fingerprint(samples: Iterable[Sample]) -> str:
     return told.hexdigest()[:12]
 
 
+def ties_of(sample: Sample) -> tuple[str, ...]:
+    """What keeps a text with others beside its group: its company and its prompt."""
+    company = (f"company:{sample.company}",) if sample.company else ()
+    return (*company, f"prompt:{sample.prompt_key}") if sample.prompt_key else company
+
+
+def _lots(samples: Sequence[Sample]) -> dict[str, str]:
+    """Group -> the first of all groups that share companies or prompts with it, in any number of
+    steps; a lot goes to one part."""
+    first: dict[str, str] = {}
+
+    def root(name: str) -> str:
+        while (above := first.setdefault(name, name)) != name:
+            first[name] = first[above]
+            name = above
+        return name
+
+    tied: dict[str, str] = {}
+    for sample in samples:
+        for tie in ties_of(sample):
+            one, other = sorted((root(sample.group), root(tied.setdefault(tie, sample.group))))
+            first[other] = one
+        root(sample.group)
+    return {group: root(group) for group in list(first)}
+
+
 def split_groups(
     samples: Sequence[Sample],
     shares: Mapping[Part, float],
@@ -108,6 +145,7 @@ def split_groups(
 ) -> Split:
     """Divide the groups so that every part gets its share of the texts, in every stratum.
 
+    Groups that share a company or a prompt, in any number of steps, go to one part together.
     Groups are ordered at random within their stratum (field, language, degradation where a group
     holds only one, and how good its texts are) and dealt one by one to the part that is furthest
     behind its share; then groups change places until every level that some dimension has is in
@@ -120,7 +158,8 @@ def split_groups(
     _check_hold_out(samples, held)
     wanted = {part: shares.get(part, 0.0) for part in PARTS}
     parts = [part for part in PARTS if wanted[part] > 0]
-    count = len({sample.group for sample in samples})
+    lots = _lots(samples)
+    count = len(set(lots.values()))
     if count < len(parts):
         groups = "a single group" if count == 1 else f"only {count} groups"
         raise UserError(
@@ -131,7 +170,9 @@ def split_groups(
     # What is never trained on has to be in the test part to be measured.
     kinds = [(name, value) for name, values in held.items() for value in values]
     marks = [[getattr(s, name) == value for name, value in kinds] for s in samples if kinds]
-    dealt = deal(samples, [wanted[p] for p in parts], seed, np.array(marks) if kinds else None)
+    dealt = deal(
+        samples, [wanted[p] for p in parts], seed, np.array(marks) if kinds else None, lots
+    )
     groups_of: dict[Part, list[str]] = {part: [] for part in PARTS}
     groups_of.update(dict(zip(parts, dealt, strict=True)))
     split = Split(
@@ -141,9 +182,18 @@ def split_groups(
         data=fingerprint(samples),
         hold_out=held,
     )
+    split = split.model_copy(update={"ties": _ties(samples, split)})
     if held and all(split.holds_out(sample) for sample in samples):
         raise UserError(f"hold_out {_told(held)} on every text", expected="something to train on")
     return split
+
+
+def _ties(samples: Iterable[Sample], split: Split) -> dict[Part, list[str]]:
+    part_of = {group: part for part, groups in split.groups.items() for group in groups}
+    found: dict[Part, set[str]] = {}
+    for sample in samples:
+        found.setdefault(part_of[sample.group], set()).update(ties_of(sample))
+    return {part: sorted(found[part]) for part in PARTS if found.get(part)}
 
 
 def parse_hold_out(values: Iterable[str]) -> HoldOut:

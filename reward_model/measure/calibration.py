@@ -97,7 +97,12 @@ def calibrate(
         "model": str(model),
         "file": scored.name,
         "rubric": rubric.id,
-        "fitted_on": {"part": name, "texts": len(texts), "groups": fit.groups},
+        "fitted_on": {
+            "part": name,
+            "texts": len(texts),
+            "groups": fit.groups,
+            "data": fingerprint(texts),
+        },
         "test": {"texts": len(test), "groups": len({sample.group for sample in test})},
         "settings": {"seed": seed, "resamples": resamples},
         "temperatures": temperatures,

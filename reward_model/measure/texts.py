@@ -13,7 +13,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from reward_model.data.dataset import Sample, pair_indices
-from reward_model.data.split import SPLIT, Split, read_split
+from reward_model.data.held_out import HeldOut
+from reward_model.data.split import SPLIT, Split, fingerprint, read_split
+from reward_model.model.card import read_parts
 from reward_model.records import IGNORE, Text, as_text
 from reward_model.records.terminal import progress
 from reward_model.rubrics import Rubric
@@ -88,6 +90,18 @@ def probabilities_of(scores: Sequence[Score], rubric: Rubric) -> Floats:
         for s in scores
     ]
     return np.array(rows).reshape(-1, *silent.shape)
+
+
+def fitted_on(model: Path, held: HeldOut) -> list[str]:
+    """A sentence where the model's temperatures were fitted on the very texts it is measured on."""
+    fitted = read_parts(model).get("calibration", {}).get("fitted_on", {})
+    same = fitted.get("data") == fingerprint(held.test)
+    if not same and not (fitted.get("part") == "test" and held.part in ("test", "all")):
+        return []
+    return [
+        "the temperatures were fitted on these texts: calibration errors after it are optimistic, "
+        "measure them on texts it has not seen"
+    ]
 
 
 def without_temperatures(probabilities: Floats, scorer: RewardScorer) -> Floats | None:

@@ -144,7 +144,9 @@ class TrainConfig(BaseModel):
     """Run the code that comes with `base_model`, for models that transformers does not have."""
 
     seed: int = Field(default=0, ge=0, lt=2**32)
-    """Of split, weights, dropout and order."""
+    """Of weights, dropout and order, and of the split where `split_seed` does not say."""
+    split_seed: int | None = Field(default=None, ge=0, lt=2**32)
+    """Of the split alone: runs with several seeds then hold out the same texts."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """`auto`: bf16 on a GPU that has it, else fp32 (bf16 crawls on a CPU without it)."""
     gradient_checkpointing: bool = False

@@ -31,6 +31,7 @@ from reward_model.data.split import (
     parse_hold_out,
     shared_data_lines,
     split_groups,
+    ties_of,
 )
 from reward_model.data.tokens.inputs import InputBuilder
 from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
@@ -103,22 +104,46 @@ def divide(config: TrainConfig) -> Texts:
         "validation": validation,
         "test": config.test_share,
     }
-    split = split_groups(samples, shares, config.seed, parse_hold_out(config.hold_out))
+    seed = config.seed if config.split_seed is None else config.split_seed
+    split = split_groups(samples, shares, seed, parse_hold_out(config.hold_out))
     parts: dict[Part, Sequence[Sample]] = {
         part: split.select(samples, part) for part in split.groups
     }
     if config.eval_file:
         other, _ = read(config.eval_file)
-        parts["validation"] = take(other, [not split.holds_out(sample) for sample in other])
+        part_of = split.parts_of(other)
+        kept = [
+            part != "test" and not split.holds_out(sample)
+            for sample, part in zip(other, part_of, strict=True)
+        ]
+        if not any(kept):
+            raise UserError(
+                "no text that may be validated on",
+                expected="texts outside of the test groups, and of kinds that are trained on",
+                path=config.eval_file,
+            )
+        parts["validation"] = take(other, kept)
+        if tested := sum(part == "test" for part in part_of):
+            remarks.append(
+                f"{tested} texts of {config.eval_file.name} share a group, a company or a prompt "
+                "with the test part and are left out of validation"
+            )
         groups = {sample.group for sample in other}
-        trained = groups & set(split.groups["train"])
+        seen = {s.group for s, part in zip(other, part_of, strict=True) if part == "train"}
+        away = {s.group for s, part in zip(other, part_of, strict=True) if part == "test"}
+        trained = groups & seen
         if trained:
             remarks.append(
                 f"{len(trained)} of the {len(groups)} groups of {config.eval_file.name} are "
                 "trained on as well: validation numbers are optimistic"
             )
-        own = sorted(groups - trained - set(split.groups["test"]))
-        found = {"groups": {**split.groups, "validation": own}, "validation": fingerprint(other)}
+        own = sorted(groups - trained - away)
+        ties = {t for s, part in zip(other, part_of, strict=True) if not part for t in ties_of(s)}
+        found = {
+            "groups": {**split.groups, "validation": own},
+            "ties": {**split.ties, "validation": sorted(ties)},
+            "validation": fingerprint(other),
+        }
         split = split.model_copy(update=found)
     split = split.model_copy(update={"rubric": rubric.id})
     judged = judge_rubric(config.scored, columns=layout, cache_dir=cache_dir)

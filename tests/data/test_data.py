@@ -211,7 +211,7 @@ def test_a_file_without_scores_says_what_to_run(tmp_path: Path) -> None:
 
 
 def sample(group: str, n: int = 0) -> Sample:
-    return Sample("p", f"{group} {n}", (1, 2, 3), group, "single", f"{group}-{n}")
+    return Sample(f"prompt of {group}", f"{group} {n}", (1, 2, 3), group, "single", f"{group}-{n}")
 
 
 @given(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 
+import networkx
 import numpy as np
 import pytest
 import scored_sets
@@ -16,8 +18,9 @@ from hypothesis import strategies as st
 from reward_model.data.dataset import Sample
 from reward_model.data.held_out import choose
 from reward_model.data.reading import read_samples
+from reward_model.data.sources import find_source
 from reward_model.data.split import Part, Split, parse_hold_out, split_groups
-from reward_model.records import IGNORE, UserError
+from reward_model.records import IGNORE, Metadata, UserError, read_jsonl
 from reward_model.rubrics import load_rubric
 from reward_model.train.config import TrainConfig
 from reward_model.train.prepare import divide
@@ -27,7 +30,8 @@ SHARES: dict[Part, float] = {"train": 0.7, "validation": 0.15, "test": 0.15}
 
 
 def sample(group: str, *labels: int) -> Sample:
-    return Sample("p", f"{group} {labels}", labels, group, "single", f"{group}-{labels}")
+    key = f"{group}-{labels}"
+    return Sample(f"prompt of {group}", f"{group} {labels}", labels, group, "single", key)
 
 
 def levels_of(samples: list[Sample], split: Split) -> list[set[tuple[int, int]]]:
@@ -168,3 +172,102 @@ def test_groups_of_a_validation_file_count_as_validation(scored: Path, tmp_path:
 def test_a_wrong_hold_out_is_told(text: str) -> None:
     with pytest.raises(UserError, match="FACET=VALUE"):
         parse_hold_out([text])
+
+
+def tied(prompt_id: str, company: str | None, prompt: str, n: int = 0) -> Sample:
+    metadata = Metadata(prompt_id=prompt_id, company=company)
+    return Sample(prompt, f"r{n}", (n % 5,), prompt_id, "single", f"k{n}", metadata=metadata)
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 12)] * 3), min_size=6, max_size=60), st.integers(0, 99))
+@settings(max_examples=60)
+def test_no_company_no_prompt_and_no_id_is_in_two_parts(
+    rows: list[tuple[int, int, int]], seed: int
+) -> None:
+    """Against networkx: the parts are unions of connected components."""
+    samples = [
+        tied(f"id{i}", f"c{c}" if c else None, f"p{p}" if p else "", n)
+        for n, (i, c, p) in enumerate(rows)
+    ]
+    graph = networkx.Graph()
+    for s in samples:
+        graph.add_node(s.group)
+        for tie in (s.company and f"company {s.company}", s.prompt and f"prompt {s.prompt}"):
+            if tie:
+                graph.add_edge(s.group, tie)
+    components = list(networkx.connected_components(graph))
+    if len(components) < 3:
+        with pytest.raises(UserError, match="that share a prompt or a company"):
+            split_groups(samples, SHARES, seed)
+        return
+    split = split_groups(samples, SHARES, seed)
+    part_of = {group: part for part, groups in split.groups.items() for group in groups}
+    for component in components:
+        assert len({part_of[name] for name in component if name in part_of}) == 1
+    assert set(part_of) == {s.group for s in samples}
+    assert split.parts_of(samples) == [part_of[s.group] for s in samples]
+    again = Split.model_validate(split.model_dump(mode="json"))
+    # A new id for a company or a prompt that is known stays in their part.
+    for s in samples:
+        if s.company or s.prompt:
+            assert again.parts_of([replace(s, group="new")]) == [part_of[s.group]]
+    assert again.parts_of([tied("new", "new", "new")]) == [None]
+
+
+def test_views_of_a_file_know_company_and_prompt(tmp_path: Path) -> None:
+    path = scored_sets.write(tmp_path / "a.jsonl", scored_sets.scored_set(groups=3))
+    samples, _ = read_samples(path, RUBRIC)
+    for view in samples:
+        whole = samples.columns.read(int(view._row[1]))
+        assert (view.company, view.prompt_key) == (whole.company, whole.prompt_key)
+        assert view.company is not None
+        assert view.company.startswith("公司")
+
+
+def test_a_validation_file_never_holds_test_groups(tmp_path: Path) -> None:
+    rows = scored_sets.scored_set(groups=12)
+    path = scored_sets.write(tmp_path / "a.jsonl", rows)
+    fresh = scored_sets.scored_set(groups=2, seed=9)
+    for row in fresh:
+        row["metadata"] |= {"prompt_id": "fresh-" + row["metadata"]["company"], "company": "fresh"}
+    renamed = [{**row, "metadata": {**row["metadata"], "prompt_id": "another"}} for row in rows]
+    config = TrainConfig(
+        scored=path, base_model="tiny", output_dir=tmp_path / "out", test_share=0.3,
+        eval_file=scored_sets.write(tmp_path / "b.jsonl", [*renamed, *fresh]),
+    )  # fmt: skip
+    texts = divide(config)
+    tested = {s.company for s in texts.parts["test"]}
+    assert tested
+    assert not tested & {s.company for s in texts.parts["validation"]}
+    assert any("left out of validation" in words for words in texts.remarks)
+    only = [row for row in renamed if row["metadata"]["company"] in tested]
+    again = config.model_copy(update={"eval_file": scored_sets.write(tmp_path / "c.jsonl", only)})
+    with pytest.raises(UserError, match="no text that may be validated on"):
+        divide(again)
+
+
+def test_the_split_has_a_seed_of_its_own(tmp_path: Path) -> None:
+    path = scored_sets.write(tmp_path / "a.jsonl", scored_sets.scored_set(groups=20))
+
+    def groups(**seeds: int) -> object:
+        config = TrainConfig(
+            scored=path, base_model="tiny", output_dir=tmp_path / "out", test_share=0.2, **seeds
+        )
+        return divide(config).split.groups
+
+    assert groups(seed=0) == groups(seed=5, split_seed=0) != groups(seed=5)
+
+
+def test_the_split_of_a_saved_data_set_is_part_of_its_cache_key(tmp_path: Path) -> None:
+    from datasets import Dataset, DatasetDict
+
+    parts = {
+        name: Dataset.from_list([{"prompt": "p", "response": f"{name} {i}"} for i in range(3)])
+        for name in ("train", "test")
+    }
+    DatasetDict(parts).save_to_disk(tmp_path / "saved")
+    for name in ("train", "test", "train"):
+        source = find_source(tmp_path / "saved", split=name, cache_dir=str(tmp_path / "cache"))
+        assert [line.value["response"] for line in read_jsonl(source.path)] == [
+            f"{name} {i}" for i in range(3)
+        ]

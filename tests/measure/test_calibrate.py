@@ -20,11 +20,14 @@ from scipy.special import log_softmax
 from tiny_models import save_encoder
 
 from reward_model import RewardScorer, load_rubric
+from reward_model.data.dataset import Sample
+from reward_model.data.held_out import HeldOut
 from reward_model.data.reading import read_samples
-from reward_model.data.split import Split, split_groups
+from reward_model.data.split import Split, fingerprint, split_groups
 from reward_model.measure.calibration import calibrate, fit_temperature
+from reward_model.measure.texts import fitted_on
 from reward_model.model.batches import collate
-from reward_model.model.card import read_parts
+from reward_model.model.card import read_parts, record
 from reward_model.model.folder import load_bundle
 from reward_model.records import IGNORE, UserError
 
@@ -214,6 +217,7 @@ def test_scaled_logits_give_scaled_temperatures(scale: float, seed: int) -> None
 def test_texts_to_fit_on_are_found_or_it_is_said(model: Path, scored: Path, tmp_path: Path) -> None:
     fresh = write(tmp_path / "fresh.jsonl", model, seed=7)
     result = calibrate(model, fresh, resamples=100)
+    assert result["fitted_on"].pop("data")
     assert result["fitted_on"] == {"part": "whole file", "texts": 320, "groups": 80}
     assert "there is no independent measurement" in "\n".join(result["notes"])
     assert "test" not in result["dimensions"]["depth"]
@@ -259,3 +263,24 @@ def test_a_configuration_with_impossible_temperatures_is_refused(model: Path) ->
     path.write_text(json.dumps(json.loads(path.read_text()) | {"temperatures": {"depth": 0}}))
     with pytest.raises(UserError, match="are not all above 0"):
         load_bundle(model)
+
+
+@pytest.mark.parametrize(
+    ("fitted", "part", "told"),
+    [
+        ({"part": "test"}, "test", True),
+        ({"part": "validation"}, "test", False),
+        ({"part": "whole file", "data": "same"}, "whole file", True),
+        ({"part": "whole file", "data": "other"}, "whole file", False),
+        (None, "test", False),
+    ],
+)
+def test_it_is_told_where_temperatures_saw_what_is_measured(
+    tmp_path: Path, fitted: dict[str, str] | None, part: str, told: bool
+) -> None:
+    texts = [Sample("p", "r", (1, 2, 3), "g", "single", "k")]
+    if fitted is not None:
+        known = fitted | ({"data": fingerprint(texts)} if fitted.get("data") == "same" else {})
+        record(tmp_path, "calibration", {"fitted_on": known})
+    words = fitted_on(tmp_path, HeldOut(texts, [], part, []))
+    assert bool(words) == told

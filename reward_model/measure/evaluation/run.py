@@ -7,7 +7,7 @@ and the page is drawn from the same object.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from reward_model.measure.evaluation.slices import slices_of
 from reward_model.measure.evaluation.words import KINDS, comparisons, notes
 from reward_model.measure.texts import (
     ece_if_perfect,
+    fitted_on,
     probabilities_of,
     score_texts,
     split_of,
@@ -105,6 +106,7 @@ def evaluate(
     samples, bare = read_samples(scored, rubric, columns=columns)
     split = split_of(model)
     held = choose(samples, split, part)
+    held = replace(held, words=[*held.words, *fitted_on(model, held)])
     more = None if train_data is None else read_samples(train_data, rubric, columns=columns)[0]
     train = _training(held, split, more)
     if compare:
