@@ -106,6 +106,8 @@ def scope_of(text: str) -> Scope:
     return next((scope for scope, pattern in _SCOPES if pattern.search(text)), "")
 
 
+_PERCENT = re.compile(r"(?<![\d.])\s?[%％]|\bper ?cent", re.I)
+"""`%` as a unit; in "tax at a rate of 19.0%" it belongs to the name."""
 _TAIL = re.compile(r"^(?P<label>.+?)\s*[（(](?P<inside>[^（）()]*)[）)]\s*$")
 
 
@@ -158,6 +160,6 @@ def read_header(text: str) -> Header:
         measured=measure is not None,
         scope=scope_of(about),
         scale=scale_in(text),
-        percent="%" in text or "％" in text or "percent" in text.lower(),
+        percent=_PERCENT.search(text) is not None,
         role=role,
     )

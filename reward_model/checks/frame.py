@@ -76,7 +76,7 @@ def figures_of(table: Table, current: Period | None) -> list[Figure]:
     return _unbracketed(figures)
 
 
-_COSTS = frozenset(
+COSTS = frozenset(
     {"cost_of_sales", "total_operating_cost", "selling_expense", "admin_expense", "rnd_expense"}
     | {"interest_expense", "income_tax", "taxes_and_surcharges", "period_expenses", "finance_cost"}
 )
@@ -91,7 +91,7 @@ def _unbracketed(figures: list[Figure]) -> list[Figure]:
     Without this a margin would be 158% and a growing cost would fall.
     """
     costs = [f.value for f in figures if f.item in _SURE_COSTS and f.measure == "value"]
-    turned = _COSTS if costs and all(v <= 0 for v in costs) else frozenset()
+    turned = COSTS if costs and all(v <= 0 for v in costs) else frozenset()
     interest = [f.value for f in figures if f.item == "interest_expense" and f.measure == "value"]
     if interest and all(v <= 0 for v in interest):
         turned |= {"interest_expense"}  # of all lines this one is never a gain

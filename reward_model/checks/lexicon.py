@@ -80,12 +80,18 @@ SHARE = re.compile(
 HYPOTHETICAL = re.compile(
     r"目标(?!达成|完成|值)|预计|预期|预测|预估|估算|估计|建议|假设|假定|情景|力争|"
     r"计划|有望|应当|拟|模拟|敏感性|若|如果|如能|争取|至少|控制在|将|未来|剔除|"
-    r"调整后|年化|区间|"
+    r"调整后|年化|区间|每(?:增|减|变|提|上|下|降|升)|"
     r"\b(?:expect\w*|forecast\w*|would|could|should|might|may|if|assum\w*|scenario|"
     r"plan(?:s|ned)? to|guidance|project(?:ed|s)|estimat\w*|target(?:s|ed|ing)?|"
     r"recommend\w*|aim\w*|will|annuali[sz]ed|adjusted|excluding|organic)\b",
     re.I,
 )
+SOMEBODY = re.compile(
+    r"子公司|分公司|孙公司|母公司(?!所有者|股东|净利|的净)|参股|联营|合营|同行|同业|可比公司|竞争对手|竞品|客户|供应商|"
+    r"板块|事业部|分部|业务线|门店|基地|园区|标的"
+)
+"""Words of Chinese that name somebody else than the company, or a part of it."""
+PART_YEAR = re.compile(r"季度|半年|单季|旬|月度")
 HYPOTHETICAL_HEADING = re.compile(
     r"建议|预测|展望|情景|行动|措施|规划|对策|路线图|敏感|压力测试|目标设定|"
     r"recommend|outlook|forecast|scenario|action|next steps|guidance|sensitivity",

@@ -67,11 +67,27 @@ def owned(blocks: Sequence[tuple[tuple[str, ...], list[Figure]]]) -> list[Figure
     return [figure._replace(owner=name) if name in kept else figure for name, figure in rows]
 
 
+_ENGLISH_TAIL = re.compile(
+    r",?\s+(?:Inc|Corp|Corporation|Ltd|Limited|PLC|Company|Group|Holdings|Co|LLC|AG|SE|N\.?V)\.?$",
+    re.I,
+)
+
+
+def short_names(company: str) -> set[str]:
+    """What prose calls a company.
+
+    >>> sorted(short_names("Birch Inc")), sorted(short_names("东海股份"))
+    (['Birch', 'Birch Inc'], ['东海股份'])
+    """
+    short = _ENGLISH_TAIL.sub("", company)
+    return {company, *aliases(company), *({short} if len(short) > 3 else ())}
+
+
 def mentions(text: str, owners: Sequence[str]) -> list[tuple[int, str]]:
     """Where `text` names one of the companies: offset and company, in order."""
     found: dict[int, str] = {}
     for owner in owners:
-        names = {owner, *aliases(owner)} if owner != PARENT else {PARENT, "parent company"}
+        names = short_names(owner) if owner != PARENT else {PARENT, "parent company"}
         others = [o for o in owners if o != owner]
         for name in sorted(names, key=len):
             if any(name.casefold() in o.casefold() for o in others):

@@ -20,6 +20,7 @@ from reward_model.checks.items import items
 from reward_model.checks.kinds import (
     NOT_A_FACT,
     NOT_WHOLE,
+    OF_THE_SHARE,
     STOOD_BEFORE,
     Basis,
     ClaimKind,
@@ -197,6 +198,8 @@ def _sentence(scene: Scene, text: str, s: int, e: int, state: State) -> Iterator
             # "rose 14.7% to $10 million in 2019": the period at the end covers both; in "to 35%,
             # down from 40% in 2019" it does not.
             claims = [_dated_like(c, claim, stood=i in stood) for i, c in enumerate(claims)]
+        if claim.kind == "change_pp" and any(c.per is not None for c in claims[-1:]):
+            claim = replace(claim, doubt=claim.doubt or OF_THE_SHARE)
         doubt = claim.doubt or state.doubt or ordered
         segment = claim.item in _BY_SEGMENT or claim.entity == state.line_entity is not None
         if came_from:

@@ -8,6 +8,7 @@ from reward_model.checks.claims import Claim
 from reward_model.checks.columns import Scope
 from reward_model.checks.excuses import excuses
 from reward_model.checks.facts import Facts
+from reward_model.checks.frame import COSTS
 from reward_model.checks.items import CAN_BE_NEGATIVE, Item, items
 from reward_model.checks.periods import Period
 from reward_model.checks.points import Point, annualised, difference, pairs_of, points_of
@@ -97,6 +98,9 @@ def _levels(facts: Facts, claim: Claim, item: Item, period: Period) -> Iterator[
             )
         if item.unit == "money":
             yield from rescaled(claim, p.value, p.step / 2)
+        if claim.value < 0 < p.value and item.key in COSTS:
+            # "Interest expense was -20": written as the table shows it.
+            yield Reading(-p.value, "the cost with a minus", right=False, slack=p.step / 2)
         if item.unit in {"money", "times"} and p.value < 0 and item.key not in CAN_BE_NEGATIVE:
             # A negative expense is often written as a gain, without its sign.
             yield Reading(-p.value, "the amount without its sign", right=False, slack=p.step / 2)

@@ -6,8 +6,9 @@ import re
 from dataclasses import dataclass, field
 
 from reward_model.checks.kinds import Source
-from reward_model.checks.lexicon import LIMIT_AFTER, Labels, aliases
+from reward_model.checks.lexicon import LIMIT_AFTER, Labels
 from reward_model.checks.numbers import Number
+from reward_model.checks.owners import short_names
 from reward_model.checks.periods import Period, find_periods
 
 _COMPANY = re.compile(
@@ -67,9 +68,10 @@ class Scene:
             m[0] for m in _COMPANY_EN.finditer(head)
         }
         names |= {m[1] for m in _SHORT_NAME.finditer(self.clean[:3000])}
-        names |= {m[1] for m in [_TITLE_NAME.match(title)] if m}
+        if not _SENTENCE_END.search(title):
+            names |= {m[1] for m in [_TITLE_NAME.match(title)] if m}
         for company in self.companies:
-            names |= set(aliases(company))
+            names |= short_names(company)
         self.names = tuple(sorted((n for n in names if len(n) >= 2), key=len, reverse=True))
 
     @property
@@ -95,6 +97,7 @@ _COUNTED = re.compile(
 _ORDINAL = re.compile(r"(?:top|第|前|近|no\.?|note|item|page|step|phase|level|[#qh§])\s*$", re.I)
 _BOUND = re.compile(r"(?:[≥≤<>±~〜]|>=|<=|\d\s*[-~至—]|\d\s*[%万亿]?元?\s*[-~至—])\s*$")
 _RANGE_AFTER = re.compile(r"^\s*[-~至—]\s*[-+]?\d")
+_PERCENT_NEXT = re.compile(r"^\s*至\s*[-+]?[\d.,]+\s*%")
 _OPERATOR_BEFORE = re.compile(r"[/×*÷=+\[]\s*\(*\s*$|[-(]\s*$")
 _OPERATOR_AFTER = re.compile(r"^\s*[)\]]*\s*[/×*÷+]|^\s*[)\]]*\s*-\s*[\d(\[]")
 
@@ -119,9 +122,17 @@ def is_counted(text: str, number: Number) -> bool:
         text[max(0, number.start - 8) : number.start],
         text[number.end : number.end + 12],
     )
-    if _BOUND.search(before) or LIMIT_AFTER.match(after):
+    if LIMIT_AFTER.match(after):
         return True
-    if _RANGE_AFTER.match(after) and not is_operand(text, number):
+    # 增长11.1%至20亿元: a change and the level it led to, no range.
+    percent = number.unit == "percent"
+    bound = _BOUND.search(before)
+    if bound and not (bound[0].rstrip().endswith("至") and ("%" in bound[0]) != percent):
+        return True
+    ranged = _RANGE_AFTER.match(after) and not is_operand(text, number)
+    if ranged and not (
+        percent and after.lstrip().startswith("至") and not _PERCENT_NEXT.match(after)
+    ):
         return True
     if number.unit in {"plain", "times"} and _ORDINAL.search(before):
         return True

@@ -91,7 +91,7 @@ def grammar(language: str) -> Grammar:
     phrases = [(p, name) for name, found in part["words"].items() for p in found]
     # The longest phrase first, so that "compared to" is not read as "to".
     phrases.sort(key=lambda row: -len(re.sub(r"\(\?:|[\[\]?|)\\]", "", row[0])))
-    bounds = (r"(?<![A-Za-z])", r"(?![A-Za-z])") if language == "en" else ("", "")
+    bounds = (r"(?<![A-Za-z](?=[A-Za-z]))", r"(?![A-Za-z])") if language == "en" else ("", "")
     groups = "|".join(
         f"(?P<{name}_{i}>{phrase.replace(' ', chr(92) + 's+')})"
         for i, (phrase, name) in enumerate(phrases)

@@ -136,9 +136,18 @@ def find_subject(
             rest, ahead = _NAME_WORDS.sub("", rest).strip(), _NAME_WORDS.sub("", ahead).strip()
         if rest:
             found.doubt = f"words between label and number ({rest[:20]})"
+        elif ahead and lx.leftover(_last_word(found.prefix)):
+            # "European revenue", 华东营业收入: whose it is stands right before the label.
+            found.doubt = f"may be about {ahead[:20]}"
         elif ahead:
             found.doubt = f"words before the label ({ahead[:20]})"
     return found
+
+
+def _last_word(prefix: str) -> str:
+    """The word, or the last two Chinese characters, that a label follows without a break."""
+    match = re.search(r"(?:[A-Za-z][\w'&-]*\s|[\u4e00-\u9fff]{1,2})$", prefix)
+    return match[0] if match else ""
 
 
 def _from_gap(found: Subject, text: str, before: int, gap: Found, state: State) -> int:

@@ -5,11 +5,19 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 
+from reward_model.checks import lexicon as lx
 from reward_model.checks.claims import Claim
 from reward_model.checks.dates import Dated
 from reward_model.checks.items import items
-from reward_model.checks.kinds import STOOD_BEFORE, Basis, ClaimKind, Combine, Direction, Source
-from reward_model.checks.lexicon import leftover
+from reward_model.checks.kinds import (
+    OF_THE_SHARE,
+    STOOD_BEFORE,
+    Basis,
+    ClaimKind,
+    Combine,
+    Direction,
+    Source,
+)
 from reward_model.checks.numbers import Number
 from reward_model.checks.periods import Period
 from reward_model.checks.scene import Scene, is_counted, is_operand
@@ -42,6 +50,8 @@ class _Said:
     period: Period | None = None
     source: Source = ""
     basis: Basis = ""
+    shared: bool = False
+    """Whether the clause before gave a share: points after it are points of the share."""
     moved: Direction = None
     """The direction of the clause before, where it said a change and nothing else."""
     mixed: bool = False
@@ -68,6 +78,8 @@ def understood(
     begin = mark.end() if mark else start
     stop = start + len(text[start:end].rstrip(" .。!！?\t\r*"))
     fixed = _fixed(scene, text, begin, stop, labels, dated, numbers)
+    if _hypothetical(text, begin, stop, labels):
+        return None
     tokens = tokenize(text, begin, stop, language, fixed)
     found = clauses([t for t in tokens if t.value != ""], language) if tokens else None
     if found is None:
@@ -96,6 +108,15 @@ def understood(
     if said.dates:
         state.period, state.source = said.period, "sentence"
     return claims
+
+
+def _hypothetical(text: str, begin: int, stop: int, labels: Found) -> bool:
+    """Whether a word outside the names makes it a plan or a condition."""
+    piece = text[begin:stop]
+    for a, b, _ in labels:
+        if begin <= a and b <= stop:
+            piece = piece[: a - begin] + " " * (b - a) + piece[b - begin :]
+    return lx.HYPOTHETICAL.search(piece) is not None
 
 
 def _fixed(
@@ -178,7 +199,10 @@ def _claims(
             claim = replace(claim, combine=combine, base=base, with_label=other)
         if on and said.mixed:
             claim = replace(claim, doubt=claim.doubt or "a level or a change")
+        if said.shared and claim.kind == "change_pp":
+            claim = replace(claim, doubt=claim.doubt or OF_THE_SHARE)
         made.append(claim)
+    said.shared = "S" in roles or (said.shared and "L" not in roles)
     levels = bool({"N", "O"} & set(roles))
     said.moved = direction if "C" in roles and not levels else None
     said.mixed = "C" in roles and levels
@@ -285,4 +309,11 @@ def stands_alone(
     rest = list(text[left:right])
     for a, b in (*inside, *((n.start, n.end) for n in shown)):
         rest[a - left : b - left] = " " * (b - a)
-    return not leftover(scene.without_names("".join(rest)))
+    # Who and when may stand further ahead: 子公司发展良好，净利润… ; 第四季度收入…，同比…
+    ahead = list(text[start:right])
+    for a, b in ((a, b) for a, b, _ in (*labels, *dated) if start <= a and b <= right):
+        ahead[a - start : b - start] = " " * (b - a)
+    said = "".join(ahead)
+    if lx.SOMEBODY.search(said) or lx.PART_YEAR.search(said):
+        return False
+    return not lx.leftover(scene.without_names("".join(rest)))

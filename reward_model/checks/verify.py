@@ -11,7 +11,7 @@ from reward_model.checks.columns import read_header
 from reward_model.checks.extract import extract_claims
 from reward_model.checks.facts import Facts, read_facts
 from reward_model.checks.figures import PARENT
-from reward_model.checks.kinds import NOT_A_FACT
+from reward_model.checks.kinds import ANOTHER, NOT_A_FACT
 from reward_model.checks.numbers import find_numbers
 from reward_model.checks.owners import Whose
 from reward_model.checks.reading import Reading
@@ -150,6 +150,8 @@ def judge(facts: Facts, claim: Claim) -> Verdict:
     for reading in readings(facts, claim):
         found.append(reading)
         if reading.right and fits(claim, reading):
+            if claim.doubt.startswith(ANOTHER) and claim.item is not None:
+                return Verdict(claim, "unverifiable", reading.value, claim.doubt)
             return Verdict(claim, "verified", reading.value, "matches the tables")
     settled = [r for r in found if r.right and r.sure]
     nearest = min(settled, key=lambda r: abs(r.value - claim.value), default=None)
@@ -170,7 +172,7 @@ def judge(facts: Facts, claim: Claim) -> Verdict:
             return Verdict(claim, "unverifiable", best.value, f"may be {reading.name}")
     if claim.kind.startswith("change") and not (claim.direction or claim.sign):
         turned = replace(claim, value=-claim.value)
-        if any(r.right and fits(turned, r) for r in found):
+        if any((r.right or r.excuse(claim)) and fits(turned, r) for r in found):
             return Verdict(claim, "unverifiable", best.value, "a change without a direction")
     if claim.open_scale:
         return Verdict(claim, "unverifiable", best.value, "the table states no unit")
