@@ -71,6 +71,9 @@ def gap_to(claim: Claim, reading: Reading) -> float:
 def fits(claim: Claim, reading: Reading) -> bool:
     """Whether a claim says what a reading of the tables gives."""
     gap = claim.value - reading.value
+    if claim.kind in {"value", "change_abs"} and abs(claim.value) > 2.5 * abs(reading.value):
+        # "0.1 million" is not borne out by 900 dollars, whatever its last place allows.
+        return False
     if claim.hedge == "over":
         return -0.15 * abs(reading.value) <= gap <= tolerance(claim, reading)
     if claim.hedge == "under":
