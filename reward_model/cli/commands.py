@@ -116,6 +116,9 @@ def train(
         typer.Option(min=0, help="Of the split alone: the same texts held out for every --seed."),
     ] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Start anew where OUTPUT_DIR holds another run.")
+    ] = False,
 ) -> None:
     """Train a reward model on SCORED and keep its best checkpoint in OUTPUT_DIR/best."""
     flags: dict[str, Any] = {
@@ -152,7 +155,7 @@ def train(
     settings = resolve(scored, output_dir, config, flags)
     from reward_model.train.run import train as start
 
-    start(settings, resume=resume)
+    start(settings, resume=resume, overwrite=overwrite)
 
 
 @app.command()

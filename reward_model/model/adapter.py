@@ -13,12 +13,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from safetensors import safe_open
 from torch import Tensor, nn
 
+from reward_model.model.folder import weights_digest
 from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
 from reward_model.model.quiet import quiet
-from reward_model.records import UserError, parse_json, write_text
-from reward_model.records.errors import first_line, require
+from reward_model.records import UserError, parse_json, read_object, write_json, write_text
+from reward_model.records.errors import first_line, require, some_of
 from reward_model.records.files import Pathish
 from reward_model.records.folders import staged
 
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 NAME = "default"
 """peft's name for the one adapter of a model."""
+BASE = "base.json"
+"""What an adapter was trained beside: name, type and fingerprint of the weights."""
 PREFIX = "base_model.model."
 """What peft puts before every name of the model it wraps."""
 
@@ -53,10 +57,13 @@ def save_adapter(
         folder: appears whole, replacing one that stood there.
         state: all weights by name, where the model itself holds only a shard of them.
     """
-    base = adapted.peft_config[NAME].base_model_name_or_path
+    base = str(adapted.peft_config[NAME].base_model_name_or_path)
+    known: Any = plain(adapted).config.backbone_config
+    stamp = {"base": base, "model_type": known.model_type, "weights": weights_digest(base)}
     with staged(folder) as staging, quiet():
         adapted.save_pretrained(str(staging), state_dict=state)
         plain(adapted).config.save_pretrained(staging)
+        write_json(staging / BASE, stamp)
         tokenizer.save_pretrained(staging)
         write_text(
             staging / "README.md",
@@ -74,7 +81,7 @@ def load_adapter(folder: Pathish, base: Pathish | None = None) -> PeftModel:
         base: folder or hub id of the backbone it was trained on, where that moved.
 
     Raises:
-        UserError: no adapter in `folder`, or a base that it does not fit.
+        UserError: no adapter in `folder`, or not the base that it was trained on.
     """
     require("LoRA", "lora", "peft")
     from peft import PeftModel
@@ -91,13 +98,17 @@ def load_adapter(folder: Pathish, base: Pathish | None = None) -> PeftModel:
     name = str(base or named)
     try:
         with still():
-            config = MultiDimRewardConfig.from_pretrained(path)
+            config: Any = MultiDimRewardConfig.from_pretrained(path)
             backbone = config.backbone_config
             quantized = getattr(backbone, "quantization_config", None)
+            wanted = backbone.model_type
             model = MultiDimRewardModel.from_backbone(
                 name, config, **({"quantization_config": quantized} if quantized else {})
             )
-            return PeftModel.from_pretrained(model, str(path)).eval()
+            _check_base(path, name, wanted, config.backbone_config.model_type)
+            adapted: PeftModel = PeftModel.from_pretrained(model, str(path)).eval()
+            _check_names(adapted, path)
+            return adapted
     except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
         raise UserError(
             f"an adapter that does not fit {name} ({first_line(error)})",
@@ -105,6 +116,36 @@ def load_adapter(folder: Pathish, base: Pathish | None = None) -> PeftModel:
             mend="pass base=... if it lies elsewhere",
             path=path,
         ) from None
+
+
+def _check_base(path: Path, name: str, wanted: str, kind: str) -> None:
+    """Matrices of the right shapes fit many bases, and mean something beside one of them alone."""
+    stamp = read_object(path / BASE) or {}
+    known = stamp.get("weights")
+    if kind == wanted and (known is None or known == weights_digest(name)):
+        return
+    what = f"a {kind} model" if kind != wanted else "other weights"
+    raise UserError(
+        f"{what} in {name}, which this adapter was not trained on",
+        expected=f"the {wanted} model it was trained on ({stamp.get('base', 'as it was then')}"
+        + (f", weights {known})" if known else ")"),
+        mend="pass base=... if it lies elsewhere",
+        path=path,
+    )
+
+
+def _check_names(adapted: PeftModel, path: Path) -> None:
+    """peft leaves what it finds under no name at its random start, and only warns."""
+    from peft import get_peft_model_state_dict
+
+    with safe_open(path / "adapter_model.safetensors", "pt") as file:
+        missing = sorted(get_peft_model_state_dict(adapted).keys() - set(file.keys()))
+    if missing:
+        raise UserError(
+            f"an adapter without the weights of {some_of(missing)}",
+            expected="all matrices and heads that adapter_config.json names",
+            path=path,
+        )
 
 
 def merge(adapted: PeftModel) -> MultiDimRewardModel:
@@ -178,4 +219,5 @@ def still() -> Iterator[None]:
     """Keep peft's questions to an older transformers off the terminal."""
     with quiet(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
+        warnings.filterwarnings("ignore", "Found missing adapter keys")  # refused in words
         yield

@@ -6,6 +6,7 @@ input builder the model was trained with, or says in words what is wrong with th
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -14,16 +15,19 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from transformers import CONFIG_MAPPING, AutoTokenizer
+from transformers.utils.hub import cached_file
 
 from reward_model.data.tokens.inputs import InputBuilder
 from reward_model.data.tokens.wrapping import TODAY
 from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
 from reward_model.model.quiet import UNREADABLE, model_type, quiet
 from reward_model.records import UserError, explain_os_error, write_json, write_text
-from reward_model.records.errors import first_line
+from reward_model.records.errors import first_line, some_of
 from reward_model.records.files import Pathish
 from reward_model.records.folders import staged
 from reward_model.rubrics import Rubric
@@ -112,8 +116,7 @@ def load_bundle(folder: Pathish, **kwargs: Any) -> Bundle:
     missing = sorted(found["missing_keys"])
     if missing:
         raise UserError(
-            f"a model without the weights of {', '.join(missing[:3])}"
-            + (f" and {len(missing) - 3} more" if len(missing) > 3 else ""),
+            f"a model without the weights of {some_of(missing)}",
             expected="all weights of backbone and heads in model.safetensors",
             path=path,
         )
@@ -203,6 +206,44 @@ def model_digest(folder: Path) -> str:
     except OSError as error:
         raise explain_os_error(error, folder) from None
     return found.hexdigest()[:12]
+
+
+def weights_digest(name_or_path: str) -> str | None:
+    """Fingerprint of the weights of a base model: names, types, shapes and every number.
+
+    How they are divided over files does not count, nor does what else the folder holds, so that a
+    copy is known again.
+
+    Args:
+        name_or_path: folder, or id of a hub whose files have been fetched.
+
+    Returns:
+        16 hexadecimal digits; None where there is nothing to be read.
+    """
+    try:
+        folder = Path(name_or_path)
+        if not folder.is_dir():
+            cached: Any = cached_file(name_or_path, "config.json", local_files_only=True)
+            folder = Path(cached).parent
+        found = hashlib.sha256()
+        with contextlib.ExitStack() as stack:
+            files = [
+                stack.enter_context(safe_open(path, "pt"))
+                for path in sorted(folder.glob("*.safetensors"))
+            ]
+            tensors = [(name, i) for i, file in enumerate(files) for name in file.keys()]  # noqa: SIM118
+            for name, i in sorted(tensors):
+                tensor = files[i].get_tensor(name)
+                found.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+                # numpy has no bfloat16; bytes are all that is wanted.
+                found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+        for path in sorted(folder.glob("*.bin")) if not files else ():
+            with path.open("rb") as one:
+                found.update(hashlib.file_digest(one, "sha256").digest())
+                files.append(one)
+    except (OSError, TypeError, SafetensorError, RuntimeError):
+        return None
+    return found.hexdigest()[:16] if files else None
 
 
 def builder_of(tokenizer: Any, config: MultiDimRewardConfig) -> InputBuilder:

@@ -19,7 +19,8 @@ from reward_model.model.losses import level_cross_entropy
 from reward_model.model.packed import Pooling, packed_hidden, pool_packed
 from reward_model.model.padded import _flush_left, into_windows, mean_over_windows, pool
 from reward_model.model.rows import Row
-from reward_model.records import IGNORE
+from reward_model.records import IGNORE, UserError
+from reward_model.records.errors import some_of
 from reward_model.rubrics import Rubric
 
 Head = Literal["multi", "shared"]
@@ -212,15 +213,23 @@ class MultiDimRewardModel(PreTrainedModel):
             config: of the heads and the input.
             backbone_dropout: keep the dropout the backbone was pretrained with.
             kwargs: for `AutoModel.from_pretrained`.
+
+        Raises:
+            UserError: weights of the backbone that the files do not have, which would be random.
         """
         kwargs.setdefault("dtype", torch.float32)
         trust = kwargs.get("trust_remote_code", False)
         known = AutoConfig.from_pretrained(name_or_path, trust_remote_code=trust)
         if not backbone_dropout:
             _switch_off_dropout(known)
-        backbone = AutoModel.from_pretrained(
-            name_or_path, config=known, **_without_pooler(known), **kwargs
+        backbone, found = AutoModel.from_pretrained(
+            name_or_path,
+            config=known,
+            output_loading_info=True,
+            **_without_pooler(known),
+            **kwargs,
         )
+        _check_weights(name_or_path, backbone, found)
         _keep_precision_of_4bit(backbone)
         config.backbone_config = backbone.config
         return cls(config, backbone=backbone)
@@ -328,9 +337,38 @@ class MultiDimRewardModel(PreTrainedModel):
         return logits / logits.new_tensor(heat)[:, None]
 
 
+def _check_weights(name: str, backbone: nn.Module, found: dict[str, Any]) -> None:
+    """transformers fills weights that it finds under no name with random numbers, and only warns.
+
+    Names differ where a checkpoint was saved from inside a wrapper (`module.`, `_orig_mod.`), or
+    where a layer or a file was lost on the way.
+
+    Raises:
+        UserError: some are missing.
+    """
+    # A pooler is never used here, and many checkpoints come without one.
+    missing = sorted(key for key in found["missing_keys"] if not key.startswith("pooler."))
+    if not missing:
+        return
+    whole = len(missing) >= sum(1 for _ in backbone.parameters())
+    spare = sorted(found["unexpected_keys"])
+    raise UserError(
+        f"a base model without {'any' if whole else len(missing)} of its weights "
+        f"({some_of(missing)}), which would be random",
+        expected=f"all weights that its config.json asks for, under the names that "
+        f"{type(backbone).__name__} gives them"
+        + (f"; its files hold {some_of(spare)} beside" if spare else ""),
+        mend="copy the model again, whole, or save it with save_pretrained of the model itself, "
+        "not of a wrapper around it",
+        path=name,
+    )
+
+
 def _without_pooler(config: PreTrainedConfig) -> dict[str, bool]:
     """BERT's own pooler is never used here; its idle weights would stop distributed training."""
     model: Any = MODEL_MAPPING.get(type(config), None)
+    if isinstance(model, tuple):  # several classes for one configuration; all take the same
+        model = model[0]
     if model is None or "add_pooling_layer" not in inspect.signature(model).parameters:
         return {}
     return {"add_pooling_layer": False}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import importlib.util
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -94,6 +95,16 @@ def first_line(error: Exception) -> str:
     """
     first, *rest = str(error).strip().splitlines() or [type(error).__name__]
     return f"{first} {rest[0].strip()}" if rest and first.endswith(":") else first
+
+
+def some_of(names: Sequence[str], most: int = 3) -> str:
+    """The first few, and how many more.
+
+    >>> some_of(["a", "b", "c"], most=2)
+    'a, b and 1 more'
+    """
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def require(what: str, extra: str, *modules: str) -> None:

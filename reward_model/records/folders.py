@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,8 @@ def staged(folder: Pathish) -> Iterator[Path]:
         UserError: the place cannot be written.
     """
     target = Path(folder)
+    if target.is_symlink():  # the link stays, and what it points to is replaced
+        target = target.resolve()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
@@ -30,9 +33,7 @@ def staged(folder: Pathish) -> Iterator[Path]:
     try:
         yield staging
         make_readable(staging)
-        if target.exists():
-            shutil.rmtree(target)
-        staging.replace(target)
+        _put(staging, target)
     except OSError as error:
         raise explain_os_error(error, target) from None
     except SafetensorError as error:  # as safetensors puts a full disk
@@ -51,3 +52,37 @@ def make_readable(folder: Path) -> None:
     for place in (folder, *folder.rglob("*")):
         if not place.is_symlink():
             place.chmod(mode | (mode & 0o444) >> 2 if place.is_dir() else mode)
+
+
+def _put(staging: Path, target: Path) -> None:
+    """Put one folder in the place of another; what stood there is in `staging` afterwards.
+
+    Whoever loads the model meanwhile finds the old one or the new one. Linux exchanges two names
+    at once; elsewhere there is a moment between two renames, and a failed one is taken back.
+    """
+    if not target.exists():
+        staging.replace(target)
+        return
+    if _exchange(staging, target):
+        return
+    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent)) / "old"
+    try:
+        target.replace(aside)
+        try:
+            staging.replace(target)
+        except OSError:
+            aside.replace(target)
+            raise
+    finally:
+        shutil.rmtree(aside.parent, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Swap two names in one step, where the system can (renameat2 of Linux 3.15 and glibc 2.28)."""
+    if sys.platform != "linux":
+        return False
+    import ctypes
+
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    here, swap = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return rename is not None and rename(here, bytes(one), here, bytes(other), swap) == 0

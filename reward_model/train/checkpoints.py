@@ -6,12 +6,16 @@ is written when the run is over.
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
+import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
 
 from reward_model.data.split import SPLIT, Split
 from reward_model.records import UserError, explain_os_error, read_object, write_json
@@ -22,62 +26,167 @@ METRICS = "metrics.json"
 CHECKPOINTS = "checkpoints"
 ADAPTER = "adapter"
 """Adapter and heads of a run with LoRA."""
+LOCK = ".train.lock"
+"""What keeps a second run out of the folder."""
+STATE = "trainer_state.json"
+BASE_WEIGHTS = "base_weights"
+"""Fingerprint of the base model, beside the settings."""
+SAME_RESULT = frozenset(
+    {"batch_tokens", "logging_steps", "patience", "precision", "gradient_checkpointing"}
+    | {"attention", "trust_remote_code"}
+)
+"""Settings of memory, speed and patience: what one changes after a run ran out of memory. The
+model they lead to is the same but for rounding, so a run goes on under others."""
+ELSEWHERE = frozenset({"scored", "output_dir", "report_to", "cache_dir"})
+"""The file may lie elsewhere today; what it holds is compared by the split."""
 
 
-def prepare_folder(config: TrainConfig, split: Split, *, resume: bool) -> Path | None:
-    """Write settings and split; the checkpoint to go on from, or None to start at the beginning.
+@dataclass(frozen=True)
+class Found:
+    """What an output folder holds."""
 
-    A run that did not finish goes on when settings and data are the same, with or without `resume`;
-    `resume` makes it an error when they are not. Otherwise checkpoints of an older run are removed.
+    same: bool
+    """This very run."""
+    finished: bool
+    """It came to its end."""
+    harmless: tuple[str, ...] = ()
+    """Settings that differ and change no result."""
+
+
+def look(
+    config: TrainConfig, split: Split, *, resume: bool, overwrite: bool, base: str | None = None
+) -> Found:
+    """What the output folder holds, and what this run has to do with it; nothing is changed.
+
+    Args:
+        config: of this run.
+        split: of this run.
+        resume: another run in the folder is an error even where it left nothing to lose.
+        overwrite: another run in the folder may be removed.
+        base: fingerprint of the base model's weights; not compared where not given.
 
     Raises:
-        UserError: the folder cannot be written, or holds another run and `resume` is set.
+        UserError: the folder holds another run, and `overwrite` is not set.
     """
     folder = config.output_dir
-    settings = config.model_dump(mode="json")
+    old = read_object(folder / CONFIG)
+    if overwrite:
+        return Found(same=False, finished=False)
+    there = [name for name in (CHECKPOINTS, METRICS, ADAPTER, "best") if _holds(folder / name)]
+    if old is None and there:
+        raise UserError(
+            f"{', '.join(there)}, and no {CONFIG} that says which run they are of",
+            expected="a new folder, or that of this very run",
+            mend=f"choose another --output-dir, or --overwrite {config.output_dir}'s "
+            "checkpoints and metrics",
+            path=folder,
+        )
+    settings = _settings(config, base)
+    differing, harmless = _differing(old or {}, settings, read_object(folder / SPLIT), split)
+    if differing and (there or resume):
+        raise UserError(
+            f"a run with other {'; '.join(differing)}",
+            expected="the settings and data it was started with",
+            mend="choose another --output-dir, or --overwrite what that run left",
+            path=folder,
+        )
+    same = old is not None and not differing
+    done = same and (folder / METRICS).exists() and (folder / "best").is_dir()
+    return Found(same=same, finished=done, harmless=harmless if same else ())
+
+
+def prepare_folder(
+    config: TrainConfig,
+    split: Split,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    base: str | None = None,
+) -> Path | None:
+    """Write settings and split; the checkpoint to go on from, or None to start at the beginning.
+
+    A run that did not finish goes on when settings and data are the same, or differ in what
+    changes no result (`SAME_RESULT`). `best/` stays until another takes its place.
+
+    Raises:
+        UserError: the folder cannot be written, or holds another run.
+    """
+    folder = config.output_dir
+    found = look(config, split, resume=resume, overwrite=overwrite, base=base)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        old, old_split = read_object(folder / CONFIG), read_object(folder / SPLIT)
-        differing = _differing(old, settings, old_split, split)
-        if resume and old and differing:
-            raise UserError(
-                f"a run with other {', '.join(differing)}",
-                expected="the settings and data it was started with",
-                mend="leave out --resume to start anew, or choose another --output-dir",
-                path=folder,
-            )
-        same = old is not None and not differing
-        unfinished = not (folder / METRICS).exists()
-        if same and (resume or unfinished):
-            return last_checkpoint(folder)
-        (folder / METRICS).unlink(missing_ok=True)
-        for name in (CHECKPOINTS, ADAPTER):
-            if (folder / name).exists():
-                shutil.rmtree(folder / name)
+        # Both may be links to a larger disk: what they point to is used, and the link stays.
+        (folder / CHECKPOINTS).resolve().mkdir(parents=True, exist_ok=True)
+        last = last_checkpoint(folder) if found.same else None
+        _remove(folder, keep=last)
     except OSError as error:
         raise explain_os_error(error, folder) from None
-    write_json(folder / CONFIG, settings)
+    write_json(folder / CONFIG, _settings(config, base))
     split.write(folder)
-    return None
+    return last
 
 
-def is_finished(config: TrainConfig, split: Split) -> bool:
-    """The folder holds the end of this very run."""
-    folder = config.output_dir
-    old = read_object(folder / CONFIG)
-    same = old is not None and not _differing(
-        old, config.model_dump(mode="json"), read_object(folder / SPLIT), split
-    )
-    return same and (folder / METRICS).exists() and (folder / "best").is_dir()
+def _remove(folder: Path, keep: Path | None) -> None:
+    """Metrics, adapter and checkpoints of what was there; all but torn checkpoints with `keep`.
+
+    Nothing else that somebody put there is touched.
+    """
+    if keep is None:
+        (folder / METRICS).unlink(missing_ok=True)
+        if (folder / ADAPTER).is_symlink():
+            (folder / ADAPTER).unlink()
+        elif (folder / ADAPTER).exists():
+            shutil.rmtree(folder / ADAPTER)
+    for path in (folder / CHECKPOINTS).glob("checkpoint-*"):
+        # A torn one that is newer would be counted among the last two, and push out a whole one.
+        if keep is None or _step(path) > _step(keep):
+            shutil.rmtree(path)
+
+
+def _holds(path: Path) -> bool:
+    """There is something to lose."""
+    return any(path.glob("checkpoint-*")) if path.name == CHECKPOINTS else path.exists()
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The newest whole checkpoint; one that was being written when the run was killed is not."""
+    """The newest whole checkpoint whose best one is whole too; a run goes on from no other.
+
+    One that was being written when the run was killed is not whole, nor is one of which the disk
+    lost a part.
+    """
     found = sorted((folder / CHECKPOINTS).glob("checkpoint-*"), key=_step, reverse=True)
-    # The Trainer writes its state last, so what has a readable state has everything.
-    return next(
-        (path for path in found if read_object(path / "trainer_state.json") is not None), None
-    )
+    return next((path for path in found if _can_go_on(path)), None)
+
+
+def _can_go_on(path: Path) -> bool:
+    # The Trainer writes its state last, so what has a readable state was written to the end.
+    state = read_object(path / STATE)
+    if state is None or not _is_whole(path):
+        return False
+    best = state.get("best_global_step")
+    there = path.parent / f"checkpoint-{best}"
+    return not best or there == path or _is_whole(there)
+
+
+def _is_whole(path: Path) -> bool:
+    """Every file has the length that it says it has: after a power cut, many have not."""
+    weights = list(path.rglob("*.safetensors"))
+    # Sharded checkpoints keep them in folders of their own.
+    there = [*weights, *path.glob("pytorch_model*"), *path.glob("global_step*")]
+    archives = [file for kind in ("*.pt", "*.pth", "*.bin") for file in path.rglob(kind)]
+    try:
+        for file in weights:
+            with safe_open(file, "np"):
+                pass
+    except (OSError, SafetensorError):
+        return False
+    # What torch saves is a zip file, whose table of contents stands at its end.
+    return bool(there) and all(zipfile.is_zipfile(file) for file in archives)
+
+
+def _settings(config: TrainConfig, base: str | None) -> dict[str, Any]:
+    settings = config.model_dump(mode="json")
+    return settings if base is None else {**settings, BASE_WEIGHTS: base}
 
 
 def _step(path: Path) -> int:
@@ -86,22 +195,32 @@ def _step(path: Path) -> int:
 
 
 def _differing(
-    old: dict[str, Any] | None, new: dict[str, Any], old_split: Any, split: Split
-) -> list[str]:
-    if old is None:
-        return []
+    old: dict[str, Any], new: dict[str, Any], old_split: Any, split: Split
+) -> tuple[list[str], tuple[str, ...]]:
+    """What makes it another run, in words; and settings that differ and do not."""
+    if not old:
+        return [], ()
     # A setting that is newer than the run was at what is now its default.
     old = {**TrainConfig(scored=Path()).model_dump(mode="json"), **old}
-    names = [name for name in new if old[name] != new[name]]
-    # The file may lie elsewhere today; what it holds is compared below.
-    elsewhere = {"scored", "output_dir", "report_to", "cache_dir"}
-    names = [name for name in names if name not in elsewhere]
+    changed = [name for name in new if name in old and old[name] != new[name]]
+    harmless = tuple(sorted(name for name in changed if name in SAME_RESULT))
+    words = [
+        "weights in the base model, which was replaced under the same name"
+        if name == BASE_WEIGHTS
+        else f"{name} ({_brief(old[name])}, now {_brief(new[name])})"
+        for name in changed
+        if name not in SAME_RESULT | ELSEWHERE
+    ]
     try:
         before = Split.model_validate(old_split)
     except ValidationError:
-        return [*names, "data"]
+        return [*words, "data"], harmless
     if before.rubric and before.rubric != split.rubric:
-        names.append("levels or weights in the rubric")
+        words.append("levels or weights in the rubric")
     if before != split.model_copy(update={"rubric": before.rubric}):
-        names.append("data")
-    return names
+        words.append("data")
+    return words, harmless
+
+
+def _brief(value: Any) -> str:
+    return "not set" if value is None else json.dumps(value, ensure_ascii=False)

@@ -6,6 +6,7 @@ leaves `best/` (the model folder), `split.json`, `metrics.json` and `train_confi
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import warnings
@@ -25,21 +26,22 @@ from reward_model.model.adapter import is_adapted, merge, merged_state, plain, s
 from reward_model.model.batches import pad_id
 from reward_model.model.card import record
 from reward_model.model.device import device_tokens
-from reward_model.model.folder import save_bundle
+from reward_model.model.folder import save_bundle, weights_digest
 from reward_model.model.quiet import quiet
-from reward_model.records import Stopped, UserError, write_json
+from reward_model.records import Stopped, UserError, locked, write_json
 from reward_model.records.errors import first_line
 from reward_model.records.terminal import console
 from reward_model.stats.levels import POWERS
 from reward_model.train.arguments import training_arguments
 from reward_model.train.checkpoints import (
     ADAPTER,
+    LOCK,
     METRICS,
-    is_finished,
     last_checkpoint,
+    look,
     prepare_folder,
 )
-from reward_model.train.config import TrainConfig
+from reward_model.train.config import TINY, TrainConfig
 from reward_model.train.prepare import Run, divide, prepare
 from reward_model.train.processes import Weights, processes, whole_weights
 from reward_model.train.progress import TrainingBar
@@ -49,28 +51,54 @@ from reward_model.train.trainer import MultiDimRewardTrainer
 from reward_model.train.validation import ValidationMetrics, level_weights
 
 
-def train(config: TrainConfig, *, resume: bool = False) -> Path:
+def train(config: TrainConfig, *, resume: bool = False, overwrite: bool = False) -> Path:
     """Train, and return the folder of the best model.
 
-    A run that was stopped goes on from its last checkpoint when settings and data are the same.
+    A run that was stopped goes on from its last checkpoint when settings and data are the same, or
+    differ in what changes no result; one that is finished is left as it is.
+
+    Args:
+        config: settings.
+        resume: go on, and make it an error if there is another run to go on with.
+        overwrite: start anew, whatever the output folder holds.
 
     Raises:
-        UserError: wrong settings or input, or a loss that is no number.
+        UserError: wrong settings or input, an output folder with another run or in use by one, or
+            a loss that is no number.
         Stopped: interrupted; the checkpoints are kept.
     """
     out = console()
+    if resume and overwrite:
+        raise UserError("both --resume and --overwrite", expected="one of them, or none")
     texts = divide(config)
-    if resume and is_finished(config, texts.split):
-        out.print(f"{config.output_dir} is finished; nothing is left to do")
+    # Said before the base model is loaded; the folder is looked at again under its lock.
+    if look(config, texts.split, resume=resume, overwrite=overwrite).finished:
+        out.print(f"{config.output_dir} is finished; nothing is left to do (--overwrite: anew)")
         return config.output_dir / "best"
     run = prepare(config, texts)
-    with processes().main_process_first():
-        checkpoint = prepare_folder(config, run.split, resume=resume)
+    base = None if config.base_model == TINY else weights_digest(config.base_model)
     first = processes().is_main_process
-    for words in run.remarks if first else []:
-        out.print(f"[yellow]note:[/] {words}")
-    if checkpoint is not None and first:
-        out.print(f"going on from {checkpoint.name}")
+    with locked(config.output_dir / LOCK) if first else contextlib.nullcontext():
+        found = look(config, run.split, resume=resume, overwrite=overwrite, base=base)
+        if first and found.harmless:
+            out.print(f"going on with other {', '.join(found.harmless)}: the result is the same")
+        with processes().main_process_first():
+            # The others find what the first one has made ready.
+            checkpoint = (
+                prepare_folder(config, run.split, resume=resume, overwrite=overwrite, base=base)
+                if first
+                else last_checkpoint(config.output_dir)
+            )
+        for words in run.remarks if first else []:
+            out.print(f"[yellow]note:[/] {words}")
+        if checkpoint is not None and first:
+            out.print(f"going on from {checkpoint.name}")
+        return _train(run, checkpoint)
+
+
+def _train(run: Run, checkpoint: Path | None) -> Path:
+    """From the start or a checkpoint to `best/`."""
+    config = run.config
     bar = TrainingBar()
     trainer = make_trainer(run, bar)
     failure: UserError | None = None
@@ -113,13 +141,16 @@ def _is_writing(error: Exception) -> bool:
     return any(part in words for part in ("I/O error", "PytorchStreamWriter", "unexpected pos"))
 
 
-class _BestIsHere(TrainerCallback):
-    """The Trainer's state names the best checkpoint by its path, and a folder can be moved."""
+class _GoesOn(TrainerCallback):
+    """What the Trainer's state of a checkpoint needs, where folder or patience have changed."""
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        # It names the best checkpoint by its path, and a folder can be moved.
         if state.best_global_step:
             place = Path(args.output_dir) / f"checkpoint-{state.best_global_step}"
             state.best_model_checkpoint = str(place)
+        # A run that began without patience has no entry for it, and saving asks for one.
+        state.stateful_callbacks.setdefault(EarlyStoppingCallback.__name__, {})
 
 
 def make_trainer(run: Run, bar: TrainingBar) -> MultiDimRewardTrainer:
@@ -139,7 +170,7 @@ def make_trainer(run: Run, bar: TrainingBar) -> MultiDimRewardTrainer:
             data_collator=LevelCollator(pad_id(run.tokenizer)),
             processing_class=run.tokenizer,
             compute_metrics=metrics,
-            callbacks=[bar, _BestIsHere()],
+            callbacks=[bar, _GoesOn()],
             class_weights=None
             if not power
             else level_weights(run.train.samples, run.rubric, power),

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 import toy
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tiny_models import save_decoder, save_encoder
 from transformers import GPT2Config, ModernBertConfig, Qwen3Config
 
@@ -250,7 +250,7 @@ def test_folders_that_are_no_adapter_or_no_model(
     with pytest.raises(UserError, match="no adapter; expected the folder `adapter`"):
         load_adapter(trained / "best")
     for base, words in (
-        (bases["decoder"], "an adapter that does not fit"),
+        (bases["decoder"], "a qwen2 model in .*which this adapter was not trained on"),
         (tmp_path / "gone", r"an adapter that does not fit .*pass base=\.\.\."),
     ):
         with pytest.raises(UserError, match=words):
@@ -264,6 +264,42 @@ def test_a_base_that_moved_can_be_named(
     here = load_adapter(trained / "adapter")
     there = load_adapter(trained / "adapter", base=moved)
     assert torch.equal(logits(here), logits(there))
+
+
+def test_a_base_with_other_weights_is_refused(
+    trained: Path, bases: dict[str, Path], tmp_path: Path
+) -> None:
+    """Of the same shapes, so that it would load and score something."""
+    torch.manual_seed(5)
+    other = shutil.copytree(bases["encoder"], tmp_path / "other")
+    state = load_file(other / "model.safetensors")
+    state["encoder.layer.0.output.dense.weight"] *= 1.5
+    save_file(state, other / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match=r"other weights in .*expected the bert model"):
+        load_adapter(trained / "adapter", base=other)
+    # The same numbers in other files are the same base.
+    names = sorted(load_file(bases["encoder"] / "model.safetensors"))
+    apart = shutil.copytree(bases["encoder"], tmp_path / "apart")
+    state = load_file(apart / "model.safetensors")
+    (apart / "model.safetensors").unlink()
+    where = {name: f"model-{i % 2 + 1:05}-of-00002.safetensors" for i, name in enumerate(names)}
+    for file in set(where.values()):
+        part = {name: state[name] for name in names if where[name] == file}
+        save_file(part, apart / file, metadata={"format": "pt"})
+    (apart / "model.safetensors.index.json").write_text(
+        json.dumps({"metadata": {"total_size": 1}, "weight_map": where})
+    )
+    here = logits(load_adapter(trained / "adapter"))
+    assert torch.equal(here, logits(load_adapter(trained / "adapter", base=apart)))
+
+
+def test_an_adapter_without_a_part_of_its_weights_is_refused(trained: Path, tmp_path: Path) -> None:
+    cut = shutil.copytree(trained / "adapter", tmp_path / "cut")
+    state = load_file(cut / "adapter_model.safetensors")
+    kept = {name: weight for name, weight in state.items() if "layer.1.output" not in name}
+    save_file(kept, cut / "adapter_model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match=r"an adapter without the weights of .*layer\.1\.output"):
+        load_adapter(cut)
 
 
 def test_8_bit_adam_trains_where_it_can(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import toy
+from safetensors.torch import load_file, save_file
 from tiny_models import save_encoder
 from transformers import CONFIG_MAPPING, AutoConfig, AutoModel, BertConfig, BertModel
 
@@ -85,3 +88,57 @@ def test_code_of_a_base_model_is_not_kept(own: Path, capsys: pytest.CaptureFixtu
         assert load_bundle(best).model.config.backbone_config.model_type == "own_bert"
     finally:
         CONFIG_MAPPING._extra_content.pop("own_bert")
+
+
+def broken(
+    tmp_path: Path, change: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]
+) -> Path:
+    """A plain encoder whose file of weights was changed."""
+    bundle = load_bundle(save_encoder(tmp_path / "whole"))
+    folder = tmp_path / "own"
+    bundle.model.backbone.save_pretrained(folder)
+    bundle.tokenizer.save_pretrained(folder)
+    file = folder / "model.safetensors"
+    save_file(change(load_file(file)), file, metadata={"format": "pt"})
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            lambda state: {f"_orig_mod.{name}": weight for name, weight in state.items()},
+            r"without any of its weights \(embeddings\..* its files hold _orig_mod\.embeddings",
+        ),
+        (
+            lambda state: {n: w for n, w in state.items() if ".layer.1." not in n},
+            r"without 16 of its weights \(encoder\.layer\.1\..* and 13 more\), which would be",
+        ),
+        (
+            lambda state: {n: w for n, w in state.items() if n != "embeddings.LayerNorm.bias"},
+            r"without 1 of its weights \(embeddings\.LayerNorm\.bias\)",
+        ),
+    ],
+    ids=["saved from a wrapper", "a layer is missing", "a bias is missing"],
+)
+def test_weights_that_are_not_there_are_named_instead_of_drawn(
+    tmp_path: Path, change: Any, words: str
+) -> None:
+    own = broken(tmp_path, change)
+    with pytest.raises(UserError, match=words) as error:
+        train(config(own))
+    assert error.value.path == own
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_base_with_a_head_or_a_pooler_of_its_own_is_fine(tmp_path: Path) -> None:
+    """As most checkpoints of encoders come: what is not used lies beside the backbone."""
+    own = broken(tmp_path, lambda state: {
+        **{f"bert.{name}": weight for name, weight in state.items()},
+        "bert.pooler.dense.weight": torch.zeros(32, 32),
+        "cls.predictions.bias": torch.zeros(8),
+    })  # fmt: skip
+    before = load_file(own / "model.safetensors")["bert.embeddings.word_embeddings.weight"]
+    best = train(config(own, learning_rate=1e-30))
+    after = load_file(best / "model.safetensors")["backbone.embeddings.word_embeddings.weight"]
+    assert torch.equal(before, after)
