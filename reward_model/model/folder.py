@@ -25,7 +25,7 @@ from transformers.utils.hub import cached_file
 from reward_model.data.tokens.inputs import InputBuilder
 from reward_model.data.tokens.wrapping import TODAY
 from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
-from reward_model.model.quiet import UNREADABLE, model_type, quiet
+from reward_model.model.quiet import UNREADABLE, check_fetched, model_type, quiet
 from reward_model.records import UserError, explain_os_error, write_json, write_text
 from reward_model.records.errors import first_line, some_of
 from reward_model.records.files import Pathish
@@ -175,6 +175,7 @@ def read_rubric(folder: Pathish) -> Rubric:
             mend="or join it with its base: reward_model.model.adapter.load_adapter, then merge",
             path=path,
         )
+    check_fetched(path)
     kind = model_type(path)
     if kind != MultiDimRewardConfig.model_type:
         raise UserError(
@@ -194,7 +195,31 @@ def read_rubric(folder: Pathish) -> Rubric:
 
 
 def model_digest(folder: Path) -> str:
-    """Fingerprint of a model folder: its configuration, and both ends of its weight files."""
+    """Fingerprint of what scores follow from: configuration, rubric, tokenizer and all weights.
+
+    Not of what is written about the model: card, README and split may change beside it.
+
+    Raises:
+        UserError: the folder cannot be read.
+    """
+    found = hashlib.sha256()
+    kinds = {".json", ".jinja", ".model", ".safetensors", ".txt"}
+    try:
+        for path in sorted(folder.iterdir()):
+            if path.suffix in kinds and path.name != "split.json":
+                with path.open("rb") as file:
+                    content = hashlib.file_digest(file, "sha256").hexdigest()
+                found.update(f"{path.name} {content}\n".encode())
+    except OSError as error:
+        raise explain_os_error(error, folder) from None
+    return found.hexdigest()[:16]
+
+
+def first_model_digest(folder: Path) -> str:
+    """What `model_digest` was in 0.1.0, so that scores begun then are gone on with.
+
+    It saw the configuration and both ends of the weight files alone.
+    """
     found = hashlib.sha256()
     try:
         for path in sorted([folder / "config.json", *folder.glob("*.safetensors")]):

@@ -16,7 +16,7 @@ from transformers import MODEL_MAPPING, AutoConfig, AutoModel, PreTrainedConfig,
 from transformers.utils.generic import ModelOutput
 
 from reward_model.model.losses import level_cross_entropy
-from reward_model.model.packed import Pooling, packed_hidden, pool_packed
+from reward_model.model.packed import Pooling, dropout_rates, packed_hidden, pool_packed
 from reward_model.model.padded import _flush_left, into_windows, mean_over_windows, pool
 from reward_model.model.rows import Row
 from reward_model.records import IGNORE, UserError
@@ -59,6 +59,7 @@ class MultiDimRewardConfig(PreTrainedConfig):
         template_date: str | None = None,
         window: int | None = None,
         temperatures: dict[str, float] | None = None,
+        untrained: list[str] | None = None,
         **kwargs: Any,
     ) -> None:
         if isinstance(backbone_config, dict):
@@ -107,6 +108,8 @@ class MultiDimRewardConfig(PreTrainedConfig):
             raise ValueError(f"temperatures {temperatures} are not all above 0")
         self.temperatures = temperatures
         """Dimension -> what its logits are divided by, from `reward-model calibrate`; None: 1."""
+        self.untrained = list(untrained or [])
+        """Dimensions that no training text had a label for; their heads are random."""
         super().__init__(**kwargs)
 
     @classmethod
@@ -189,7 +192,9 @@ class MultiDimRewardModel(PreTrainedModel):
         outs = [levels] * dims if config.head == "multi" else [dims * levels]
         self.heads = nn.ModuleList(LevelHead(hidden, out, config) for out in outs)
         takes = inspect.signature(backbone.forward).parameters
-        self._takes_types = "token_type_ids" in takes
+        # A table of one kind has no row for the second text; it is added to every token then.
+        kinds = getattr(config.backbone_config, "type_vocab_size", None)
+        self._takes_types = "token_type_ids" in takes and (kinds is None or kinds > 1)
         self._takes_cache = "use_cache" in takes
         self.post_init()
         # Units of sharding. Not the embeddings: accelerate makes a unit of the token table inside
@@ -230,6 +235,10 @@ class MultiDimRewardModel(PreTrainedModel):
             **kwargs,
         )
         _check_weights(name_or_path, backbone, found)
+        if not backbone_dropout:
+            for module in backbone.modules():  # rates that stand in the code alone
+                if isinstance(module, nn.Dropout):
+                    module.p = 0.0
         _keep_precision_of_4bit(backbone)
         config.backbone_config = backbone.config
         return cls(config, backbone=backbone)
@@ -257,6 +266,7 @@ class MultiDimRewardModel(PreTrainedModel):
         num_items_in_batch: Tensor | int | None = None,
         row: Row | None = None,
         pooled_only: bool = False,
+        soft_labels: Tensor | None = None,
         **kwargs: Any,
     ) -> MultiDimRewardOutput:
         """Score B texts of at most T tokens.
@@ -271,7 +281,18 @@ class MultiDimRewardModel(PreTrainedModel):
             row: how the one row of `input_ids` divides into texts, where they stand side by side
                 instead of padded; see reward_model.model.packed.
             pooled_only: stop before the heads, which `score_pooled` runs.
+            soft_labels: (B, D, K) shares of the levels, learned instead of the one in `labels`,
+                which still says where there is none.
+            kwargs: `use_cache` and `return_dict`, which trainers pass to any model.
+
+        Raises:
+            TypeError: an argument that nothing here reads, such as a misspelt one.
         """
+        unknown = sorted(kwargs.keys() - {"use_cache", "return_dict"})
+        if unknown:
+            raise TypeError(f"MultiDimRewardModel.forward() reads no {', '.join(unknown)}")
+        if not self._takes_types:
+            token_type_ids = None
         if row is not None:
             hidden = packed_hidden(self.backbone, input_ids, token_type_ids, row)
             pooled = pool_packed(hidden, row, self.config.pooling)
@@ -279,7 +300,7 @@ class MultiDimRewardModel(PreTrainedModel):
             pooled = self._padded(input_ids, attention_mask, token_type_ids)
         if pooled_only:
             return MultiDimRewardOutput(pooled=pooled)
-        return self._output(pooled, labels, num_items_in_batch)
+        return self._output(pooled, labels, soft_labels, num_items_in_batch)
 
     def _padded(
         self, input_ids: Tensor, attention_mask: Tensor | None, token_type_ids: Tensor | None
@@ -306,12 +327,16 @@ class MultiDimRewardModel(PreTrainedModel):
         return mean_over_windows(hidden, attention_mask, owner, texts)
 
     def _output(
-        self, pooled: Tensor, labels: Tensor | None, num_items: Tensor | int | None
+        self,
+        pooled: Tensor,
+        labels: Tensor | None,
+        soft_labels: Tensor | None,
+        num_items: Tensor | int | None,
     ) -> MultiDimRewardOutput:
         logits = self.score_pooled(pooled)
         loss = accuracy = per_dim = None
         if labels is not None:
-            loss = level_cross_entropy(logits, labels, num_items=num_items)
+            loss = level_cross_entropy(logits, labels, soft_labels=soft_labels, num_items=num_items)
             right = (logits.argmax(-1) == labels) & (labels != IGNORE)
             there = labels != IGNORE
             per_dim = right.sum(0) / there.sum(0)
@@ -389,6 +414,5 @@ def _keep_precision_of_4bit(backbone: nn.Module) -> None:
 def _switch_off_dropout(config: PreTrainedConfig) -> None:
     """Every rate by its name: attention takes its own from here, not from a module."""
     for part in (config, config.get_text_config()):
-        for name, value in vars(part).items():
-            if "dropout" in name and isinstance(value, float):
-                setattr(part, name, 0.0)
+        for name in dropout_rates(part):
+            setattr(part, name, 0.0)

@@ -76,10 +76,22 @@ def packs_on(backbone: Any, device: torch.device, dtype: torch.dtype) -> bool:
 def draws(backbone: torch.nn.Module) -> bool:
     """Whether a forward pass draws random numbers."""
     config: Any = backbone.config
-    settings = {**vars(config.get_text_config()), **vars(config)}
-    rates = [v for name, v in settings.items() if "dropout" in name and isinstance(v, float)]
+    rates = {**dropout_rates(config.get_text_config()), **dropout_rates(config)}.values()
     modules = [m.p for m in backbone.modules() if isinstance(m, torch.nn.Dropout)]
     return any(rate > 0 for rate in (*rates, *modules))
+
+
+def dropout_rates(config: Any) -> dict[str, float]:
+    """Settings of a backbone that drop something at random, by any of their names.
+
+    `hidden_dropout_prob` of BERT, `attn_pdrop` of GPT-2, `layerdrop` of wav2vec and BART,
+    `drop_path_rate` of vision models.
+    """
+    return {
+        name: value
+        for name, value in vars(config).items()
+        if "drop" in name and isinstance(value, float)
+    }
 
 
 def is_causal(backbone: Any) -> bool:
@@ -131,4 +143,12 @@ def pool_packed(hidden: Tensor, row: Row, how: Pooling) -> Tensor:
     )
 
 
-__all__ = ["draws", "enable", "is_causal", "packed_hidden", "packs_on", "pool_packed"]
+__all__ = [
+    "draws",
+    "dropout_rates",
+    "enable",
+    "is_causal",
+    "packed_hidden",
+    "packs_on",
+    "pool_packed",
+]

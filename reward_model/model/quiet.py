@@ -10,7 +10,8 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers.utils import logging as hf_logging
 
-from reward_model.records import read_object
+from reward_model.records import UserError, read_object
+from reward_model.records.errors import some_of
 
 UNREADABLE = (
     OSError,
@@ -25,9 +26,33 @@ UNREADABLE = (
 """What transformers raises where a file of a model is broken, or a setting of the wrong type."""
 
 
+LFS = b"version https://git-lfs"
+
+
 def model_type(path: Path) -> str | None:
     """What kind of model a folder says it holds; None if it says nothing."""
     return (read_object(path / "config.json") or {}).get("model_type")
+
+
+def check_fetched(folder: Path) -> None:
+    """A clone without git-lfs holds a few lines where weights or tokenizer should be.
+
+    Raises:
+        UserError: such files are there.
+    """
+    pointers = []
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.suffix in {".safetensors", ".bin", ".json", ".model"} and path.is_file():
+            with path.open("rb") as file:
+                if file.read(len(LFS)) == LFS:
+                    pointers.append(path.name)
+    if pointers:
+        raise UserError(
+            f"only pointers of git-lfs instead of {some_of(pointers)}",
+            expected="the files themselves",
+            mend="run git lfs pull in that folder, or fetch the model again",
+            path=folder,
+        )
 
 
 @contextlib.contextmanager

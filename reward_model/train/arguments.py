@@ -16,7 +16,7 @@ from transformers import TrainingArguments
 
 from reward_model.train.checkpoints import CHECKPOINTS
 from reward_model.train.config import TrainConfig
-from reward_model.train.machine import compute_dtype
+from reward_model.train.machine import settle_precision
 from reward_model.train.processes import processes
 
 
@@ -67,7 +67,7 @@ def training_arguments(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return TrainingArguments(
-            **common_arguments(config, steps, gpu=gpu, dtype=compute_dtype(config)),
+            **common_arguments(config, steps, gpu=gpu, dtype=settle_precision(config)),
             output_dir=str(config.output_dir / CHECKPOINTS),
             num_train_epochs=config.epochs,
             max_steps=config.max_steps or -1,

@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from transformers import (
 from reward_model.data.dataset import Sample
 from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
 from reward_model.model.packed import Pooling
-from reward_model.model.quiet import model_type, quiet
+from reward_model.model.quiet import check_fetched, model_type, quiet
 from reward_model.records import UserError, as_text
 from reward_model.records.errors import first_line
 from reward_model.train.config import TINY, TrainConfig
@@ -91,6 +93,7 @@ def _open(name: str, config: TrainConfig) -> Base:
             expected="a local folder, a hub id such as jhu-clsp/mmBERT-base, or 'tiny'",
             mend="check --base-model",
         )
+    check_fetched(path)
     if model_type(path) == MultiDimRewardConfig.model_type:
         raise UserError(
             f"a trained reward model in {name}",
@@ -154,6 +157,13 @@ def _unusable(name: str, error: Exception) -> UserError:
             f"a base model in {name} that comes with code of its own",
             expected="one that transformers has, or your word that its code may run",
             mend="read that code, then set trust_remote_code = true",
+        )
+    # Without the library, transformers takes spm.model and its like for files of tiktoken.
+    if re.search(r"\.model\b|sentencepiece", str(error)) and find_spec("sentencepiece") is None:
+        return UserError(
+            f"a tokenizer in {name} that only sentencepiece reads, which is not installed",
+            expected="a tokenizer.json, or that library",
+            mend="pip install sentencepiece",
         )
     return UserError(
         f"no usable model at {name!r} ({first_line(error)})",

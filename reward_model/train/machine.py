@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 import torch
 
@@ -14,9 +15,24 @@ from reward_model.records import UserError
 from reward_model.records.errors import first_line, require
 from reward_model.train.config import TrainConfig
 
+MIXED = "ACCELERATE_MIXED_PRECISION"
+"""What accelerate looks at, and what its launcher sets."""
+NAMES = {torch.float32: "no", torch.bfloat16: "bf16", torch.float16: "fp16"}
+"""Precisions, as accelerate names them."""
+SIZE = 256
+"""Rows and columns of the matrices that are multiplied to see how fast a precision is."""
+TOO_SLOW = 10.0
+"""Times the time of float32: with bfloat16 a CPU takes about as long, without some 200 times."""
+
 
 def compute_dtype(config: TrainConfig) -> torch.dtype:
-    """bfloat16 or float16 where asked for, or where `auto` finds a GPU that has bfloat16."""
+    """bfloat16 or float16 where asked for, or where `auto` finds a GPU that has bfloat16.
+
+    `auto` takes the word of accelerate's own configuration, where that has one.
+    """
+    asked = _asked_of_accelerate()
+    if config.precision == "auto" and asked != "no":
+        return torch.bfloat16 if asked == "bf16" else torch.float16
     if config.precision == "fp16":
         return torch.float16
     fast = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
@@ -25,12 +41,55 @@ def compute_dtype(config: TrainConfig) -> torch.dtype:
     return torch.float32
 
 
+def _asked_of_accelerate() -> str:
+    """What `accelerate config` or `accelerate launch --mixed_precision` says.
+
+    Raises:
+        UserError: a precision that this training does not have.
+    """
+    asked = os.environ.get(MIXED, "no").lower()
+    if asked not in NAMES.values():
+        raise UserError(
+            f"accelerate's mixed_precision {asked}",
+            expected=f"one of {', '.join(NAMES.values())}",
+            mend="change it with accelerate config, or launch with --mixed_precision bf16",
+        )
+    return asked
+
+
+def settle_precision(config: TrainConfig) -> torch.dtype:
+    """`compute_dtype`, told to accelerate as well, which would go by its own word otherwise."""
+    dtype = compute_dtype(config)
+    os.environ[MIXED] = NAMES[dtype]
+    return dtype
+
+
+def precision_words(config: TrainConfig) -> list[str]:
+    """What is said where accelerate and the settings ask for two precisions."""
+    asked, ours = _asked_of_accelerate(), NAMES[compute_dtype(config)]
+    if MIXED not in os.environ or config.precision == "auto" or asked == ours:
+        return []
+    return [
+        f"precision {config.precision} of the settings is used, not mixed_precision {asked} of "
+        "accelerate's configuration"
+    ]
+
+
+def device_words() -> list[str]:
+    """What is said where GPUs lie idle."""
+    count = torch.cuda.device_count()
+    if count < 2 or "WORLD_SIZE" in os.environ:
+        return []
+    return [f"one of {count} GPUs is used; accelerate launch -m reward_model train ... uses all"]
+
+
 def check_machine(config: TrainConfig) -> None:
     """See that every library and kernel that the settings ask for is there.
 
     Raises:
         UserError: what is missing, and how to go on.
     """
+    _check_precision(config)
     if config.lora_rank:
         require("LoRA", "lora", "peft")
     if config.load_in_4bit:
@@ -53,6 +112,33 @@ def check_machine(config: TrainConfig) -> None:
         _probe_8bit_adam()
     if config.report_to != "none":
         _probe_reporting(config.report_to)
+
+
+def _check_precision(config: TrainConfig) -> None:
+    """Half precision that a CPU only emulates: a run of minutes would take days."""
+    dtype = compute_dtype(config)
+    if dtype is torch.float32 or torch.accelerator.is_available():
+        return
+    whole, half = seconds(torch.float32, dtype)
+    if half > TOO_SLOW * whole:
+        raise UserError(
+            f"precision {NAMES[dtype]} on a CPU that takes {half / whole:.0f} times as long for it "
+            "as for float32",
+            expected="fp32 here: half precision is for a GPU, or a CPU that has it",
+            mend='leave out precision, or set precision = "fp32"',
+        )
+
+
+def seconds(*dtypes: torch.dtype) -> list[float]:
+    """The best of five products of two square matrices each, in turns: others may be at work."""
+    best = [float("inf")] * len(dtypes)
+    for _ in range(5):
+        for i, dtype in enumerate(dtypes):
+            a = torch.ones(SIZE, SIZE, dtype=dtype)
+            start = time.perf_counter()
+            a @ a
+            best[i] = min(best[i], time.perf_counter() - start)
+    return best
 
 
 def _probe_4bit() -> None:

@@ -20,6 +20,7 @@ from reward_model.data.dataset import (
     Sample,
     Samples,
     get_label_distribution,
+    label_array,
     take,
 )
 from reward_model.data.labels import label_warnings
@@ -34,15 +35,18 @@ from reward_model.data.split import (
     ties_of,
 )
 from reward_model.data.tokens.inputs import InputBuilder
+from reward_model.model.adapter import plain
+from reward_model.model.batches import pad_id
 from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
-from reward_model.records import UserError
+from reward_model.records import IGNORE, UserError
 from reward_model.records.cache import cache_root
 from reward_model.rubrics import Rubric
 from reward_model.train.base import Base, find_base
 from reward_model.train.config import TINY, TrainConfig
 from reward_model.train.lora import add_lora
-from reward_model.train.machine import check_machine
+from reward_model.train.machine import check_machine, device_words, precision_words
 from reward_model.train.processes import processes
+from reward_model.train.steps import pair_words
 
 OPTIMISTIC = 0.5
 """From this share of lines with figures in common, held-out prompts are about known companies."""
@@ -58,6 +62,8 @@ class Texts:
     split: Split
     parts: dict[Part, Sequence[Sample]]
     remarks: list[str]
+    untrained: list[str]
+    """Dimensions without a label to train on."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +171,41 @@ def divide(config: TrainConfig) -> Texts:
             f"{common:.0%} of the lines with figures in held-out prompts are in training prompts "
             "too: they are about the same companies, so held-out numbers are optimistic"
         )
-    return Texts(rubric, samples, split, parts, remarks)
+    rubric, untrained = without_untrained(rubric, parts["train"])
+    if untrained:
+        remarks.append(
+            f"{', '.join(untrained)}: no labels to train on, so the head is untrained and its "
+            "weight in the reward is 0"
+        )
+    if config.pair_weight:
+        remarks += pair_words(parts["train"], rubric)
+    return Texts(rubric, samples, split, parts, remarks, untrained)
+
+
+def without_untrained(rubric: Rubric, train: Sequence[Sample]) -> tuple[Rubric, list[str]]:
+    """The rubric in which dimensions without a label weigh nothing, and their names.
+
+    A head that never saw a label says what its random numbers say, and would keep its share of the
+    reward.
+
+    Raises:
+        UserError: nothing with a weight is left.
+    """
+    labelled = (label_array(train) != IGNORE).any(0)
+    untrained = [name for name, there in zip(rubric.names, labelled, strict=True) if not there]
+    if not untrained:
+        return rubric, []
+    if not any(rubric.weights[name] for name in set(rubric.names) - set(untrained)):
+        weighty = ", ".join(name for name in rubric.names if rubric.weights[name])
+        raise UserError(
+            f"no training text with a label on {weighty}",
+            expected="labels on a dimension that has a weight in the reward",
+        )
+    content = rubric.model_dump(mode="json", exclude_unset=True)
+    for dimension in content["dimensions"]:
+        if dimension["name"] in untrained:
+            dimension["weight"] = 0.0
+    return Rubric.model_validate(content), untrained
 
 
 def prepare(config: TrainConfig, texts: Texts | None = None) -> Run:
@@ -176,6 +216,7 @@ def prepare(config: TrainConfig, texts: Texts | None = None) -> Run:
     """
     check_machine(config)
     texts = texts or divide(config)
+    words = [*texts.remarks, *precision_words(config), *device_words()]
     rubric, parts = texts.rubric, texts.parts
     # Every draw below (tiny backbone, heads) follows from the seed.
     set_seed(config.seed)
@@ -186,10 +227,11 @@ def prepare(config: TrainConfig, texts: Texts | None = None) -> Run:
             max_prompt_length=config.max_prompt_length,
             evidence=config.evidence,
         )
-        model: Any = base.model(_model_config(config, rubric, base, builder), config)
+        model: Any = base.model(_model_config(config, texts, base, builder), config)
         if config.lora_rank:
             model = add_lora(model, config, base.name_or_path)
     train_set, validation = _encoded(texts, builder, config)
+    _check_ids(model, base.tokenizer, (train_set, validation))
     return Run(
         config,
         rubric,
@@ -199,8 +241,28 @@ def prepare(config: TrainConfig, texts: Texts | None = None) -> Run:
         len(parts["test"]),
         base.tokenizer,
         model,
-        texts.remarks + _code_words(model) + _truncation_words(train_set, config),
+        words + _code_words(model) + _truncation_words(train_set),
     )
+
+
+def _check_ids(model: Any, tokenizer: Any, data: Sequence[MultiDimRewardDataset]) -> None:
+    """A tokenizer with more tokens than the model has rows would fail in the middle of a step.
+
+    Raises:
+        UserError: some text has such a token.
+    """
+    table: Any = plain(model).get_input_embeddings()
+    rows = table.num_embeddings
+    ids = [one.encoded.largest for one in data if one.encoded is not None and len(one)]
+    largest = max([*ids, pad_id(tokenizer)])
+    if largest >= rows:
+        token = tokenizer.convert_ids_to_tokens(largest)
+        raise UserError(
+            f"token {largest} ({token!r}) in the texts, and embeddings of {rows} tokens",
+            expected="a tokenizer and a base model that belong together",
+            mend="take the tokenizer of this model, or enlarge the model with "
+            "resize_token_embeddings and save it again",
+        )
 
 
 def _encoded(
@@ -226,10 +288,11 @@ def _encoded(
 
 
 def _model_config(
-    config: TrainConfig, rubric: Rubric, base: Base, builder: InputBuilder
+    config: TrainConfig, texts: Texts, base: Base, builder: InputBuilder
 ) -> MultiDimRewardConfig:
     return MultiDimRewardConfig.for_rubric(
-        rubric,
+        texts.rubric,
+        untrained=texts.untrained,
         pooling=config.pooling or base.pooling,
         head=config.head,
         head_dropout=config.head_dropout,
@@ -256,10 +319,10 @@ def _code_words(model: MultiDimRewardModel) -> list[str]:
     ]
 
 
-def _truncation_words(dataset: MultiDimRewardDataset, config: TrainConfig) -> list[str]:
+def _truncation_words(dataset: MultiDimRewardDataset) -> list[str]:
     cut = dataset.truncation()
     words = []
-    if cut["prompt"] and config.max_prompt_length != 0:
+    if cut["prompt"]:
         words.append(f"{cut['prompt']:.0%} of the prompts lost their middle to fit")
     if cut["response"] >= 0.005:
         sides = [

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import itertools
 import warnings
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ from reward_model.stats.levels import POWERS
 from reward_model.train.arguments import training_arguments
 from reward_model.train.checkpoints import (
     ADAPTER,
-    LOCK,
+    CONFIG,
     METRICS,
     last_checkpoint,
     look,
@@ -78,7 +79,7 @@ def train(config: TrainConfig, *, resume: bool = False, overwrite: bool = False)
     run = prepare(config, texts)
     base = None if config.base_model == TINY else weights_digest(config.base_model)
     first = processes().is_main_process
-    with locked(config.output_dir / LOCK) if first else contextlib.nullcontext():
+    with _alone(config.output_dir) if first else contextlib.nullcontext():
         found = look(config, run.split, resume=resume, overwrite=overwrite, base=base)
         if first and found.harmless:
             out.print(f"going on with other {', '.join(found.harmless)}: the result is the same")
@@ -94,6 +95,15 @@ def train(config: TrainConfig, *, resume: bool = False, overwrite: bool = False)
         if checkpoint is not None and first:
             out.print(f"going on from {checkpoint.name}")
         return _train(run, checkpoint)
+
+
+def _alone(folder: Path) -> AbstractContextManager[None]:
+    """Keep other runs out of the output folder."""
+    return locked(
+        folder / CONFIG,
+        found="a folder that another run is training in",
+        mend="wait for it to end, or choose another --output-dir",
+    )
 
 
 def _train(run: Run, checkpoint: Path | None) -> Path:

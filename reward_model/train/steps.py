@@ -16,11 +16,12 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 from transformers import TrainerCallback
 
-from reward_model.data.dataset import MultiDimRewardDataset
+from reward_model.data.dataset import MultiDimRewardDataset, Sample, label_array, pair_indices
 from reward_model.data.tokens.inputs import Encoded
 from reward_model.model.batches import collate, collate_labels, lane_batches, token_batches
 from reward_model.model.rows import Row
-from reward_model.records import UserError
+from reward_model.records import IGNORE, UserError
+from reward_model.rubrics import Rubric
 from reward_model.stats.bootstrap import Ints
 
 WINDOW = 50
@@ -107,6 +108,35 @@ class EpochOfOrder(TrainerCallback):
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """The Trainer counts epochs in fractions."""
         self.order.set_epoch(int(state.epoch or 0))
+
+
+def decided_pairs(samples: Sequence[Sample], rubric: Rubric) -> list[tuple[int, int]]:
+    """Pairs whose chosen side is the better one by its labels; what the pairwise term learns from.
+
+    A pair of equal weighted levels has no better side, and one whose levels say the opposite would
+    pull against the cross-entropy. Pairs without a dimension that both sides have a label for are
+    kept: nothing speaks against them.
+    """
+    labels = label_array(samples)
+    weights = np.array([rubric.weights[name] for name in rubric.names])
+    kept = []
+    for chosen, rejected in pair_indices(samples):
+        both = (labels[chosen] != IGNORE) & (labels[rejected] != IGNORE) & (weights > 0)
+        gap = (weights * (labels[chosen].astype(float) - labels[rejected]))[both].sum()
+        if not both.any() or gap > 1e-9:
+            kept.append((chosen, rejected))
+    return kept
+
+
+def pair_words(samples: Sequence[Sample], rubric: Rubric) -> list[str]:
+    """What a reader should know of the pairs that the pairwise term leaves out."""
+    every, kept = len(pair_indices(samples)), len(decided_pairs(samples, rubric))
+    if every == kept:
+        return []
+    return [
+        f"{every - kept} of {every} training pairs tie in their levels or contradict them: the "
+        "pairwise term leaves them out"
+    ]
 
 
 def units_of(texts: int, pairs: Sequence[tuple[int, int]]) -> list[list[int]]:

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import Trainer
 
-from reward_model.data.dataset import MultiDimRewardDataset, pair_indices
+from reward_model.data.dataset import MultiDimRewardDataset
 from reward_model.model.adapter import plain
 from reward_model.model.device import device_tokens
 from reward_model.model.lanes import Lanes, lanes_for
@@ -29,7 +29,14 @@ from reward_model.model.rows import Row
 from reward_model.records import IGNORE, UserError
 from reward_model.rubrics import Rubric
 from reward_model.train.arguments import give_heads_a_rate
-from reward_model.train.steps import EpochOfOrder, PairItems, StepBatches, StepCollator, units_of
+from reward_model.train.steps import (
+    EpochOfOrder,
+    PairItems,
+    StepBatches,
+    StepCollator,
+    decided_pairs,
+    units_of,
+)
 
 
 class _Targets(NamedTuple):
@@ -100,6 +107,11 @@ class MultiDimRewardTrainer(Trainer):
             )
 
         kwargs["compute_loss_func"] = loss
+        arguments = kwargs.get("args") or next((a for a in args if hasattr(a, "n_gpu")), None)
+        if arguments is not None:
+            # Several that are seen without a launcher would share every piece (DataParallel),
+            # which knows neither rows of texts nor lanes; a launcher gives each its own process.
+            arguments._n_gpu = min(1, arguments.n_gpu)
         super().__init__(*args, **kwargs)
         if self.args.gradient_accumulation_steps > 1:
             raise ValueError(
@@ -127,11 +139,11 @@ class MultiDimRewardTrainer(Trainer):
         dataset = self.train_dataset
         if not isinstance(dataset, MultiDimRewardDataset):
             raise TypeError(f"train_dataset is a {type(dataset).__name__}, not what this trains on")
-        pairs = pair_indices(dataset.samples) if self.pair_weight else []
+        pairs = decided_pairs(dataset.samples, dataset.rubric) if self.pair_weight else []
         if self.pair_weight and not pairs:
             raise UserError(
                 "a pairwise term, and no pair to train on",
-                expected="pairs with both sides, not single responses",
+                expected="pairs with both sides whose levels say which is better",
                 mend="leave out --pair-weight",
             )
         order = StepBatches(

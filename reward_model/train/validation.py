@@ -30,6 +30,11 @@ class ValidationMetrics:
         self.rubric = rubric
         self.pairs: list[tuple[int, int]] = pair_indices(samples)
         self.labels: Ints = label_array(samples).astype(np.int64)
+        soft = [sample.soft for sample in samples]
+        self.soft: Tensor | None = None
+        """(N, D, K) shares of the levels, where these are learned."""
+        if soft and all(shares is not None for shares in soft):
+            self.soft = torch.tensor(soft, dtype=torch.float64)
 
     @property
     def can_rank(self) -> bool:
@@ -65,7 +70,8 @@ class ValidationMetrics:
             out["qwk"] = float(np.mean(kappas))
         if (labels != IGNORE).any():
             # Over all labels at once: the Trainer's own mean over batches depends on the batches.
-            out["loss"] = float(level_cross_entropy(logits, torch.as_tensor(labels)))
+            truth = torch.as_tensor(labels)
+            out["loss"] = float(level_cross_entropy(logits, truth, soft_labels=self.soft))
             out["accuracy"] = float((predicted == labels)[labels != IGNORE].mean())
         if self.pairs:
             weights = [self.rubric.weights[name] for name in self.rubric.names]

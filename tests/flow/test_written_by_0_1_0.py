@@ -61,6 +61,9 @@ def test_the_model_gives_the_same_scores() -> None:
         assert chances.keys() == expected.keys()
         for name in chances:
             assert chances[name] == pytest.approx(expected[name], abs=1e-6)
+        # 0.1.0 called a prompt cut that the model was trained to leave out.
+        assert scorer.model.config.max_prompt_length == 0
+        assert before.pop("prompt_truncated") is not now.pop("prompt_truncated")
         assert now == before
 
 

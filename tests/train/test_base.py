@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from transformers import CONFIG_MAPPING, AutoConfig, AutoModel, BertConfig, Bert
 from reward_model.model.folder import load_bundle
 from reward_model.records import UserError
 from reward_model.rubrics import load_rubric
+from reward_model.score.scorer import RewardScorer
 from reward_model.train.config import TrainConfig, resolve
 from reward_model.train.run import train
 
@@ -129,6 +131,54 @@ def test_weights_that_are_not_there_are_named_instead_of_drawn(
         train(config(own))
     assert error.value.path == own
     assert not (tmp_path / "out").exists()
+
+
+def test_pointers_of_git_lfs_are_named(tmp_path: Path) -> None:
+    own = broken(tmp_path, dict)
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 1340\n"
+    (own / "model.safetensors").write_text(pointer)
+    with pytest.raises(UserError, match=r"git-lfs instead of model\.safetensors.*lfs pull"):
+        train(config(own))
+    (tmp_path / "whole" / "tokenizer.json").write_text(pointer)
+    with pytest.raises(UserError, match=r"pointers of git-lfs instead of tokenizer\.json"):
+        load_bundle(tmp_path / "whole")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_tokenizer_with_more_tokens_than_the_model_is_said(tmp_path: Path) -> None:
+    own = broken(tmp_path, dict)
+    tokenizer = load_bundle(tmp_path / "whole").tokenizer
+    tokenizer.add_tokens(["because"])
+    tokenizer.save_pretrained(own)
+    size = len(tokenizer)
+    words = rf"token {size - 1} \('because'\).*embeddings of {size - 1} tokens.*resize_token_emb"
+    with pytest.raises(UserError, match=words):
+        train(config(own))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_base_that_knows_one_kind_of_token_trains(tmp_path: Path) -> None:
+    """Its tokenizer marks prompt and response, and its table of kinds has one row."""
+    own = broken(tmp_path, lambda state: {
+        name: weight[:1] if "token_type" in name else weight for name, weight in state.items()
+    })  # fmt: skip
+    settings = json.loads((own / "config.json").read_text())
+    (own / "config.json").write_text(json.dumps(settings | {"type_vocab_size": 1}))
+    best = train(config(own))
+    assert RewardScorer.from_pretrained(best).score("a prompt", "because").reward is not None
+
+
+@pytest.mark.skipif(find_spec("sentencepiece") is not None, reason="sentencepiece is installed")
+def test_sentencepiece_is_named_where_it_is_missing(tmp_path: Path) -> None:
+    """As DeBERTa-v3 comes: `spm.model`, and no `tokenizer.json`."""
+    own = broken(tmp_path, dict)
+    (own / "tokenizer.json").unlink()
+    (own / "spm.model").write_bytes(b"\x0a\x0e\x0a\x05<unk>\x15\x00\x00\x00\x00\x18\x02")
+    (own / "tokenizer_config.json").write_text('{"tokenizer_class": "DebertaV2Tokenizer"}')
+    settings = json.loads((own / "config.json").read_text())
+    (own / "config.json").write_text(json.dumps(settings | {"model_type": "deberta-v2"}))
+    with pytest.raises(UserError, match=r"only sentencepiece reads.*pip install sentencepiece"):
+        train(config(own))
 
 
 def test_a_base_with_a_head_or_a_pooler_of_its_own_is_fine(tmp_path: Path) -> None:

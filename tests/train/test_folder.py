@@ -18,7 +18,7 @@ from tiny_models import save_encoder
 from reward_model.model.folder import load_bundle
 from reward_model.records import UserError, locked
 from reward_model.rubrics import load_rubric
-from reward_model.train.checkpoints import LOCK, last_checkpoint
+from reward_model.train.checkpoints import CONFIG, last_checkpoint
 from reward_model.train.config import TrainConfig, resolve
 from reward_model.train.run import train
 
@@ -178,14 +178,15 @@ def test_what_another_program_left_is_not_taken(scored: Path, tmp_path: Path) ->
     assert (out / "best" / "weights").read_text() == "precious"
 
 
-def test_two_runs_do_not_share_a_folder(out: Path, scored: Path) -> None:
+def test_two_runs_do_not_share_a_folder(out: Path, whole: Path, scored: Path) -> None:
     killed(out)
     before = contents(out)
-    with locked(out / LOCK), pytest.raises(UserError, match="another run"):
-        train(config(scored, out))
-    assert contents(out) == before
+    with locked(out / CONFIG):
+        with pytest.raises(UserError, match="another run is training in"):
+            train(config(scored, out))
+        assert before.items() <= contents(out).items()
     train(config(scored, out))
-    assert not (out / LOCK).exists()
+    assert contents(out).keys() == {*before, *contents(whole)}
 
 
 def test_what_is_published_can_be_read_by_others(whole: Path) -> None:

@@ -111,7 +111,9 @@ class InputBuilder:
             left = min(left, self.max_prompt_length)
         if wrapped is None or left <= 0:
             # No room, or nothing to show: the response stands alone, as where there is no prompt.
-            return self._joined(None, [], evidence + answer, wrapped is not None, response_cut)
+            # A prompt that was not asked for is not a cut one.
+            cut = wrapped is not None and self.max_prompt_length != 0
+            return self._joined(None, [], evidence + answer, cut, response_cut)
         asked, prompt_cut = wrapped.prompt_ids(self._ids, left)
         return self._joined(wrapped, asked, evidence + answer, prompt_cut, response_cut)
 

@@ -7,7 +7,7 @@ offsets; the system reads the pages that are asked for and drops them when memor
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -72,6 +72,15 @@ class Tokens(Sequence[Encoded]):
         """The texts at these positions, in this order."""
         picked = np.asarray(rows) if len(rows) else np.zeros(0, np.int64)
         return Tokens(self.folder, self._rows[picked])
+
+    @property
+    def largest(self) -> int:
+        """The largest token id of all texts; -1 without any."""
+        return max((int(self._ids[a:b].max()) for a, b in self._spans() if b > a), default=-1)
+
+    def _spans(self) -> Iterator[tuple[int, int]]:
+        for row in self._rows:
+            yield int(self._offsets[row]), int(self._offsets[row + 1])
 
     @property
     def lengths(self) -> NDArray[np.int64]:

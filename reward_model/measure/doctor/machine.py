@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import time
-
 import torch
 
 from reward_model.measure.doctor.findings import Finding, note, ok
+from reward_model.train.machine import seconds
 
-SIZE = 256
-"""Rows and columns of the matrices that are multiplied."""
 SLOW = 2.0
 """Times the time of float32 from which a precision is not worth its rounding."""
 
@@ -38,15 +35,3 @@ def precision_here() -> Finding:
         "scoring and training use float32 here unless told otherwise",
         "leave dtype and precision as they are; half precision is for a GPU that has it",
     )
-
-
-def seconds(*dtypes: torch.dtype) -> list[float]:
-    """The best of five products of two square matrices each, in turns: others may be at work."""
-    best = [float("inf")] * len(dtypes)
-    for _ in range(5):
-        for i, dtype in enumerate(dtypes):
-            a = torch.ones(SIZE, SIZE, dtype=dtype)
-            start = time.perf_counter()
-            a @ a
-            best[i] = min(best[i], time.perf_counter() - start)
-    return best

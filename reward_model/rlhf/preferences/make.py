@@ -225,7 +225,7 @@ def _with_model(
     device: str | None,
     batch_tokens: int | None,
 ) -> Iterator[tuple[Group, list[Candidate]]]:
-    from reward_model.model.folder import model_digest, read_rubric
+    from reward_model.model.folder import first_model_digest, model_digest, read_rubric
 
     rubric = read_rubric(model)
     config["model"] = {"name": model.resolve().name, "digest": model_digest(model)}
@@ -234,7 +234,8 @@ def _with_model(
     config["risk"] = risk
     scorer = None
     depends_on = dict(config)
-    done = kept_groups(index, out, depends_on)
+    first = {**config["model"], "digest": first_model_digest(model)}
+    done = kept_groups(index, out, depends_on, {**depends_on, "model": first})
     if done < len(index.places):
         from reward_model.score.scorer import RewardScorer
 

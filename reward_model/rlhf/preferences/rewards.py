@@ -91,8 +91,16 @@ def _candidates(
     return [_stored(t, s, weights) for t, s in zip(group.completions, scores, strict=True)]
 
 
-def kept_groups(index: Index, folder: Path, config: Mapping[str, Any]) -> int:
+def kept_groups(
+    index: Index, folder: Path, config: Mapping[str, Any], earlier: Mapping[str, Any] | None = None
+) -> int:
     """Prompts whose scores an earlier run of the same model on the same file kept.
+
+    Args:
+        index: of the file.
+        folder: of the preference data.
+        config: what scores depend on.
+        earlier: the same as 0.1.0 wrote it.
 
     Raises:
         UserError: scores of another model, file, weights or risk.
@@ -104,7 +112,7 @@ def kept_groups(index: Index, folder: Path, config: Mapping[str, Any]) -> int:
     except OSError as error:
         raise explain_os_error(error, kept) from None
     before = read_object(known)
-    if before != dict(config):
+    if before not in (dict(config), earlier):
         changed = [name for name in config if (before or {}).get(name) != config[name]]
         raise UserError(
             f"scores with another {', '.join(changed) or 'configuration'}"

@@ -14,7 +14,7 @@ from itertools import chain, islice, tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reward_model.model.folder import model_digest
+from reward_model.model.folder import first_model_digest, model_digest
 from reward_model.records import (
     Appender,
     Line,
@@ -127,10 +127,9 @@ def score_file(
     check_outputs(outputs, (texts, *paths))
     contents = check_rows(texts)
     rubric = _rubric(paths)
-    digests = [model_digest(path) for path in paths]
     config: dict[str, Any] = {
         "command": "reward-model score",
-        "model": digests[0] if len(paths) == 1 else {"members": digests, "how": how},
+        "model": _members([model_digest(path) for path in paths], how),
         "rubric": rubric.id,
         "weights": dict(weights) if weights else dict(rubric.weights),
         "risk": risk,
@@ -140,7 +139,8 @@ def score_file(
         columns = _columns(texts, contents, rubric, ensemble=len(paths) > 1)
         config["input"] = contents.digest
     with locked(out):
-        done = _done(out, journal, texts, config, contents.rows)
+        first = _members([first_model_digest(path) for path in paths], how)
+        done = _done(out, journal, texts, config, contents.rows, first)
         summary = Summary(rows=contents.rows, resumed=done)
         kept = (read_object(_config_path(out)) if done else None) or {}
         summary.computed_on = kept.get("computed_on", [])
@@ -275,7 +275,13 @@ def _config_path(out: Path) -> Path:
     return out.with_name(out.name + ".config.json")
 
 
-def _done(out: Path, journal: Path, texts: Path, config: dict[str, Any], total: int) -> int:
+def _members(digests: list[str], how: str) -> Any:
+    return digests[0] if len(digests) == 1 else {"members": digests, "how": how}
+
+
+def _done(
+    out: Path, journal: Path, texts: Path, config: dict[str, Any], total: int, first: Any
+) -> int:
     """Rows that an earlier run of this very command scored.
 
     Raises:
@@ -289,6 +295,8 @@ def _done(out: Path, journal: Path, texts: Path, config: dict[str, Any], total: 
     if not _config_path(out).exists():
         raise UserError("a file that this command did not write", mend=elsewhere, path=out)
     before = read_object(_config_path(out)) or {}
+    if before.get("model") == first:
+        before["model"] = config["model"]
     # What the rows of an unfinished file are is looked at one by one.
     changed = [
         key for key in config if before.get(key) != config[key] and (finished or key != "input")
