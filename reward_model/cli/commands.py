@@ -48,6 +48,9 @@ def train(
         str | None,
         typer.Option(help="Local folder, hub id, or 'tiny' (built in place from the texts)."),
     ] = None,
+    init: Annotated[
+        Path | None, typer.Option(help="Trained reward model to go on from, instead of a base.")
+    ] = None,
     output_dir: Annotated[Path | None, typer.Option(help="Folder to write to.")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with any setting.")] = None,
     rubric: RubricOption = None,
@@ -123,6 +126,7 @@ def train(
     """Train a reward model on SCORED and keep its best checkpoint in OUTPUT_DIR/best."""
     flags: dict[str, Any] = {
         "base_model": base_model,
+        "init": init,
         "rubric": rubric,
         "columns": columns,
         "labels": "soft" if soft_labels else None,

@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
     MODEL_FOR_MASKED_LM_MAPPING,
@@ -23,6 +24,8 @@ from transformers import (
 )
 
 from reward_model.data.dataset import Sample
+from reward_model.data.tokens.wrapping import InputFormat
+from reward_model.model.folder import Bundle, load_bundle
 from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
 from reward_model.model.packed import Pooling
 from reward_model.model.quiet import check_fetched, model_type, quiet
@@ -41,9 +44,26 @@ class Base:
     tokenizer: Any
     pooling: Pooling
     """What suits it."""
+    trained: Bundle | None = None
+    """A reward model that is gone on with."""
+
+    @property
+    def input_format(self) -> InputFormat | None:
+        """How texts are joined; None: as suits the tokenizer."""
+        return None if self.trained is None else self.trained.model.config.input_format
 
     def model(self, config: MultiDimRewardConfig, settings: TrainConfig) -> MultiDimRewardModel:
-        """The backbone with fresh heads, which draw from torch's global generator."""
+        """The backbone with fresh heads, which draw from torch's global generator.
+
+        Heads of a trained model are taken over where they fit.
+        """
+        if self.trained is not None:
+            config.backbone_config = self.trained.model.config.backbone_config
+            going_on = MultiDimRewardModel(config, backbone=self.trained.model.backbone)
+            for i, source in enumerate(_heads_of(self.trained.model.config, config)):
+                if source is not None:
+                    going_on.heads[i].load_state_dict(self.trained.model.heads[source].state_dict())
+            return going_on
         kwargs: dict[str, Any] = {"backbone_dropout": settings.backbone_dropout}
         if settings.attention is not None:
             kwargs["attn_implementation"] = settings.attention
@@ -75,7 +95,9 @@ def find_base(config: TrainConfig, train: Iterable[Sample]) -> Iterator[Base]:
     Raises:
         UserError: no such model, one that cannot be used here, or too few positions.
     """
-    if config.base_model == TINY:
+    if config.init is not None:
+        yield _open_trained(config.init, config)
+    elif config.base_model == TINY:
         with tempfile.TemporaryDirectory(prefix="tiny-") as folder:
             build_tiny(_texts(train, config), folder, positions=config.max_length)
             yield _open(folder, config)
@@ -98,7 +120,8 @@ def _open(name: str, config: TrainConfig) -> Base:
         raise UserError(
             f"a trained reward model in {name}",
             expected="a plain encoder or decoder as --base-model",
-            mend="name the base model it was trained from (its README.md says)",
+            mend="go on from it with --init, or name the base model it was trained from (its "
+            "README.md says)",
         )
     try:
         with quiet():
@@ -110,6 +133,48 @@ def _open(name: str, config: TrainConfig) -> Base:
         raise _unusable(name, error) from None
     if known.is_encoder_decoder:
         raise UserError(f"an encoder-decoder model in {name}", expected="an encoder or a decoder")
+    pooling = suited_pooling(known)
+    _check_reads(name, known, tokenizer, pooling, config)
+    return Base(name, tokenizer, pooling)
+
+
+def _open_trained(folder: Path, config: TrainConfig) -> Base:
+    """A reward model of this package, in float32 as a base model is."""
+    kwargs = {"attn_implementation": config.attention} if config.attention else {}
+    bundle = load_bundle(folder, dtype=torch.float32, **kwargs)
+    known: Any = bundle.model.config
+    _check_reads(str(folder), known.backbone_config, bundle.tokenizer, known.pooling, config)
+    return Base(str(folder), bundle.tokenizer, known.pooling, bundle)
+
+
+def _heads_of(old: MultiDimRewardConfig, new: MultiDimRewardConfig) -> list[int | None]:
+    """For each head of a new model, the head of an old one that says the same, if there is any."""
+    shape = ("num_levels", "head", "head_type", "head_width")
+    alike = all(getattr(old, name) == getattr(new, name) for name in shape)
+    if new.head == "shared":
+        return [0 if alike and old.dimensions == new.dimensions else None]
+    places = {name: i for i, name in enumerate(old.dimensions) if name not in old.untrained}
+    return [places.get(name) if alike else None for name in new.dimensions]
+
+
+def fresh_heads(base: Base, config: MultiDimRewardConfig) -> list[str]:
+    """Dimensions whose heads begin at random although the run goes on from a trained model."""
+    if base.trained is None:
+        return []
+    sources = _heads_of(base.trained.model.config, config)
+    if config.head == "shared":
+        sources = sources * len(config.dimensions)
+    return [n for n, source in zip(config.dimensions, sources, strict=True) if source is None]
+
+
+def _check_reads(
+    name: str, known: Any, tokenizer: Any, pooling: Pooling, config: TrainConfig
+) -> None:
+    """See that the backbone can read texts as long as the settings say.
+
+    Raises:
+        UserError: too few positions, or windows with a pooling that reads one of them.
+    """
     positions = positions_of(known, tokenizer)
     reads = min(config.max_length, config.window or config.max_length)
     if positions is not None and reads > positions:
@@ -120,14 +185,12 @@ def _open(name: str, config: TrainConfig) -> Base:
             mend=f"pass --max-length {positions}; or --window {positions} to read longer texts in "
             "parts; or a base model that reads longer texts",
         )
-    pooling = suited_pooling(known)
     if config.window and (config.pooling or pooling) != "mean":
         raise UserError(
             f"window {config.window} with {config.pooling or pooling} pooling",
             expected="mean pooling, which reads all of the windows",
             mend="add --pooling mean, or leave out --window",
         )
-    return Base(name, tokenizer, pooling)
 
 
 def suited_pooling(known: Any) -> Pooling:

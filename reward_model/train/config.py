@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from reward_model.records import UserError, read_object
 from reward_model.records.settings import parse_settings, read_toml
 
 TINY = "tiny"
@@ -30,7 +31,16 @@ prompt tells the same to both sides, which a model of words alone cannot relate 
 
 
 _LORA_DEFAULTS: dict[str, Any] = {"learning_rate": 2e-4}
-"""Fresh matrices beside frozen weights stand larger steps than the weights themselves would."""
+"""Fresh matrices beside frozen weights stand larger steps than the weights themselves would: 2e-4
+is the rate of LoRA's and QLoRA's own runs (arXiv 2106.09685, D; 2305.14314, B)."""
+
+
+_OF_A_MODEL = {
+    "max_length": "max_input_length",
+    **{name: name for name in ("max_prompt_length", "evidence", "window", "pooling", "head")},
+    **{name: name for name in ("head_dropout", "head_type", "head_activation", "head_width")},
+}
+"""Setting -> where the configuration of a trained model has it; `init` takes them over."""
 
 
 class TrainConfig(BaseModel):
@@ -45,6 +55,9 @@ class TrainConfig(BaseModel):
     base_model: str = "jhu-clsp/mmBERT-base"
     """Local folder or hub id of an encoder or decoder, or `tiny`. The default reads Chinese and
     English, 8,192 tokens, under the MIT licence."""
+    init: Path | None = None
+    """Folder of a trained reward model to go on from instead of a base model: its backbone, its
+    heads of dimensions that the rubric names as well, and how it reads texts."""
     rubric: str | None = None
     """Shipped name or path; default: what the judge of the file names, else financial_report."""
 
@@ -93,7 +106,8 @@ class TrainConfig(BaseModel):
     max_steps: int | None = Field(default=None, ge=1)
     """Stop after so many optimiser steps instead."""
     learning_rate: float = Field(default=3e-5, gt=0, allow_inf_nan=False)
-    """Peak of the schedule; usual for fine-tuning encoders of this size."""
+    """Peak of the schedule; the middle of what BERT was fine-tuned with (2e-5 to 5e-5, arXiv
+    1810.04805, A.3)."""
     head_learning_rate: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Peak for the heads, which start from nothing where the backbone does not; none: the same."""
     schedule: Literal["cosine", "linear", "constant_with_warmup"] = "cosine"
@@ -131,7 +145,8 @@ class TrainConfig(BaseModel):
     lora_rank: int = Field(default=0, ge=0)
     """Train small matrices of this rank beside a frozen backbone; 0 trains all of it."""
     lora_alpha: int | None = Field(default=None, ge=1)
-    """What the matrices add is multiplied by alpha / rank; none: twice the rank."""
+    """What the matrices add is multiplied by alpha / rank; none: twice the rank, so that the rate
+    need not follow the rank."""
     lora_dropout: float = Field(default=0.05, ge=0, lt=1)
     """Dropout of what the matrices read."""
     lora_targets: Literal["all-linear"] | list[str] = "all-linear"
@@ -162,6 +177,20 @@ class TrainConfig(BaseModel):
     """`tensorboard`, `wandb`, `trackio`, ... as transformers names them."""
 
 
+def _of_model(folder: Path, given: Mapping[str, Any]) -> dict[str, Any]:
+    """How a trained model reads texts and what its heads are."""
+    for name in ("base_model", "lora_rank"):
+        if given.get(name):
+            raise UserError(
+                f"init and {name}",
+                expected="a base model, or a trained one to go on from, all of whose weights train",
+                mend=f"leave out one of --init and --{name.replace('_', '-')}",
+            )
+    known = read_object(folder / "config.json") or {}
+    found = {name: known[at] for name, at in _OF_A_MODEL.items() if at in known}
+    return {**found, "base_model": str(folder)}
+
+
 def resolve(
     scored: Path, output_dir: Path | None, config: Path | None, flags: Mapping[str, Any]
 ) -> TrainConfig:
@@ -175,7 +204,9 @@ def resolve(
     if output_dir is not None:
         given["output_dir"] = output_dir
     merged = {**values, **given, "scored": scored}
-    if merged.get("base_model") == TINY:
+    if merged.get("init"):
+        merged = {**_of_model(Path(merged["init"]), merged), **merged}
+    elif merged.get("base_model") == TINY:
         merged = {**_TINY_DEFAULTS, **merged}
     elif merged.get("lora_rank"):
         merged = {**_LORA_DEFAULTS, **merged}

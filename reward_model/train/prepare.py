@@ -41,7 +41,7 @@ from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
 from reward_model.records import IGNORE, UserError
 from reward_model.records.cache import cache_root
 from reward_model.rubrics import Rubric
-from reward_model.train.base import Base, find_base
+from reward_model.train.base import Base, find_base, fresh_heads
 from reward_model.train.config import TINY, TrainConfig
 from reward_model.train.lora import add_lora
 from reward_model.train.machine import check_machine, device_words, precision_words
@@ -226,8 +226,15 @@ def prepare(config: TrainConfig, texts: Texts | None = None) -> Run:
             config.max_length,
             max_prompt_length=config.max_prompt_length,
             evidence=config.evidence,
+            input_format=base.input_format,
         )
-        model: Any = base.model(_model_config(config, texts, base, builder), config)
+        heads = _model_config(config, texts, base, builder)
+        model: Any = base.model(heads, config)
+        if fresh := fresh_heads(base, heads):
+            words.append(
+                f"{', '.join(fresh)}: {base.name_or_path} has no head of this name, kind and "
+                "number of levels, so a new one begins at random"
+            )
         if config.lora_rank:
             model = add_lora(model, config, base.name_or_path)
     train_set, validation = _encoded(texts, builder, config)
