@@ -44,6 +44,7 @@ def packed_attention(
         return banded(query, key, value, packed_row, reach, kwargs.get("scaling"), dropped), None
     groups = getattr(module, "num_key_value_groups", 1)
     if groups > 1:
+        # Grouped-query attention (arXiv 2305.13245): several queries share a head of keys.
         key, value = (one.repeat_interleave(groups, dim=1) for one in (key, value))
     causal, scale = bool(getattr(module, "is_causal", False)), kwargs.get("scaling")
     dropout = float(kwargs.get("dropout") or 0.0)
@@ -57,6 +58,7 @@ def packed_attention(
             before = slice(run.prefix, run.prefix + run.prefix_length)
             k = torch.cat([key[:, :, before], k], dim=2)
             v = torch.cat([value[:, :, before], v], dim=2)
+            # All of the shared beginning, and of the own text what stands before.
             seen = torch.ones(run.length, k.shape[2], dtype=torch.bool, device=q.device)
             seen = seen.tril(run.prefix_length)
         out = scaled_dot_product_attention(
@@ -102,6 +104,9 @@ def banded(
     Returns:
         (1, T, heads, d)
     """
+    # A token sees at most reach - 1 tokens to either side: all of them lie in its own block of that
+    # size and the two beside it (as in Longformer's chunks, arXiv 2004.05150, A).
+    # Below 16 the products are smaller than what it costs to start them.
     size = max(16, reach - 1)
     tokens = query.shape[2]
     blocks = -(-tokens // size)
@@ -175,6 +180,7 @@ def varlen(
     if torch.is_autocast_enabled(query.device.type):  # which does not know this function
         dtype = torch.get_autocast_dtype(query.device.type)
     q, k, v = (one[0].transpose(0, 1).to(dtype) for one in (query, key, value))
+    # The kernel counts tokens to the left and to the right of a token; -1 is no limit.
     window = (-1, -1) if reach is None else (reach - 1, reach - 1)
     if getattr(module, "is_causal", False):
         window = (window[0], 0)
@@ -219,6 +225,7 @@ def _agrees(device: torch.device, dtype: torch.dtype, head_size: int) -> bool:
     from reward_model.model.rows import Row
 
     row = Row(0)
+    # Shorter and longer than a tile of any kernel's smallest size, and one token alone.
     for length in (3, 40, 1):
         row.add(Encoded([1] * length, None, False, False))
     generator = torch.Generator().manual_seed(0)

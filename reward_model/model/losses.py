@@ -40,6 +40,7 @@ def level_cross_entropy(
     """
     there = labels != IGNORE
     levels = logits.shape[-1]
+    # In float32: a sum of exponentials in half precision is off by more than a small loss is.
     log_probs = F.log_softmax(logits.float(), dim=-1)
     hard = F.one_hot(labels.clamp(min=0), levels).to(log_probs)
     given = hard if soft_labels is None else soft_labels.to(log_probs)
@@ -50,6 +51,8 @@ def level_cross_entropy(
     losses = -(target * log_probs).sum(-1)
     if class_weights is not None:
         losses = losses * (given * class_weights.to(given)).sum(-1)
+    # Not `losses[there]`: without a label the sum would have no gradient, and a process that has
+    # none would wait for nobody while the others wait for its gradients.
     total = torch.where(there, losses, torch.zeros_like(losses)).sum()
     count = there.sum() if num_items is None else torch.as_tensor(num_items, device=total.device)
     return total / count.clamp(min=1)
@@ -57,6 +60,9 @@ def level_cross_entropy(
 
 def ordinal_targets(labels: Tensor, levels: int, smoothing: float) -> Tensor:
     """(...,) labels -> (..., K) targets: `smoothing` is spread in proportion to 1 / distance.
+
+    Plain smoothing (Szegedy et al., arXiv 1512.00567) gives all others the same; levels have an
+    order, and a judge who errs errs to a neighbour.
 
     >>> ordinal_targets(torch.tensor(1), 3, 0.2)
     tensor([0.1000, 0.8000, 0.1000])

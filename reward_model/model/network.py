@@ -187,10 +187,12 @@ class MultiDimRewardModel(PreTrainedModel):
                 config.backbone_config, **_without_pooler(config.backbone_config)
             )
         self.backbone = backbone
+        # A backbone that reads images as well keeps the sizes of its text part inside.
         hidden = config.backbone_config.get_text_config().hidden_size
         dims, levels = len(config.dimensions), config.num_levels
         outs = [levels] * dims if config.head == "multi" else [dims * levels]
         self.heads = nn.ModuleList(LevelHead(hidden, out, config) for out in outs)
+        # RoBERTa-like and decoder classes differ in what they take; asking saves a list of names.
         takes = inspect.signature(backbone.forward).parameters
         # A table of one kind has no row for the second text; it is added to every token then.
         kinds = getattr(config.backbone_config, "type_vocab_size", None)
@@ -248,6 +250,8 @@ class MultiDimRewardModel(PreTrainedModel):
         if isinstance(module, LevelHead):
             for layer in module.children():
                 if isinstance(layer, nn.Linear):
+                    # Outputs as large as inputs (LeCun et al., Efficient BackProp, 1998, 4.6):
+                    # the first logits are of order 1 however wide the backbone is.
                     nn.init.normal_(layer.weight, std=layer.in_features**-0.5)
                     if layer.bias is not None:
                         nn.init.zeros_(layer.bias)
@@ -316,6 +320,7 @@ class MultiDimRewardModel(PreTrainedModel):
             input_ids, attention_mask, token_type_ids, owner = into_windows(
                 input_ids, attention_mask, token_type_ids, self.config.window
             )
+        # Keys and values are kept for generation; here they would only fill memory.
         extra: dict[str, Any] = {"use_cache": False} if self._takes_cache else {}
         if self._takes_types and token_type_ids is not None:
             extra["token_type_ids"] = token_type_ids
@@ -352,6 +357,7 @@ class MultiDimRewardModel(PreTrainedModel):
     def score_pooled(self, pooled: Tensor) -> Tensor:
         """(B, H) -> logits (B, D, K), calibrated, in float32 whatever the backbone runs in."""
         with torch.autocast(pooled.device.type, enabled=False):
+            # Levels differ by tenths of a logit; bfloat16 has 8 bits for all of it.
             pooled = pooled.to(next(self.heads.parameters()).dtype)
             flat = torch.cat([head(pooled) for head in self.heads], dim=-1).float()
         logits = flat.view(pooled.shape[0], len(self.config.dimensions), self.config.num_levels)

@@ -22,6 +22,8 @@ Pooling = Literal["mean", "cls", "last"]
 NAME = "packed_texts"
 """Attention of transformers that this module adds; without a `row` it is `sdpa`, nothing else."""
 _CAUSAL = {"qwen2", "qwen3", "llama"}
+"""Known by reading their code and by tests/model/test_packed.py: positions are an argument, and
+nothing but attention looks at other tokens. A convolution or a recurrence would mix texts."""
 _FROM_ZERO = {"bert", "modernbert", *_CAUSAL}
 _AFTER_PADDING = {"roberta", "xlm-roberta"}
 """Backbones whose positions begin one after the id of padding."""
@@ -111,6 +113,7 @@ def packed_hidden(backbone: Any, input_ids: Tensor, types: Tensor | None, row: R
     extra: dict[str, Any] = {} if types is None else {"token_type_ids": types}
     if is_causal(backbone):
         extra["use_cache"] = False
+    # Positions start anew with every text, as each would have them alone in a batch.
     # A mask of four dimensions is handed on as it is; that of the row would be T x T and unused.
     unused = torch.empty((1, 1, 1, 1), device=input_ids.device)
     hidden: Tensor = backbone(

@@ -35,6 +35,7 @@ def into_windows(
     """
     lengths = mask.sum(1)
     counts = ((lengths + size - 1) // size).clamp(min=1)
+    # Even windows: cut greedily, the last one could be a few tokens that say nothing alone.
     each = (lengths + counts - 1) // counts
     owner = torch.repeat_interleave(torch.arange(len(counts), device=mask.device), counts)
     first = torch.cumsum(counts, 0) - counts
@@ -51,6 +52,8 @@ def into_windows(
 
 def mean_over_windows(hidden: Tensor, mask: Tensor, owner: Tensor, texts: int) -> Tensor:
     """(R, W, H) -> (texts, H) in float32: the mean over all tokens of each text."""
+    # Sums of all windows over the count of all tokens: a mean of means would weigh a token of a
+    # short window more than one of a long window.
     share = mask.to(torch.float32).unsqueeze(-1)
     sums = (hidden.float() * share).sum(1)
     pooled = sums.new_zeros(texts, sums.shape[1]).index_add(0, owner, sums)
@@ -77,6 +80,7 @@ def _flush_left(
     Encoders with learned positions would otherwise see a text further along only because a longer
     one shares its batch.
     """
+    # Stable, so that tokens keep their order; int8, because argsort takes no booleans everywhere.
     order = torch.argsort(mask.to(torch.int8), dim=1, descending=True, stable=True)
     if types is not None:
         types = types.gather(1, order)

@@ -39,6 +39,8 @@ def add_lora(model: MultiDimRewardModel, config: TrainConfig, base: str) -> Peft
     names = "|".join(map(re.escape, _targets(model, config)))
     settings = LoraConfig(
         r=config.lora_rank,
+        # It follows the rank, so that what the matrices add keeps its scale when the rank changes,
+        # and one learning rate serves all.
         lora_alpha=2 * config.lora_rank if config.lora_alpha is None else config.lora_alpha,
         lora_dropout=config.lora_dropout,
         # Anchored to the backbone: heads have a layer called `dense` as BERT has.

@@ -28,6 +28,7 @@ def processes() -> PartialState:
     another and write into one folder.
     """
     started = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    # Without a GPU accelerate would take each process for a run of its own.
     if started and not torch.accelerator.is_available():
         os.environ[USE_CPU] = "true"
     cpu = os.environ.get(USE_CPU, "").lower() in {"1", "true", "yes"}

@@ -87,12 +87,15 @@ class StepBatches(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         rng = np.random.default_rng([self.seed, self.epoch])
         order = rng.permutation(len(self._longest))
+        # Sorting all texts would make every step of one length and the lengths a schedule; sorting
+        # windows of a random order keeps steps mixed and their texts alike.
         for start in range(0, len(order), self._window):
             window = order[start : start + self._window]
             order[start : start + self._window] = window[
                 np.argsort(self._longest[window], kind="stable")
             ]
         steps = np.array_split(order, self.steps)
+        # Steps of a window stand in order of length now, and must not be taken in it.
         for i in rng.permutation(len(steps)):
             # Every other unit: each process gets as much of the long as of the short ones.
             mine = steps[i][self.rank :: self.world].tolist()

@@ -13,7 +13,9 @@ from pathlib import Path
 from reward_model.records.files import Pathish
 
 VOCABULARY = 6000
+"""Tokens: what a few hundred reports have often enough to learn a vector for."""
 WIDTH = 128
+"""Numbers a token: with positions, a million weights at this vocabulary."""
 LAYERS = 0
 """Attention from random weights learns nothing from a few hundred texts in the minute a quickstart
 has; embeddings of learned phrases do, ten times as fast. One setting away for larger data."""
@@ -43,6 +45,7 @@ def build_tiny(
         vocab_size=len(tokenizer),
         hidden_size=width,
         num_hidden_layers=layers,
+        # Heads of 32 as in MiniLM; half of BERT's four times, as little is there to remember.
         num_attention_heads=max(1, width // 32),
         intermediate_size=width * 2,
         max_position_embeddings=positions,

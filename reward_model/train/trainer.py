@@ -265,6 +265,7 @@ class MultiDimRewardTrainer(Trainer):
             return pooled
 
         def gradients(pooled: Tensor, leaf: Tensor) -> tuple[Tensor | None, ...]:
+            # `backward()` would add to the weights' `grad` from several threads at once.
             return torch.autograd.grad(pooled, weights, leaf.grad, allow_unused=True)
 
         def begin(most: int) -> None:
