@@ -6,7 +6,6 @@ what several responses to one prompt begin with only once; else padded batches o
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +14,6 @@ import torch
 
 from reward_model.data.tokens.inputs import Encoded
 from reward_model.model.batches import collate, lane_batches, row_batches, token_batches
-from reward_model.model.fast_linear import FastLinears
 from reward_model.model.lanes import lanes_for
 from reward_model.model.network import MultiDimRewardModel
 from reward_model.model.packed import enable, is_causal, packs_on
@@ -36,8 +34,6 @@ class Forward:
         pad: id to pad with.
         batch_tokens: most tokens at once, over all lanes of a CPU; a longer text goes alone, and
             texts that begin alike may take up to twice their common part.
-        fixed: the weights will not change any more, so a CPU may keep a second copy of them in
-            the order it reads them fastest.
     """
 
     def __init__(
@@ -46,12 +42,8 @@ class Forward:
         device: torch.device,
         pad: int,
         batch_tokens: int,
-        *,
-        fixed: bool = False,
     ) -> None:
         self.model, self.device, self.pad, self.batch_tokens = model, device, pad, batch_tokens
-        fast = fixed and device.type == "cpu"
-        self._linears = FastLinears(model) if fast else contextlib.nullcontext()
         first = enable(model.backbone)
         self._first = first or 0
         self._packs = first is not None and packs_on(model.backbone, device, model.backbone.dtype)
@@ -110,8 +102,7 @@ class Forward:
 
     @torch.inference_mode()
     def _run(self, **inputs: Any) -> Floats:
-        with self._linears:
-            logits = self.model(**inputs).logits
+        logits = self.model(**inputs).logits
         chances: Floats = torch.softmax(logits.cpu().double(), dim=-1).numpy()
         return chances
 

@@ -81,8 +81,6 @@ class RewardScorer:
         weights: dimension -> share in the reward instead of the rubric's; those left out count 0.
         risk: lambda of the reward's ``mean - lambda * sd``, a dimension at a time; 0 is the mean.
         cache_size: texts whose scores are remembered; 0 for none.
-        fixed: the weights will not change any more: a CPU then keeps a faster copy of them, which
-            writes through `.data` do not reach.
     """
 
     def __init__(
@@ -94,7 +92,6 @@ class RewardScorer:
         weights: Mapping[str, float] | None = None,
         risk: float = 0.0,
         cache_size: int = 0,
-        fixed: bool = False,
     ) -> None:
         self.device = checked_device(device)
         self.model = bundle.model
@@ -106,7 +103,7 @@ class RewardScorer:
         self.builder = bundle.builder
         self.batch_tokens = batch_tokens or tokens_at_once(self.device)
         self._forward = Forward(
-            self.model, self.device, pad_id(bundle.tokenizer), self.batch_tokens, fixed=fixed
+            self.model, self.device, pad_id(bundle.tokenizer), self.batch_tokens
         )
         self._weights = self._shares(bundle.rubric.weights if weights is None else weights)
         self._risk = checked_risk(risk)
@@ -128,9 +125,6 @@ class RewardScorer:
     ) -> RewardScorer:
         """Load a trained model from its folder; no code in the folder is ever run.
 
-        The model is to be left as it is: a CPU keeps a second copy of its weights, which writes
-        through `.data` do not reach.
-
         Args:
             path: the folder, e.g. ``outputs/multidim/best``.
             device: ``cuda``, ``mps`` or ``cpu``; the best there is if not given.
@@ -151,7 +145,6 @@ class RewardScorer:
             weights=weights,
             risk=risk,
             cache_size=cache_size,
-            fixed=True,
         )
 
     @property

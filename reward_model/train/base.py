@@ -60,7 +60,7 @@ class Base:
         if self.trained is not None:
             config.backbone_config = self.trained.model.config.backbone_config
             going_on = MultiDimRewardModel(config, backbone=self.trained.model.backbone)
-            for i, source in enumerate(_heads_of(self.trained.model.config, config)):
+            for i, source in enumerate(_heads_of(self.trained.model, config)):
                 if source is not None:
                     going_on.heads[i].load_state_dict(self.trained.model.heads[source].state_dict())
             return going_on
@@ -147,8 +147,9 @@ def _open_trained(folder: Path, config: TrainConfig) -> Base:
     return Base(str(folder), bundle.tokenizer, known.pooling, bundle)
 
 
-def _heads_of(old: MultiDimRewardConfig, new: MultiDimRewardConfig) -> list[int | None]:
+def _heads_of(trained: MultiDimRewardModel, new: MultiDimRewardConfig) -> list[int | None]:
     """For each head of a new model, the head of an old one that says the same, if there is any."""
+    old: Any = trained.config
     shape = ("num_levels", "head", "head_type", "head_width")
     alike = all(getattr(old, name) == getattr(new, name) for name in shape)
     if new.head == "shared":
@@ -161,7 +162,7 @@ def fresh_heads(base: Base, config: MultiDimRewardConfig) -> list[str]:
     """Dimensions whose heads begin at random although the run goes on from a trained model."""
     if base.trained is None:
         return []
-    sources = _heads_of(base.trained.model.config, config)
+    sources = _heads_of(base.trained.model, config)
     if config.head == "shared":
         sources = sources * len(config.dimensions)
     return [n for n, source in zip(config.dimensions, sources, strict=True) if source is None]
