@@ -24,7 +24,7 @@ def score(
         Path | None,
         typer.Argument(
             metavar="[IN]",
-            help="Pairs, or rows with prompt and response (or completion): JSON Lines or Parquet.",
+            help="Pairs, or rows with prompt and response (or completion): JSONL, Parquet or CSV.",
         ),
     ] = None,
     out: Annotated[

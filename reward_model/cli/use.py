@@ -16,7 +16,7 @@ def prefer(
         list[Path],
         typer.Argument(
             metavar="[MODEL] COMPLETIONS",
-            help="A trained model, and prompts with completions (JSON Lines). Without a model: "
+            help="A trained model, and prompts with completions (JSONL, Parquet, CSV). Without it: "
             "rows that `score` or `judge score` wrote.",
         ),
     ],

@@ -167,6 +167,20 @@ def parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
     return (_plain(row) for row in _parquet(path))
 
 
+def csv_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a CSV or TSV file, by its ending, a cell a text.
+
+    Raises:
+        UserError: the file is missing, no CSV, not UTF-8, or a row has another number of cells.
+    """
+    return _csv(path, _CSV[path.suffix.lower()])
+
+
+def is_csv(path: Path) -> bool:
+    """By its name."""
+    return path.suffix.lower() in _CSV
+
+
 def without_null(value: Any) -> Any:
     """Parquet gives every row every key; those that a row does not have are null.
 

@@ -33,6 +33,10 @@ _TEXTS = ("response", "completion")
 """The second is the name that trainers give to what a policy wrote."""
 
 
+_PAIR_KEYS = frozenset(Pair.model_fields) | {"meta"}
+"""Columns of a pair; others are the user's own, but in what is to be trained on."""
+
+
 class _Open(BaseModel):
     """Other columns are the user's own."""
 
@@ -137,7 +141,8 @@ def parse_row(
     rest = unscored(value)
     known = value.get(KEY)
     if "chosen" in rest or "rejected" in rest:
-        pair: Pair = parse_record(Pair, rest, **where)
+        known_keys = rest if labelled else {k: v for k, v in rest.items() if k in _PAIR_KEYS}
+        pair: Pair = parse_record(Pair, known_keys, **where)
         stored = known if isinstance(known, dict) else {}
         sides: _Sides = parse_record(_Sides, rest, **where)
         prompt, written = _apart(sides.prompt, (sides.chosen, sides.rejected), where)

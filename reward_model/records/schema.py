@@ -82,9 +82,9 @@ class Metadata(_Open):
 
     field: str | None = None
     language: str | None = None
-    prompt_id: str | None = None
+    prompt_id: str | None = Field(default=None, coerce_numbers_to_str=True)
     """Shared by everything that shares a prompt or a company."""
-    company: str | None = None
+    company: str | None = Field(default=None, coerce_numbers_to_str=True)
     kind: Literal["degraded", "neutral", "revised"] | None = None
     """`neutral`: a rewrite that must not change the scores; a control, not a preference."""
     gold_metadata: GoldMetadata | None = None
@@ -149,7 +149,8 @@ class Pair(_Strict):
     the assistant said, without its thoughts; see `reward_model.records.chat.turns`.
     """
 
-    id: str = ""
+    id: str = Field(default="", coerce_numbers_to_str=True)
+    """Numbers are taken as well."""
     prompt: Text = ""
     """Empty where a data set has none."""
     chosen: Text
@@ -193,7 +194,8 @@ class Pair(_Strict):
 class SingleResponse(_Strict):
     """One response with its levels, None where nobody gave any; messages are read as in a pair."""
 
-    id: str = ""
+    id: str = Field(default="", coerce_numbers_to_str=True)
+    """Numbers are taken as well."""
     prompt: Text = ""
     response: Text = Field(validation_alias=AliasChoices("response", "completion"))
     scores: Levels | None = None

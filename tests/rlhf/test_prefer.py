@@ -466,3 +466,31 @@ def test_texts_are_compared_as_they_read() -> None:
     kept, dropped = usable([Candidate("a", 0.1), Candidate(" a\n", 0.1), Candidate("b", None)])
     assert [one.text for one in kept] == ["a"]
     assert dropped == {"identical to an earlier one": 1, "no reward": 1}
+
+
+def test_tables_give_the_preferences_that_lines_give(tmp_path: Path) -> None:
+    """Parquet, and pairs with integer ids and columns of the user's own."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    rows = [
+        {**judged(4, 1), "id": 3, "source": "web", "n": 1},
+        {**judged(3, 1), "id": 4, "source": "web", "n": None, "prompt": "q"},
+    ]
+    lines = write(tmp_path / "s.jsonl", rows)
+    parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "s.parquet")
+    for path in (lines, tmp_path / "s.parquet"):
+        done = run("reward-model", "prefer", path, "--out", tmp_path / path.suffix)
+        assert done.code == 0, done.stderr
+    one, other = (
+        (tmp_path / ending / "train.jsonl").read_text() for ending in (".jsonl", ".parquet")
+    )
+    assert one == other
+    assert len(one.splitlines()) == 2
+    (tmp_path / "c.csv").write_text("prompt,response\np,a\np,b\n")
+    done = run("reward-model", "prefer", tmp_path / "c.csv", "--out", tmp_path / "c")
+    assert done.code == 2
+    assert "neither scores of a judge nor of a model" in done.stderr
+    (tmp_path / "d.csv").write_text("prompt,text\np,a\n")
+    done = run("reward-model", "prefer", tmp_path / "d.csv", "--out", tmp_path / "d")
+    assert "keys prompt, text in row 1" in done.stderr

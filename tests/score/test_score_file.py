@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from pathlib import Path
@@ -178,7 +179,6 @@ GOOD = '{"prompt": "q", "response": "r"}\n'
             b'{"prompt": "q", "chosen": "a", "rejected": 7}\n',
             "line 1: found 7 in rejected; expected a text or",
         ),
-        (b'{"prompt": "q", "chosen": "a", "rejected": "b", "extra": 1}\n', "unknown key extra"),
         (b'{"response": null}\n', "line 1: found None in response; expected a text or"),
         (
             b'{"chosen": "a", "rejected": "b", '
@@ -302,3 +302,39 @@ def test_real_pairs_are_scored_as_they_are(model: Path, real_data: Path, tmp_pat
     assert summary.rows == 15
     assert summary.prompts_truncated == 30
     assert all(row["reward_model"]["chosen"]["reward"] is not None for row in rows_of(out))
+
+
+def test_rows_as_tables_hold_them(model: Path, tmp_path: Path) -> None:
+    """CSV and TSV in, integer ids, other columns on every kind of row."""
+    pair = {
+        "id": 7,
+        "prompt": "p",
+        "chosen": "good, long",
+        "rejected": "bad",
+        "source": "web",
+        "n": 3,
+    }
+    single = {"id": 8, "prompt": "p", "response": "one\ntwo", "source": "web"}
+    score_file(model, write(tmp_path / "in.jsonl", [pair, single]), tmp_path / "out.jsonl")
+    whole = rows_of(tmp_path / "out.jsonl")
+    assert [{k: v for k, v in row.items() if k != "reward_model"} for row in whole] == [
+        pair,
+        single,
+    ]
+    for name, separator, row in (("a.csv", ",", pair), ("b.tsv", "\t", single)):
+        with (tmp_path / name).open("w", encoding="utf-8-sig", newline="") as file:
+            table = csv.DictWriter(file, list(row), delimiter=separator)
+            table.writeheader()
+            table.writerows([row, row])
+        for ending in ("jsonl", "parquet"):
+            assert score_file(model, tmp_path / name, tmp_path / f"{name}.{ending}").rows == 2
+        scored = rows_of(tmp_path / f"{name}.jsonl")
+        assert scored[1]["source"] == "web"
+        assert scored[0]["reward_model"] == whole[row is single]["reward_model"]
+    (tmp_path / "bad.csv").write_text("prompt,text\na,b\n")
+    with pytest.raises(UserError, match="keys prompt, text in row 1"):
+        score_file(model, tmp_path / "bad.csv", tmp_path / "bad.jsonl")
+    (tmp_path / "torn.csv").write_text("prompt,response\na,b\na\n")
+    with pytest.raises(UserError, match=r"torn\.csv, line 3: found a row with another number"):
+        score_file(model, tmp_path / "torn.csv", tmp_path / "bad.jsonl")
+    assert not (tmp_path / "bad.jsonl").exists()

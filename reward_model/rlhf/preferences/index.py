@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from reward_model.data.sources import Source, find_source, without_null
 from reward_model.records import (
     Text,
     UserError,
@@ -45,7 +46,7 @@ class Group:
 class Index:
     """Where the rows of every prompt lie in the file."""
 
-    path: Path
+    source: Source
     by: By
     chat: bool = False
     neutral: int = 0
@@ -57,13 +58,13 @@ class Index:
 
     def groups(self) -> Iterator[Group]:
         """Read the rows of one prompt after the other."""
-        with self.path.open("rb") as file:
+        with self.source.path.open("rb") as file:
             for key, places in self.places.items():
                 rows = []
                 for number, offset in places:
                     file.seek(offset)
                     body = file.readline().removeprefix(b"\xef\xbb\xbf")
-                    rows.append(parse_row(parse_json(body), path=self.path, line=number))
+                    rows.append(_row(parse_json(body), self.source, number))
                 yield Group(key, rows)
 
 
@@ -74,10 +75,11 @@ def read_index(path: Path, *, model: bool) -> Index:
         UserError: naming file and line of the first row that cannot be used.
     """
     index: Index | None = None
-    for line in read_jsonl(path):
-        row = parse_row(line.value, path=path, line=line.number)
+    source = find_source(path) if path.exists() else Source(path, path)
+    for line in read_jsonl(source.path):
+        row = _row(line.value, source, line.number)
         if index is None:
-            index = Index(path, _by(row, line.value, model, path), chat=row.chat)
+            index = Index(source, _by(row, line.value, model, path), chat=row.chat)
         where: dict[str, Any] = {"path": path, "line": line.number}
         if row.chat != index.chat:
             now, before = ("chat messages", "plain text")[:: 1 if row.chat else -1]
@@ -103,6 +105,18 @@ def read_index(path: Path, *, model: bool) -> Index:
         index.places.setdefault(key, []).append((line.number, line.offset))
     assert index is not None  # an empty file is an error of read_jsonl
     return index
+
+
+def _row(value: dict[str, Any], source: Source, number: int) -> Row:
+    if not source.converted:
+        return parse_row(value, path=source.shown, line=number)
+    try:
+        return parse_row(without_null(value))
+    except UserError as error:
+        found = f"{error.found} in row {number}"
+        raise UserError(
+            found, expected=error.expected, mend=error.mend, path=source.shown
+        ) from None
 
 
 def _by(row: Row, value: Mapping[str, Any], model: bool, path: Path) -> By:

@@ -218,7 +218,9 @@ def judged_groups(
         found = []
         for side in SIDES:
             levels = row.scores.side(side)
-            rubric.check_levels(levels, where=f"scores.{side}", path=index.path, line=number)
+            rubric.check_levels(
+                levels, where=f"scores.{side}", path=index.source.shown, line=number
+            )
             found.append(
                 _judged(row.pair.side(side), levels, _spread(row.scores, side), weights, rubric)
             )

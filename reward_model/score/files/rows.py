@@ -43,18 +43,19 @@ def is_parquet(path: Path) -> bool:
 
 
 def read_rows(path: Path) -> Iterator[Line]:
-    """The rows of a file, one at a time; the number of a row of Parquet is not that of a line.
+    """The rows of a file, one at a time; those of Parquet and CSV are numbered, not their lines.
 
     Raises:
         UserError: the file cannot be read, holds no row, or a row that is not an object.
     """
-    if not is_parquet(path):
+    from reward_model.data.sources import csv_rows, is_csv, parquet_rows
+
+    if not is_parquet(path) and not is_csv(path):
         yield from read_jsonl(path)
         return
-    from reward_model.data.sources import parquet_rows
-
     number = 0
-    for number, row in enumerate(parquet_rows(path), 1):
+    rows = parquet_rows(path) if is_parquet(path) else csv_rows(path)
+    for number, row in enumerate(rows, 1):
         yield Line(number, row, b"")
     if not number:
         raise UserError("no row", expected="a row for each text or pair", path=path)
@@ -66,9 +67,10 @@ def row_texts(line: Line, path: Path) -> list[Part]:
     Raises:
         UserError: the row is neither a pair nor a prompt with a response.
     """
-    if not is_parquet(path):
+    from reward_model.data.sources import is_csv, without_null
+
+    if not is_parquet(path) and not is_csv(path):
         return parts_of(line.value, {"path": path, "line": line.number})
-    from reward_model.data.sources import without_null
 
     try:
         return parts_of(without_null(line.value), {})
