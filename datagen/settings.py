@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from datagen.fields import FIELDS, field_name
+from reward_model.llm.addresses import Address, ModelName
 from reward_model.records.settings import parse_settings, read_toml
 
 
@@ -17,9 +18,9 @@ class CallSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     seed: int = 0
-    llm: tuple[str, ...] = ("offline",)
+    llm: tuple[ModelName, ...] = ("offline",)
     """Models that share the work; one writes and edits all of a pair."""
-    base_url: str | None = None
+    base_url: Address | None = None
     max_tokens: int | None = Field(default=8192, ge=1)
     retries: int = Field(default=2, ge=0)
     """Times a reply that fails its checks is asked for anew."""

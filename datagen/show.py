@@ -9,6 +9,7 @@ from pathlib import Path
 from datagen.design import Slot
 from datagen.requests import Prompts
 from datagen.settings import Settings
+from reward_model.llm.addresses import clean_name, split_address
 from reward_model.records.terminal import console
 from reward_model.rubrics import Rubric, say
 
@@ -47,7 +48,7 @@ def show_design(slots: Sequence[Slot], settings: Settings, rubric: Rubric) -> No
     for title, counts in {
         "fields": Counter(slot.company.field for slot in slots),
         "focuses": Counter(slot.focus for slot in slots),
-        "models": Counter(settings.llm[slot.model] for slot in slots),
+        "models": Counter(clean_name(settings.llm[slot.model]) for slot in slots),
         "languages": Counter(slot.language for slot in slots),
     }.items():
         listed = ", ".join(f"{name} {count:,}" for name, count in counts.items())
@@ -76,7 +77,8 @@ def show_estimate(slots: Sequence[Slot], settings: Settings, prompts: Prompts, o
     write, edit = sum(asked) / len(asked), sum(edits) / len(edits) + REPLY_TOKENS
     terminal = console()
     dollars: list[float] = []
-    for index, name in enumerate(settings.llm):
+    for index, given in enumerate(settings.llm):
+        name = split_address(given)[0]
         share = calls[index]
         per_pair = 2 + settings.edit_gold
         tokens_in = share / per_pair * (write + edit * (per_pair - 1))

@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from reward_model.llm.addresses import Address, ModelName
 from reward_model.records.settings import parse_settings, read_toml
 
 Evidence = Literal["checks", "none"]
@@ -31,7 +32,7 @@ class ScoreSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    llm: tuple[str, ...] = Field(default=("offline",), min_length=1)
+    llm: tuple[ModelName, ...] = Field(default=("offline",), min_length=1)
     """`provider:model`; several are a panel."""
     rubric: str = "financial_report"
     """Name of a rubric that ships, or path of a TOML file."""
@@ -56,7 +57,7 @@ class ScoreSettings(BaseModel):
     retries: int = Field(default=2, ge=0, le=20)
     """Times a reply that cannot be read is asked for again."""
     seed: int = 0
-    base_url: str | None = None
+    base_url: Address | None = None
     overwrite_scores: bool = False
     ledger: str | None = None
     """File of all calls; None is OUT.calls.jsonl."""

@@ -10,6 +10,7 @@ from typing import Any
 from judge.scoring.rows import PairFile
 from judge.settings import WITHOUT_EFFECT, ScoreSettings
 from reward_model.llm import LLM, open_llm
+from reward_model.llm.addresses import clean_name
 from reward_model.llm.family import family
 from reward_model.records import UserError, digest, read_object
 from reward_model.records.terminal import console
@@ -55,7 +56,7 @@ def check_rows(rows: PairFile, settings: ScoreSettings) -> None:
         names = [part.model for part in made if part is not None]
         names.append((pair.metadata.model_extra or {}).get("model"))
         generators.update(name for name in names if isinstance(name, str) and name)
-    for judge in settings.llm:
+    for judge in map(clean_name, settings.llm):
         related = sorted(name for name in generators if family(name) == family(judge))
         if related and family(judge) == "offline":
             console().print("note: the embedded judge is grading texts of the embedded writer")

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol
+import re
+from typing import Annotated, Any, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from reward_model.records import UserError, digest
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def whole(text: Any) -> Any:
+    """Text without the half of a character that a cut may leave, which UTF-8 cannot hold.
+
+    >>> whole("up \\ud83d")
+    'up \ufffd'
+    """
+    return _SURROGATE.sub("\ufffd", text) if isinstance(text, str) else text
 
 
 class _Record(BaseModel):
@@ -17,7 +29,8 @@ class ChatMessage(_Record):
     """One message of a request."""
 
     role: Literal["system", "user", "assistant"]
-    content: str
+    content: Annotated[str, BeforeValidator(whole)]
+    """Half of a character, which no request can carry, becomes a mark of its own."""
 
 
 class Request(_Record):
@@ -55,12 +68,16 @@ class Usage(_Record):
     """The provider gave no count, or half of one: the rest follows from the length of the texts."""
 
 
+LogProb = Annotated[float, Field(le=1e-3, allow_inf_nan=False)]
+"""A logarithm of a probability; rounding may put it a trace above 0."""
+
+
 class Token(_Record):
     """One token of the reply and the alternatives it was drawn from."""
 
     text: str
-    logprob: float
-    top: tuple[tuple[str, float], ...] = ()
+    logprob: LogProb
+    top: tuple[tuple[str, LogProb], ...] = ()
 
 
 class Reply(_Record):

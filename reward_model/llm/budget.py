@@ -47,7 +47,8 @@ class Budget:
         self._waiting: list[asyncio.Future[None]] = []
 
     def _price(self, llm: LLM, *returned: str) -> Price | None:
-        names = (*returned, llm.name.partition(":")[2], llm.name)
+        plain = llm.name.rpartition("@")[0] if llm.base_url and "@" in llm.name else llm.name
+        names = (*returned, plain.partition(":")[2], llm.name.partition(":")[2], llm.name)
         return self._prices.find(*names, own=private(llm.base_url))
 
     def cost(self, llm: LLM, reply: Reply) -> float | None:

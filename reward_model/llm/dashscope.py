@@ -11,13 +11,14 @@ import asyncio
 import logging
 import os
 from typing import Any
+from urllib.parse import urlsplit
 
+from reward_model.llm.addresses import check_url, clean_url
+from reward_model.llm.addresses import key_variable as find_variable
 from reward_model.llm.base import RefusedError, Reply, Request, RetryableError
 from reward_model.llm.capabilities import Capabilities, Learning
 from reward_model.llm.failures import (
     Where,
-    check_url,
-    clean_url,
     connection_error,
     failure,
     read_key,
@@ -38,28 +39,39 @@ class DashScopeLLM(Learning):
     Args:
         model: its name.
         base_url: None takes DASHSCOPE_HTTP_BASE_URL, else the SDK's own address.
+        own: the address is this model's own, and part of its name.
+        key_variable: environment variable of the key; None goes by the host.
 
     Raises:
         UserError: the server is Alibaba's and no key is in the environment.
     """
 
-    def __init__(self, model: str, *, base_url: str | None = None) -> None:
+    def __init__(
+        self,
+        model: str,
+        *,
+        base_url: str | None = None,
+        own: bool = False,
+        key_variable: str | None = None,
+    ) -> None:
         import dashscope
         from dashscope.api_entities.aiohttp_request import AioHttpRequest
 
         _quiet()
         url = base_url or os.environ.get("DASHSCOPE_HTTP_BASE_URL") or dashscope.base_http_api_url
-        check_url(url)
-        key = read_key(KEY)
-        if not key and "aliyuncs.com" in url:
+        url = check_url(url)
+        variable = key_variable or find_variable(url, KEY, own=own)
+        key = read_key(variable)
+        if not key and (key_variable or "aliyuncs.com" in url):
             raise UserError(
-                f"no key for {clean_url(url)}", expected=f"the environment variable {KEY}"
+                f"no key for {clean_url(url)}", expected=f"the environment variable {variable}"
             )
         self.model = model
+        self._name = f"dashscope:{model}" + (f"@{urlsplit(clean_url(url)).netloc}" if own else "")
         self._address = url
         self._url = clean_url(url)
         self._key = key or "none"
-        self._where = Where(model, self._url, KEY, True)
+        self._where = Where(model, self._url, variable, True)
         self.accepts = Capabilities(json="json_object", thinking="switch")
         # The first generation opens a connection a call; later ones take a session of ours, which
         # unlike theirs does not queue calls beyond a hundred.
@@ -69,7 +81,7 @@ class DashScopeLLM(Learning):
     @property
     def name(self) -> str:
         """As given on the command line."""
-        return f"dashscope:{self.model}"
+        return self._name
 
     @property
     def base_url(self) -> str:

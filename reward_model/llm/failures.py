@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from reward_model.llm.base import FatalError, LLMError, RefusedError, Request, RetryableError
 from reward_model.records import UserError
@@ -87,7 +87,9 @@ the environment variable DASHSCOPE_API_KEY
     if status == 401 or has(_KEY):
         return FatalError(
             f"a key that {host} refuses ({label})",
-            expected=f"a valid key in the environment variable {where.key_variable}",
+            expected=f"a valid key in the environment variable {where.key_variable}"
+            if where.key_variable
+            else "a key of its own: name its environment variable as MODEL@URL#VARIABLE",
         )
     if status == 404 or has(_MODEL):
         return FatalError(
@@ -199,7 +201,7 @@ def quote(message: str, request: Request | None = None) -> str:
     >>> quote("Incorrect API key provided: sk-abc123.")
     'Incorrect API key provided: [...].'
     """
-    text = " ".join(message.split())[:200]
+    text = " ".join(message.encode("utf-8", "replace").decode().split())[:200]
     text = _SECRET.sub("[...]", text)
     if request is not None:
         prompts = [" ".join(m.content.split()) for m in request.messages]
@@ -234,42 +236,13 @@ def retry_after(headers: Mapping[str, str] | None) -> float | None:
     return max(0.0, when - time.time())
 
 
-def clean_url(url: str) -> str:
-    """An address without what may hold a secret: user, password, query.
-
-    >>> clean_url("https://me:secret@api.example.com/v1/?key=1")
-    'https://api.example.com/v1'
-    """
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))
-
-
-def check_url(url: str) -> None:
-    """Refuse what cannot be an address.
-
-    Raises:
-        UserError: it is not http or https with a host.
-    """
-    try:
-        parts = urlsplit(url)
-        good = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        good = False
-    if not good:
-        raise UserError(
-            f"base URL {url.rpartition('@')[2].partition('?')[0]!r}",
-            expected="an address such as http://localhost:8000/v1",
-        )
-
-
 def read_key(variable: str) -> str:
     """Key from the environment; empty when there is none.
 
     Raises:
         UserError: it holds what no key can, which would fail later in words that quote it.
     """
-    key = os.environ.get(variable, "").strip()
+    key = os.environ.get(variable, "").strip() if variable else ""
     if not (key.isascii() and key.isprintable()) or " " in key:
         raise UserError(
             "characters that no key has",

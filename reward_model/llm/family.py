@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 
+from reward_model.llm.addresses import split_address
+
 _KNOWN = (
     ("gpt", re.compile(r"\b(?:chat)?gpt|\bo[134](?:\b|-)|davinci")),
     ("qwen", re.compile(r"\bqw(?:en|q)|\btongyi")),
@@ -27,6 +29,7 @@ def family(model: str) -> str:
     >>> family("dashscope:qwen3-max"), family("qwen-plus"), family("openai:o3-mini"), family("x1-y")
     ('qwen', 'qwen', 'gpt', 'x')
     """
+    model = split_address(model)[0]
     provider, _, rest = model.lower().partition(":")
     name = rest if rest and provider in {"openai", "dashscope"} else model.lower()
     for known, pattern in _KNOWN:

@@ -11,8 +11,10 @@ import json
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
+from reward_model.llm.addresses import OPENAI_KEY, OPENAI_URL, check_url, clean_url
+from reward_model.llm.addresses import key_variable as find_variable
 from reward_model.llm.base import (
     LLMError,
     RefusedError,
@@ -23,8 +25,6 @@ from reward_model.llm.base import (
 from reward_model.llm.capabilities import Capabilities, Learning
 from reward_model.llm.failures import (
     Where,
-    check_url,
-    clean_url,
     connection_error,
     failure,
     page_words,
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 OFFICIAL = "https://api.openai.com/v1"
-KEY, ALIYUN_KEY = "OPENAI_API_KEY", "DASHSCOPE_API_KEY"
 BACKSTOP_S = 1800.0
 """The SDK's own time-out; callers set a shorter one around each call."""
 CONNECTIONS = 16
@@ -52,25 +51,33 @@ class OpenAILLM(Learning):
     Args:
         model: its name at the server.
         base_url: None takes OPENAI_BASE_URL, else OpenAI itself.
+        own: the address is this model's own, and part of its name.
+        key_variable: environment variable of the key; None goes by the host.
 
     Raises:
         UserError: the server is OpenAI's or Alibaba's and no key is in the environment.
     """
 
-    def __init__(self, model: str, *, base_url: str | None = None) -> None:
-        url = base_url or os.environ.get("OPENAI_BASE_URL") or OFFICIAL
-        check_url(url)
+    def __init__(
+        self,
+        model: str,
+        *,
+        base_url: str | None = None,
+        own: bool = False,
+        key_variable: str | None = None,
+    ) -> None:
+        url = check_url(base_url or os.environ.get(OPENAI_URL) or OFFICIAL)
         host = urlsplit(url).hostname or ""
         aliyun = host.endswith("aliyuncs.com")
-        variable = ALIYUN_KEY if aliyun and os.environ.get(ALIYUN_KEY) else KEY
+        variable = key_variable or find_variable(url, OPENAI_KEY, own=own)
         key = read_key(variable)
-        if not key and (aliyun or host == "api.openai.com"):
-            raise UserError(
-                f"no key for {host}",
-                expected=f"the environment variable {ALIYUN_KEY if aliyun else KEY}",
-            )
+        if not key and (key_variable or aliyun or host == "api.openai.com"):
+            raise UserError(f"no key for {host}", expected=f"the environment variable {variable}")
         qwen = "qwen" in model.lower() or "qwq" in model.lower()
         self.model = model
+        self._name = (
+            f"openai:{model}@{urlsplit(clean_url(url)).netloc}" if own else f"openai:{model}"
+        )
         self._url = clean_url(url)
         self.where = Where(model, self._url, variable, aliyun or qwen)
         self.accepts = Capabilities(
@@ -78,14 +85,17 @@ class OpenAILLM(Learning):
             json="json_object" if qwen and aliyun else "json_schema",
             thinking="switch" if qwen else "none",
         )
-        self._key, self._address = key or "none", url
+        self._key = key or "none"
+        parts = urlsplit(url)
+        self._query = dict(parse_qsl(parts.query))
+        self._address = urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
         # The first one now: importing the SDK takes seconds, which no event loop should wait for.
         self._clients = [_Client(self.sdk())]
 
     @property
     def name(self) -> str:
         """As given on the command line."""
-        return f"openai:{self.model}"
+        return self._name
 
     @property
     def base_url(self) -> str:
@@ -177,13 +187,22 @@ class OpenAILLM(Learning):
         """A client of the SDK for this server."""
         from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
+        try:
+            # A redirect would carry what is meant for one host to another.
+            http_client = DefaultAsyncHttpxClient(follow_redirects=False)
+        except (ImportError, ValueError):
+            raise UserError(
+                "a proxy in HTTPS_PROXY, HTTP_PROXY or ALL_PROXY that cannot be used",
+                expected="an http proxy, or socks5 with the package socksio installed",
+                mend="set NO_PROXY for servers of your own",
+            ) from None
         return AsyncOpenAI(
             api_key=self._key,
             base_url=self._address,
+            default_query=self._query or None,
             max_retries=0,
             timeout=BACKSTOP_S,
-            # A redirect would carry what is meant for one host to another.
-            http_client=DefaultAsyncHttpxClient(follow_redirects=False),
+            http_client=http_client,
         )
 
     def _status_error(self, status: int, response: Any, request: Request) -> Exception:

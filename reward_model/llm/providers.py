@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from reward_model.llm.addresses import split_address
 from reward_model.llm.base import LLM, split_model
 
 
 def open_llm(name: str, *, base_url: str | None = None) -> LLM:
-    """Open a model by its `provider:model` name. Keys come from the environment only.
+    """Open a model by its name, `provider:model`, `provider:model@URL` where it has an address of
+    its own, or `provider:model@URL#VARIABLE` with the environment variable of its key. Keys come
+    from the environment only, and a provider's key goes to that provider's hosts only.
 
     Args:
         base_url: address of an OpenAI-compatible server; None takes the SDK's own default or
@@ -15,6 +18,7 @@ def open_llm(name: str, *, base_url: str | None = None) -> LLM:
     Raises:
         UserError: unknown provider, or its key is not in the environment.
     """
+    name, own, variable = split_address(name)
     provider, model = split_model(name)
     if provider == "offline":
         from reward_model.llm.offline import OfflineLLM
@@ -29,7 +33,9 @@ def open_llm(name: str, *, base_url: str | None = None) -> LLM:
     if provider == "dashscope":
         from reward_model.llm.dashscope import DashScopeLLM
 
-        return DashScopeLLM(model, base_url=base_url)
+        return DashScopeLLM(
+            model, base_url=own or base_url, own=own is not None, key_variable=variable
+        )
     from reward_model.llm.openai import OpenAILLM
 
-    return OpenAILLM(model, base_url=base_url)
+    return OpenAILLM(model, base_url=own or base_url, own=own is not None, key_variable=variable)

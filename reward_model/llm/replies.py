@@ -10,11 +10,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from reward_model.llm.base import RefusedError, Reply, Request, RetryableError, Token, Usage
+from reward_model.llm.base import RefusedError, Reply, Request, RetryableError, Token, Usage, whole
 from reward_model.llm.failures import Where, failure, page_words
 from reward_model.records.chat.marks import answer_of
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 _CUT = {
     "length", "maxlength", "maxtokens", "modellength", "maxoutputtokens", "tokenlimit",
@@ -33,6 +31,9 @@ _FILTERED = {
 _CALLED = {"toolcalls", "toolcall", "functioncall", "tooluse"}
 """Why a reply ended, in the words of OpenAI, Azure, Alibaba, DeepSeek, Zhipu, Mistral, Anthropic,
 Google, vLLM and SGLang, letters only."""
+
+
+IMPOSSIBLE = -9999.0
 
 
 def error_fields(body: Any) -> tuple[str, str, str]:
@@ -136,15 +137,6 @@ def _text(content: Any) -> str:
     return whole(content) if isinstance(content, str) else ""
 
 
-def whole(text: str) -> str:
-    """Text without the half of a character that a cut may leave, which UTF-8 cannot hold.
-
-    >>> whole("up \\ud83d")
-    'up \ufffd'
-    """
-    return _SURROGATE.sub("\ufffd", text)
-
-
 def read_usage(usage: Any) -> Usage:
     """Token counts under OpenAI's names; what is missing is 0."""
 
@@ -176,10 +168,23 @@ def read_tokens(logprobs: Any) -> tuple[Token, ...] | None:
         return tuple(
             Token(
                 text=whole(one["token"]),
-                logprob=one["logprob"],
-                top=tuple((whole(t["token"]), t["logprob"]) for t in one.get("top_logprobs") or ()),
+                logprob=_log(one["logprob"]),
+                top=tuple(
+                    (whole(t["token"]), _log(t["logprob"])) for t in one.get("top_logprobs") or ()
+                ),
             )
             for one in content
         )
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, AttributeError):
         return None
+
+
+def _log(value: Any) -> float:
+    """A log-probability as it came; that of something impossible as OpenAI writes it.
+
+    Raises:
+        ValueError: it is none, such as a text or NaN.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("no number")
+    return max(float(value), IMPOSSIBLE) if value == value else _log(None)

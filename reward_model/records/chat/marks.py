@@ -27,7 +27,7 @@ _BARE_CHANNELS = re.compile(r"\A\s*(?:assistant)?(?:analysis|commentary).*assist
 """The same where a server took the tokens out and left their words."""
 _HEAD = re.compile(
     r"\A\s*(?:(?:<\|(?:im_start|start_header_id|start|assistant|im_assistant|header_start|Bot"
-    r"|begin_of_text|START_OF_TURN_TOKEN|CHATBOT_TOKEN|START_RESPONSE|begin_of_solution"
+    r"|begin_of_text|START_OF_TURNCHAT_MARK|CHATBOTCHAT_MARK|START_RESPONSE|begin_of_solution"
     r"|start_of_role|startoftext)\|>|<start_of_turn>|<\|turn>|<｜Assistant｜>"
     r"|<｜begin▁of▁sentence｜>|<s>(?!.*</s>\s*\S)|<bos>|\[/INST\]|\[gMASK\]|<sop>|\]~b\]|\]~!b\[)\s*)+"
     r"(?:(?:assistant|model|ai)\b)?(?:<\|(?:end_header_id|im_sep|im_middle|header_end"
@@ -36,14 +36,14 @@ _HEAD = re.compile(
 )
 _END = re.compile(
     r"<\|(?:im_end|eot_id|eom_id|end_of_text|endoftext|end|return|eot|end_of_turn|endofturn"
-    r"|END_OF_TURN_TOKEN|END_RESPONSE|end_of_solution|EOT|eos|user|observation|im_start"
+    r"|END_OF_TURNCHAT_MARK|END_RESPONSE|end_of_solution|EOT|eos|user|observation|im_start"
     r"|start_header_id|im_user|header_start|start_of_role|eom|fim_pad|file_sep)\|>"
     r"|<end_of_turn>|<start_of_turn>|<turn\|>|<\|turn>|<eos>|<pad>|<eoa>|<eoh>"
     r"|<｜(?:end▁of▁sentence|User|EOT)｜>|\[e~\[|</s>(?=\s*(?:\Z|<s>|\[INST\]))"
 )
 """What ends a turn, or begins the next one that a model without its stop token runs on into."""
 _FENCE = re.compile(r"```(?:json)?\n(.*)\n```", re.S)
-_TOKEN = re.compile(
+CHAT_MARK = re.compile(
     r"</?\|[\w:.\-]{1,40}\|>|<\|(?:turn|channel|tool|tool_call|tool_response|think|image)>"
     r"|<(?:turn|channel|tool|tool_call|tool_response|image)\|>|<｜[^\s｜<>]{1,40}｜>"
     r"|\[/?(?:INST|THINK|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT"
@@ -131,4 +131,4 @@ def has_marks(text: str) -> bool:
     >>> has_marks("up<|fim_suffix|>"), has_marks("| <5% | >5% ||")
     (True, False)
     """
-    return _TOKEN.search(text) is not None
+    return CHAT_MARK.search(text) is not None
