@@ -1,46 +1,58 @@
-"""What `reward-model calibrate` does with its flags: fit, store, show, write JSON and card."""
+"""`reward-model calibrate`: fit, store, show, write JSON and card."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from reward_model.data.columns import read_columns
+import typer
+
+from reward_model.cli.options import (
+    BatchTokensOption,
+    ColumnsOption,
+    DeviceOption,
+    JsonOption,
+    ResamplesOption,
+    Scored,
+)
 from reward_model.records import UserError, check_outputs, write_result
 from reward_model.records.terminal import console, table
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+_SPLITS = ("auto", "validation", "test")
 
-def run_calibrate(
-    model: Path,
-    scored: Path,
-    *,
-    part: str,
-    columns: Path | None,
-    json_to: str | None,
-    seed: int,
-    resamples: int,
-    device: str | None,
-    batch_tokens: int | None,
+
+def calibrate(
+    model: Annotated[Path, typer.Argument(help="Folder of a trained model.")],
+    scored: Scored,
+    split: Annotated[
+        str,
+        typer.Option(
+            help="Held-out groups to fit on: auto (validation, or the whole of a file unknown to "
+            "training), validation or test."
+        ),
+    ] = "auto",
+    columns: ColumnsOption = None,
+    json: JsonOption = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the intervals.")] = 0,
+    resamples: ResamplesOption = 1000,
+    device: DeviceOption = None,
+    batch_tokens: BatchTokensOption = None,
 ) -> None:
-    """Fit and tell.
-
-    Raises:
-        UserError: a flag is wrong, the model does not load, or a file is wrong.
-    """
-    wanted = ("auto", "validation", "test")
-    if part not in wanted:
-        raise UserError(f"--split {part}", expected=f"one of {', '.join(wanted)}")
-    check_outputs({"--json": json_to}, (model, scored, columns))
-    from reward_model.measure.calibration import calibrate
+    """Fit one temperature a head on held-out groups of SCORED and store it in MODEL."""
+    if split not in _SPLITS:
+        raise UserError(f"--split {split}", expected=f"one of {', '.join(_SPLITS)}")
+    check_outputs({"--json": json}, (model, scored, columns))
+    from reward_model.data.columns import read_columns
+    from reward_model.measure.calibration import calibrate as fit
     from reward_model.model.card import record
 
-    result = calibrate(
+    result = fit(
         model,
         scored,
-        part=part,
+        part=split,
         columns=read_columns(columns) if columns else None,
         seed=seed,
         resamples=resamples,
@@ -53,7 +65,7 @@ def run_calibrate(
         screen.print(f"• {sentence}", markup=False)
     record(model, "calibration", {k: v for k, v in result.items() if k != "model"})
     screen.print(f"stored in {model / 'config.json'}", markup=False)
-    write_result(result, json_to)
+    write_result(result, json)
 
 
 def _table(result: dict[str, Any]) -> Table:

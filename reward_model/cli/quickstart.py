@@ -6,7 +6,6 @@ to learn. Killed at any moment, the same command goes on; a finished folder repe
 
 from __future__ import annotations
 
-import json
 import shlex
 import subprocess
 import sys
@@ -14,11 +13,12 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from reward_model.records import Stopped, UserError, read_jsonl, write_json
+import typer
+
+from reward_model.records import Stopped, UserError, read_jsonl, read_object, write_json
 from reward_model.records.terminal import console, table
-from reward_model.rubrics import load_rubric, say
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -40,6 +40,21 @@ class Options:
     base_model: str = "tiny"
     max_length: int | None = None
     """Tokens of a text; None for 512, or for all that the tiny model reads."""
+
+
+def quickstart(
+    fields: Annotated[str | None, typer.Option(help="Fields, separated by commas.")] = None,
+    pairs: Annotated[int, typer.Option(min=1, help="Pairs to generate.")] = 300,
+    language: Annotated[str, typer.Option(help="zh or en.")] = "zh",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of everything.")] = 0,
+    base_model: Annotated[str, typer.Option(help="Folder, hub id or 'tiny'.")] = "tiny",
+    max_length: Annotated[
+        int | None, typer.Option(help="Tokens of a text. [default: 512, or all that tiny reads]")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("outputs/quickstart"),
+) -> None:
+    """Run the whole flow on the embedded writer and judge: no key, no network."""
+    run(Options(fields, pairs, language, seed, base_model, max_length), out)
 
 
 def run(options: Options, out: Path) -> None:
@@ -65,7 +80,7 @@ def run(options: Options, out: Path) -> None:
 def _same_options(out: Path, options: dict[str, Any]) -> None:
     known = out / "quickstart.json"
     if known.exists():
-        before = json.loads(known.read_text("utf-8"))
+        before = read_object(known) or {}
         changed = [name for name, value in options.items() if before.get(name) != value]
         if changed:
             told = ", ".join(f"{name} {before.get(name)!r}" for name in changed)
@@ -173,7 +188,7 @@ def _show(out: Path, language: str, seconds: float) -> None:
 
     screen = console()
     row = next(iter(read_jsonl(out / "fresh_scored.jsonl"))).value
-    evaluation = json.loads((out / "evaluation.json").read_text("utf-8"))
+    evaluation = read_object(out / "evaluation.json") or {}
     screen.rule("[bold]What came out", align="left")
     screen.print(_reports(row, language))
     screen.print(_held_out(evaluation))
@@ -197,7 +212,8 @@ def _reports(row: dict[str, Any], language: str) -> Table:
     """The two fresh reports: level, distribution over levels and reward."""
     from rich.table import Column
 
-    from reward_model.cli.score_one import bars
+    from reward_model.cli.score import bars
+    from reward_model.rubrics import load_rubric, say
 
     rubric = load_rubric("financial_report")
     chances = Column(f"P(0–{rubric.scale})")

@@ -1,9 +1,11 @@
-"""The flags of `reward-model score`; `reward_model.cli.commands` registers it."""
+"""`reward-model score`: a whole file, or one response as a table that a person reads."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,6 +18,15 @@ from reward_model.cli.options import (
     RiskOption,
     WeightOption,
 )
+from reward_model.records import UserError, check_outputs, read_text, write_result
+from reward_model.records.terminal import console, table
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from reward_model.rubrics import Rubric
+    from reward_model.score.files.run import Summary
+    from reward_model.score.scorer import Score
 
 
 def score(
@@ -51,19 +62,159 @@ def score(
     A file: score MODEL IN.jsonl --out OUT.jsonl; run it again to go on where it was stopped.
     One response: score MODEL --prompt @prompt.md --response @report.md
     """
-    from reward_model.cli.score_command import run_score
+    from reward_model.score.terms import check_terms, parse_weights
 
-    run_score(
-        (model, *(others or [])),
+    models = (model, *(others or []))
+    weights = parse_weights(weight or [])
+    check_terms(how, risk)
+    read = [text[1:] for text in (prompt, response or "") if text.startswith("@")]
+    check_outputs({"--out": out, "--json": json}, (texts, *models, *read))
+    if response is not None:
+        if texts is not None or out is not None:
+            raise UserError("both a file and --response", expected="IN with --out, or --response")
+        if batch_tokens is not None or num_workers != 1:
+            raise UserError(
+                "--batch-tokens or --num-workers beside --response",
+                expected="them with a file: one response is one batch",
+            )
+        found = score_one(
+            models, prompt, response, how=how, weights=weights, risk=risk, device=device
+        )
+        write_result(found, json)
+        return
+    if texts is None:
+        raise UserError("nothing to score", expected="IN with --out, or --response TEXT")
+    if out is None:
+        raise UserError(
+            "no --out", expected="--out OUT.jsonl or OUT.parquet, where the scored rows go"
+        )
+    if prompt:
+        raise UserError(
+            "--prompt beside a file",
+            expected="the prompts in its rows",
+            mend="give every row a prompt, or score one text with --response",
+        )
+    from reward_model.score.files.run import score_file
+
+    summary = score_file(
+        models,
         texts,
         out,
-        prompt=prompt,
-        response=response,
         how=how,
-        weight=weight or [],
+        weights=weights,
         risk=risk,
-        num_workers=num_workers,
         device=device,
         batch_tokens=batch_tokens,
-        json_to=json,
+        num_workers=num_workers,
     )
+    _tell(summary, out)
+    write_result(asdict(summary), json)
+
+
+def _tell(summary: Summary, out: Path) -> None:
+    """What was done, in a few lines."""
+    screen = console()
+    if summary.resumed == summary.rows:
+        screen.print(f"{out} already holds all {summary.rows} rows", markup=False)
+        return
+    before = f" ({summary.resumed} of them before)" if summary.resumed else ""
+    screen.print(f"{summary.rows} rows{before} in {out}", markup=False)
+    if len(summary.computed_on) > 1:
+        where = "; ".join(summary.computed_on)
+        screen.print(f"not all on one device ({where}): last digits may differ", markup=False)
+    for reason, count in summary.no_opinion.items():
+        screen.print(f"{count} responses without a reward: {reason}", markup=False)
+    if summary.prompts_truncated or summary.responses_truncated:
+        cut, of = summary.responses_truncated, summary.responses
+        screen.print(
+            f"truncated: {summary.prompts_truncated} prompts, {cut} responses, of {of}",
+            markup=False,
+        )
+
+
+def text_or_file(value: str) -> str:
+    """The text itself, or with a leading @ the content of the file it names.
+
+    Raises:
+        UserError: the file cannot be read, or is not UTF-8.
+
+    >>> text_or_file("Margins rose.")
+    'Margins rose.'
+    """
+    return read_text(value[1:]) if value.startswith("@") else value
+
+
+def score_one(
+    models: Path | Sequence[Path],
+    prompt: str,
+    response: str,
+    *,
+    how: str = "mean",
+    weights: dict[str, float] | None = None,
+    risk: float = 0.0,
+    device: str | None = None,
+) -> dict[str, Any]:
+    """Score one response, show it as a table, and return it as JSON."""
+    from reward_model.model.folder import read_rubric
+    from reward_model.records.texts import language_of
+    from reward_model.score.files.workers import Models
+
+    asked, answer = text_or_file(prompt), text_or_file(response)
+    paths = (models,) if isinstance(models, Path) else tuple(models)
+    for path in paths:  # a wrong folder is said before anything slow happens
+        read_rubric(path)
+    scorer = Models(paths, how, weights, risk, device).load()
+    found = scorer.score(asked, answer)
+    screen = console()
+    screen.print(score_table(found, scorer.rubric, scorer.weights, language_of(answer)))
+    for words in truncation_words(found, scorer.max_length):
+        screen.print(words, markup=False)
+    return found.to_json()
+
+
+def bars(probabilities: list[float]) -> str:
+    """A bar a level, as tall as its probability.
+
+    >>> bars([0.0, 0.12, 0.38, 0.5, 1.0])
+    '▁▂▄▅█'
+    """
+    return "".join("▁▂▃▄▅▆▇█"[min(7, int(p * 8 + 0.25))] for p in probabilities)
+
+
+def score_table(found: Score, rubric: Rubric, weights: dict[str, float], language: str) -> Table:
+    """Every dimension's level, distribution and uncertainty, and the scalar reward."""
+    from rich.table import Column
+
+    from reward_model.rubrics import say
+
+    if found.reward is None:
+        return table(f"no reward: {found.reason}")
+    spread = "" if found.spread is None else f", ± {found.spread:.3f} between models"
+    out = table(
+        f"reward {found.reward:.3f} (0 to 1){spread}, levels 0 to {rubric.scale}",
+        *("dimension", "level", "± sd", "weight"),
+        Column(f"0–{rubric.scale}"),
+        *(f"P{level}" for level in range(rubric.classes)),
+    )
+    for name in rubric.names:
+        chances = found.probabilities[name]
+        likely = found.predicted[name]
+        out.add_row(
+            say(rubric.dimension(name).title, language) or name,
+            f"[bold]{found.levels[name]:.2f}",
+            f"{found.uncertainty[name]:.2f}",
+            f"{weights[name]:.0%}",
+            bars(chances),
+            *(f"[bold]{p:.0%}" if i == likely else f"{p:.0%}" for i, p in enumerate(chances)),
+        )
+    return out
+
+
+def truncation_words(found: Score, max_length: int) -> list[str]:
+    """What of the texts the model did not see."""
+    words = []
+    if found.prompt_truncated:
+        words.append(f"the prompt was not read whole: it gives way within {max_length} tokens")
+    if found.response_truncated:
+        words.append(f"the response did not fit {max_length} tokens: its middle was not judged")
+    return words

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from reward_model import RewardScorer, load_rubric
 from reward_model.cli.commands import app
-from reward_model.cli.score_one import score_one, text_or_file
+from reward_model.cli.score import score_one, text_or_file
 from reward_model.records import UserError, locked, read_jsonl
 from reward_model.records.rows import unscored
 from reward_model.rubrics import say

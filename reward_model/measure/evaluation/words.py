@@ -1,23 +1,20 @@
-"""What an evaluation says in words and tables: no claim that its interval does not carry.
+"""What an evaluation says in words: no claim that its interval does not carry.
 
 `comparisons` sets the model beside its best baseline; `notes` are the sentences that stand in
-terminal, JSON and page alike; `metrics_table` is the table of all predictors.
+terminal, JSON and page alike.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from reward_model.data.held_out import HeldOut
 from reward_model.data.labels import label_warnings
 from reward_model.measure.evaluation.baselines import TITLES
 from reward_model.rubrics import Rubric
 from reward_model.stats.metrics import Measured
-from reward_model.stats.words import LABELS, SHORT, figure, groups_words, verdict
-
-if TYPE_CHECKING:
-    from rich.table import Table
+from reward_model.stats.words import groups_words, verdict
 
 KINDS = "by_training"
 """Key of the same numbers on the kinds that were trained on and on those that were held out."""
@@ -172,80 +169,3 @@ def verdict_words(entry: Mapping[str, Any]) -> str | None:
     if entry["model"] <= entry["baseline_value"]:
         return f"{where}: does NOT beat the baseline {title} on {metric} ({numbers})"
     return f"{where}: ahead of the baseline {title} on {metric}, but not beyond doubt ({numbers})"
-
-
-def scalar_table(result: Mapping[str, Any]) -> Table:
-    """The model beside the Bradley-Terry scalar."""
-    from rich.box import SIMPLE
-    from rich.table import Table
-
-    from reward_model.measure.comparison.numbers import METRICS
-
-    table = Table(
-        title="beside a Bradley-Terry scalar (B-T)",
-        title_justify="left",
-        box=SIMPLE,
-        padding=(0, 1),
-    )
-    table.add_column("", no_wrap=True)
-    for name in ("model", "B-T", "difference [95%]"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for entry in result["bradley_terry"]["comparisons"]:
-        label = f"{entry['dimension'] or 'reward'}: {METRICS[entry['metric']]}"
-        cells = [figure(entry[name], interval=False) for name in ("model", "scalar")]
-        table.add_row(label, *cells, figure(entry["difference"]))
-    return table
-
-
-def metrics_table(result: Mapping[str, Any]) -> Table:
-    """Every metric of the model with its interval, and of the baselines beside it."""
-    split = result["split"]
-    return _table(split, result["metrics"], split["part"], result["calibration"])
-
-
-def kinds_tables(result: Mapping[str, Any]) -> list[Table]:
-    """The same on the kinds that were trained on, and on those that training held out."""
-    found = result.get(KINDS, {})
-    return [_table(part, part["metrics"], kinds, {}) for kinds, part in found.items()]
-
-
-def _table(
-    counts: Mapping[str, Any],
-    all_metrics: Mapping[str, Any],
-    of: str,
-    calibration: Mapping[str, Any],
-) -> Table:
-    from rich.box import SIMPLE
-    from rich.table import Table
-
-    title = f"{counts['texts']} texts, {counts['pairs']} pairs, {counts['groups']} groups ({of})"
-    table = Table(title=title, title_justify="left", box=SIMPLE, padding=(0, 1))
-    table.add_column("", no_wrap=True)
-    table.add_column("model [95%]", justify="right", no_wrap=True)
-    others = [name for name in all_metrics if name in TITLES]  # a scalar has its own table
-    for name in others:
-        table.add_column(SHORT[name], justify="right", no_wrap=True)
-
-    def row(label: str, *path: str) -> None:
-        cells = []
-        for name in ("model", *others):
-            value: Any = all_metrics[name]
-            for key in path:
-                value = value[key]
-            cells.append(figure(value, interval=name == "model"))
-        table.add_row(f"  {label}", *cells)
-
-    for dimension in all_metrics["model"]["dimensions"]:
-        table.add_row(f"[bold]{dimension}")
-        for metric, label in LABELS.items():
-            row(label, "dimensions", dimension, metric)
-        if dimension in calibration:
-            found = calibration[dimension]
-            label = f"ECE before T={found['temperature']:.2f}"
-            table.add_row(f"  {label}", figure(found["ece_before"]), *["–"] * len(others))
-    table.add_row("[bold]all dimensions together")
-    row("pair accuracy", "pair_accuracy")
-    row("pair ties", "pair_ties")
-    row("levels right", "element_accuracy")
-    row("all of a text right", "all_dimensions_accuracy")
-    return table

@@ -1,22 +1,10 @@
-"""What an audit says in words and as a table: each finding with its probe, number and interval."""
+"""What an audit says in words: each finding with its probe, number and interval."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from reward_model.stats.reports import AuditReport, Changed, Finding, Probed
+from reward_model.stats.reports import AuditReport, Changed, Finding
 from reward_model.stats.words import change, groups_words
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
-COLOURS = {
-    "raised": "bold red",
-    "not lowered": "bold red",
-    "unseen": "bold red",
-    "unclear": "yellow",
-    "lowered": "green",
-}
 
 
 def say_finding(probe: str, dimension: str, column: Changed, report: AuditReport) -> Finding:
@@ -91,47 +79,3 @@ def _unclear(probe: str, report: AuditReport) -> list[str]:
         for asked, columns in left.items()
         if columns
     ]
-
-
-def audit_table(report: AuditReport) -> Table:
-    """Probe by dimension: mean change with its interval, texts raised, and the verdict."""
-    from rich.box import SIMPLE
-    from rich.table import Table
-
-    split, settings = report.split, report.settings
-    table = Table(
-        title=f"change by probe: {split.texts} texts, {split.groups} groups "
-        f"({split.part}); let pass: {settings.threshold:g} levels, "
-        f"{settings.reward_threshold:g} of the reward",
-        title_justify="left",
-        box=SIMPLE,
-        padding=(0, 1),
-    )
-    table.add_column("", no_wrap=True)
-    for name in ("change [95%]", "texts raised", "verdict"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for name, probe in report.probes.items():
-        table.add_row(f"[bold]{name}", *_unseen(probe))
-        for dimension, column in probe.dimensions.items():
-            table.add_row(*_row(dimension, column, 2))
-        table.add_row(*_row("reward", probe.reward, 3))
-    return table
-
-
-def _row(name: str, column: Changed, decimals: int) -> tuple[str, ...]:
-    from rich.markup import escape
-
-    colour = COLOURS.get(column.verdict, "dim" if column.verdict == "held" else "")
-    verdict = f"[{colour}]{column.verdict}[/]" if colour else column.verdict
-    share = column.raised.value
-    return (
-        f"  {name}",
-        escape(change(column.change, decimals)),
-        "–" if share is None else f"{share:.0%}",
-        verdict,
-    )
-
-
-def _unseen(probe: Probed) -> tuple[str, ...]:
-    """Beside the probe's name only where there is something to say."""
-    return ("", "", f"{probe.share_unseen:.0%} unseen") if probe.unseen else ()

@@ -6,6 +6,7 @@ PREFS holds `train.jsonl`, which `datasets.load_dataset(PREFS)` gives to a train
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -20,12 +21,10 @@ from reward_model.records import (
     read_object,
     write_json,
     write_jsonl,
-    write_result,
     write_text,
 )
-from reward_model.records.terminal import console
 from reward_model.records.texts import language_of
-from reward_model.rlhf.preferences.card import card, push
+from reward_model.rlhf.preferences.card import card
 from reward_model.rlhf.preferences.index import Group, Index, read_index
 from reward_model.rlhf.preferences.options import (
     CARD,
@@ -58,7 +57,6 @@ from reward_model.rlhf.preferences.rewards import (
     stored_groups,
     stored_weights,
 )
-from reward_model.rubrics import Rubric
 from reward_model.score.terms import parse_weights, shares
 
 
@@ -72,10 +70,8 @@ def run_prefer(
     rubric: str | None = None,
     device: str | None = None,
     batch_tokens: int | None = None,
-    push_to_hub: str | None = None,
-    json_to: str | None = None,
-) -> int:
-    """Make the data set; 1 where nothing is left of it.
+) -> dict[str, Any]:
+    """Make the data set.
 
     Args:
         files: a model and completions, or rows that hold rewards.
@@ -86,8 +82,10 @@ def run_prefer(
         rubric: of a judge's scores; none: what they name.
         device: of the model.
         batch_tokens: most tokens of a batch.
-        push_to_hub: name to upload the folder under.
-        json_to: where the result goes as JSON.
+
+    Returns:
+        What `config.json` of the folder holds; where ``["counts"]["written"]`` is 0, nothing was
+        left and nothing was written.
 
     Raises:
         UserError: the options or the input are wrong, or `out` holds files of something else;
@@ -97,9 +95,7 @@ def run_prefer(
     model, path = _split_files(files)
     if out is None:
         raise UserError("no --out", expected="--out PREFS, the folder of the data set")
-    _check_out(out, path, model, rubric, json_to)
-    if push_to_hub is not None:
-        push(None, push_to_hub)
+    _check_out(out, path, model, rubric)
     weights = parse_weights(list(weight))
     for option, value in (("risk", risk), ("device", device), ("batch-tokens", batch_tokens)):
         if value and model is None:
@@ -120,47 +116,23 @@ def run_prefer(
         }
         torn: set[str] = set()
         if model is not None:
-            groups = _with_model(index, model, out, config, weights, risk, device, batch_tokens)
+            groups = _by_model(index, model, out, config, weights, risk, device, batch_tokens)
         elif index.by == "reward_model":
-            if weights:
-                raise UserError(
-                    "--weight with rewards that are made already", expected="MODEL before the file"
-                )
-            config["weights"] = stored_weights(path)
-            if options.z and config["weights"] is None:
-                raise UserError(
-                    f"no {path.name}.config.json beside the file, which says how dimensions weigh",
-                    expected="it, as reward-model score wrote it: --z needs it",
-                    path=path,
-                )
-            groups = stored_groups(index, config["weights"])
+            groups = _by_stored(index, config, weights, options)
         else:
-            known = _rubric(path, rubric)
-            config["rubric"] = known.id
-            config["weights"] = shares(
-                weights or known.weights, known.names, f"rubric {known.name}"
-            )
+            groups = _by_judge(index, config, weights, rubric)
             # All levels are looked at before anything is written.
-            torn = _torn(judged_groups(index, known, config["weights"]), index, options)
-            groups = judged_groups(index, known, config["weights"])
-        config |= asdict(options)
+            torn = _torn(_by_judge(index, config, weights, rubric), index, options)
         counts = Counts(index.rows, len(index.places), index.completions)
         if index.neutral:
             counts.dropped_rows[NEUTRAL] = index.neutral
-        try:
+        with contextlib.suppress(_NothingLeftError):
             write_jsonl(out / ROWS, _some(_rows(groups, index, options, counts, torn)))
-        except _NothingLeftError:
-            _tell(counts, options, out)
-            write_result({**config, "counts": counts.to_json()}, json_to)
-            return 1
-        result = {**config, "counts": counts.to_json()}
-        write_json(out / CONFIG, result)
-        write_text(out / CARD, card(result))
-        _tell(counts, options, out)
-        write_result(result, json_to)
-    if push_to_hub is not None:
-        console().print(f"pushed to {push(out, push_to_hub)}, private", markup=False)
-    return 0
+        result = {**config, **asdict(options), "counts": counts.to_json()}
+        if counts.written:
+            write_json(out / CONFIG, result)
+            write_text(out / CARD, card(result))
+    return result
 
 
 class _NothingLeftError(Exception):
@@ -183,14 +155,12 @@ def _split_files(files: Sequence[Path]) -> tuple[Path | None, Path]:
     raise UserError(f"{len(files)} paths", expected="[MODEL] COMPLETIONS")
 
 
-def _check_out(
-    out: Path, path: Path, model: Path | None, rubric: str | None, json_to: str | None
-) -> None:
+def _check_out(out: Path, path: Path, model: Path | None, rubric: str | None) -> None:
     if out.suffix in {".jsonl", ".json", ".parquet"} or out.is_file():
         raise UserError(
             "a file as --out", expected="a folder: the data set goes there with its card", path=out
         )
-    outputs = {"--json": json_to, **{f"--out with {name}": out / name for name in WRITTEN}}
+    outputs = {f"--out with {name}": out / name for name in WRITTEN}
     check_outputs(outputs, (path, model, rubric))
 
 
@@ -215,7 +185,7 @@ def _is_own(config: Path) -> bool | None:
     return (read_object(config) or {}).get("command") == COMMAND
 
 
-def _with_model(
+def _by_model(
     index: Index,
     model: Path,
     out: Path,
@@ -245,10 +215,33 @@ def _with_model(
     return scored_groups(index, scorer, out, depends_on, config["weights"], done)
 
 
-def _rubric(path: Path, name: str | None) -> Rubric:
+def _by_stored(
+    index: Index, config: dict[str, Any], weights: Mapping[str, float] | None, options: Options
+) -> Iterator[tuple[Group, list[Candidate]]]:
+    if weights:
+        raise UserError(
+            "--weight with rewards that are made already", expected="MODEL before the file"
+        )
+    path = index.path
+    config["weights"] = stored_weights(path)
+    if options.z and config["weights"] is None:
+        raise UserError(
+            f"no {path.name}.config.json beside the file, which says how dimensions weigh",
+            expected="it, as reward-model score wrote it: --z needs it",
+            path=path,
+        )
+    return stored_groups(index, config["weights"])
+
+
+def _by_judge(
+    index: Index, config: dict[str, Any], weights: Mapping[str, float] | None, name: str | None
+) -> Iterator[tuple[Group, list[Candidate]]]:
     from reward_model.data.reading import find_rubric
 
-    return find_rubric(path, name)
+    known = find_rubric(index.path, name)
+    config["rubric"] = known.id
+    config["weights"] = shares(weights or known.weights, known.names, f"rubric {known.name}")
+    return judged_groups(index, known, config["weights"])
 
 
 def _torn(
@@ -331,23 +324,3 @@ def _of_prompt(
 
 def _worse(chosen: Candidate, rejected: Candidate) -> bool:
     return (chosen.reward or 0.0) < (rejected.reward or 0.0)
-
-
-def _tell(counts: Counts, options: Options, out: Path) -> None:
-    screen = console()
-    screen.print(
-        f"{counts.written} rows for {options.to} in {out / ROWS}, from {counts.completions} "
-        f"completions of {counts.prompts} prompts",
-        markup=False,
-    )
-    if counts.desirable is not None:
-        screen.print(f"desirable: {counts.desirable} of {counts.written}", markup=False)
-    for what, dropped in (
-        ("completions", counts.dropped_completions),
-        ("pairs", counts.dropped_pairs),
-        ("rows", counts.dropped_rows),
-    ):
-        for reason, count in sorted(dropped.items()):
-            screen.print(f"left out: {count} {what}: {reason}", markup=False)
-    if not counts.written:
-        screen.print(f"[bold red]nothing is left[/], no {ROWS} was written: loosen the filters")

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
-
-from reward_model.records.terminal import console
 
 VIEWS = {
     "trained": "laid out as in training",
@@ -148,12 +145,12 @@ def _measured(result: Mapping[str, Any]) -> list[str]:
             "|---|---|---|",
         ]
         lines += [
-            f"| {VIEWS[name]} | {_number(one['r2'])} | {_number(one['spearman'])} |"
+            f"| {VIEWS[name]} | {number(one['r2'])} | {number(one['spearman'])} |"
             for name, one in result["fidelity"].items()
         ]
         lines.append("")
         if result["poor"]:
-            lines += [f"**Careful**: {_poor(result)}", ""]
+            lines += [f"**Careful**: {poor_words(result)}", ""]
         if other_pooling(result):
             lines += [other_pooling(result).capitalize() + ".", ""]
         lines.append(
@@ -167,7 +164,7 @@ def _measured(result: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _poor(result: Mapping[str, Any]) -> str:
+def poor_words(result: Mapping[str, Any]) -> str:
     """Where a scalar is no stand-in for the model, and what to do about it."""
     where = "; ".join(VIEWS[name] for name in result["poor"])
     others = " Send texts in the layout it was fitted on, or fit on theirs (`--layout`)."
@@ -187,41 +184,5 @@ def other_pooling(result: Mapping[str, Any]) -> str:
     return f"the classifier reads {_READS[reads]}, the model was trained on {_READS[trained]}"
 
 
-def tell(result: Mapping[str, Any], out: Path | None) -> None:
-    """What was made and how well it agrees; `out` None: nothing was kept."""
-    screen = console()
-    parity = result["parity"]
-    apart = parity["max_difference"]
-    if out is None:
-        screen.print(
-            "[bold red]not equal[/]: the export differs from the model"
-            + (" by numbers that are none" if apart is None else f" by up to {apart:.3g}")
-            + f", more than {parity['tolerance']:g}; nothing was kept"
-        )
-        return
-    screen.print(f"{result['class']} in {out}", markup=False)
-    sample = result["sample"]
-    screen.print(
-        f"scored again on {sample['texts']} texts ({sample['from']}): largest difference "
-        f"{parity['max_difference']:.1e}, allowed {parity['tolerance']:g}",
-        markup=False,
-    )
-    for name, one in result.get("fidelity", {}).items():
-        screen.print(
-            f"fidelity, {VIEWS[name]}: R2 {_number(one['r2'])}, "
-            f"Spearman {_number(one['spearman'])}",
-            markup=False,
-        )
-    if result.get("poor"):
-        screen.print(f"[yellow]careful:[/] {_poor(result)}")
-        if other_pooling(result):
-            screen.print(f"[yellow]note:[/] {other_pooling(result)}")
-    given = result["input"]
-    if given["evidence"] != "none":
-        screen.print(
-            "[yellow]note:[/] the model reads evidence of the checks, which no other program adds"
-        )
-
-
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"

@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from reward_model.records import (
     UserError,
-    check_outputs,
     read_object,
     write_json,
-    write_result,
     write_text,
 )
 from reward_model.rubrics import Rubric
-from reward_model.score.export.card import card, tell
+from reward_model.score.export.card import card
 
 if TYPE_CHECKING:
     from reward_model.model.folder import Bundle
@@ -72,8 +71,11 @@ class _NotEqualError(Exception):
     """The export computes something else than the model."""
 
 
-def run_export(model: Path, out: Path | None, options: Options, *, json_to: str | None) -> int:
-    """Export, measure and tell; 1 where the export does not agree with the model.
+def run_export(model: Path, out: Path | None, options: Options) -> dict[str, Any]:
+    """Export and measure.
+
+    Returns:
+        What `export.json` holds; where ``["parity"]["equal"]`` is false, nothing was kept.
 
     Raises:
         UserError: nothing exact can be made, or the input is wrong; nothing is written.
@@ -82,7 +84,6 @@ def run_export(model: Path, out: Path | None, options: Options, *, json_to: str 
     if out is None:
         raise UserError("no --out", expected="--out DIR, where the export goes")
     _check_out(out, model)
-    check_outputs({"--json": json_to}, (model, options.data))
     for read in (model, options.data):
         if read is not None and out.exists() and read.exists() and _inside(read, out):
             raise UserError("an input inside of --out", expected="another --out", path=read)
@@ -107,23 +108,16 @@ def run_export(model: Path, out: Path | None, options: Options, *, json_to: str 
         },
     }
     make = {"sequence-classification": _classifier, "scalar": _scalar, "onnx": _onnx}[options.to]
-    try:
-        with staged(out) as folder:
-            make(bundle, texts, options, folder, result)
-            if not result["parity"]["equal"]:
-                raise _NotEqualError
-            write_json(
-                folder / "rubric.json", bundle.rubric.model_dump(mode="json", exclude_unset=True)
-            )
-            write_json(folder / RESULT, result)
-            write_text(folder / "README.md", card(result))
-    except _NotEqualError:
-        tell(result, None)
-        write_result(result, json_to)
-        return 1
-    tell(result, out)
-    write_result(result, json_to)
-    return 0
+    with suppress(_NotEqualError), staged(out) as folder:
+        make(bundle, texts, options, folder, result)
+        if not result["parity"]["equal"]:
+            raise _NotEqualError
+        write_json(
+            folder / "rubric.json", bundle.rubric.model_dump(mode="json", exclude_unset=True)
+        )
+        write_json(folder / RESULT, result)
+        write_text(folder / "README.md", card(result))
+    return result
 
 
 def open_model(path: Path) -> tuple[Bundle, dict[str, Any]]:

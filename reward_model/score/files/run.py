@@ -27,7 +27,7 @@ from reward_model.records import (
     write_json,
 )
 from reward_model.records.rows import KEY, unscored
-from reward_model.records.terminal import console, progress
+from reward_model.records.terminal import progress
 from reward_model.score.files.rows import (
     Part,
     fingerprint,
@@ -333,24 +333,3 @@ def _done(
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
-
-
-def tell(summary: Summary, out: Path) -> None:
-    """What was done, in a few lines."""
-    screen = console()
-    if summary.resumed == summary.rows:
-        screen.print(f"{out} already holds all {summary.rows} rows", markup=False)
-        return
-    before = f" ({summary.resumed} of them before)" if summary.resumed else ""
-    screen.print(f"{summary.rows} rows{before} in {out}", markup=False)
-    if len(summary.computed_on) > 1:
-        where = "; ".join(summary.computed_on)
-        screen.print(f"not all on one device ({where}): last digits may differ", markup=False)
-    for reason, count in summary.no_opinion.items():
-        screen.print(f"{count} responses without a reward: {reason}", markup=False)
-    if summary.prompts_truncated or summary.responses_truncated:
-        cut, of = summary.responses_truncated, summary.responses
-        screen.print(
-            f"truncated: {summary.prompts_truncated} prompts, {cut} responses, of {of}",
-            markup=False,
-        )
