@@ -107,11 +107,11 @@ def score(
         batch_tokens=batch_tokens,
         num_workers=num_workers,
     )
-    _tell(summary, out)
+    tell(summary, out)
     write_result(asdict(summary), json)
 
 
-def _tell(summary: Summary, out: Path) -> None:
+def tell(summary: Summary, out: Path) -> None:
     """What was done, in a few lines."""
     screen = console()
     if summary.resumed == summary.rows:

@@ -48,3 +48,10 @@ def test_the_page_names_every_room() -> None:
     page = (ROOT / "docs" / "house.md").read_text("utf-8")
     rooms = [f.parent.name for f in (ROOT / "reward_model").glob("*/__init__.py")]
     assert [room for room in rooms if f"| `{room}/` |" not in page] == []
+
+
+def test_tables_for_people_are_made_at_the_door() -> None:
+    made = [path for path in sources() if "rich.table" in path.read_text("utf-8")]
+    hub = [path.relative_to(ROOT) for path in made if (ROOT / "reward_model") in path.parents]
+    doors = {Path("reward_model/cli"), Path("reward_model/records")}
+    assert [path for path in hub if path.parent not in doors] == []

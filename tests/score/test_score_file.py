@@ -16,11 +16,11 @@ from typer.testing import CliRunner
 
 from reward_model import RewardScorer, load_rubric
 from reward_model.cli.commands import app
-from reward_model.cli.score import score_one, text_or_file
+from reward_model.cli.score import score_one, tell, text_or_file
 from reward_model.records import UserError, locked, read_jsonl
 from reward_model.records.rows import unscored
 from reward_model.rubrics import say
-from reward_model.score.files.run import score_file, tell
+from reward_model.score.files.run import score_file
 
 
 @pytest.fixture(scope="session")
