@@ -278,7 +278,6 @@ def evaluate(
     """Measure policies on held-out pairs and prompts; exits 1 if something is wrong with one."""
     from reward_model.policy.evaluation.evaluate import Options
     from reward_model.policy.evaluation.evaluate import evaluate as start
-    from reward_model.policy.evaluation.words import tell
     from reward_model.records import refuse_folder, write_result, write_text
 
     refuse_folder(json, html)
@@ -309,7 +308,7 @@ def evaluate(
         from reward_model.policy.evaluation.page import page
 
         write_text(html, page(result))
-    tell(result)
+    _tell(result)
     raise typer.Exit(1 if any(one.problems for one in measured) else 0)
 
 
@@ -342,3 +341,25 @@ def _fields(given: list[str]) -> dict[str, str | list[str]]:
             raise UserError(f"--set {text}", expected="NAME=VALUE, a field of TRL's configuration")
         found[name.strip()] = value
     return found
+
+
+def _tell(result: dict[str, Any]) -> None:
+    """A table of all runs, their problems, what else to know."""
+    from rich.table import Column
+
+    from reward_model.policy.evaluation.words import COLUMNS, figure
+    from reward_model.records.terminal import console, table
+
+    runs = result["runs"]
+    shown = [c for c in COLUMNS if any(run.get(c[0]) is not None for run in runs.values())]
+    heads = [Column(title, justify="right") for _, title in shown]  # many, so they may fold
+    told = table(None, Column("policy", overflow="fold"), *heads)
+    for name, run in runs.items():
+        told.add_row(name, *(figure(run, key) for key, _ in shown))
+    screen = console()
+    screen.print(told)
+    for name, run in runs.items():
+        for one in run["problems"]:
+            screen.print(f"[bold red]{one['problem']}[/] {name}: {one['why']}", soft_wrap=True)
+        for words in run["notes"]:
+            screen.print(f"[yellow]note:[/] {name}: {words}", soft_wrap=True)

@@ -1,13 +1,9 @@
-"""An evaluation on the terminal: a table of all runs, their problems, what else to know."""
+"""Figures of an evaluation, for terminal and page."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-
-from rich.table import Table
-
-from reward_model.records.terminal import console
 
 COLUMNS = (
     ("preference_accuracy", "pairs right"),
@@ -39,22 +35,3 @@ def figure(run: Mapping[str, Any], name: str, *, interval: bool = True) -> str:
     if interval and around.get("low") is not None and around.get("high") is not None:
         text += f" [{around['low']:.2f}, {around['high']:.2f}]"
     return text
-
-
-def tell(result: Mapping[str, Any]) -> None:
-    """Everything, on stderr."""
-    runs = result["runs"]
-    out = console()
-    shown = [c for c in COLUMNS if any(run.get(c[0]) is not None for run in runs.values())]
-    table = Table(box=None, pad_edge=False)
-    table.add_column("policy", overflow="fold")
-    for _, title in shown:
-        table.add_column(title, justify="right")
-    for name, run in runs.items():
-        table.add_row(name, *(figure(run, key) for key, _ in shown))
-    out.print(table)
-    for name, run in runs.items():
-        for one in run["problems"]:
-            out.print(f"[bold red]{one['problem']}[/] {name}: {one['why']}", soft_wrap=True)
-        for words in run["notes"]:
-            out.print(f"[yellow]note:[/] {name}: {words}", soft_wrap=True)
