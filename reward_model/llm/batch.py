@@ -38,6 +38,7 @@ PRICE_SHARE = 0.5
 """Part of the usual price that a batched call costs at OpenAI and Alibaba."""
 MOST_LINES = 50_000
 MOST_BYTES = 200 * 10**6
+"""Limits of a file at OpenAI; Alibaba's (50,000 lines, 500 MB) are no lower."""
 _ENDED = {"completed", "failed", "expired", "cancelled"}
 
 

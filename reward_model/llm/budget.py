@@ -17,7 +17,8 @@ from reward_model.llm.prices import Price, Prices, asked_tokens
 from reward_model.records import UserError
 
 LIKELY_REPLY = 1000
-"""Tokens of a reply to reckon with before there was any."""
+"""Tokens of a reply to reckon with before there was any. It decides no limit: only what a call is
+booked with whose answer was lost."""
 
 
 @lru_cache
@@ -105,6 +106,7 @@ class Budget:
         if self.limit_usd is None:
             return
         self.open -= 1
+        # Set to zero at the end, or rounding would pile up over ten thousand calls.
         self._held = self._held - reserved if self.open else 0.0
         self.wake()
 

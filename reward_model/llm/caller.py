@@ -24,6 +24,7 @@ from reward_model.records import Stopped
 from reward_model.records.terminal import console
 
 LONGEST_BACKOFF_S = 8.0
+"""More would only slow a run through an outage, which `SILENT` stops."""
 INTERRUPTED = "interrupted; what was finished is saved: run the same command to go on"
 SILENT = 20
 """Requests given up one after another, with no answer between, before the run stops."""
@@ -184,10 +185,10 @@ class Caller(Account):
                 raise
             except RetryableError as error:
                 open_ticket = None
-                if error.billed:
+                if error.billed:  # the model may have worked for it, whatever became of its answer
                     self.lose(lane, request, key, str(error), about)
                 wait_s = self._failed(lane, ticket, error, tries)
-                tries += not error.rate
+                tries += not error.rate  # refused before any work: the window learns, not the call
             except asyncio.CancelledError:
                 self.lose(lane, request, key, "cut off", about)
                 raise
@@ -260,6 +261,7 @@ class Caller(Account):
                 )
             raise UnansweredError("failed", str(error))
         longest = min(LONGEST_BACKOFF_S, self._backoff_s * 2.0 ** min(tries, 10))
+        # Apart by chance, or all calls that one outage hit would come back in the same instant.
         wait_s = longest * self._random.uniform(0.5, 1.0)
         return max(wait_s, (error.retry_after_s or 0.0) * self._random.uniform(1.0, 1.1))
 

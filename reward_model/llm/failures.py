@@ -29,6 +29,8 @@ _TOO_LARGE = re.compile(r"request too large", re.I)
 _LIMIT = re.compile(r"limit\D{0,12}([\d,]+).*?requested\D{0,12}([\d,]+)", re.I | re.S)
 _SECRET = re.compile(r"\b(sk|ak)-[\w*.\-]{3,}\w|bearer \S+|(?=[a-z*_-]*\d)[\w*-]{20,}", re.I)
 _WINDOW = 16
+"""Characters in a row that a server's sentence must share with the prompt to be held back: more
+than a word that both happen to use, less than a clause of a report."""
 
 
 class Where(NamedTuple):
@@ -110,6 +112,7 @@ the environment variable DASHSCOPE_API_KEY
             f"no right to use {where.model} at {host} ({label}){tail}",
             expected=f"a key in {where.key_variable} that may use it",
         )
+    # 529 is Anthropic's, passed on by gateways. Both mean too many calls, if not only ours.
     if status in {503, 529}:
         return RetryableError(f"overloaded ({label})", retry_after_s=retry_after_s, rate=True)
     if status in {400, 413, 422}:

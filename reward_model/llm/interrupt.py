@@ -22,6 +22,7 @@ def on_interrupt(stop: Callable[[], None]) -> Iterator[None]:
 
     def first(*_: Any) -> None:
         signal.signal(signal.SIGINT, before)
+        # A handler runs between any two instructions of the loop; `stop` has to wait for its turn.
         loop.call_soon_threadsafe(stop)
 
     signal.signal(signal.SIGINT, first)

@@ -12,6 +12,8 @@ from reward_model.llm.rate import Gate, Ticket
 KNOWN_AFTER = 20
 """Answers before the slowest of them says how long to wait for one."""
 SHORTEST_TIMEOUT_S = 30.0
+"""However quick the model is: a call cut off is paid for and asked again, so a pause of the server
+that is shorter than this is cheaper to sit out."""
 
 
 class Lane:
@@ -38,6 +40,7 @@ class Lane:
     def answered(self, ticket: Ticket, reply: Reply) -> None:
         """Take in the answer to a call that was let through the gate."""
         used = reply.usage
+        # No count is no correction: taken for 0 tokens, it would let too many calls out.
         self.gate.answered(ticket, used.prompt_tokens + used.completion_tokens or None)
         self.given_up = 0
         self._slowest_s = max(self._slowest_s, reply.latency_s)
@@ -77,6 +80,9 @@ class Lane:
         """How long to wait for an answer at this try."""
         if self._answers < KNOWN_AFTER:
             return longest
+        # Three times the slowest so far: lengths of replies have a long tail, and the slowest of
+        # twenty answers is far from the slowest of ten thousand. Doubled at each try, since what
+        # was cut off may have been a long reply, which no second try of the same length gets.
         usual = max(SHORTEST_TIMEOUT_S, 3.0 * self._slowest_s)
         return float(min(longest, usual * 2**tries))
 

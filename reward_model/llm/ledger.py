@@ -157,6 +157,7 @@ class Ledger:
 
     def lose(self, key: str, why: str, cost_usd: float | None, about: dict[str, Any]) -> None:
         """Note a call whose answer was lost but which the provider may charge for."""
+        # `_LOST` reads the line back without parsing it, so no quote may stand in it.
         why = re.sub(r'["\\\s]+', " ", why)
         if self._file is not None:
             self._file.append({"lost": why, "cost_usd": cost_usd, "key": key, **about})

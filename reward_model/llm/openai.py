@@ -41,8 +41,9 @@ OFFICIAL = "https://api.openai.com/v1"
 BACKSTOP_S = 1800.0
 """The SDK's own time-out; callers set a shorter one around each call."""
 CONNECTIONS = 16
-"""Calls out at once through one client of the SDK."""
+"""Calls out at once through one client of the SDK, see `_free`."""
 _MOST_CHANGES = 8
+"""Times one request is built anew; each takes a lesson, and a model has seven to give."""
 
 
 class OpenAILLM(Learning):
@@ -167,6 +168,7 @@ class OpenAILLM(Learning):
         except APIStatusError as error:
             raise self._status_error(error.status_code, error.response, request) from None
         except APIConnectionError as error:
+            # Only what never reached the server is surely free.
             sent = _root(error) != "ConnectError"
             raise connection_error(error, self.where, sent=sent) from None
         except OpenAIError as error:

@@ -141,6 +141,9 @@ def _read(text: str, path: Path | None) -> Prices:
 def likely_tokens(text: str) -> float:
     """A fair guess of the tokens in a text: 0.7 a Chinese character, 1 for 3.5 others.
 
+    Providers say 1.5 to 1.8 Chinese (Alibaba) and about 4 English characters (OpenAI) a token; a
+    little more is reckoned here, since reports are full of figures.
+
     >>> round(likely_tokens("营业收入")), round(likely_tokens("revenue rose by a tenth"))
     (3, 7)
     """
@@ -177,6 +180,8 @@ def most_tokens(request: Request) -> int:
     total = 0.0
     for message in request.messages:
         wide = _wide(message.content)
+        # Nothing in ASCII is more than a token a character. Chinese characters are one, rare ones
+        # up to their three bytes; a text that is rare ones alone is not written.
         total += (len(message.content) - wide) + 1.5 * wide + 20  # the chat template's own
     if request.json_schema is not None:
         total += len(str(request.json_schema)) + 20

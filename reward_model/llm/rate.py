@@ -2,7 +2,9 @@
 
 `Window` is the arithmetic with a clock passed in; `Gate` lets coroutines through it in order.
 The window grows exponentially until the first 429, then by about one a round trip, and shrinks to
-what the server was holding when it refused, by half at most at a time.
+what the server was holding when it refused, by half at most at a time. That is TCP's slow start and
+congestion avoidance (RFC 5681), with a 429 for a lost packet: like a router, a provider tells
+nobody its limit, and it changes with the load of others.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from typing import NamedTuple
 START = 4
 MOST = 256
 LONGEST_PAUSE_S = 60.0
+"""Providers count their limits by the minute: after one, whatever refused has begun anew."""
 RAMP_S = 5.0
 """Until the first refusal the window grows by as much as itself in this time, answers or not."""
 
@@ -101,6 +104,8 @@ class Window:
         if self.in_flight >= int(self.limit):
             self._full = self._sent
             self._grow_at = now + RAMP_S / self.limit
+        # Spaced, not counted by the minute: a provider's minute begins when it likes, and two
+        # bursts around its end would both fall into one.
         space = max(self._per_request, tokens * self._per_token)
         if space:
             self._next_at = max(now, self._next_at) + space
@@ -111,7 +116,7 @@ class Window:
         if tokens is not None and self._per_token:
             self._next_at += (tokens - ticket.tokens) * self._per_token
         if not self._over(ticket):
-            return
+            return  # sent under the old window: no proof that the new one is right
         self._proven = True
         if ticket.number <= self._full:
             self._rounds += 1.0 / self.limit
@@ -127,6 +132,8 @@ class Window:
     def refused(self, ticket: Ticket, now: float, retry_after_s: float | None = None) -> None:
         """A call met the rate limit: shrink, and cool down when it is not a single slip."""
         used = min(self.limit, float(self.in_flight))
+        # One shrinking a round trip, as TCP has it: the other calls of a burst that was too large
+        # are refused too, and tell nothing about the window that it has become since.
         if self._over(ticket) and (self._proven or not self._fresh):
             self._streak = 1 if self._proven else self._streak + 1
             if self._proven:
@@ -180,7 +187,7 @@ class Gate:
         try:
             return await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
+            if turn.done() and not turn.cancelled():  # let through and cancelled at one moment
                 self.failed(turn.result())
             raise
 
@@ -225,5 +232,6 @@ class Gate:
                 self._timer.cancel()
                 self._timer = None
             if math.isfinite(wait):
+                # A little later than asked: timers may fire a clock tick early, to wait again.
                 self._timer = asyncio.get_running_loop().call_later(wait + 1e-4, self._pump)
             return

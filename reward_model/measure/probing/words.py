@@ -6,7 +6,6 @@ from reward_model.stats.reports import AuditReport, Changed, Finding
 from reward_model.stats.words import change, groups_words
 
 
-
 def say_finding(probe: str, dimension: str, column: Changed, report: AuditReport) -> Finding:
     """One verdict with its sentence."""
     found = Finding(
