@@ -16,6 +16,7 @@ from typing import Any
 
 from reward_model.records import UserError, digest, explain_os_error, write_jsonl
 from reward_model.records.cache import Folder, cache_root, made
+from reward_model.records.errors import first_line
 from reward_model.records.files import Pathish, read_jsonl
 
 _ROWS = "rows.jsonl"
@@ -150,9 +151,8 @@ def _parquet(path: Path) -> Iterator[dict[str, Any]]:
         for batch in parquet.ParquetFile(path).iter_batches(ROWS):
             yield from batch.to_pylist()
     except pyarrow.ArrowException as error:
-        what = str(error).splitlines()[0]
         raise UserError(
-            f"no readable Parquet ({what})", expected="a Parquet file", path=path
+            f"no readable Parquet ({first_line(error)})", expected="a Parquet file", path=path
         ) from None
     except OSError as error:
         raise explain_os_error(error, path) from None
@@ -198,7 +198,7 @@ def _saved(path: Path, split: str) -> Iterable[Any]:
     try:
         data = load_from_disk(str(path))
     except (OSError, ValueError) as error:
-        raise UserError(f"no readable data set ({_first(error)})", path=path) from None
+        raise UserError(f"no readable data set ({first_line(error)})", path=path) from None
     if isinstance(data, DatasetDict):
         if split not in data:
             raise UserError(f"no split {split}", expected=f"one of {', '.join(data)}", path=path)
@@ -220,15 +220,11 @@ def _hub(name: str, config: str | None, split: str) -> Any:
         return load_dataset(name, config, split=split)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise UserError(
-            f"no such file or folder, and no data set of the hub that loads ({_first(error)})",
+            f"no such file or folder, and no data set of the hub that loads ({first_line(error)})",
             expected="a path, or the id of a data set",
             mend="check the spelling and the network; split and config stand in the --columns file",
             path=name,
         ) from None
-
-
-def _first(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _plain(value: Any) -> Any:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from reward_model.records import UserError
+from reward_model.records.errors import first_line
 
 UPLOADED = ["README.md", "train.jsonl", "config.json"]
 _COLUMNS = {
@@ -174,7 +175,7 @@ def push(folder: Path | None, name: str) -> str:
         )
         return made
     except (HfHubHTTPError, OSError, ValueError) as error:
-        words = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        words = first_line(error)
         raise UserError(
             f"a hub that did not take {name} ({words})",
             expected="a hub that can be reached, and the right to write there",
