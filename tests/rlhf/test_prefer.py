@@ -17,6 +17,8 @@ from reward_model import RewardScorer
 from reward_model.records import UserError
 from reward_model.rlhf.preferences.card import card
 from reward_model.rlhf.preferences.index import read_index
+from reward_model.rlhf.preferences.make import run_prefer
+from reward_model.rlhf.preferences.options import Options
 from reward_model.rlhf.preferences.pairs import (
     Candidate,
     Filters,
@@ -494,3 +496,19 @@ def test_tables_give_the_preferences_that_lines_give(tmp_path: Path) -> None:
     (tmp_path / "d.csv").write_text("prompt,text\np,a\n")
     done = run("reward-model", "prefer", tmp_path / "d.csv", "--out", tmp_path / "d")
     assert "keys prompt, text in row 1" in done.stderr
+
+
+def test_what_was_made_is_returned_and_nothing_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        {"prompt": "p", "completions": ["a", "b"], "reward_model": [{"reward": 0.2}, {"reward": x}]}
+        for x in (0.9, 0.2)
+    ]
+    made = run_prefer([write(tmp_path / "c.jsonl", rows[:1])], tmp_path / "o", Options())
+    assert made["counts"]["written"] == 1
+    assert made == json.loads((tmp_path / "o" / "config.json").read_text("utf-8"))
+    none = run_prefer([write(tmp_path / "d.jsonl", rows[1:])], tmp_path / "p", Options())
+    assert none["counts"]["written"] == 0
+    assert not (tmp_path / "p" / "config.json").exists()
+    assert capsys.readouterr() == ("", "")
