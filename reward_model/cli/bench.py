@@ -42,15 +42,12 @@ def bench(
     """Measure rewards on benchmarks, each counted as its authors count, with intervals."""
     from dataclasses import replace
 
-    from rich.box import SIMPLE
-    from rich.table import Table
-
     from reward_model.bench import words
     from reward_model.bench.forms import read_benchmark
     from reward_model.bench.rewards import find_reward
     from reward_model.bench.run import bench as measure
     from reward_model.records import UserError, refuse_folder, write_result, write_text
-    from reward_model.records.terminal import console
+    from reward_model.records.terminal import console, table
 
     refuse_folder(json, html)
     found = [
@@ -80,10 +77,7 @@ def bench(
         seed=seed,
         tell=lambda said: screen.print(said, markup=False),
     )
-    shown = Table(title="percent [95%]", title_justify="left", box=SIMPLE, padding=(0, 1))
-    shown.add_column("reward", no_wrap=True)
-    for title in titles:
-        shown.add_column(title, justify="right")
+    shown = table("percent [95%]", "reward", *titles)
     for reward in found:
         scores = [b["rewards"][reward.name]["metrics"]["score"] for b in result["benchmarks"]]
         shown.add_row(reward.name, *map(words.figure, scores))
