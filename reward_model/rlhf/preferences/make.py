@@ -118,11 +118,11 @@ def run_prefer(
         if model is not None:
             groups = _by_model(index, model, out, config, weights, risk, device, batch_tokens)
         elif index.by == "reward_model":
-            groups = _by_stored(index, config, weights, options)
+            groups = _by_stored(index, path, config, weights, options)
         else:
-            groups = _by_judge(index, config, weights, rubric)
+            groups = _by_judge(index, path, config, weights, rubric)
             # All levels are looked at before anything is written.
-            torn = _torn(_by_judge(index, config, weights, rubric), index, options)
+            torn = _torn(_by_judge(index, path, config, weights, rubric), index, options)
         counts = Counts(index.rows, len(index.places), index.completions)
         if index.neutral:
             counts.dropped_rows[NEUTRAL] = index.neutral
@@ -216,13 +216,16 @@ def _by_model(
 
 
 def _by_stored(
-    index: Index, config: dict[str, Any], weights: Mapping[str, float] | None, options: Options
+    index: Index,
+    path: Path,
+    config: dict[str, Any],
+    weights: Mapping[str, float] | None,
+    options: Options,
 ) -> Iterator[tuple[Group, list[Candidate]]]:
     if weights:
         raise UserError(
             "--weight with rewards that are made already", expected="MODEL before the file"
         )
-    path = index.path
     config["weights"] = stored_weights(path)
     if options.z and config["weights"] is None:
         raise UserError(
@@ -234,11 +237,15 @@ def _by_stored(
 
 
 def _by_judge(
-    index: Index, config: dict[str, Any], weights: Mapping[str, float] | None, name: str | None
+    index: Index,
+    path: Path,
+    config: dict[str, Any],
+    weights: Mapping[str, float] | None,
+    name: str | None,
 ) -> Iterator[tuple[Group, list[Candidate]]]:
     from reward_model.data.reading import find_rubric
 
-    known = find_rubric(index.path, name)
+    known = find_rubric(path, name)
     config["rubric"] = known.id
     config["weights"] = shares(weights or known.weights, known.names, f"rubric {known.name}")
     return judged_groups(index, known, config["weights"])
