@@ -21,6 +21,7 @@ from judge.options import (
     Judges,
     LedgerFile,
     MaxPromptChars,
+    Prices,
     RubricName,
     Shown,
     Side,
@@ -102,6 +103,7 @@ def score(
     budget: Annotated[
         float | None, typer.Option(help="US dollars in all, earlier runs included.")
     ] = None,
+    prices: Prices = None,
     attempts: Annotated[
         int, typer.Option(help="Tries of a call without an answer, before it is owed.")
     ] = 8,
@@ -159,6 +161,7 @@ def redteam(
     ledger: LedgerFile = None,
     max_concurrency: Concurrency = 32,
     budget: Budget = None,
+    prices: Prices = None,
     base_url: BaseUrl = None,
     config: Config = None,
 ) -> None:
@@ -207,6 +210,7 @@ def calibrate(
     ledger: LedgerFile = None,
     max_concurrency: Concurrency = 32,
     budget: Budget = None,
+    prices: Prices = None,
     base_url: BaseUrl = None,
     config: Config = None,
 ) -> None:

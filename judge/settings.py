@@ -19,6 +19,7 @@ WITHOUT_EFFECT = frozenset(
         "ledger",
         "max_concurrency",
         "overwrite_scores",
+        "prices",
         "requests_per_minute",
         "timeout",
         "tokens_per_minute",
@@ -67,6 +68,8 @@ class ScoreSettings(BaseModel):
     tokens_per_minute: float | None = Field(default=None, gt=0)
     budget: float | None = Field(default=None, gt=0)
     """US dollars in all, earlier runs with the same ledger included."""
+    prices: str | None = None
+    """Price table over the one that ships."""
     attempts: int = Field(default=8, ge=1, le=100)
     """Tries of a call that gets no answer, before its levels are owed."""
     timeout: float = Field(default=600.0, gt=0)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from judge.scoring.ask import Asked, Asker
 from judge.scoring.merge import joint_level
 from judge.settings import Evidence, ScoreSettings
-from reward_model.llm import LLM, Caller, FatalError, bounded
+from reward_model.llm import LLM, Caller, FatalError, Prices, bounded
 from reward_model.records import Stopped, UserError
 from reward_model.records.terminal import console, progress
 from reward_model.rubrics import Rubric
@@ -97,6 +97,7 @@ async def ask_all(
         requests_per_minute=settings.requests_per_minute,
         tokens_per_minute=settings.tokens_per_minute,
         budget_usd=settings.budget,
+        prices=Prices.load(Path(settings.prices)) if settings.prices else None,
         timeout_s=settings.timeout,
     ) as caller:
         askers = {

@@ -20,7 +20,7 @@ from judge.scoring.parse import Cause, unanswered
 from judge.scoring.prepare import check_out, check_rows, configuration, open_judges
 from judge.scoring.rows import PairFile
 from judge.settings import ScoreSettings
-from reward_model.llm import LLM, Caller, FatalError, bounded
+from reward_model.llm import LLM, Caller, FatalError, Prices, bounded
 from reward_model.records import (
     SIDES,
     Pair,
@@ -120,6 +120,7 @@ class Scoring:
             requests_per_minute=settings.requests_per_minute,
             tokens_per_minute=settings.tokens_per_minute,
             budget_usd=settings.budget,
+            prices=Prices.load(Path(settings.prices)) if settings.prices else None,
             timeout_s=settings.timeout,
         ) as caller:
             asker = Asker(caller, self.settings, self.rubric)

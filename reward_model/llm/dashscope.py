@@ -72,7 +72,9 @@ class DashScopeLLM(Learning):
         self._url = clean_url(url)
         self._key = key or "none"
         self._where = Where(model, self._url, variable, True)
-        self.accepts = Capabilities(json="json_object", thinking="switch")
+        # The SDK's own type of a choice has no place for log-probabilities: asked for, they would
+        # break every reply.
+        self.accepts = Capabilities(json="json_object", thinking="switch", logprobs=False)
         # The first generation opens a connection a call; later ones take a session of ours, which
         # unlike theirs does not queue calls beyond a hundred.
         self._sessions = "session" in AioHttpRequest.__init__.__code__.co_varnames

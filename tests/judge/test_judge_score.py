@@ -364,3 +364,24 @@ def test_several_draws_keep_mean_majority_and_spread() -> None:
     assert made["judge"]["majority"] == {"chosen": {"depth": 4}}
     assert scores(3, 4, None)["judge"]["majority"] == {"chosen": {"depth": None}}
     assert "mean" not in scores(None, None, None)["judge"]
+
+
+def test_own_prices_make_the_cost_and_the_budget(tmp_path: Path) -> None:
+    from llm_server import LLMServer
+
+    pairs, out = _pairs(tmp_path / "pairs.jsonl", 1), tmp_path / "out.jsonl"
+    prices = tmp_path / "prices.toml"
+    prices.write_text("[m]\ninput = 1000.0\noutput = 1000.0\n")
+
+    def answer(messages: list[dict[str, str]]) -> str:
+        name = sections(messages[-1]["content"])["dimensions"].split(":")[0]
+        return json.dumps({"reasoning": {name: "so"}, "levels": {name: 2}})
+
+    with LLMServer(answer=answer) as server:
+        there = ("--llm", f"openai:m@{server.url}", "--prices", prices)
+        done = run("judge", "score", pairs, "--out", out, *there)
+        assert done.code == 0, done.stderr
+        assert json.loads(Path(f"{out}.report.json").read_text())["cost_usd"] > 1
+        done = run("judge", "score", pairs, "--out", f"{out}2", *there, "--budget", "0.01")
+        assert done.code == 3
+        assert "could pass the budget" in done.stderr

@@ -170,3 +170,9 @@ def test_the_address_and_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
         open_llm("dashscope:qwen-plus")
     monkeypatch.setenv("DASHSCOPE_HTTP_BASE_URL", "http://localhost:1234/api/v1")
     assert open_llm("dashscope:qwen-plus").base_url == "http://localhost:1234/api/v1"
+
+
+def test_log_probabilities_are_not_asked_for_since_the_sdk_cannot_hold_them() -> None:
+    with LLMServer() as server:
+        assert complete(server, ask(top_logprobs=5)).text == "reply to 5"
+        assert "logprobs" not in server.bodies[0]["parameters"]
