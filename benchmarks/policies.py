@@ -1,6 +1,6 @@
 """Policies on real pairs: four losses, text and embedding; and `trl dpo` beside ours.
 
-    python benchmarks/policies.py DATA                 (the table of docs/policies.md)
+    python benchmarks/policies.py DATA                 (a table of eight runs)
     python benchmarks/policies.py DATA --trl           (the same job by both commands)
 
 DATA is a folder with `helpsteer_pairs.jsonl`. The policy is made in place: a Qwen2 of 0.4 M weights

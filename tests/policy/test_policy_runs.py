@@ -252,3 +252,65 @@ def test_a_killed_run_goes_on_by_the_same_command(world: Path, tmp_path: Path) -
     assert again.code == 0, again.stderr
     one, other = weights(tmp_path / "whole"), weights(tmp_path / "killed")
     assert all(torch.equal(value, other[key]) for key, value in one.items())
+
+
+def test_accumulation_and_device_batch_move_no_loss(world: Path, tmp_path: Path) -> None:
+    logged = []
+    for at_once in (8, 2):
+        out = train(
+            settings(
+                world, "pref_po", tmp_path / f"run{at_once}", lora_rank=4, device_batch=at_once,
+                trl={"max_steps": 2},
+            )
+        )  # fmt: skip
+        lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+        logged.append([line["loss"] for line in lines if "loss" in line])
+    assert logged[0] == pytest.approx(logged[1], abs=1e-5)
+
+
+@pytest.fixture(scope="module")
+def reward(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tiny_models import save_decoder
+
+    return save_decoder(tmp_path_factory.mktemp("reward") / "reward")
+
+
+def test_rewards_by_dimension_have_names_and_weights(reward: Path, world: Path) -> None:
+    from reward_model.policy.rewards import read_rewards
+
+    found = read_rewards([f"{reward}#*=0.5", f"{world}/r.py:short=0.5", f"{reward}#depth"])
+    names = [f.__name__ for f in found.functions]  # type: ignore[attr-defined]
+    assert names == ["depth", "professionalism", "accuracy", "short", "depth_2"]
+    assert sum(found.weights[:3]) == pytest.approx(0.5)
+    assert found.weights[3:] == [0.5, 1.0]
+    for spec, words in (
+        (f"{reward}#wit", "'wit'"),
+        (f"{world}/r.py:long", "no function 'long'"),
+        (f"{world}/r.py", "without a function"),
+        (f"{reward}=nan", "weight nan"),
+    ):
+        with pytest.raises(UserError, match=re.escape(words)):
+            read_rewards([spec])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["dpo", "rloo", "online-dpo"])
+def test_a_watched_run_keeps_what_the_gold_reward_likes_best(
+    name: str, world: Path, reward: Path, tmp_path: Path
+) -> None:
+    more = {"rewards": ["r.py:short"]} if name != "dpo" else {}
+    out = train(
+        settings(
+            world, name, tmp_path / "run", **more, watch=str(reward), gold=str(reward),
+            watch_prompts=2, trl={"max_steps": 3}, eval_steps=1,
+        )
+    )  # fmt: skip
+    metrics = json.loads((out / "metrics.json").read_text())
+    looked = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    golds = {line["step"]: line["eval_gold"] for line in looked if "eval_gold" in line}
+    assert golds.keys() == {1, 2, 3}
+    assert metrics["best"]["gold"] == max(golds.values())
+    assert {"reward", "gold", "reward/depth"} <= metrics["best"].keys()
+    kept = load_file(out / "checkpoints" / metrics["kept"] / "model.safetensors")
+    best = load_file(out / "best" / "model.safetensors")
+    assert all(torch.equal(kept[key], value) for key, value in best.items())
