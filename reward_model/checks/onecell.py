@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from reward_model.checks import lexicon as lx
 from reward_model.checks.claims import Claim
-from reward_model.checks.columns import Header, Measure, Scope
+from reward_model.checks.columns import Header, Measure, Scope, read_header
 from reward_model.checks.frame import unit_of_cell
 from reward_model.checks.items import Item
 from reward_model.checks.kinds import Basis, ClaimKind, Direction
@@ -146,21 +146,23 @@ def _kind(spot: Spot, direction: Direction, *, attain: bool) -> _Kind:
 def _with_unit(spot: Spot, found: _Kind) -> _Kind | None:
     """The same with the unit of a bare number; None for a bare count of something."""
     number, known = spot.number, spot.known
-    if number.unit != "plain" or found.kind not in {"value", "change_abs", "ratio"}:
+    # "$ 1,234" in a table in thousands is no more in dollars than 1,234 is.
+    bare = number.unit == "plain" or (number.unit == "money" and not number.word)
+    if not bare or found.kind not in {"value", "change_abs", "ratio"}:
         return found
-    if found.unit != "plain":
+    if found.unit not in {"plain", "money"}:
         return found
     header, row = spot.header, spot.row
     if known is None:
         if spot.entity is None:
             return found
-        about = [h for h in (header, row) if h]
+        about = [h for h in (header, row or read_header(spot.label)) if h]
         unit, scale = unit_of_cell(number, None, spot.label, spot.table, about, _measure(spot))
         if unit == "percent":
             return found._replace(unit="percent", scale=0.01)
         if unit == "money":
             return found._replace(
-                unit="plain" if scale is None else "money",
+                unit=number.unit if scale is None else "money",
                 scale=scale or 1.0,
                 open_scale=scale is None,
             )
@@ -170,13 +172,12 @@ def _with_unit(spot: Spot, found: _Kind) -> _Kind | None:
         scale = scale or spot.table.scale
         if scale is not None and scale != 1.0:
             return found._replace(unit="money", scale=scale)
-        if scale is None and not (
-            number.decimals or "," in number.digits or len(number.digits) > 3
-        ):
+        told = number.unit == "money" or number.decimals or "," in number.digits
+        if scale is None and not told and len(number.digits) <= 3:
             return None
         return found._replace(open_scale=scale is None)
     stated = (header and header.percent) or (row and row.percent) or abs(number.value) > 1.5
-    if known.unit == "percent" and stated:
+    if known.unit == "percent" and number.unit == "plain" and stated:
         return found._replace(unit="percent", scale=0.01)
     return found
 
