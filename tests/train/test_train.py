@@ -375,6 +375,7 @@ def test_a_full_disk_is_said_and_the_model_that_stood_there_stays_whole(
         [
             *(sys.executable, "-m", "reward_model", "train", str(scored), "--base-model", "tiny"),
             *("--output-dir", str(out), "--max-length", "64", "--seed", "3", "--epochs", "1"),
+            "--overwrite",
         ],
         capture_output=True,
         text=True,
