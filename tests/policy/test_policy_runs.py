@@ -314,3 +314,26 @@ def test_a_watched_run_keeps_what_the_gold_reward_likes_best(
     kept = load_file(out / "checkpoints" / metrics["kept"] / "model.safetensors")
     best = load_file(out / "best" / "model.safetensors")
     assert all(torch.equal(kept[key], value) for key, value in best.items())
+
+
+def test_rows_without_a_prompt_are_trained_measured_by_kind_and_talked_to(
+    world: Path, tmp_path: Path
+) -> None:
+    rows = Path(__file__).parents[2] / "docs" / "examples" / "education_bias.jsonl"
+    words = [rows, "--base-model", world / "base", "--loss", "sipa", "--lr", "3e-3"]
+    words += ["--output-dir", tmp_path / "run", "--test-share", "0.3"]
+    bare = run("reward-model", "policy", "train", *words)
+    assert (bare.code, "60 of 60 rows without a prompt" in bare.stderr) == (2, True)
+    said = run("reward-model", "policy", "train", *words, "--instruction", "Write one sentence.")
+    assert said.code == 0, said.stderr
+    flags = ["--by", "metadata.bias_type", "--max-new-tokens", "6", "--json", tmp_path / "e.json"]
+    said = run("reward-model", "policy", "evaluate", tmp_path / "run", *flags)
+    assert said.code in (0, 1), said.stderr
+    runs = json.loads((tmp_path / "e.json").read_text())["runs"]
+    parts = runs["run"]["slices"]["metadata.bias_type"]
+    assert parts.keys() == {"disability", "gender", "income", "region", "school"}
+    correct = sum(part["preference_correct"] for part in parts.values())
+    assert correct == runs["run"]["preference_correct"]
+    assert runs["run"]["preference_accuracy"] > runs["base"]["preference_accuracy"]
+    said = run("reward-model", "policy", "chat", tmp_path / "run", "--prompt", "Hello")
+    assert (said.code, said.stdout.endswith("\n")) == (0, True)
