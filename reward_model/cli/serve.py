@@ -34,6 +34,13 @@ def serve(
             "qwen, llama3, none (plain text), or a TOML file."
         ),
     ] = None,
+    no_opinion: Annotated[
+        float | None,
+        typer.Option(
+            help="Reward of a text without one (empty, a thought that was cut) at /get_reward and "
+            "/classify, whose clients need a number; else they are answered 422."
+        ),
+    ] = None,
     others: OthersOption = None,
     how: HowOption = "mean",
     device: DeviceOption = None,
@@ -78,6 +85,7 @@ def serve(
         timeout_s=timeout,
         drain_s=drain,
         chat_template=chat_template,
+        no_opinion=no_opinion,
     )
     from reward_model.records.chat.templates import load_template
 

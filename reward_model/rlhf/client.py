@@ -7,6 +7,7 @@ is waited for, and what it does not score is an error, never a number.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import json
 import logging
 import math
@@ -14,6 +15,7 @@ import os
 import random
 import threading
 import time
+import weakref
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -242,6 +244,7 @@ class RewardClient:
             loop.call_soon_threadsafe(loop.stop)
             raise
         self._loop, self._thread, self._pid = loop, thread, os.getpid()
+        _STARTED.add(self)
 
     async def _open(self) -> None:
         import aiohttp
@@ -257,6 +260,12 @@ class RewardClient:
             # A request that waits for its turn here must not use up its timeout by it.
             connector=aiohttp.TCPConnector(limit=0),
         )
+
+    def __enter__(self) -> RewardClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Close the connections and the thread; a later call opens them again.
@@ -291,6 +300,16 @@ class RewardClient:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return RewardClient.with_settings, (self.url, self.settings)
+
+
+_STARTED: weakref.WeakSet[RewardClient] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """What nobody closed, where the program ends."""
+    for client in list(_STARTED):
+        client.close()
 
 
 async def _all(coroutines: Iterator[Coroutine[Any, Any, T]]) -> list[T]:

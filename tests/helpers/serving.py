@@ -22,6 +22,7 @@ import uvicorn
 from reward_model.rubrics import load_rubric
 from reward_model.score.scorer import Score
 from reward_model.score.serve.app import create_app
+from reward_model.score.serve.connection import BoundedConnection
 from reward_model.score.serve.server import Server
 from reward_model.score.serve.service import Service
 from reward_model.score.serve.settings import Settings
@@ -67,7 +68,7 @@ class Running:
         finally:
             link.close()
         kind = answer.headers.get_content_type()
-        parsed = json.loads(said) if kind == "application/json" else said.decode()
+        parsed = json.loads(said) if said and kind == "application/json" else said.decode()
         return Answer(answer.status, parsed, {k.lower(): v for k, v in answer.getheaders()})
 
     def metric(self, name: str) -> float:
@@ -160,6 +161,7 @@ def in_thread(scorer: Any, settings: Settings | None = None) -> Iterator[tuple[R
         port=0,
         log_config=None,
         access_log=False,
+        http=BoundedConnection,
         lifespan="off",
         ws="none",
         timeout_graceful_shutdown=1,

@@ -179,7 +179,10 @@ def test_a_body_without_a_length_is_bounded_as_it_comes(served: Running) -> None
     """Chunked, far above the limit; what was refused is not kept."""
     before = _resident(served)
     with socket.create_connection(("127.0.0.1", served.port), timeout=30) as link:
-        link.sendall(b"POST /v1/score HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
+        link.sendall(
+            b"POST /v1/score HTTP/1.1\r\nhost: x\r\n"
+            b"content-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+        )
         chunk = b"10000\r\n" + b"a" * 65536 + b"\r\n"
         for _ in range(64 * 16):
             link.sendall(chunk)
@@ -234,7 +237,8 @@ def _hang_up(port: int, text: str) -> None:
     """Ask, and be gone: with a reset, without a word."""
     body = json.dumps({"response": text + " from a client that left"}).encode()
     link = socket.create_connection(("127.0.0.1", port))
-    head = f"POST /v1/score HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
+    kind = "content-type: application/json"
+    head = f"POST /v1/score HTTP/1.1\r\nhost: x\r\n{kind}\r\ncontent-length: {len(body)}\r\n\r\n"
     link.sendall(head.encode() + body)
     link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     link.close()

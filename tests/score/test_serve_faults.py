@@ -90,7 +90,10 @@ def test_a_body_that_never_ends_is_given_up() -> None:
         in_thread(StandIn(), Settings(timeout_s=0.2)) as (running, _),
         socket.create_connection(("127.0.0.1", running.port), timeout=10) as link,
     ):
-        link.sendall(b"POST /v1/score HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
+        link.sendall(
+            b"POST /v1/score HTTP/1.1\r\nhost: x\r\n"
+            b"content-type: application/json\r\ncontent-length: 100\r\n\r\n{"
+        )
         assert b" 504 " in link.recv(4096)
         assert running.metric("reward_pending_bytes") == 0
 
@@ -103,7 +106,9 @@ def test_who_hangs_up_is_taken_out_of_the_queue() -> None:
         running.wait(lambda: running.metric("reward_active_requests") == 1)
         links = [http.client.HTTPConnection("127.0.0.1", running.port) for _ in range(20)]
         for link in links:
-            link.request("POST", "/v1/score", b'{"response": "left"}')
+            link.request(
+                "POST", "/v1/score", b'{"response": "left"}', {"content-type": "application/json"}
+            )
         running.wait(lambda: server.service.batcher.waiting > 10, 5)
         for link in links:
             link.close()
@@ -186,7 +191,7 @@ def test_silence_is_null_for_ours_and_an_error_for_others() -> None:
         assert "item 1 has no reward: said nothing" in said.body["error"]["message"]
 
 
-def test_a_stop_answers_what_waits_and_a_second_one_does_not() -> None:
+def test_a_stop_answers_what_waits_and_a_second_one_says_503() -> None:
     for signals in (1, 2):
         with (
             in_thread(StandIn(), Settings(max_batch_items=1)) as (running, server),
@@ -200,6 +205,7 @@ def test_a_stop_answers_what_waits_and_a_second_one_does_not() -> None:
                 assert [one.result().status for one in asked] == [200] * 4
                 assert not server.cut_off
             else:
+                assert 503 in [one.result().status for one in asked]
                 assert server.cut_off
 
 

@@ -123,35 +123,48 @@ class ErrorAnswer(BaseModel):
     error: ErrorWords
 
 
-def rewards(scores: Sequence[Score]) -> list[float]:
+def rewards(scores: Sequence[Score], no_opinion: float | None = None) -> list[float]:
     """Every reward as a number.
 
+    Args:
+        scores: of the texts.
+        no_opinion: what was declared for a text without a reward.
+
     Raises:
-        ApiError: one of them has none; 422, naming it.
+        ApiError: one of them has none, and nothing was declared; 422, naming it.
     """
     numbers = []
     for i, score in enumerate(scores):
-        if score.reward is None:
+        reward = no_opinion if score.reward is None else score.reward
+        if reward is None:
             raise ApiError(422, "no_opinion", f"item {i} has no reward: {score.reason}", item=i)
-        numbers.append(score.reward)
+        numbers.append(reward)
     return numbers
 
 
-def openrlhf(scores: Sequence[Score]) -> dict[str, Any]:
-    """Rewards, and every dimension's level and uncertainty to be logged."""
-    numbers = rewards(scores)
+def openrlhf(
+    scores: Sequence[Score], names: Sequence[str], no_opinion: float | None = None
+) -> dict[str, Any]:
+    """Rewards, and every dimension's level and uncertainty to be logged.
+
+    Where a reward was declared for texts without an opinion, their levels are logged as -1, which
+    is no level, and `no_opinion` says how many there were.
+    """
+    numbers = rewards(scores, no_opinion)
     logs: dict[str, list[float]] = {}
-    for name in scores[0].levels:
-        logs[name] = [score.levels[name] for score in scores]
-        logs[f"{name}_sd"] = [score.uncertainty[name] for score in scores]
+    for name in names:
+        logs[name] = [score.levels.get(name, -1.0) for score in scores]
+        logs[f"{name}_sd"] = [score.uncertainty.get(name, -1.0) for score in scores]
+    if no_opinion is not None:
+        logs["no_opinion"] = [float(score.reward is None) for score in scores]
     logs["prompt_truncated"] = [float(score.prompt_truncated) for score in scores]
     logs["response_truncated"] = [float(score.response_truncated) for score in scores]
     return {"rewards": numbers, "scores": numbers, "extra_logs": logs}
 
 
-def classes(scores: Sequence[Score]) -> list[dict[str, Any]]:
+def classes(scores: Sequence[Score], no_opinion: float | None = None) -> list[dict[str, Any]]:
     """One number a text: whoever reads the last of `probs` reads the reward."""
     return [
         {"index": i, "label": "reward", "probs": [reward], "num_classes": 1}
-        for i, reward in enumerate(rewards(scores))
+        for i, reward in enumerate(rewards(scores, no_opinion))
     ]

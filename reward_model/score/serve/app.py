@@ -47,6 +47,7 @@ def create_app(service: Service) -> FastAPI:
         title="reward-model serve",
         version=service.digest,
         redoc_url=None,
+        redirect_slashes=False,  # it would be built from whatever Host a client sends
         description="Levels by dimension and one reward for a response to a prompt.",
     )
     explainer = Explainer()
@@ -63,11 +64,17 @@ def create_app(service: Service) -> FastAPI:
 
     async def get_reward(request: Request, body: bytes) -> Response:
         items = reward_items(parse(REWARD, body), service.template)
-        return json_response(openrlhf(await service.scores(request, items)))
+        return json_response(
+            openrlhf(
+                await service.scores(request, items),
+                service.rubric.names,
+                service.settings.no_opinion,
+            )
+        )
 
     async def classify(request: Request, body: bytes) -> Response:
         items = classify_items(parse(CLASSIFY, body), service.template)
-        data = classes(await service.scores(request, items))
+        data = classes(await service.scores(request, items), service.settings.no_opinion)
         tokens = await asyncio.to_thread(_tokens, _scorer(service), items)
         answer = {
             "id": f"classify-{uuid.uuid4().hex}",
@@ -117,6 +124,13 @@ def create_app(service: Service) -> FastAPI:
     for path, answer in {"/health": health, "/ready": ready, "/metrics": metrics}.items():
         app.add_api_route(path, answer, methods=["GET"], response_model=None, name=path)
     app.add_api_route("/", demo, methods=["GET"], include_in_schema=False)
+    for path, answer in {
+        "/": demo,
+        "/health": health,
+        "/ready": ready,
+        "/metrics": metrics,
+    }.items():
+        app.router.routes.append(Route(path, answer, methods=["HEAD"]))
     app.add_exception_handler(StarletteHTTPException, _http_error)
     describe(app, service.rubric)
     return app

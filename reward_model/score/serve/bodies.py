@@ -7,6 +7,7 @@ text cannot be scored and why.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from typing import Annotated, Any, TypeVar
 
@@ -54,7 +55,7 @@ class ChatMessage(_Theirs):
     refusal: str | None = None
 
 
-Words = str | list[ChatMessage]
+Words = str | Annotated[list[ChatMessage], Field(fail_fast=True)]
 
 
 class ScoreItem(_Ours):
@@ -66,6 +67,9 @@ class ScoreItem(_Ours):
     """What is judged."""
 
 
+MOST = 65_536
+"""Elements of a list that are looked at; a request is held to `--max-items` as well. The first
+fault ends the reading: millions of wrong elements cost no more than one."""
 Weights = dict[str, Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]]
 
 
@@ -86,7 +90,7 @@ class ScoreOne(ScoreItem, _Terms):
 class ScoreMany(_Terms):
     """Several responses at once."""
 
-    items: list[ScoreItem] = Field(min_length=1)
+    items: Annotated[list[ScoreItem], Field(fail_fast=True, min_length=1, max_length=MOST)]
 
 
 def _which(value: Any) -> str:
@@ -101,9 +105,9 @@ ScoreRequest = Annotated[
 class RewardRequest(_Theirs):
     """What OpenRLHF posts to a remote reward model."""
 
-    query: list[str] = Field(min_length=1)
+    query: Annotated[list[str], Field(fail_fast=True, min_length=1, max_length=MOST)]
     """Prompt and response in one text, with the tokens of the policy's chat template."""
-    prompts: list[str | None] | None = None
+    prompts: Annotated[list[str | None], Field(fail_fast=True, max_length=MOST)] | None = None
     """The beginnings of the queries."""
     labels: Any = None
     """Not needed."""
@@ -113,7 +117,7 @@ class ClassifyRequest(_Theirs):
     """What is posted to `/classify` of vLLM; texts, or one conversation in `messages`."""
 
     model: str | None = None
-    input: str | Annotated[list[str], Field(min_length=1)]
+    input: str | Annotated[list[str], Field(fail_fast=True, min_length=1, max_length=MOST)]
     """Responses, or whole texts of a policy where its chat template was declared."""
 
 
@@ -121,7 +125,7 @@ class ClassifyChat(_Theirs):
     """The same for a conversation, of which the last answer is judged."""
 
     model: str | None = None
-    messages: list[ChatMessage] = Field(min_length=1)
+    messages: Annotated[list[ChatMessage], Field(fail_fast=True, min_length=1, max_length=MOST)]
 
 
 def _shape(value: Any) -> str:
@@ -144,8 +148,10 @@ def parse(kind: TypeAdapter[Kind], body: bytes) -> Kind:
     """A validated body.
 
     Raises:
-        ApiError: 400 where it is no JSON in UTF-8, 422 where it is not of this kind.
+        ApiError: 400 where it is no JSON in UTF-8, 413 where it has too many values, 422 where it
+            is not of this kind.
     """
+    _check_size(body)
     try:
         # The parser takes these for numbers; JSON does not.
         if b"NaN" in body or b"Infinity" in body:
@@ -155,10 +161,31 @@ def parse(kind: TypeAdapter[Kind], body: bytes) -> Kind:
         found = error.errors(include_url=False, include_input=False)
         if found[0]["type"] == "json_invalid":
             raise ApiError(400, "invalid_json", f"the body is broken: {found[0]['msg']}") from None
+        if found[0]["type"] == "too_long":
+            where = _words(found[0]["loc"], f"more than {MOST:,} elements")
+            raise ApiError(413, "too_many", where) from None
         words = "; ".join(_words(e["loc"], e["msg"]) for e in found[:3])
         raise ApiError(422, "invalid_request", words) from None
     except (ValueError, RecursionError):
         raise ApiError(400, "invalid_json", "the body is broken: not JSON in UTF-8") from None
+
+
+_STRING = re.compile(rb'"(?:[^"\\]+|\\.)*"', re.S)
+_MOST_NESTED, _MOST_VALUES = 200_000, 2_000_000
+"""Lists and objects, and values, of a whole body; some hundred times what a full request has."""
+
+
+def _check_size(body: bytes) -> None:
+    """Refuse a body of more values than any request has, before an object is made of each.
+
+    Raises:
+        ApiError: 413.
+    """
+    if len(body) <= _MOST_NESTED:
+        return
+    bare = _STRING.sub(b"", body)
+    if bare.count(b"[") + bare.count(b"{") > _MOST_NESTED or bare.count(b",") > _MOST_VALUES:
+        raise ApiError(413, "too_many", "the body has more values than any request needs")
 
 
 _TAGS = {"one", "many", "input", "messages"}

@@ -19,8 +19,12 @@ from reward_model.score.serve.scorers import members
 if TYPE_CHECKING:
     from reward_model.score.serve.scorers import Scorer
 
-MOST_BYTES = 1_000_000
+MOST_BYTES = 200_000
+SECONDS = 10.0
+"""Longest that is waited for one text."""
 MOST_CLAIMS = 100
+MOST_WAITING = 8
+"""Texts that may wait for the one thread that explains."""
 
 
 class Explainer:
@@ -28,6 +32,7 @@ class Explainer:
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, "explain")
+        self._waiting = 0
 
     async def evidence(self, scorer: Scorer, item: Item) -> dict[str, Any] | None:
         """What the model read of one text; None where it reads no evidence.
@@ -39,7 +44,21 @@ class Explainer:
             return None
         if item.bytes > MOST_BYTES:
             raise ApiError(413, "too_large", f"explain takes texts up to {MOST_BYTES:,} bytes")
-        return await asyncio.get_running_loop().run_in_executor(self._thread, _evidence, item)
+        if self._waiting >= MOST_WAITING:
+            raise ApiError(503, "overloaded", "too many texts wait to be explained", retry_after=1)
+        work = asyncio.get_running_loop().run_in_executor(self._thread, _evidence, item)
+        self._waiting += 1
+        work.add_done_callback(self._done)
+        try:
+            return await asyncio.wait_for(asyncio.shield(work), SECONDS)
+        except TimeoutError:
+            work.cancel()
+            raise ApiError(504, "timeout", f"no evidence within {SECONDS:g} s") from None
+
+    def _done(self, work: asyncio.Future[dict[str, Any]]) -> None:
+        self._waiting -= 1
+        if not work.cancelled():
+            work.exception()  # one that nobody waits for any more
 
 
 def _evidence(item: Item) -> dict[str, Any]:

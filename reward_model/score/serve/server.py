@@ -21,6 +21,7 @@ from reward_model.records.errors import first_line
 from reward_model.records.terminal import console
 from reward_model.score.files.workers import Models
 from reward_model.score.serve.app import create_app
+from reward_model.score.serve.connection import BoundedConnection
 from reward_model.score.serve.service import Service, served_name
 from reward_model.score.serve.settings import Settings
 
@@ -42,6 +43,7 @@ class Server(uvicorn.Server):
         self.cut_off = False
         """It stopped before all was answered."""
         self._since = 0.0
+        self._hurry = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Load the model beside the answering."""
@@ -50,9 +52,11 @@ class Server(uvicorn.Server):
         self.announce()  # from here on signals are ours
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """The first signal drains, the second cuts off."""
+        """The first signal drains, the second answers 503 and leaves, a third just leaves."""
+        if self._hurry:
+            self.force_exit = self.should_exit = True
         if self.service.draining:
-            self.cut_off = self.force_exit = self.should_exit = True
+            self._hurry = True
             return
         self.service.draining = True
         self._since = time.monotonic()
@@ -64,7 +68,7 @@ class Server(uvicorn.Server):
             return leave
         if not self.service.active:
             return True
-        self.cut_off = time.monotonic() - self._since > self.service.settings.drain_s
+        self.cut_off = self._hurry or time.monotonic() - self._since > self.service.settings.drain_s
         if self.cut_off:
             self.service.stop()
         return self.cut_off
@@ -117,6 +121,7 @@ def serve(
         log_config=None,
         log_level="error",
         access_log=False,
+        http=BoundedConnection,
         lifespan="off",
         ws="none",
         server_header=False,

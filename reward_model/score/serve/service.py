@@ -84,6 +84,7 @@ class Service:
         self._key = None if key is None else key.encode()
         self._load, self._on_failed, self._on_ready = load, on_failed, on_ready
         self._batcher: Batcher | None = None
+        self._jobs: set[Job] = set()
         self.metrics.watch("queue_texts", "Texts waiting.", lambda: self.batcher.waiting)
         self.metrics.watch("active_requests", "Requests not answered yet.", lambda: self.active)
         self.metrics.watch("pending_bytes", "Bodies held in memory.", lambda: self.pending)
@@ -154,7 +155,10 @@ class Service:
         held = _Held()
         try:
             async with asyncio.timeout(self.settings.timeout_s):
-                kind = request.headers.get("content-type", "application/json")
+                coded = request.headers.get("content-encoding", "identity").strip().lower()
+                if coded != "identity":
+                    raise ApiError(415, "content_encoding", "send the body as it is, uncompressed")
+                kind = request.headers.get("content-type", "")
                 if kind.partition(";")[0].strip().lower() != "application/json":
                     raise ApiError(415, "media_type", "send JSON, as application/json")
                 return await work(request, await self._read(request, held))
@@ -254,6 +258,7 @@ class Service:
         except Broken:
             job.done.cancel()
             raise self._broken() from None
+        self._jobs.add(job)
         gone: asyncio.Future[object] = asyncio.ensure_future(_hang_up(request))
         try:
             done: asyncio.Future[object] = job.done  # type: ignore[assignment]
@@ -269,14 +274,18 @@ class Service:
             raise ApiError(500, "scoring", "the model failed on a text") from None
         finally:
             gone.cancel()
+            self._jobs.discard(job)
             self.batcher.drop(job)
             job.done.cancel()
         self.metrics.scored(scores)
         return scores
 
     def stop(self) -> None:
-        """Let go of what still waits."""
+        """Let go of what still waits, and of what is being scored: it is answered 503."""
         self.batcher.close()
+        for job in self._jobs:
+            if not job.done.done():
+                job.done.set_exception(Full())
 
 
 async def _hang_up(request: Request) -> None:

@@ -34,6 +34,9 @@ class Settings:
     chat_template: str | None = None
     """Name or file of the policy's chat template; see `reward_model.records.chat`."""
 
+    no_opinion: float | None = None
+    """Reward of a text without an opinion, at the routes whose clients need a number."""
+
     def __post_init__(self) -> None:
         numbers = {
             "--max-batch-items": self.max_batch_items,
@@ -48,6 +51,8 @@ class Settings:
         for name, value in numbers.items():
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise UserError(f"{name} {value}", expected="a number above 0")
+        if self.no_opinion is not None and not math.isfinite(self.no_opinion):
+            raise UserError(f"--no-opinion {self.no_opinion}", expected="a number")
         if not (0 <= self.max_wait_ms <= 1000):
             raise UserError(f"--max-wait {self.max_wait_ms}", expected="0 to 1000 milliseconds")
         if self.max_items > self.max_queue:
