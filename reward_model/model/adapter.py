@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from reward_model.model.folder import weights_digest
+from reward_model.model.folder import check_backbone, weights_digest
 from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
-from reward_model.model.quiet import quiet
+from reward_model.model.quiet import UNREADABLE, quiet
 from reward_model.records import UserError, parse_json, read_object, write_json, write_text
 from reward_model.records.errors import first_line, require, some_of
 from reward_model.records.files import Pathish
@@ -97,19 +97,23 @@ def load_adapter(folder: Pathish, base: Pathish | None = None) -> PeftModel:
         ) from None
     name = str(base or named)
     try:
+        check_backbone(parse_json((path / "config.json").read_bytes()), path)
         with still():
             config: Any = MultiDimRewardConfig.from_pretrained(path)
             backbone = config.backbone_config
             quantized = getattr(backbone, "quantization_config", None)
             wanted = backbone.model_type
             model = MultiDimRewardModel.from_backbone(
-                name, config, **({"quantization_config": quantized} if quantized else {})
+                name,
+                config,
+                trust_remote_code=False,  # left open, transformers asks whoever sits there
+                **({"quantization_config": quantized} if quantized else {}),
             )
             _check_base(path, name, wanted, config.backbone_config.model_type)
             adapted: PeftModel = PeftModel.from_pretrained(model, str(path)).eval()
             _check_names(adapted, path)
             return adapted
-    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
+    except (*UNREADABLE, ImportError) as error:
         raise UserError(
             f"an adapter that does not fit {name} ({first_line(error)})",
             expected=f"the base model it was trained on ({named})",

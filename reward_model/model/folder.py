@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -88,16 +89,7 @@ def load_bundle(folder: Pathish, **kwargs: Any) -> Bundle:
     rubric = read_rubric(path)
     settings = json.loads((path / "config.json").read_bytes())
     _check(settings, path / "config.json")
-    backbone = settings.get("backbone_config")
-    kind = backbone.get("model_type") if isinstance(backbone, dict) else None
-    if isinstance(kind, str) and kind not in CONFIG_MAPPING:
-        raise UserError(
-            f"a backbone of type {kind}, which transformers does not have",
-            expected="one that it has: no code of a model is ever run from here",
-            mend="import its classes and name them to transformers (AutoConfig.register, "
-            "AutoModel.register) before loading",
-            path=path,
-        )
+    check_backbone(settings, path)
     try:
         with quiet():
             config = MultiDimRewardConfig.from_pretrained(path)
@@ -129,6 +121,24 @@ def load_bundle(folder: Pathish, **kwargs: Any) -> Bundle:
         )
     model.eval()
     return Bundle(model, tokenizer, rubric, builder_of(tokenizer, config))
+
+
+def check_backbone(settings: Mapping[str, Any], path: Path) -> None:
+    """Refuse a model whose backbone only code of its own could build.
+
+    Raises:
+        UserError: transformers does not have its type.
+    """
+    backbone = settings.get("backbone_config")
+    kind = backbone.get("model_type") if isinstance(backbone, dict) else None
+    if isinstance(kind, str) and kind not in CONFIG_MAPPING:
+        raise UserError(
+            f"a backbone of type {kind}, which transformers does not have",
+            expected="one that it has: no code of a model is ever run from here",
+            mend="import its classes and name them to transformers (AutoConfig.register, "
+            "AutoModel.register) before loading",
+            path=path,
+        )
 
 
 def _check(settings: dict[str, Any], path: Path) -> None:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from reward_model.records import UserError
 from reward_model.records.errors import require
 from reward_model.rlhf import wire
+from reward_model.rlhf.address import read_address
 from reward_model.rlhf.wire import KEY
 
 if TYPE_CHECKING:
@@ -51,8 +52,9 @@ class RewardClient:
     process opens its own.
 
     Args:
-        url: address of the server: ``http://localhost:8000``.
-        key: bearer key; that of the environment variable REWARD_MODEL_KEY if not given.
+        url: address of the server: ``http://localhost:8000``, or ``localhost:8000``.
+        key: bearer key; if not given, the one in the address (``http://any:KEY@HOST``) or in the
+            environment variable REWARD_MODEL_KEY.
         timeout: seconds one request may take, from when it is sent.
         patience: seconds to go on asking a server that is busy or not there, from the first try.
         connections: requests on their way at once; the others wait for their turn.
@@ -70,13 +72,12 @@ class RewardClient:
         patience: float = 600.0,
         connections: int = 64,
     ) -> None:
-        if not url.startswith(("http://", "https://")):
-            raise UserError(f"address {url!r}", expected="http://HOST:PORT of reward-model serve")
+        address = read_address(url)
         if connections < 1:
             raise UserError(f"{connections} connections", expected="at least 1")
         require("talking to the server", "client", "aiohttp")
-        self.url = url.rstrip("/")
-        self._key = key
+        self.url = address.url
+        self._key = key or address.key
         self._timeout = timeout
         self._patience = patience
         self._connections = connections

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from reward_model.records import Text, UserError
+from reward_model.rlhf.address import is_address as is_address
+from reward_model.rlhf.address import read_address
 from reward_model.rlhf.client import RewardClient, UnreachableError
 from reward_model.score.memory import Memory, fingerprint
 
@@ -215,21 +217,14 @@ def open_source(model: Model, *, device: str | None = None) -> Source:
         if isinstance(model, RewardClient):
             return _shared(Origin(model.url, client=model.settings))
         return Source(scorer=model)
-    if is_address(str(model)):
-        return _shared(Origin(str(model).rstrip("/")))
+    if is_address(str(model)) and not Path(model).exists():
+        address = read_address(str(model))
+        settings = () if address.key is None else RewardClient(str(model)).settings
+        return _shared(Origin(address.url, client=settings))
     from reward_model.model.folder import read_rubric
 
     read_rubric(model)  # a wrong folder is said now, not after the first rollouts
     return _shared(Origin(str(Path(model).resolve()), device))
-
-
-def is_address(model: str) -> bool:
-    """A server's address, not a folder.
-
-    >>> is_address("http://localhost:8000"), is_address("outputs/multidim/best")
-    (True, False)
-    """
-    return model.startswith(("http://", "https://"))
 
 
 def _shared(origin: Origin) -> Source:

@@ -147,7 +147,9 @@ class StandIn:
 
 
 @contextlib.contextmanager
-def in_thread(scorer: Any, settings: Settings | None = None) -> Iterator[tuple[Running, Server]]:
+def in_thread(
+    scorer: Any, settings: Settings | None = None, *, key: str | None = None
+) -> Iterator[tuple[Running, Server]]:
     """The same server around any scorer, in a thread of this process."""
     service = Service(
         lambda: scorer,
@@ -155,6 +157,7 @@ def in_thread(scorer: Any, settings: Settings | None = None) -> Iterator[tuple[R
         name="stand-in",
         digest="0",
         settings=settings or Settings(),
+        key=key,
     )
     config = uvicorn.Config(
         create_app(service),
