@@ -248,7 +248,7 @@ def test_closing_ends_who_waits_and_failing_to_open_is_handed_over(
 
 @pytest.mark.parametrize("url", ["http://", "http://127.0.0.1:99999", "http://localhost:port"])
 def test_an_address_that_is_none_is_not_asked_again(url: str) -> None:
-    with pytest.raises(UserError, match=r"InvalidUrl.*expected http://HOST:PORT"):
+    with pytest.raises(UserError, match="expected http://HOST:PORT"):
         RewardClient(url).score("a", "b")
 
 
@@ -299,7 +299,7 @@ def test_refusals_are_passed_on_at_once() -> None:
 
 
 def test_wrong_use_is_said() -> None:
-    with pytest.raises(UserError, match="address 'localhost:8000'"):
-        RewardClient("localhost:8000")
+    with pytest.raises(UserError, match="address 'local host:8000' with a space"):
+        RewardClient("local host:8000")
     with pytest.raises(UserError, match="17 as a response"):
         RewardClient("http://localhost:9").score("a", 17)  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ EXAMPLES = {
     "en": (
         "Analyse the margins.\n\nUnit: CNY million\n\n| Item | FY2021 | FY2020 |\n|---|---|---|\n"
         "| Revenue | 1,200 | 1,000 |\n| Cost of sales | 780 | 600 |\n",
-        "Revenue rose 20.0% to 1,200 million in FY2021, but cost of sales rose 30.0%, so the gross "
+        "Revenue rose 20.0% to 1,200 million in FY2021, while cost of sales rose 30.0%. The gross "
         "margin fell to 35.0% from 40.0%. Costs grew faster than prices could follow; if that "
         "goes on, another year like this takes the margin to about 30%.",
     ),
