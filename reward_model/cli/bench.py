@@ -46,10 +46,9 @@ def bench(
     from reward_model.bench.forms import read_benchmark
     from reward_model.bench.rewards import find_reward
     from reward_model.bench.run import bench as measure
-    from reward_model.records import UserError, refuse_folder, write_result, write_text
+    from reward_model.records import UserError, check_outputs, write_result, write_text
     from reward_model.records.terminal import console, table
 
-    refuse_folder(json, html)
     found = [
         find_reward(spec, rubric=rubric, out=out, base_url=base_url, device=device)
         for spec in rewards
@@ -58,6 +57,8 @@ def bench(
     for name in names:
         if names.count(name) > 1:
             raise UserError(f"two rewards called {name!r}", mend="name one: NAME=REWARD")
+    places = [Path(one.rpartition("=")[2]) for one in data]
+    check_outputs({"--json": json, "--html": html}, [place for place in places if place.exists()])
     benchmarks = []
     for one in data:
         name, _, place = one.rpartition("=")

@@ -313,6 +313,43 @@ def evaluate(
 
 
 @app.command()
+def loop(
+    settings: Annotated[
+        Path, typer.Argument(metavar="LOOP.toml", help="What docs/policies.md says.")
+    ],
+    json: JsonOption = None,
+    device: DeviceOption = None,
+) -> None:
+    """Sample, prefer, mix, train and evaluate in rounds; exits 1 where the gate stops it."""
+    from reward_model.records import check_outputs, write_result
+    from reward_model.records.errors import require
+    from reward_model.records.terminal import console
+
+    require("training of policies", "rlhf", "trl", "peft")
+    from reward_model.policy.loop import loop as start
+    from reward_model.policy.loop import read_loop
+
+    check_outputs({"--json": json}, [settings])
+    state = start(read_loop(settings), device)
+    for told in state["rounds"]:
+        found = told["measured"]
+        shown = {
+            name: found[name]
+            for name in ("win_rate", "reward_change", "gold_change", "kl", "length_ratio")
+            if isinstance(found.get(name), float)
+        }
+        numbers = ", ".join(f"{name} {value:.3f}" for name, value in shown.items())
+        console().print(f"round {told['round']}: {numbers}", markup=False)
+    write_result(state, json)
+    if state["stopped"]:
+        words = (
+            f"stopped by the gate: {state['stopped']}; the last good round is {state['last_good']}"
+        )
+        console().print(words, style="red", markup=False)
+    raise typer.Exit(1 if state["stopped"] else 0)
+
+
+@app.command()
 def chat(
     policy: Annotated[str, typer.Argument(help="A run, a model folder, an adapter or a hub id.")],
     reward: Annotated[

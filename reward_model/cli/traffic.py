@@ -34,12 +34,13 @@ def monitor(
     html: HtmlOption = None,
 ) -> None:
     """Measure a log against limits; exits 1 where a whole interval is beyond one."""
+    from reward_model.records import check_outputs
     from reward_model.records.terminal import console
     from reward_model.traffic import words
     from reward_model.traffic.monitor import monitor as measure
     from reward_model.traffic.settings import read_monitor
 
-    _refuse(json, html, [*logs, *([config] if config else []), *(baseline or [])])
+    check_outputs({"--json": json, "--html": html}, [*logs, config, *(baseline or [])])
     result = measure(logs, read_monitor(config) if config else None, baseline or [])
     screen = console()
     table = _table("metric", "now [95%]", "answers", "users", "status")
@@ -78,13 +79,14 @@ def ab(
     html: HtmlOption = None,
 ) -> None:
     """Compare the arms of an experiment; exits 1 where split or guardrail broke."""
+    from reward_model.records import check_outputs
     from reward_model.records.terminal import console
     from reward_model.traffic import words
     from reward_model.traffic.ab import ab as compare
     from reward_model.traffic.ab import plan as users_needed
     from reward_model.traffic.settings import read_experiment
 
-    _refuse(json, html, [*logs, experiment])
+    check_outputs({"--json": json, "--html": html}, [*logs, experiment])
     settings = read_experiment(experiment)
     screen = console()
     if plan:
@@ -126,12 +128,12 @@ def pairs(
     json: JsonOption = None,
 ) -> None:
     """Make preference data of thumbs and regenerated answers; exits 1 where nothing is left."""
-    from reward_model.records import write_jsonl
+    from reward_model.records import check_outputs, write_jsonl
     from reward_model.records.terminal import console
     from reward_model.traffic.pairs import pairs as make
     from reward_model.traffic.words import notes
 
-    _refuse(json, out, logs)
+    check_outputs({"--json": json, "--out": out}, logs)
     made = make(logs, form, per_user=per_user, arms=arm or [])  # type: ignore[arg-type]
     screen = console()
     if made.rows:
@@ -189,17 +191,3 @@ def _write_page(path: Path, page: str) -> None:
     from reward_model.records import write_text
 
     write_text(path, page)
-
-
-def _refuse(json_to: str | None, written: Path | None, read: list[Path]) -> None:
-    """No output may be a folder or one of the inputs."""
-    from reward_model.records import UserError, refuse_folder
-
-    refuse_folder(json_to, written)
-    for place in (None if json_to == "-" else json_to, written):
-        if place is not None and any(_same(Path(place), one) for one in read):
-            raise UserError(f"{place} as input and output", mend="write to another file")
-
-
-def _same(one: Path, other: Path) -> bool:
-    return one.exists() and other.exists() and one.samefile(other)

@@ -398,5 +398,5 @@ def test_the_log_is_never_the_output(tmp_path: Path) -> None:
     for args in (("monitor", log, "--json", log), ("pairs", log, "--out", log)):
         outcome = run("reward-model", "traffic", *args)
         assert outcome.code == 2
-        assert "input and output" in outcome.stderr
+        assert "the input itself" in outcome.stderr
     assert log.read_bytes() == before
