@@ -333,12 +333,9 @@ def loop(
     state = start(read_loop(settings), device)
     for told in state["rounds"]:
         found = told["measured"]
-        shown = {
-            name: found[name]
-            for name in ("win_rate", "reward_change", "gold_change", "kl", "length_ratio")
-            if isinstance(found.get(name), float)
-        }
-        numbers = ", ".join(f"{name} {value:.3f}" for name, value in shown.items())
+        names = ("win_rate", "reward_change", "gold_change", "kl", "length_ratio")
+        known = [name for name in names if isinstance(found.get(name), float)]
+        numbers = ", ".join(f"{name} {found[name]:.3f}" for name in known)
         console().print(f"round {told['round']}: {numbers}", markup=False)
     write_result(state, json)
     if state["stopped"]:
