@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
@@ -35,6 +36,14 @@ _TEXTS = ("response", "completion")
 
 _PAIR_KEYS = frozenset(Pair.model_fields) | {"meta"}
 """Columns of a pair; others are the user's own, but in what is to be trained on."""
+
+
+def _of_pair(name: str, row: Mapping[str, Any]) -> bool:
+    """Whether a column is the pair's, or would be if spelt right: a text that is missing."""
+    if name in _PAIR_KEYS:
+        return True
+    missing = [text for text in ("prompt", *SIDES) if text not in row]
+    return bool(get_close_matches(name, missing, n=1, cutoff=0.8))
 
 
 class _Open(BaseModel):
@@ -141,7 +150,7 @@ def parse_row(
     rest = unscored(value)
     known = value.get(KEY)
     if "chosen" in rest or "rejected" in rest:
-        known_keys = rest if labelled else {k: v for k, v in rest.items() if k in _PAIR_KEYS}
+        known_keys = rest if labelled else {k: v for k, v in rest.items() if _of_pair(k, rest)}
         pair: Pair = parse_record(Pair, known_keys, **where)
         stored = known if isinstance(known, dict) else {}
         sides: _Sides = parse_record(_Sides, rest, **where)

@@ -228,7 +228,7 @@ def shipped_rubrics() -> list[str]:
     """Names that `load_rubric` knows without a file.
 
     >>> shipped_rubrics()
-    ['education_bias', 'financial_report', 'helpsteer', 'ultrafeedback']
+    ['constitution', 'education_bias', 'financial_report', 'helpsteer', 'ultrafeedback']
     """
     folder = files("reward_model.rubrics")
     return sorted(

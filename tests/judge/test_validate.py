@@ -189,7 +189,7 @@ def test_wrong_use(judge: Judge, scored: Path, tmp_path: Path) -> None:
     for arguments, words in (
         ((tmp_path / "none.jsonl",), "no such file or folder"),
         ((tmp_path,), "found a folder"),
-        ((scored, scored), "another file for the filtered pairs"),
+        ((scored, scored), "the input itself as FILTERED"),
         ((scored, "--rubric", "nonsense"), "unknown rubric 'nonsense'"),
         ((scored, "--max-length-ratio", 0.5), "1 or more"),
         ((scored, "--rubric", "helpsteer"), "unknown dimension 'depth'"),
