@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from judge.scoring.rows import PairFile
-from judge.settings import WITHOUT_EFFECT, ScoreSettings
+from judge.settings import WITHOUT_EFFECT, Evidence, ScoreSettings
 from reward_model.llm import LLM, open_llm
 from reward_model.llm.addresses import clean_name
 from reward_model.llm.family import family
 from reward_model.records import UserError, digest, read_object
 from reward_model.records.terminal import console
 from reward_model.rubrics import Rubric
+
+_NAMED_BEFORE = {"d11f554f6c3e": "6b3f2c23bb94"}
+"""Prompts without those of evidence, and what 0.1.0 called the same ones together with its own of
+evidence, so that its scores go on where no evidence is shown."""
 
 
 def open_judges(settings: ScoreSettings, rubric: Rubric) -> tuple[LLM, ...]:
@@ -68,14 +72,16 @@ def check_rows(rows: PairFile, settings: ScoreSettings) -> None:
             )
 
 
-def prompts_id() -> str:
-    """Fingerprint of the judge's prompt files."""
+def prompts_id(evidence: Evidence = "checks") -> str:
+    """Fingerprint of the judge's prompt files; those of evidence count where it is shown."""
     from importlib.resources import files
 
     folder = files("judge.scoring") / "prompts"
-    return digest(
-        {f.name: f.read_text("utf-8") for f in folder.iterdir() if f.name.endswith(".md")}
-    )
+    found = {f.name: f.read_text("utf-8") for f in folder.iterdir() if f.name.endswith(".md")}
+    if evidence == "checks":
+        return digest(found)
+    own = digest({name: text for name, text in found.items() if not name.startswith("evidence.")})
+    return _NAMED_BEFORE.get(own, own)
 
 
 def configuration(rows: PairFile, settings: ScoreSettings, rubric: Rubric) -> dict[str, Any]:
@@ -85,7 +91,7 @@ def configuration(rows: PairFile, settings: ScoreSettings, rubric: Rubric) -> di
         "command": "judge score",
         "settings": settings.model_dump(mode="json"),
         "rubric": rubric.id,
-        "prompts": prompts_id(),
+        "prompts": prompts_id(settings.evidence),
         "pairs": {"digest": rows.digest, "rows": len(rows)},
         "aggregate": f"mean over {over} of each judge, mean over judges, rounded half up",
     }

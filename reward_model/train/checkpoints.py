@@ -215,7 +215,9 @@ def _differing(
         return [*words, "data"], harmless
     if before.rubric and before.rubric != split.rubric:
         words.append("levels or weights in the rubric")
-    if before != split.model_copy(update={"rubric": before.rubric}):
+    # 0.1.0 named no companies and prompts beside the groups.
+    ties = split.ties if before.ties else {}
+    if before != split.model_copy(update={"rubric": before.rubric, "ties": ties}):
         words.append("data")
     return words, harmless
 
