@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import platform
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,9 +77,12 @@ def _put(staging: Path, target: Path) -> None:
         shutil.rmtree(aside.parent, ignore_errors=True)
 
 
+_LINUX = platform.system() == "Linux"
+
+
 def _exchange(one: Path, other: Path) -> bool:
     """Swap two names in one step, where the system can (renameat2 of Linux 3.15 and glibc 2.28)."""
-    if sys.platform != "linux":
+    if not _LINUX:
         return False
     import ctypes
 

@@ -112,7 +112,7 @@ def test_killed_anywhere_it_ends_in_the_same_files(world: Path, tmp_path: Path) 
     told(written(world, tmp_path / "a.toml", straight))
     settings = written(world, tmp_path / "b.toml", broken)
     rng = random.Random(0)
-    for _ in range(3):
+    for _ in range(2):
         process = spawn("reward-model", "policy", "loop", settings)
         time.sleep(rng.uniform(5, 14))
         process.kill()
