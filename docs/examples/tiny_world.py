@@ -21,7 +21,10 @@ from reward_model.train.config import resolve
 
 GOOD = ["because", "therefore", "driven", "risk", "margin"]
 FLAT = ["maybe", "some", "thing", "good", "nice"]
-PROMPTS = [f"report {name} :" for name in ("alpha", "beta", "gamma", "delta")]
+_MORE = ["epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu"]
+NAMES = ["alpha", "beta", "gamma", "delta", *_MORE]
+ASKED = [f"report {name} :" for name in NAMES]  # one prompt a company, so a split can divide them
+PROMPTS = ASKED[:4]  # what the policy answers
 WORDS = sorted({*GOOD, *FLAT, *" ".join(PROMPTS).split()})
 
 
@@ -35,9 +38,9 @@ def reward_model(folder: Path, *, seed: int = 0) -> Path:
         rows.append(
             {
                 "id": f"pair-{i}",
-                "prompt": rng.choice(PROMPTS),
+                "prompt": ASKED[i % len(ASKED)],
                 **{side: _text(level / rubric.scale, rng) for side, level in levels.items()},
-                "metadata": {"prompt_id": f"company-{i % 12}"},
+                "metadata": {"prompt_id": f"company-{i % len(ASKED)}"},
                 "scores": {s: dict.fromkeys(rubric.names, lv) for s, lv in levels.items()},
             }
         )

@@ -148,7 +148,7 @@ def learn(
 ) -> tuple[dict[str, torch.Tensor], set[str]]:
     """Weights after two steps of six pairs each, and the threads that ran the backbone."""
     samples = [
-        Sample("", f"{word} {i}. " * (25 + i), (level, IGNORE, 4 - level), str(i), side, str(i))
+        Sample("", f"{word} {i}. " * (25 + i), (level, IGNORE, level - 1), str(i), side, str(i))
         for i in range(12)
         for side, word, level in (("chosen", "because", 4), ("rejected", "stuff", 1))
     ]
