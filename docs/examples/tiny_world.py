@@ -21,10 +21,7 @@ from reward_model.train.config import resolve
 
 GOOD = ["because", "therefore", "driven", "risk", "margin"]
 FLAT = ["maybe", "some", "thing", "good", "nice"]
-_MORE = ["epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu"]
-NAMES = ["alpha", "beta", "gamma", "delta", *_MORE]
-ASKED = [f"report {name} :" for name in NAMES]  # one prompt a company, so a split can divide them
-PROMPTS = ASKED[:4]  # what the policy answers
+PROMPTS = [f"report {name} :" for name in ("alpha", "beta", "gamma", "delta")]
 WORDS = sorted({*GOOD, *FLAT, *" ".join(PROMPTS).split()})
 
 
@@ -38,9 +35,10 @@ def reward_model(folder: Path, *, seed: int = 0) -> Path:
         rows.append(
             {
                 "id": f"pair-{i}",
-                "prompt": ASKED[i % len(ASKED)],
+                # Its number makes it the company's own: what shares a prompt is never divided.
+                "prompt": f"{rng.choice(PROMPTS)} {i % 12}",
                 **{side: _text(level / rubric.scale, rng) for side, level in levels.items()},
-                "metadata": {"prompt_id": f"company-{i % len(ASKED)}"},
+                "metadata": {"prompt_id": f"company-{i % 12}"},
                 "scores": {s: dict.fromkeys(rubric.names, lv) for s, lv in levels.items()},
             }
         )

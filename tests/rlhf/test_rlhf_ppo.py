@@ -128,4 +128,4 @@ def test_a_policy_learns_with_trls_own_ppo(tmp_path: Path) -> None:
 
     before, after = ppo.main(tmp_path)
     sys.stdout.write(f"mean reward before {before:.3f}, after {after:.3f}\n")
-    assert after > before + 0.05
+    assert after > before + 0.2
