@@ -21,6 +21,25 @@ app = typer.Typer(
 )
 
 
+BaseUrlOption = Annotated[str | None, typer.Option(help="Address of an OpenAI-compatible server.")]
+MaxTokensOption = Annotated[int, typer.Option(help="Longest reply, in tokens.")]
+RetriesOption = Annotated[int, typer.Option(help="Times a reply that fails its checks is redone.")]
+LedgerOption = Annotated[
+    str | None, typer.Option(help="File of all calls. [default: OUT.calls.jsonl]")
+]
+ConcurrencyOption = Annotated[int, typer.Option(help="Most calls out at once to each model.")]
+RequestsOption = Annotated[float | None, typer.Option(help="Hard limit for each model.")]
+TokensOption = Annotated[float | None, typer.Option(help="Hard limit for each model.")]
+TimeoutOption = Annotated[float, typer.Option(help="Longest wait for one reply.")]
+BudgetOption = Annotated[
+    float | None, typer.Option(help="Stop before the calls cost more than this.")
+]
+PricesOption = Annotated[str | None, typer.Option(help="Price table over the one that ships.")]
+ConfigOption = Annotated[
+    Path | None, typer.Option(help="TOML file with any of these options; flags win.")
+]
+
+
 def _given(context: typer.Context, leave: set[str]) -> dict[str, object]:
     """Options that stand on the command line, defaults left out."""
     return {
@@ -55,9 +74,7 @@ def pairs(
             "[default: offline]"
         ),
     ] = None,
-    base_url: Annotated[
-        str | None, typer.Option(help="Address of an OpenAI-compatible server.")
-    ] = None,
+    base_url: BaseUrlOption = None,
     rubric: Annotated[
         str, typer.Option(help="Rubric that ships, by name, or a TOML file.")
     ] = "financial_report",
@@ -93,23 +110,13 @@ def pairs(
     temperature_degraded: Annotated[
         float | None, typer.Option(help="Of the worse side. [default: that of the good side]")
     ] = None,
-    max_tokens: Annotated[int, typer.Option(help="Longest reply, in tokens.")] = 8192,
-    retries: Annotated[
-        int, typer.Option(help="Times a reply that fails its checks is redone.")
-    ] = 2,
-    ledger: Annotated[
-        str | None, typer.Option(help="File of all calls. [default: OUT.calls.jsonl]")
-    ] = None,
-    max_concurrency: Annotated[
-        int, typer.Option(help="Most calls out at once to each model.")
-    ] = 256,
-    requests_per_minute: Annotated[
-        float | None, typer.Option(help="Hard limit for each model.")
-    ] = None,
-    tokens_per_minute: Annotated[
-        float | None, typer.Option(help="Hard limit for each model.")
-    ] = None,
-    timeout_s: Annotated[float, typer.Option(help="Longest wait for one reply.")] = 600,
+    max_tokens: MaxTokensOption = 8192,
+    retries: RetriesOption = 2,
+    ledger: LedgerOption = None,
+    max_concurrency: ConcurrencyOption = 256,
+    requests_per_minute: RequestsOption = None,
+    tokens_per_minute: TokensOption = None,
+    timeout_s: TimeoutOption = 600,
     batch: Annotated[
         bool,
         typer.Option(
@@ -120,13 +127,9 @@ def pairs(
         bool,
         typer.Option("--wait", help="With --batch: wait for the batches, instead of exit code 3."),
     ] = False,
-    budget_usd: Annotated[
-        float | None, typer.Option(help="Stop before the calls cost more than this.")
-    ] = None,
-    prices: Annotated[str | None, typer.Option(help="Price table over the one that ships.")] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="TOML file with any of these options; flags win.")
-    ] = None,
+    budget_usd: BudgetOption = None,
+    prices: PricesOption = None,
+    config: ConfigOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the design and an estimate; call nothing.")
     ] = False,
@@ -150,9 +153,7 @@ def revise(
         list[str] | None,
         typer.Option(help="openai:MODEL or dashscope:MODEL; several share the work."),
     ] = None,
-    base_url: Annotated[
-        str | None, typer.Option(help="Address of an OpenAI-compatible server.")
-    ] = None,
+    base_url: BaseUrlOption = None,
     constitution: Annotated[
         str, typer.Option(help="Rubric whose dimensions are the principles: a name or TOML file.")
     ] = "constitution",
@@ -161,36 +162,22 @@ def revise(
     ] = None,
     seed: Annotated[int, typer.Option(help="Draws the principles; sent to the models.")] = 0,
     temperature: Annotated[float, typer.Option(help="Of critique and revision.")] = 0.7,
-    max_tokens: Annotated[int, typer.Option(help="Longest reply, in tokens.")] = 8192,
-    retries: Annotated[
-        int, typer.Option(help="Times a reply that fails its checks is redone.")
-    ] = 2,
-    ledger: Annotated[
-        str | None, typer.Option(help="File of all calls. [default: OUT.calls.jsonl]")
-    ] = None,
-    max_concurrency: Annotated[
-        int, typer.Option(help="Most calls out at once to each model.")
-    ] = 256,
-    requests_per_minute: Annotated[
-        float | None, typer.Option(help="Hard limit for each model.")
-    ] = None,
-    tokens_per_minute: Annotated[
-        float | None, typer.Option(help="Hard limit for each model.")
-    ] = None,
-    timeout_s: Annotated[float, typer.Option(help="Longest wait for one reply.")] = 600,
+    max_tokens: MaxTokensOption = 8192,
+    retries: RetriesOption = 2,
+    ledger: LedgerOption = None,
+    max_concurrency: ConcurrencyOption = 256,
+    requests_per_minute: RequestsOption = None,
+    tokens_per_minute: TokensOption = None,
+    timeout_s: TimeoutOption = 600,
     batch: Annotated[
         bool, typer.Option("--batch", help="Through the provider's Batch API, at half the price.")
     ] = False,
     wait: Annotated[
         bool, typer.Option("--wait", help="With --batch: wait, instead of exit code 3.")
     ] = False,
-    budget_usd: Annotated[
-        float | None, typer.Option(help="Stop before the calls cost more than this.")
-    ] = None,
-    prices: Annotated[str | None, typer.Option(help="Price table over the one that ships.")] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="TOML file with any of these options; flags win.")
-    ] = None,
+    budget_usd: BudgetOption = None,
+    prices: PricesOption = None,
+    config: ConfigOption = None,
 ) -> None:
     """Make pairs by a constitution: criticise each draft by a principle, and revise it."""
     from datagen.revise import make_revisions
@@ -210,9 +197,7 @@ def frameworks(
     llm: Annotated[
         str, typer.Option(help="offline copies those that ship; or openai:MODEL, dashscope:MODEL.")
     ] = "offline",
-    base_url: Annotated[
-        str | None, typer.Option(help="Address of an OpenAI-compatible server.")
-    ] = None,
+    base_url: BaseUrlOption = None,
     temperature: Annotated[float, typer.Option(help="Of the writer.")] = 0.7,
     seed: Annotated[int, typer.Option(help="Sent to the model.")] = 0,
 ) -> None:

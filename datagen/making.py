@@ -14,7 +14,7 @@ from datagen import acceptance
 from datagen.design import Slot
 from datagen.planting import plant_share
 from datagen.requests import Prompts
-from reward_model.llm import LLM, Caller, Reply, Request, UnansweredError
+from reward_model.llm import LLM, Answer, Caller, Reply, Request, UnansweredError
 from reward_model.llm.pending import Pending
 from reward_model.records import Pair
 from reward_model.rubrics import Degradation, Rewrite, Rubric, Words
@@ -41,6 +41,38 @@ class NotMade(Exception):  # noqa: N818 - a pair that is counted, not a fault of
     def __init__(self, reason: str, *, owed: bool) -> None:
         super().__init__(reason)
         self.reason, self.owed = reason, owed
+
+
+async def accepted(
+    caller: Caller | Pending,
+    llm: LLM,
+    request: Callable[[int], Request],
+    problem: Callable[[Reply], str | None],
+    retries: int,
+) -> Answer:
+    """The first answer that passes its checks.
+
+    Args:
+        request: number of the draw -> what is asked.
+        problem: why a reply is not accepted, or None.
+        retries: times that a reply which fails is asked for anew.
+
+    Raises:
+        NotMade: no answer, or none that passes; with the reason.
+    """
+    reason = ""
+    for sample in range(retries + 1):
+        try:
+            answer = await caller.complete(llm, request(sample))
+        except UnansweredError as error:
+            words = {"refused": "refused by the provider", "waiting": WAITING}
+            why = words.get(error.reason, "no answer")
+            raise NotMade(why, owed=error.reason != "refused") from None
+        found = problem(answer.reply)
+        if found is None:
+            return answer
+        reason = found
+    raise NotMade(reason, owed=False)
 
 
 @dataclass(frozen=True)
@@ -132,21 +164,14 @@ class PairMaker:
         names: tuple[str, ...] = (),
     ) -> _Text:
         """The text of an accepted reply; asked anew when it fails its checks."""
-        reason = ""
-        for sample in range(self.settings.retries + 1):
-            try:
-                answer = await self.caller.complete(llm, request(sample))
-            except UnansweredError as error:
-                words = {"refused": "refused by the provider", "waiting": WAITING}
-                why = words.get(error.reason, "no answer")
-                raise NotMade(why, owed=error.reason != "refused") from None
-            found = acceptance.problem(
-                answer.reply, slot.language, original=original, length_ratio=ratio, names=names
+
+        def problem(reply: Reply) -> str | None:
+            return acceptance.problem(
+                reply, slot.language, original=original, length_ratio=ratio, names=names
             )
-            if found is None:
-                return _Text(acceptance.clean(answer.reply.text), answer.call, answer.reply)
-            reason = found
-        raise NotMade(reason, owed=False)
+
+        answer = await accepted(self.caller, llm, request, problem, self.settings.retries)
+        return _Text(acceptance.clean(answer.reply.text), answer.call, answer.reply)
 
     def _names(self, slot: Slot) -> tuple[str, ...]:
         """Names of degradations and focuses, which no report may show."""

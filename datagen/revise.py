@@ -15,7 +15,7 @@ from typing import Any
 
 from datagen import acceptance
 from datagen.job import Work, carry_out, check_place
-from datagen.making import WAITING, NotMade, model_of
+from datagen.making import NotMade, accepted, model_of
 from datagen.settings import RevisionSettings
 from reward_model.llm import (
     LLM,
@@ -23,7 +23,6 @@ from reward_model.llm import (
     ChatMessage,
     Reply,
     Request,
-    UnansweredError,
     fence,
     fill,
     prompt_file,
@@ -210,22 +209,15 @@ class RevisionMaker:
         self, llm: LLM, draft: Draft, what: str, critique: str = ""
     ) -> tuple[str, str, Reply]:
         """An accepted reply, its call, and the reply as it came; asked anew when it is not."""
-        reason = ""
-        for sample in range(self.settings.retries + 1):
-            try:
-                answer = await self.caller.complete(
-                    llm, self._request(draft, what, sample, critique)
-                )
-            except UnansweredError as error:
-                words = {"refused": "refused by the provider", "waiting": WAITING}
-                why = words.get(error.reason, "no answer")
-                raise NotMade(why, owed=error.reason != "refused") from None
-            text = acceptance.clean(answer.reply.text)
-            found = self._problem(answer.reply, text, draft, critique)
-            if found is None:
-                return text, answer.call, answer.reply
-            reason = found
-        raise NotMade(reason, owed=False)
+
+        def request(sample: int) -> Request:
+            return self._request(draft, what, sample, critique)
+
+        def problem(reply: Reply) -> str | None:
+            return self._problem(reply, acceptance.clean(reply.text), draft, critique)
+
+        answer = await accepted(self.caller, llm, request, problem, self.settings.retries)
+        return acceptance.clean(answer.reply.text), answer.call, answer.reply
 
     def _problem(self, reply: Reply, text: str, draft: Draft, critique: str) -> str | None:
         if not critique:  # the critique itself: any words do

@@ -128,9 +128,7 @@ def resolve(given: dict[str, Any], config: Path | None) -> Settings:
     Raises:
         UserError: every mistake at once.
     """
-    values: dict[str, Any] = read_toml(config) if config is not None else {}
-    values = {name.replace("-", "_"): value for name, value in values.items()}
-    values.update(given)
+    values = _values(given, config)
     if "fields" in values:
         names = values["fields"]
         if not isinstance(names, (list, tuple)):
@@ -149,12 +147,17 @@ def resolve_revision(given: dict[str, Any], config: Path | None) -> RevisionSett
     Raises:
         UserError: every mistake at once.
     """
-    values: dict[str, Any] = read_toml(config) if config is not None else {}
-    values = {name.replace("-", "_"): value for name, value in values.items()} | given
+    values = _values(given, config)
     if isinstance(values.get("principles"), str):
         values["principles"] = [name.strip() for name in _words(values["principles"])]
     what = "the options that docs/datagen.md lists"
     return parse_settings(values, RevisionSettings, what, path=config)
+
+
+def _values(given: dict[str, Any], config: Path | None) -> dict[str, Any]:
+    """What a file says, in Python's names, and what is given over it."""
+    values: dict[str, Any] = read_toml(config) if config is not None else {}
+    return {name.replace("-", "_"): value for name, value in values.items()} | given
 
 
 def _words(text: str) -> list[str]:

@@ -64,18 +64,6 @@ _BY_SEGMENT = frozenset(
     }
 )
 """Lines that are also reported for a customer, product or region."""
-_LEAD = re.compile(
-    r"分析|洞察|结论|能力|风险|指标|概览|表现|情况|成效|质量|效率|结构|趋势|对比|"
-    r"摘要|亮点|问题|预警|提示|驱动"
-    r"|因素|健康|水平|变化|异常|核心|关键|管理|控制|评估|数据|依据|说明|业绩|盈利|"
-    r"偿债|营运|成长|现金流|利润"
-    r"|收入|费用|成本|资产|负债|周转|判断|总结|解读|特征|来源|投入|增长|预算|目标|行业|警示|归因"
-    r"|summary|overview|performance|profitab|liquidity|solvency|leverage|efficien|"
-    r"growth|cash|margin"
-    r"|cost|expense|income|revenue|highlights?|key|risk|insight|conclusion|trend|findings?|returns?"
-    r"|results?|balance",
-    re.I,
-)
 _LEAD = re.compile(r"^[\s\-*•·>\d.、)(✅]*(?P<lead>[^：:，,。；;|]{2,24})[：:](?!\s*$)")
 
 

@@ -6,6 +6,7 @@ is written when the run is over.
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import shutil
@@ -19,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 
 from reward_model.data.split import SPLIT, Split
 from reward_model.records import UserError, explain_os_error, read_object, write_json
+from reward_model.records.errors import first_line
 from reward_model.train.config import TrainConfig
 
 CONFIG = "train_config.json"
@@ -224,3 +226,24 @@ def _differing(
 
 def _brief(value: Any) -> str:
     return "not set" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def write_failure(error: Exception, folder: Path) -> UserError | None:
+    """A failure to write a checkpoint, in words; None where the error is another.
+
+    Python, safetensors and torch each put a full disk in their own way.
+    """
+    if isinstance(error, OSError):
+        full = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EACCES}
+        failed = error.errno in full
+    else:
+        signs = ("I/O error", "PytorchStreamWriter", "unexpected pos")
+        failed = any(sign in str(error) for sign in signs)
+    if not failed:
+        return None
+    return UserError(
+        f"a checkpoint that could not be written ({first_line(error)})",
+        expected="room on the disk, and the right to write there",
+        mend="make room and run the same command to go on from the last checkpoint",
+        path=folder,
+    )

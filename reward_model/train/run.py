@@ -7,7 +7,6 @@ leaves `best/` (the model folder), `split.json`, `metrics.json` and `train_confi
 from __future__ import annotations
 
 import contextlib
-import errno
 import itertools
 import warnings
 from contextlib import AbstractContextManager
@@ -30,7 +29,6 @@ from reward_model.model.device import device_tokens
 from reward_model.model.folder import save_bundle, weights_digest
 from reward_model.model.quiet import quiet
 from reward_model.records import Stopped, UserError, locked, write_json
-from reward_model.records.errors import first_line
 from reward_model.records.terminal import console
 from reward_model.stats.levels import POWERS
 from reward_model.train.arguments import training_arguments
@@ -41,6 +39,7 @@ from reward_model.train.checkpoints import (
     last_checkpoint,
     look,
     prepare_folder,
+    write_failure,
 )
 from reward_model.train.config import TINY, TrainConfig
 from reward_model.train.prepare import Run, divide, prepare
@@ -118,14 +117,9 @@ def _train(run: Run, checkpoint: Path | None) -> Path:
     except UserError as error:
         failure = error
     except (OSError, SafetensorError, RuntimeError) as error:
-        if not _is_writing(error):
+        if (unwritten := write_failure(error, config.output_dir)) is None:
             raise
-        raise UserError(
-            f"a checkpoint that could not be written ({first_line(error)})",
-            expected="room on the disk, and the right to write there",
-            mend="make room and run the same command to go on from the last checkpoint",
-            path=config.output_dir,
-        ) from None
+        raise unwritten from None
     except KeyboardInterrupt:
         raise Stopped(
             "training was interrupted and its checkpoints are kept; "
@@ -141,14 +135,6 @@ def _train(run: Run, checkpoint: Path | None) -> Path:
     if failure is not None:
         raise failure
     return config.output_dir / "best"
-
-
-def _is_writing(error: Exception) -> bool:
-    """A failure to write, as Python, safetensors and torch each put it."""
-    if isinstance(error, OSError):
-        return error.errno in {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EACCES}
-    words = str(error)
-    return any(part in words for part in ("I/O error", "PytorchStreamWriter", "unexpected pos"))
 
 
 class _GoesOn(TrainerCallback):

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import random
 import time
@@ -15,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback
 
 from reward_model.data.split import Split
@@ -30,9 +30,9 @@ from reward_model.policy.training import run as folder_of
 from reward_model.policy.training.builder import Parts, build
 from reward_model.policy.training.watch import Watch, sharded
 from reward_model.records import Stopped, UserError
-from reward_model.records.errors import first_line, require
+from reward_model.records.errors import require
 from reward_model.records.terminal import console
-from reward_model.train.checkpoints import METRICS, last_checkpoint
+from reward_model.train.checkpoints import METRICS, last_checkpoint, write_failure
 from reward_model.train.config import TrainConfig
 from reward_model.train.machine import check_machine
 from reward_model.train.processes import processes, whole_weights
@@ -103,15 +103,10 @@ def train(config: PolicyConfig, *, resume: bool = False) -> Path:
             "training was interrupted and its checkpoints are kept; "
             "run the same command to go on from the last one"
         ) from None
-    except (OSError, RuntimeError) as error:
-        if not _is_writing(error):
+    except (OSError, SafetensorError, RuntimeError) as error:
+        if (unwritten := write_failure(error, config.folder)) is None:
             raise
-        raise UserError(
-            f"a checkpoint that could not be written ({first_line(error)})",
-            expected="room on the disk, and the right to write there",
-            mend="make room and run the same command to go on from the last checkpoint",
-            path=config.folder,
-        ) from None
+        raise unwritten from None
     finally:
         bar.close()
     _finish(ready, trainer, time.monotonic() - began)
@@ -297,12 +292,6 @@ def _callbacks(trainer: Any, ready: Prepared, bar: TrainingBar) -> None:
             trainer.add_callback(EarlyStoppingCallback(ready.config.patience))
     trainer.add_callback(bar)
     trainer.add_callback(folder_of.LogFile(ready.config.folder))
-
-
-def _is_writing(error: Exception) -> bool:
-    if isinstance(error, OSError):
-        return error.errno in {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EACCES}
-    return any(part in str(error) for part in ("I/O error", "PytorchStreamWriter"))
 
 
 def _finish(ready: Prepared, trainer: Any, seconds: float) -> None:
