@@ -92,18 +92,21 @@ def progress(*, transient: bool = False) -> Progress:
 def table(title: str | None, *columns: str | Column) -> Table:
     """A table of figures: the first column names, to the left, all others to the right.
 
+    On a narrow screen names are broken over lines; a figure is never cut.
+
     Args:
         columns: heads; a `rich.table.Column` says for itself how it stands.
     """
     from rich.box import SIMPLE
     from rich.table import Column, Table
 
-    heads = [
-        Column(head, justify="right" if at else "left", no_wrap=True)
-        if isinstance(head, str)
-        else head
-        for at, head in enumerate(columns)
-    ]
+    def column(at: int, head: str | Column) -> Column:
+        if isinstance(head, Column):
+            return head
+        figure = Column(head, justify="right", no_wrap=True)
+        return figure if at else Column(head, overflow="fold")
+
+    heads = [column(at, head) for at, head in enumerate(columns)]
     return Table(*heads, title=title, title_justify="left", box=SIMPLE, padding=(0, 1))
 
 

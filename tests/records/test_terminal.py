@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from scored_sets import scored_set, write
 
 from reward_model.records import write_result
-from reward_model.records.terminal import console, plain
+from reward_model.records.terminal import console, plain, table
 
 EVIL = "\x1b]0;owned\x07\x1b[2J\x9b31m\x7f\x08"
 
@@ -97,3 +98,15 @@ def test_json_on_stdout_escapes_both_halves(capsys: pytest.CaptureFixture[str]) 
     said = capsys.readouterr().out
     assert said.isprintable() or said.removesuffix("\n").isprintable()
     assert json.loads(said) == {"a": EVIL, "b": "万"}
+
+
+def test_names_give_way_to_figures_on_a_narrow_screen() -> None:
+    from rich.console import Console
+
+    told = table("held out", "", "model [95%]", "majority", "length", "TF-IDF")
+    told.add_row("pair accuracy, professionalism", "0.895 [0.65, 0.98]", "0.000", "0.474", "0.895")
+    screen = Console(width=64, record=True, file=io.StringIO())
+    screen.print(told)
+    said = screen.export_text()
+    assert "0.895 [0.65, 0.98]" in said
+    assert "…" not in said
