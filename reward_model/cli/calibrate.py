@@ -71,6 +71,7 @@ def calibrate(
 def _table(result: dict[str, Any]) -> Table:
     from rich.table import Column
 
+    from reward_model.stats.bootstrap import Estimate
     from reward_model.stats.words import figure
 
     parts = {"fitted": result["fitted_on"]["part"]} | (
@@ -82,7 +83,7 @@ def _table(result: dict[str, Any]) -> Table:
     )
     for name, found in result["dimensions"].items():
         rows = [
-            (part, *(figure(found[key]["ece"][when]) for when in ("before", "after")))
+            (part, *(figure(Estimate(**found[key]["ece"][when])) for when in ("before", "after")))
             for key, part in parts.items()
         ]
         told.add_row(name, *rows[0])

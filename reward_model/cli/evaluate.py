@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,8 +22,15 @@ from reward_model.records.terminal import console, table
 if TYPE_CHECKING:
     from rich.table import Table
 
-_NOT_KEPT = {"model", "worst_pairs"}
-"""What a model card leaves out: a place on a disk, keys of single pairs."""
+    from reward_model.stats.bootstrap import Estimate
+    from reward_model.stats.reports import (
+        EvaluatedTexts,
+        EvaluationReport,
+        Kind,
+        Metrics,
+        ScalarReport,
+        Scaled,
+    )
 
 
 def evaluate(
@@ -83,81 +90,72 @@ def evaluate(
         compare_out=compare_out,
     )
     screen = console()
-    for told in tables(found.result):
+    report = found.report
+    for told in tables(report):
         screen.print(told)
-    for sentence in found.result["notes"]:
+    for sentence in report.notes:
         screen.print(f"• {sentence}", markup=False)
-    found.result["worst_pairs"] = [
-        {"pair": mistake["pair"], "gap": mistake["gap"]} for mistake in worst_pairs(found)
-    ]
+    worst = [{"pair": mistake["pair"], "gap": mistake["gap"]} for mistake in worst_pairs(found)]
     if html is not None:
         from reward_model.measure.evaluation.page import page
 
         write_text(html, page(found))
         screen.print(f"page: {html}", markup=False)
-    write_result(found.result, json)
-    if card:
-        record(model, "evaluation", {k: v for k, v in found.result.items() if k not in _NOT_KEPT})
+    write_result(found.result | {"worst_pairs": worst}, json)
+    if card:  # which leaves out a place on a disk, and keys of single pairs
+        record(model, "evaluation", {k: v for k, v in found.result.items() if k != "model"})
 
 
-def tables(result: Mapping[str, Any]) -> list[Table]:
+def tables(report: EvaluationReport) -> list[Table]:
     """Every metric of the model beside the baselines: on all texts, on the kinds that were trained
     on and on those that training held out, and beside a Bradley-Terry scalar.
     """
-    from reward_model.measure.evaluation.words import KINDS
-
-    split = result["split"]
-    found = [_metrics(split, result["metrics"], split["part"], result["calibration"])]
-    for kinds, part in result.get(KINDS, {}).items():
-        found.append(_metrics(part, part["metrics"], kinds, {}))
-    return [*found, _scalar(result)] if "bradley_terry" in result else found
+    found = [_metrics(report.split, report.metrics, report.split.part, report.calibration)]
+    found += [_metrics(part, part.metrics, kinds, {}) for kinds, part in report.by_training.items()]
+    return found if report.bradley_terry is None else [*found, _scalar(report.bradley_terry)]
 
 
 def _metrics(
-    counts: Mapping[str, Any],
-    all_metrics: Mapping[str, Any],
+    counts: EvaluatedTexts | Kind,
+    all_metrics: Mapping[str, Metrics],
     of: str,
-    calibration: Mapping[str, Any],
+    calibration: Mapping[str, Scaled],
 ) -> Table:
     from reward_model.measure.evaluation.baselines import TITLES
     from reward_model.stats.words import LABELS, SHORT, figure
 
     others = [name for name in all_metrics if name in TITLES]  # a scalar has its own table
-    title = f"{counts['texts']} texts, {counts['pairs']} pairs, {counts['groups']} groups ({of})"
+    title = f"{counts.texts} texts, {counts.pairs} pairs, {counts.groups} groups ({of})"
     told = table(title, "", "model [95%]", *(SHORT[name] for name in others))
+    shown = [all_metrics[name] for name in ("model", *others)]
 
-    def row(label: str, *path: str) -> None:
-        cells = []
-        for name in ("model", *others):
-            value: Any = all_metrics[name]
-            for key in path:
-                value = value[key]
-            cells.append(figure(value, interval=name == "model"))
-        told.add_row(f"  {label}", *cells)
+    def row(label: str, numbers: list[Estimate]) -> None:
+        own, *theirs = numbers
+        told.add_row(f"  {label}", figure(own), *(figure(one, interval=False) for one in theirs))
 
-    for dimension in all_metrics["model"]["dimensions"]:
+    for dimension in all_metrics["model"].dimensions:
         told.add_row(f"[bold]{dimension}")
         for metric, label in LABELS.items():
-            row(label, "dimensions", dimension, metric)
+            row(label, [one.dimensions[dimension][metric] for one in shown])
         if dimension in calibration:
             found = calibration[dimension]
-            label = f"ECE before T={found['temperature']:.2f}"
-            told.add_row(f"  {label}", figure(found["ece_before"]), *["–"] * len(others))
+            label = f"ECE before T={found.temperature:.2f}"
+            told.add_row(f"  {label}", figure(found.ece_before), *["–"] * len(others))
     told.add_row("[bold]all dimensions together")
-    row("pair accuracy", "pair_accuracy")
-    row("pair ties", "pair_ties")
-    row("levels right", "element_accuracy")
-    row("all of a text right", "all_dimensions_accuracy")
+    row("pair accuracy", [one.pair_accuracy for one in shown])
+    row("pair ties", [one.pair_ties for one in shown])
+    row("levels right", [one.element_accuracy for one in shown])
+    row("all of a text right", [one.all_dimensions_accuracy for one in shown])
     return told
 
 
-def _scalar(result: Mapping[str, Any]) -> Table:
+def _scalar(scalar: ScalarReport) -> Table:
     from reward_model.measure.comparison.numbers import METRICS
     from reward_model.stats.words import figure
 
     told = table("beside a Bradley-Terry scalar (B-T)", "", "model", "B-T", "difference [95%]")
-    for entry in result["bradley_terry"]["comparisons"]:
-        label = f"{entry['dimension'] or 'reward'}: {METRICS[entry['metric']]}"
-        cells = [figure(entry[name], interval=False) for name in ("model", "scalar")]
-        told.add_row(label, *cells, figure(entry["difference"]))
+    for entry in scalar.comparisons:
+        label = f"{entry.dimension or 'reward'}: {METRICS[entry.metric]}"
+        cells = [figure(one, interval=False) for one in (entry.model, entry.scalar)]
+        told.add_row(label, *cells, figure(entry.difference))
     return told

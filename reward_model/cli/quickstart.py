@@ -10,7 +10,6 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,6 +21,9 @@ from reward_model.records.terminal import console, table
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from reward_model.stats.bootstrap import Estimate
+    from reward_model.stats.reports import EvaluationReport
 
 LANGUAGES = ("zh", "en")
 EVERY_ENCODER_READS = 512
@@ -186,13 +188,15 @@ def _run(command: list[str]) -> None:
 def _show(out: Path, language: str, seconds: float) -> None:
     from rich.table import Table
 
+    from reward_model.stats.reports import EvaluationReport
+
     screen = console()
     row = next(iter(read_jsonl(out / "fresh_scored.jsonl"))).value
-    evaluation = read_object(out / "evaluation.json") or {}
+    evaluation = EvaluationReport.model_validate_json((out / "evaluation.json").read_bytes())
     screen.rule("[bold]What came out", align="left")
     screen.print(_reports(row, language))
     screen.print(_held_out(evaluation))
-    for sentence in evaluation["notes"]:
+    for sentence in evaluation.notes:
         screen.print(f"• {sentence}", markup=False)
     files = Table.grid(padding=(0, 2))
     for name, what in (
@@ -231,26 +235,27 @@ def _reports(row: dict[str, Any], language: str) -> Table:
     return told
 
 
-def _held_out(evaluation: dict[str, Any]) -> Table:
+def _held_out(evaluation: EvaluationReport) -> Table:
     """The model beside the baselines, on companies that no training text is about."""
     from reward_model.measure.evaluation.words import COMPARED
     from reward_model.stats.words import LABELS, SHORT, figure
 
-    split, metrics = evaluation["split"], evaluation["metrics"]
+    split, metrics = evaluation.split, evaluation.metrics
     told = table(
-        f"Held out: {split['pairs']} pairs of {split['groups']} companies never seen",
+        f"Held out: {split.pairs} pairs of {split.groups} companies never seen",
         "",
         *(SHORT.get(name, "model [95%]") for name in metrics),
     )
 
-    def row(label: str, measured: Callable[[dict[str, Any]], Any]) -> None:
-        told.add_row(
-            label, *(figure(measured(m), interval=n == "model") for n, m in metrics.items())
-        )
+    def row(label: str, numbers: dict[str, Estimate]) -> None:
+        told.add_row(label, *(figure(m, interval=n == "model") for n, m in numbers.items()))
 
     for metric in COMPARED:
-        for dimension in metrics["model"]["dimensions"]:
-            row(f"{LABELS[metric]}, {dimension}", lambda m: m["dimensions"][dimension][metric])  # noqa: B023
-        if metric in metrics["model"]:
-            row(f"{LABELS[metric]}, reward", lambda m: m[metric])  # noqa: B023
+        for dimension in metrics["model"].dimensions:
+            numbers = {name: one.dimensions[dimension][metric] for name, one in metrics.items()}
+            row(f"{LABELS[metric]}, {dimension}", numbers)
+    row(
+        f"{LABELS['pair_accuracy']}, reward",
+        {name: one.pair_accuracy for name, one in metrics.items()},
+    )
     return told

@@ -279,7 +279,7 @@ def _notes(result: dict[str, Any]) -> list[str]:
         for name, found in result["dimensions"].items()
     }
     words += calibration_words(
-        {name: {"ece": error["after"]} for name, error in last.items()},
+        {name: error["after"]["value"] for name, error in last.items()},
         {name: error["if_perfect"] for name, error in last.items()},
     )
     words.append("expected levels and rewards move with a temperature; the most likely level stays")

@@ -11,16 +11,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from reward_model.rubrics import Rubric, say
-from reward_model.stats.reports import AuditReport
+from reward_model.stats.bootstrap import Estimate
+from reward_model.stats.reports import AuditReport, EvaluationReport
 from reward_model.stats.words import LABELS, SHORT, change, figure
 
 Parts = Mapping[Any, Mapping[str, Any]]
-_TOGETHER = {
-    "pair_accuracy": "pair accuracy by reward",
-    "pair_ties": "pair ties by reward",
-    "element_accuracy": "levels right",
-    "all_dimensions_accuracy": "texts with every level right",
-}
 
 
 def card_text(parts: Parts, rubric: Rubric | None) -> str:
@@ -77,41 +72,47 @@ def _quality(part: Mapping[str, Any] | None, calibration: Mapping[str, Any] | No
             "Not measured on held-out texts yet: `reward-model evaluate` does.",
             "",
         ]
-    split, metrics = part["split"], part["metrics"]
+    found = EvaluationReport.model_validate(part)
+    split, metrics = found.split, found.metrics
     others = [name for name in metrics if name != "model"]
     titles = [SHORT[name] for name in others]
     lines = [
         "## Quality",
         "",
-        f"{split['texts']} texts, {split['pairs']} pairs, {split['groups']} groups "
-        f"({split['part']}), with 95% bootstrap intervals by group; beside it simple baselines "
+        f"{split.texts} texts, {split.pairs} pairs, {split.groups} groups "
+        f"({split.part}), with 95% bootstrap intervals by group; beside it simple baselines "
         "on the same texts. –: not defined.",
         "",
         f"| dimension | measure | this model | {' | '.join(titles)} |",
         "|" + "---|" * (3 + len(others)),
     ]
+    every = [metrics[name] for name in ("model", *others)]
 
-    def row(name: str, label: str, *path: str) -> str:
-        cells = []
-        for predictor in ("model", *others):
-            value: Any = metrics[predictor]
-            for key in path:
-                value = value[key]
-            cells.append(figure(value, interval=predictor == "model"))
+    def row(name: str, label: str, numbers: list[Estimate]) -> str:
+        own, *theirs = numbers
+        cells = [figure(own), *(figure(one, interval=False) for one in theirs)]
         return f"| {name} | {label} | {' | '.join(cells)} |"
 
-    for name in metrics["model"]["dimensions"]:
-        lines += [row(name, label, "dimensions", name, key) for key, label in LABELS.items()]
-    lines += [row("all", label, key) for key, label in _TOGETHER.items()]
-    for title, slices in part.get("slices", {}).items():
+    for name in metrics["model"].dimensions:
+        lines += [
+            row(name, label, [one.dimensions[name][key] for one in every])
+            for key, label in LABELS.items()
+        ]
+    lines += [
+        row("all", "pair accuracy by reward", [one.pair_accuracy for one in every]),
+        row("all", "pair ties by reward", [one.pair_ties for one in every]),
+        row("all", "levels right", [one.element_accuracy for one in every]),
+        row("all", "texts with every level right", [one.all_dimensions_accuracy for one in every]),
+    ]
+    for title, slices in found.slices.items():
         if title in ("training", "planted error"):
             lines += ["", f"By {title}:", "", "| | pairs | pair accuracy |", "|---|---|---|"]
             lines += [
-                f"| {value} | {found['pair_accuracy']['n']} | {figure(found['pair_accuracy'])} |"
-                for value, found in slices.items()
+                f"| {value} | {one.pair_accuracy.n} | {figure(one.pair_accuracy)} |"
+                for value, one in slices.items()
             ]
-    notes = list(part["notes"])
-    heat = {name: found["temperature"] for name, found in part["calibration"].items()}
+    notes = list(found.notes)
+    heat = {name: scaled.temperature for name, scaled in found.calibration.items()}
     if calibration is not None and heat != calibration["temperatures"]:
         notes.insert(0, "measured before the temperatures below were fitted: evaluate again")
     return [*lines, "", *(f"- {sentence}" for sentence in notes), ""]
@@ -126,7 +127,11 @@ def _calibration(part: Mapping[str, Any] | None) -> list[str]:
     head = " | ".join(f"ECE before, {where[key]} | after" for key in shown)
     lines += [f"| dimension | temperature | {head} |", "|" + "---|" * (2 + 2 * len(shown))]
     for name, found in part["dimensions"].items():
-        cells = [figure(found[key]["ece"][when]) for key in shown for when in ("before", "after")]
+        cells = [
+            figure(Estimate(**found[key]["ece"][when]))
+            for key in shown
+            for when in ("before", "after")
+        ]
         lines.append(f"| {name} | {found['temperature']:.3f} | {' | '.join(cells)} |")
     return [*lines, "", *(f"- {sentence}" for sentence in part["notes"]), ""]
 

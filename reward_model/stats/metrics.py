@@ -25,6 +25,7 @@ from reward_model.stats.bootstrap import (
     Part,
 )
 from reward_model.stats.levels import expected_levels, rewards
+from reward_model.stats.reports import Metrics
 
 Bools = npt.NDArray[np.bool_]
 
@@ -163,14 +164,20 @@ class Measured:
         """This predictor minus `other` on the same rows, drawn together."""
         return self.bootstrap.difference(self.parts[name], other.parts[name])
 
-    def to_json(self, names: Sequence[str]) -> dict[str, Any]:
-        """``{"pair_accuracy": {...}, ..., "dimensions": {"depth": {"accuracy": {...}, ...}}}``."""
-        dimensions: dict[str, dict[str, Any]] = {name: {} for name in names}
-        out: dict[str, Any] = {}
-        for key in self.parts:
-            name, _, metric = key.rpartition(".")
-            (dimensions[name] if name else out)[metric] = self.estimate(key).to_json()
-        return {**out, "dimensions": dimensions}
+    def report(self, names: Sequence[str]) -> Metrics:
+        """All of them with their intervals."""
+        return report_of({key: self.estimate(key) for key in self.parts}, names)
+
+
+def report_of(found: Mapping[str, Estimate], names: Sequence[str]) -> Metrics:
+    """Numbers by their names in `Measured.parts` as a record."""
+    whole: dict[str, Any] = {key: number for key, number in found.items() if "." not in key}
+    dimensions: dict[str, dict[str, Estimate]] = {name: {} for name in names}
+    for key, number in found.items():
+        name, _, metric = key.rpartition(".")
+        if name:
+            dimensions[name][metric] = number
+    return Metrics(**whole, dimensions=dimensions)
 
 
 def collect(

@@ -1,4 +1,4 @@
-"""What was measured, as records: the JSON of `audit`, and what tables, notes and cards read.
+"""What was measured, as records: the JSON of `evaluate` and `audit`, and what cards read.
 
 `Report.to_json()` gives the JSON, `model_validate` reads it back, also from the card of a model
 that an earlier version measured. Keys are only ever added.
@@ -163,3 +163,136 @@ class AuditReport(Report):
         """No probe reached a verdict on anything."""
         said = {c.verdict for probe in self.probes.values() for c in probe.columns().values()}
         return said <= {"unknown", "unclear"}
+
+
+class Metrics(Report):
+    """Every number of one predictor on one set of texts."""
+
+    element_accuracy: Number
+    """Levels right, over text x dimension."""
+    all_dimensions_accuracy: Number
+    pair_accuracy: Number
+    pair_ties: Number
+    neutral_gap: Number
+    """How far a rewrite that changes nothing moves the reward."""
+    dimensions: dict[str, dict[str, Number]]
+    """Dimension -> metric (`stats.words.LABELS` has the names) -> number."""
+
+
+class Slice(Metrics):
+    """The same on some of the texts."""
+
+    texts: int
+
+
+class Comparison(Report):
+    """The model minus its best baseline, on one metric."""
+
+    dimension: str | None
+    """None: the reward."""
+    metric: str
+    model: float | None
+    baseline: str | None = None
+    baseline_value: float | None = None
+    difference: Number = Estimate(None)
+    verdict: str
+    """`better`, `worse`, `unclear` or `unknown`."""
+    reason: str | None = None
+
+
+class BesideScalar(Report):
+    """The model and a Bradley-Terry scalar on one metric."""
+
+    dimension: str | None
+    metric: str
+    model: Number
+    scalar: Number
+    difference: Number
+    verdict: str
+
+
+class ScalarReport(Report):
+    """How the scalar was trained, and what came of it."""
+
+    training: dict[str, Any]
+    comparisons: list[BesideScalar]
+
+
+class Scaled(Report):
+    """What a temperature did to the calibration error of a head."""
+
+    temperature: float
+    ece_before: Number
+    ece_after: Number
+    change: Number
+
+
+class EvaluatedTexts(Report):
+    """What was measured."""
+
+    part: str
+    texts: int
+    groups: int
+    pairs: int
+    neutral_pairs: int = 0
+    training_texts_for_baselines: int = 0
+    records_without_scores: int = 0
+
+
+class EvaluationSettings(Report):
+    """What it was asked with."""
+
+    seed: int
+    resamples: int
+    weights: dict[str, float]
+
+
+class EvaluationInput(Report):
+    """What the model reads, and what of the texts it did not."""
+
+    max_length: int
+    evidence: str
+    prompts_truncated: float
+    """Share of the texts."""
+    responses_truncated: float
+    no_opinion: dict[str, int] = {}
+    """Reason -> texts without a score."""
+
+
+class Kind(Report):
+    """The whole again on the kinds that were trained on, or on those that never were."""
+
+    texts: int
+    pairs: int
+    groups: int
+    metrics: dict[str, Metrics]
+    comparisons: list[BesideScalar] = []
+
+
+class EvaluationReport(Report):
+    """A model on held-out texts, beside its baselines."""
+
+    model: str = ""
+    """Its folder; a model card leaves it out."""
+    file: str
+    rubric: str
+    split: EvaluatedTexts
+    settings: EvaluationSettings
+    input: EvaluationInput
+    labels: dict[str, dict[str, dict[str, int]]]
+    """Dimension -> side -> level -> texts."""
+    baseline_text: str
+    """What the baselines read and learned from."""
+    baseline_notes: list[str] = []
+    metrics: dict[str, Metrics]
+    """`model`, the baselines, and `bradley_terry` where it was asked for."""
+    titles: dict[str, str]
+    ece_if_perfect: dict[str, dict[str, float] | None]
+    """Dimension -> `mean` and `high` of the calibration error that chance alone gives."""
+    calibration: dict[str, Scaled] = {}
+    comparisons: list[Comparison]
+    slices: dict[str, dict[str, Slice]] = {}
+    bradley_terry: ScalarReport | None = None
+    by_training: dict[str, Kind] = {}
+    notes: list[str] = []
+    """What a reader of the numbers has to know."""

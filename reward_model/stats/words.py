@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from reward_model.stats.bootstrap import Estimate
 
 FEWEST = 6
@@ -80,17 +77,17 @@ def change(estimate: Estimate, decimals: int = 2) -> str:
     return text
 
 
-def figure(estimate: Mapping[str, Any], *, interval: bool = True) -> str:
+def figure(estimate: Estimate, *, interval: bool = True) -> str:
     """An estimate in a few characters.
 
-    >>> figure({"value": 0.8125, "low": 0.75, "high": 0.875, "n": 16})
+    >>> figure(Estimate(0.8125, 16, 0.75, 0.875))
     '0.812 [0.75, 0.88]'
-    >>> figure({"value": None, "low": None, "high": None, "n": 0, "reason": "no pairs"})
+    >>> figure(Estimate(None, 0, reason="no pairs"))
     '–'
     """
-    if estimate["value"] is None:
+    if estimate.value is None:
         return "–"
-    text = f"{estimate['value']:.3f}"
-    if interval and estimate["low"] is not None:
-        text += f" [{estimate['low']:.2f}, {estimate['high']:.2f}]"
+    text = f"{estimate.value:.3f}"
+    if interval and estimate.low is not None:
+        text += f" [{estimate.low:.2f}, {estimate.high:.2f}]"
     return text

@@ -7,21 +7,21 @@ only levels can have (accuracy, kappa, calibration) a scalar has not, and a reas
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
 from reward_model.records import IGNORE
 from reward_model.stats.bootstrap import Estimate, Floats, Ints
 from reward_model.stats.levels import expected_levels, reward_of, rewards
-from reward_model.stats.metrics import Measured, Truth, collect_scalar
+from reward_model.stats.metrics import Measured, Truth, collect_scalar, report_of
 from reward_model.stats.ranks import rank_correlation, rank_difference
+from reward_model.stats.reports import BesideScalar, Metrics
 from reward_model.stats.words import verdict
 
 METRICS = {"pair_accuracy": "pair accuracy", "rank": "rank correlation"}
 """What both have; the rank correlation is Spearman's."""
-_NO_LEVELS = Estimate(None, reason="a scalar has no levels").to_json()
-_OWN_SCALE = Estimate(None, reason="a scalar has a scale of its own").to_json()
+_NO_LEVELS = Estimate(None, reason="a scalar has no levels")
+_OWN_SCALE = Estimate(None, reason="a scalar has a scale of its own")
 
 
 def beside(
@@ -30,8 +30,8 @@ def beside(
     probabilities: Floats,
     truth: Truth,
     weights: Mapping[str, float],
-) -> dict[str, Any]:
-    """`metrics` of the scalar, as complete as a baseline's, and `comparisons` with the model.
+) -> tuple[Metrics, list[BesideScalar]]:
+    """The scalar's numbers, as complete as a baseline's, and how the model stands beside it.
 
     Args:
         scalar: [n] its values; rows without an opinion of the model are left out for both.
@@ -74,38 +74,38 @@ def beside(
                 bootstrap.groups,
             )
         )
-    return {"metrics": _metrics(own, theirs, truth), "comparisons": entries}
+    return _metrics(own, theirs, truth), entries
 
 
-def scalar_words(entry: Mapping[str, Any]) -> str:
+def scalar_words(entry: BesideScalar) -> str:
     """One comparison as a sentence."""
-    where = entry["dimension"] or "reward"
-    metric = METRICS[entry["metric"]]
-    change = entry["difference"]
-    if change["value"] is None:
-        return f"{where}: {metric} cannot be compared with Bradley-Terry: {change['reason']}"
-    numbers = f"{entry['model']['value']:.3f} against {entry['scalar']['value']:.3f}"
-    if change["low"] is not None:
-        numbers += f"; difference {change['low']:+.3f} to {change['high']:+.3f}"
+    where = entry.dimension or "reward"
+    metric = METRICS[entry.metric]
+    change = entry.difference
+    if change.value is None:
+        return f"{where}: {metric} cannot be compared with Bradley-Terry: {change.reason}"
+    numbers = f"{entry.model.value:.3f} against {entry.scalar.value:.3f}"
+    if change.low is not None:
+        numbers += f"; difference {change.low:+.3f} to {change.high:+.3f}"
     words = {
         "better": "ahead of",
         "worse": "BEHIND",
         "unclear": "not to be told from",
-    }[entry["verdict"]]
+    }[entry.verdict]
     return f"{where}: {words} Bradley-Terry on {metric} ({numbers})"
 
 
 def _entry(
     name: str, metric: str, model: Estimate, scalar: Estimate, change: Estimate, groups: int
-) -> dict[str, Any]:
-    return {
-        "dimension": name or None,
-        "metric": metric,
-        "model": model.to_json(),
-        "scalar": scalar.to_json(),
-        "difference": change.to_json(),
-        "verdict": verdict(change, groups),
-    }
+) -> BesideScalar:
+    return BesideScalar(
+        dimension=name or None,
+        metric=metric,
+        model=model,
+        scalar=scalar,
+        difference=change,
+        verdict=verdict(change, groups),
+    )
 
 
 def _weighted(truth: Truth, shares: list[float], scale: int) -> Floats:
@@ -116,18 +116,11 @@ def _weighted(truth: Truth, shares: list[float], scale: int) -> Floats:
     return np.where(whole, np.round(target, 9), IGNORE)
 
 
-def _metrics(own: Measured, theirs: Measured, truth: Truth) -> dict[str, Any]:
-    """The scalar's numbers under the keys that the model's stand under."""
-    known = theirs.to_json(truth.names)
-
-    def filled(model: Mapping[str, Any], scalar: Mapping[str, Any]) -> dict[str, Any]:
-        return {key: scalar.get(key, _NO_LEVELS) for key in model if key != "dimensions"}
-
-    whole = own.to_json(truth.names)
-    return {
-        **filled(whole, known | {"neutral_gap": _OWN_SCALE}),
-        "dimensions": {
-            name: filled(whole["dimensions"][name], known["dimensions"][name])
-            for name in truth.names
-        },
+def _metrics(own: Measured, theirs: Measured, truth: Truth) -> Metrics:
+    """The scalar's numbers under the names that the model's stand under."""
+    missing = {"neutral_gap": _OWN_SCALE}
+    found = {
+        key: theirs.estimate(key) if key in theirs.parts else missing.get(key, _NO_LEVELS)
+        for key in own.parts
     }
+    return report_of(found, truth.names)

@@ -13,9 +13,10 @@ from reward_model.measure.comparison.numbers import METRICS
 from reward_model.measure.evaluation.figures import confusion, level_gaps, reliability, reward_gaps
 from reward_model.measure.evaluation.mistakes import worst_pairs, worst_texts
 from reward_model.measure.evaluation.run import Evaluation
-from reward_model.measure.evaluation.words import KINDS
 from reward_model.records import IGNORE
 from reward_model.records.page import render
+from reward_model.stats.bootstrap import Estimate
+from reward_model.stats.reports import EvaluationReport
 from reward_model.stats.words import LABELS
 
 
@@ -24,14 +25,14 @@ def page(evaluation: Evaluation) -> str:
     return render(
         "reward_model.measure.evaluation",
         "evaluate",
-        result=evaluation.result,
+        result=evaluation.report,
         rubric=evaluation.rubric,
         metrics=LABELS,
-        kinds=evaluation.result.get(KINDS, {}),
+        kinds=evaluation.report.by_training,
         scalar_metrics=METRICS,
         tiles=_tiles(evaluation),
-        verdicts=_verdicts(evaluation.result),
-        notes=_notes(evaluation.result["notes"]),
+        verdicts=_verdicts(evaluation.report),
+        notes=_notes(evaluation.report.notes),
         reliability=reliability(evaluation),
         reward_gaps=reward_gaps(evaluation),
         level_gaps=level_gaps(evaluation),
@@ -43,28 +44,28 @@ def page(evaluation: Evaluation) -> str:
 
 def _tiles(evaluation: Evaluation) -> list[tuple[str, str]]:
     """(number, what it is) for the head of the page."""
-    own = evaluation.result["metrics"]["model"]
-    kappas = [d["kappa"]["value"] for d in own["dimensions"].values()]
+    own = evaluation.report.metrics["model"]
+    kappas = [numbers["kappa"].value for numbers in own.dimensions.values()]
     known = [kappa for kappa in kappas if kappa is not None]
-    split = evaluation.result["split"]
+    split = evaluation.report.split
     mean = f"{np.mean(known):.3f}" if known else "–"
     short = "" if len(known) == len(kappas) else f" ({len(known)} of {len(kappas)} dimensions)"
     return [
-        (_value(own["pair_accuracy"]), "pair accuracy by reward"),
+        (_value(own.pair_accuracy), "pair accuracy by reward"),
         (mean, f"mean quadratic weighted kappa{short}"),
-        (_value(own["element_accuracy"]), "levels right"),
-        (_value(own["all_dimensions_accuracy"]), "texts with every level right"),
-        (f"{split['texts']:,}", "held-out texts"),
-        (f"{split['pairs']:,}", "preference pairs"),
-        (f"{split['groups']:,}", "prompts or companies"),
+        (_value(own.element_accuracy), "levels right"),
+        (_value(own.all_dimensions_accuracy), "texts with every level right"),
+        (f"{split.texts:,}", "held-out texts"),
+        (f"{split.pairs:,}", "preference pairs"),
+        (f"{split.groups:,}", "prompts or companies"),
     ]
 
 
-def _value(estimate: dict[str, Any]) -> str:
-    return "–" if estimate["value"] is None else f"{estimate['value']:.3f}"
+def _value(estimate: Estimate) -> str:
+    return "–" if estimate.value is None else f"{estimate.value:.3f}"
 
 
-def _verdicts(result: dict[str, Any]) -> list[dict[str, Any]]:
+def _verdicts(report: EvaluationReport) -> list[dict[str, Any]]:
     """The comparisons with a badge each."""
     badges = {
         "better": ("good", "better"),
@@ -73,14 +74,16 @@ def _verdicts(result: dict[str, Any]) -> list[dict[str, Any]]:
         "unknown": ("", "cannot be told"),
     }
     out = []
-    for entry in result["comparisons"]:
-        tone, words = badges[entry["verdict"]]
-        behind = entry.get("baseline_value") is not None and (
-            entry["model"] <= entry["baseline_value"]
+    for entry in report.comparisons:
+        tone, words = badges[entry.verdict]
+        behind = (
+            entry.model is not None
+            and entry.baseline_value is not None
+            and entry.model <= entry.baseline_value
         )
-        if behind and entry["verdict"] == "unclear":
+        if behind and entry.verdict == "unclear":
             tone, words = "bad", "does not beat it"
-        out.append({**entry, "tone": tone, "words": words})
+        out.append({**entry.to_json(), "tone": tone, "words": words})
     return out
 
 

@@ -1,15 +1,15 @@
 """`reward-model evaluate MODEL SCORED`: a model on held-out groups, beside simple baselines.
 
-`evaluate(model, scored)` runs everything once and returns an `Evaluation`; `.result` is the JSON,
-and the page is drawn from the same object.
+`evaluate(model, scored)` runs everything once and returns an `Evaluation`; `.report` has the
+numbers, `.result` is its JSON, and the page is drawn from the same object.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from reward_model.data.split import Split
 from reward_model.data.tokens.inputs import plain_ids
 from reward_model.measure.evaluation.baselines import TITLES, Samples, predict_all
 from reward_model.measure.evaluation.slices import slices_of
-from reward_model.measure.evaluation.words import KINDS, comparisons, notes
+from reward_model.measure.evaluation.words import comparisons, notes
 from reward_model.measure.texts import (
     ece_if_perfect,
     fitted_on,
@@ -40,6 +40,19 @@ from reward_model.score.scorer import RewardScorer, Score
 from reward_model.stats.bootstrap import RESAMPLES, Floats
 from reward_model.stats.levels import POWERS
 from reward_model.stats.metrics import Bools, Measured, Truth, collect
+from reward_model.stats.reports import (
+    EvaluatedTexts,
+    EvaluationInput,
+    EvaluationReport,
+    EvaluationSettings,
+    Kind,
+    ScalarReport,
+    Scaled,
+    Slice,
+)
+
+if TYPE_CHECKING:
+    from reward_model.measure.comparison.scalar import Scalar
 
 
 @dataclass(frozen=True)
@@ -54,8 +67,38 @@ class Evaluation:
     raw: Floats | None
     """The same before temperature scaling, where the model has temperatures."""
     truth: Truth
-    result: dict[str, Any]
-    """The JSON."""
+    report: EvaluationReport
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """The JSON."""
+        return self.report.to_json()
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The measured texts, and how their numbers are drawn."""
+
+    truth: Truth
+    rubric: Rubric
+    seed: int
+    resamples: int
+
+    def measure(self, chances: Floats, keep: Bools | None = None) -> Measured:
+        """Every number of one predictor [n, D, K], on all rows or on those kept."""
+        rows = self.truth if keep is None else self.truth.only(keep)
+        return collect(
+            chances if keep is None else chances[keep],
+            rows,
+            weights=self.rubric.weights,
+            resamples=self.resamples,
+            seed=self.seed,
+        )
+
+    def slice(self, chances: Floats, keep: Bools) -> Slice:
+        """The record of one part of the texts."""
+        found = self.measure(chances, keep).report(self.rubric.names)
+        return Slice(**dict(found), texts=int(keep.sum()))
 
 
 def evaluate(
@@ -117,86 +160,105 @@ def evaluate(
     raw = without_temperatures(probabilities, scorer)
     truth = truth_of(held.test, rubric)
     baselines, learned = _baselines(scorer, held.test, train, _power(model), seed)
-
-    def measure(chances: Floats, keep: Bools | None = None) -> Measured:
-        if keep is not None:
-            chances, rows = chances[keep], truth.only(keep)
-        else:
-            rows = truth
-        return collect(chances, rows, weights=rubric.weights, resamples=resamples, seed=seed)
-
     # Where the model has no opinion the baselines are not asked either: the same rows for all.
     silent = ~np.isfinite(probabilities).all(axis=(1, 2))
     for chances in baselines.values():
         chances[silent] = np.nan
     predictors = {"model": probabilities, **baselines}
-    measured = {name: measure(chances) for name, chances in predictors.items()}
+    rows = _Rows(truth, rubric, seed, resamples)
+    measured = {name: rows.measure(chances) for name, chances in predictors.items()}
     slices = slices_of(held.test, split)
-    kinds = {
-        value: {name: measure(chances, keep) for name, chances in predictors.items()}
-        for value, keep in slices.get("training", {}).items()
-    }
-    before = None if raw is None else measure(raw)
-    against = comparisons(measured, rubric.names)
-    result: dict[str, Any] = {
-        "model": str(model),
-        "file": scored.name,
-        "rubric": rubric.id,
-        "split": {
-            "part": held.part,
-            "texts": len(held.test),
-            "groups": len(set(truth.groups)),
-            "pairs": len(truth.pairs),
-            "neutral_pairs": len(truth.neutral),
-            "training_texts_for_baselines": len(train),
-            "records_without_scores": bare,
-        },
-        "settings": {"seed": seed, "resamples": resamples, "weights": dict(rubric.weights)},
-        "input": _input(scores, scorer),
-        "labels": get_label_distribution(held.test, rubric),
-        "baseline_text": learned[0],
-        "baseline_notes": learned[1:],
-        "metrics": {name: one.to_json(rubric.names) for name, one in measured.items()},
-        "titles": {"model": "this model", **{name: TITLES[name] for name in baselines}},
-        "ece_if_perfect": ece_if_perfect(probabilities, truth, seed),
-        "calibration": {} if before is None else _calibration(scorer, before, measured["model"]),
-        "comparisons": against,
-        "slices": {
-            name: {
-                value: measure(probabilities, keep).to_json(rubric.names)
-                | {"texts": int(keep.sum())}
-                for value, keep in values.items()
-            }
+    report = EvaluationReport(
+        model=str(model),
+        file=scored.name,
+        rubric=rubric.id,
+        split=EvaluatedTexts(
+            part=held.part,
+            texts=len(held.test),
+            groups=len(set(truth.groups)),
+            pairs=len(truth.pairs),
+            neutral_pairs=len(truth.neutral),
+            training_texts_for_baselines=len(train),
+            records_without_scores=bare,
+        ),
+        settings=EvaluationSettings(seed=seed, resamples=resamples, weights=dict(rubric.weights)),
+        input=_input(scores, scorer),
+        labels=get_label_distribution(held.test, rubric),
+        baseline_text=learned[0],
+        baseline_notes=learned[1:],
+        metrics={name: one.report(rubric.names) for name, one in measured.items()},
+        titles={"model": "this model", **{name: TITLES[name] for name in baselines}},
+        ece_if_perfect=ece_if_perfect(probabilities, truth, seed),
+        calibration={}
+        if raw is None
+        else _calibration(scorer, rows.measure(raw), measured["model"]),
+        comparisons=comparisons(measured, rubric.names),
+        slices={
+            name: {value: rows.slice(probabilities, keep) for value, keep in values.items()}
             for name, values in slices.items()
         },
-    }
+    )
+    scalar: Floats | None = None
     if compare:
-        from reward_model.measure.comparison.numbers import beside
-        from reward_model.measure.comparison.scalar import SCALAR, Texts, train_scalar
+        from reward_model.measure.comparison.scalar import Texts, train_scalar
 
         picked = split.select(samples, "validation") if split is not None else []
-        scalar = train_scalar(model, scorer, Texts(train, picked), held.test, compare_out)
-        found = beside(scalar.values, measured["model"], probabilities, truth, rubric.weights)
-        result["metrics"][SCALAR] = found.pop("metrics")
-        result["titles"][SCALAR] = "Bradley-Terry scalar"
-        result[SCALAR] = {"training": scalar.training, **found}
-    for value, numbers in kinds.items():
-        keep = slices["training"][value]
-        rows = truth.only(keep)
-        part_of_it: dict[str, Any] = {
-            "texts": int(keep.sum()),
-            "pairs": len(rows.pairs),
-            "groups": len(set(rows.groups)),
-            "metrics": {name: one.to_json(rubric.names) for name, one in numbers.items()},
+        trained = train_scalar(model, scorer, Texts(train, picked), held.test, compare_out)
+        scalar = trained.values
+        report = _beside_scalar(report, rows, measured["model"], probabilities, trained)
+    kinds = {
+        value: _kind(rows, predictors, keep, scalar)
+        for value, keep in slices.get("training", {}).items()
+    }
+    if kinds:
+        report = report.model_copy(update={"by_training": kinds})
+    report = report.model_copy(update={"notes": held.words + notes(report, rubric)})
+    return Evaluation(rubric, held.test, scores, probabilities, raw, truth, report)
+
+
+def _beside_scalar(
+    report: EvaluationReport, rows: _Rows, own: Measured, chances: Floats, scalar: Scalar
+) -> EvaluationReport:
+    """The report with a Bradley-Terry scalar on the same texts."""
+    from reward_model.measure.comparison.numbers import beside
+    from reward_model.measure.comparison.scalar import SCALAR
+
+    metrics, entries = beside(scalar.values, own, chances, rows.truth, rows.rubric.weights)
+    return report.model_copy(
+        update={
+            "metrics": report.metrics | {SCALAR: metrics},
+            "titles": report.titles | {SCALAR: "Bradley-Terry scalar"},
+            SCALAR: ScalarReport(training=scalar.training, comparisons=entries),
         }
-        if compare:
-            chances = probabilities[keep]
-            found = beside(scalar.values[keep], numbers["model"], chances, rows, rubric.weights)
-            part_of_it["metrics"][SCALAR] = found["metrics"]
-            part_of_it["comparisons"] = found["comparisons"]
-        result.setdefault(KINDS, {})[value] = part_of_it
-    result["notes"] = held.words + notes(result, rubric, held)
-    return Evaluation(rubric, held.test, scores, probabilities, raw, truth, result)
+    )
+
+
+def _kind(
+    rows: _Rows, predictors: Mapping[str, Floats], keep: Bools, scalar: Floats | None
+) -> Kind:
+    """Everything once more on the rows of some kinds, trained on or held out."""
+    from reward_model.measure.comparison.numbers import beside
+    from reward_model.measure.comparison.scalar import SCALAR
+
+    names, truth = rows.rubric.names, rows.truth.only(keep)
+    measured = {name: rows.measure(chances, keep) for name, chances in predictors.items()}
+    metrics = {name: one.report(names) for name, one in measured.items()}
+    more: dict[str, Any] = {}
+    if scalar is not None:
+        metrics[SCALAR], more["comparisons"] = beside(
+            scalar[keep],
+            measured["model"],
+            predictors["model"][keep],
+            truth,
+            rows.rubric.weights,
+        )
+    return Kind(
+        texts=int(keep.sum()),
+        pairs=len(truth.pairs),
+        groups=len(set(truth.groups)),
+        metrics=metrics,
+        **more,
+    )
 
 
 def _training(
@@ -217,16 +279,16 @@ def _training(
     ]
 
 
-def _calibration(scorer: RewardScorer, before: Measured, after: Measured) -> dict[str, Any]:
+def _calibration(scorer: RewardScorer, before: Measured, after: Measured) -> dict[str, Scaled]:
     """Dimension -> temperature and expected calibration error before and after it."""
     known = scorer.model.config.temperatures or {}
     return {
-        name: {
-            "temperature": known.get(name, 1.0),
-            "ece_before": before.estimate(f"{name}.ece").to_json(),
-            "ece_after": after.estimate(f"{name}.ece").to_json(),
-            "change": after.difference(before, f"{name}.ece").to_json(),
-        }
+        name: Scaled(
+            temperature=known.get(name, 1.0),
+            ece_before=before.estimate(f"{name}.ece"),
+            ece_after=after.estimate(f"{name}.ece"),
+            change=after.difference(before, f"{name}.ece"),
+        )
         for name in scorer.dimensions
     }
 
@@ -312,16 +374,16 @@ def _texts(scorer: RewardScorer, samples: Sequence[Sample]) -> Samples:
     )
 
 
-def _input(scores: Sequence[Score], scorer: RewardScorer) -> dict[str, Any]:
+def _input(scores: Sequence[Score], scorer: RewardScorer) -> EvaluationInput:
     count = max(1, len(scores))
     reasons: dict[str, int] = {}
     for score in scores:
         if score.reason is not None:
             reasons[score.reason] = reasons.get(score.reason, 0) + 1
-    return {
-        "max_length": scorer.builder.max_length,
-        "evidence": scorer.builder.evidence,
-        "prompts_truncated": sum(s.prompt_truncated for s in scores) / count,
-        "responses_truncated": sum(s.response_truncated for s in scores) / count,
-        "no_opinion": reasons,
-    }
+    return EvaluationInput(
+        max_length=scorer.builder.max_length,
+        evidence=scorer.builder.evidence,
+        prompts_truncated=sum(s.prompt_truncated for s in scores) / count,
+        responses_truncated=sum(s.response_truncated for s in scores) / count,
+        no_opinion=reasons,
+    )

@@ -9,20 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from reward_model.data.held_out import HeldOut
 from reward_model.data.labels import label_warnings
 from reward_model.measure.evaluation.baselines import TITLES
 from reward_model.rubrics import Rubric
 from reward_model.stats.metrics import Measured
+from reward_model.stats.reports import Comparison, EvaluationReport
 from reward_model.stats.words import groups_words, verdict
 
-KINDS = "by_training"
-"""Key of the same numbers on the kinds that were trained on and on those that were held out."""
 COMPARED = {"kappa": "quadratic weighted kappa", "pair_accuracy": "pair accuracy"}
 """What a model has to beat its baselines on: the right level, and the right order."""
 
 
-def comparisons(measured: Mapping[str, Measured], names: Sequence[str]) -> list[dict[str, Any]]:
+def comparisons(measured: Mapping[str, Measured], names: Sequence[str]) -> list[Comparison]:
     """The model minus its best baseline, a dimension and metric at a time.
 
     `verdict`: `better` or `worse` where the interval of the difference excludes zero, `unclear`
@@ -40,70 +38,66 @@ def comparisons(measured: Mapping[str, Measured], names: Sequence[str]) -> list[
         entry: dict[str, Any] = {"dimension": name or None, "metric": metric, "model": own.value}
         if own.value is None or not others:
             reason = own.reason or "no baseline has a number to compare with"
-            out.append({**entry, "verdict": "unknown", "reason": reason})
+            out.append(Comparison(**entry, verdict="unknown", reason=reason))
             continue
         best = max(others, key=lambda other: others[other] or 0.0)
         difference = measured["model"].difference(measured[best], key)
         out.append(
-            {
+            Comparison(
                 **entry,
-                "baseline": best,
-                "baseline_value": others[best],
-                "difference": difference.to_json(),
-                "verdict": verdict(difference, measured["model"].bootstrap.groups),
-            }
+                baseline=best,
+                baseline_value=others[best],
+                difference=difference,
+                verdict=verdict(difference, measured["model"].bootstrap.groups),
+            )
         )
     return out
 
 
-def notes(result: Mapping[str, Any], rubric: Rubric, held: HeldOut) -> list[str]:
+def notes(report: EvaluationReport, rubric: Rubric) -> list[str]:
     """What a reader of the numbers has to know, each a sentence."""
-    words = [sentence for entry in result["comparisons"] if (sentence := verdict_words(entry))]
-    words += [f"held-out labels: {w}" for w in label_warnings(result["labels"], rubric)]
-    own = result["metrics"]["model"]
-    neutral = own["neutral_gap"]
-    if neutral["value"] is not None:
+    words = [sentence for entry in report.comparisons if (sentence := verdict_words(entry))]
+    words += [f"held-out labels: {w}" for w in label_warnings(report.labels, rubric)]
+    own = report.metrics["model"]
+    if own.neutral_gap.value is not None:
         words.append(
-            f"neutral rewrites move the reward by {neutral['value']:.3f} on average: smaller "
+            f"neutral rewrites move the reward by {own.neutral_gap.value:.3f} on average: smaller "
             "differences between two responses are noise"
         )
-    words += calibration_words(own["dimensions"], result["ece_if_perfect"])
-    words += length_words(result)
-    if few := groups_words(result["split"]["groups"]):
+    errors = {name: found["ece"].value for name, found in own.dimensions.items()}
+    words += calibration_words(errors, report.ece_if_perfect)
+    words += length_words(report)
+    if few := groups_words(report.split.groups):
         words.append(few)
-    given = result["input"]
-    if given["responses_truncated"]:
+    given = report.input
+    if given.responses_truncated:
         words.append(
-            f"{given['responses_truncated']:.0%} of the responses did not fit {given['max_length']}"
+            f"{given.responses_truncated:.0%} of the responses did not fit {given.max_length}"
             " tokens and lost their middle"
         )
-    if given["prompts_truncated"]:
-        words.append(
-            f"{given['prompts_truncated']:.0%} of the prompts gave way and lost their middle"
-        )
-    for reason, count in given["no_opinion"].items():
+    if given.prompts_truncated:
+        words.append(f"{given.prompts_truncated:.0%} of the prompts gave way and lost their middle")
+    for reason, count in given.no_opinion.items():
         words.append(f"{count} texts got no score ({reason}) and are in no number")
-    words.append(f"baselines: {result['baseline_text']}")
-    words += [f"baselines: {sentence}" for sentence in result["baseline_notes"]]
-    if "bradley_terry" in result:
+    words.append(f"baselines: {report.baseline_text}")
+    words += [f"baselines: {sentence}" for sentence in report.baseline_notes]
+    if report.bradley_terry is not None:
         from reward_model.measure.comparison.numbers import scalar_words
 
-        known = result["bradley_terry"]
-        words += [
-            scalar_words(entry) for entry in known["comparisons"] if entry["verdict"] != "unclear"
-        ]
-        words += footing_words(known["training"])
+        known = report.bradley_terry
+        words += [scalar_words(entry) for entry in known.comparisons if entry.verdict != "unclear"]
+        words += footing_words(known.training)
     return words
 
 
 def calibration_words(
-    dimensions: Mapping[str, Any], perfect: Mapping[str, Mapping[str, float] | None]
+    errors: Mapping[str, float | None], perfect: Mapping[str, Mapping[str, float] | None]
 ) -> list[str]:
     """Which calibration errors are beyond what so few texts show by chance."""
     beyond: list[str] = []
     within: list[str] = []
     for name, found in perfect.items():
-        error = dimensions[name]["ece"]["value"]
+        error = errors[name]
         if found is None or error is None:
             continue
         words = f"{name} ({error:.3f} against {found['mean']:.3f})"
@@ -134,38 +128,38 @@ def footing_words(training: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def length_words(result: Mapping[str, Any]) -> list[str]:
+def length_words(report: EvaluationReport) -> list[str]:
     """A warning where the order of a pair is wrong more often than not once length misleads."""
-    found = result["slices"].get("longer side", {}).get("rejected")
-    if found is None or found["pair_accuracy"]["value"] is None:
+    found = report.slices.get("longer side", {}).get("rejected")
+    if found is None or found.pair_accuracy.value is None:
         return []
-    right = found["pair_accuracy"]
-    if right["value"] >= 0.5:
+    right = found.pair_accuracy
+    if found.pair_accuracy.value >= 0.5:
         return []
     return [
-        f"the reward follows length: of the {right['n']} pairs whose rejected side is longer, "
-        f"it orders {right['value']:.0%} right"
+        f"the reward follows length: of the {right.n} pairs whose rejected side is longer, "
+        f"it orders {right.value:.0%} right"
     ]
 
 
-def verdict_words(entry: Mapping[str, Any]) -> str | None:
+def verdict_words(entry: Comparison) -> str | None:
     """One comparison as a sentence; None where the model is clearly better."""
-    where = entry["dimension"] or "reward"
-    metric = COMPARED[entry["metric"]]
-    if entry["verdict"] == "better":
+    where = entry.dimension or "reward"
+    metric = COMPARED[entry.metric]
+    if entry.verdict == "better":
         return None
-    if entry["verdict"] == "unknown":
-        return f"{where}: {metric} cannot be compared: {entry['reason']}"
-    numbers = f"{entry['model']:.3f} against {entry['baseline_value']:.3f}"
-    difference = entry["difference"]
-    if difference["low"] is not None:
+    if entry.model is None or entry.baseline is None or entry.baseline_value is None:
+        return f"{where}: {metric} cannot be compared: {entry.reason}"
+    numbers = f"{entry.model:.3f} against {entry.baseline_value:.3f}"
+    difference = entry.difference
+    if difference.low is not None:
         numbers += (
-            f"; difference {difference['value']:+.3f}, "
-            f"95% interval {difference['low']:+.3f} to {difference['high']:+.3f}"
+            f"; difference {difference.value:+.3f}, "
+            f"95% interval {difference.low:+.3f} to {difference.high:+.3f}"
         )
     else:
-        numbers += f"; {difference['reason']}"
-    title = TITLES[entry["baseline"]]
-    if entry["model"] <= entry["baseline_value"]:
+        numbers += f"; {difference.reason}"
+    title = TITLES[entry.baseline]
+    if entry.model <= entry.baseline_value:
         return f"{where}: does NOT beat the baseline {title} on {metric} ({numbers})"
     return f"{where}: ahead of the baseline {title} on {metric}, but not beyond doubt ({numbers})"
