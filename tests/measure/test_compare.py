@@ -230,29 +230,27 @@ def test_the_numbers_are_those_of_scipy_and_numpy() -> None:
     truth = Truth(("a", "b"), labels, tuple(f"g{i // 6}" for i in range(n)), pairs)
     weights = {"a": 0.75, "b": 0.25}
     own = collect(probabilities, truth, weights=weights, resamples=100)
-    entries = beside(scalar, own, probabilities, truth, weights)["comparisons"]
-    by = {(entry["dimension"], entry["metric"]): entry for entry in entries}
+    _, entries = beside(scalar, own, probabilities, truth, weights)
+    by = {(entry.dimension, entry.metric): entry for entry in entries}
     keep = (labels[:, 1] != IGNORE) & (np.arange(n) != 7)
     rho = spearmanr(scalar[keep], labels[keep, 1]).statistic
-    assert by["b", "rank"]["scalar"]["value"] == pytest.approx(rho, abs=1e-9)
+    assert by["b", "rank"].scalar.value == pytest.approx(rho, abs=1e-9)
     levels = probabilities @ np.arange(5)
     rho = spearmanr(levels[keep, 1], labels[keep, 1]).statistic
-    assert by["b", "rank"]["model"]["value"] == pytest.approx(rho, abs=1e-9)
+    assert by["b", "rank"].model.value == pytest.approx(rho, abs=1e-9)
     whole = (labels != IGNORE).all(1) & (np.arange(n) != 7)
     target = labels[whole] @ [0.75, 0.25]
     rho = spearmanr(scalar[whole], target).statistic
-    assert by[None, "rank"]["scalar"]["value"] == pytest.approx(rho, abs=1e-9)
+    assert by[None, "rank"].scalar.value == pytest.approx(rho, abs=1e-9)
     high, low = (pairs[pairs[:, 0] != 6]).T
-    assert by[None, "pair_accuracy"]["scalar"]["value"] == pytest.approx(
+    assert by[None, "pair_accuracy"].scalar.value == pytest.approx(
         (scalar[high] > scalar[low]).mean(), abs=1e-9
     )
     differ = (labels[high, 0] != IGNORE) & (labels[low, 0] != IGNORE)
     differ &= labels[high, 0] != labels[low, 0]
     right = np.sign(scalar[high] - scalar[low]) == np.sign(labels[high, 0] - labels[low, 0])
-    assert by["a", "pair_accuracy"]["scalar"]["value"] == pytest.approx(
-        right[differ].mean(), abs=1e-9
-    )
-    better = {**by["a", "rank"], "verdict": "worse"}
+    assert by["a", "pair_accuracy"].scalar.value == pytest.approx(right[differ].mean(), abs=1e-9)
+    better = by["a", "rank"].model_copy(update={"verdict": "worse"})
     assert "a: BEHIND Bradley-Terry on rank correlation (" in scalar_words(better)
 
 

@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 
 from reward_model import RewardScorer
 from reward_model.cli.commands import app
-from reward_model.measure.doctor import machine as doctor_machine
 from reward_model.measure.doctor import model as doctor_model
+from reward_model.measure.doctor import parts
 from reward_model.measure.doctor.file import look_at_file
 from reward_model.measure.doctor.findings import Finding
 from reward_model.measure.doctor.model import behaviour, look_at_folder, look_at_model, precision
@@ -391,8 +391,8 @@ def test_a_file_of_other_columns(tmp_path: Path) -> None:
 
 def test_how_slow_half_precision_is_said_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(doctor_machine, "seconds", lambda *_: [1.0, 1.9, 1.0])
-    found = doctor_machine.precision_here()
+    monkeypatch.setattr(parts, "seconds", lambda *_: [1.0, 1.9, 1.0])
+    found = parts.precision_here()
     assert found.level == "ok"
     assert "bfloat16 about 1.9 times and float16 about 1.0 times as long" in found.found
 

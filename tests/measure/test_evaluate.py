@@ -25,6 +25,8 @@ from reward_model.measure.evaluation.slices import slices_of
 from reward_model.measure.evaluation.words import calibration_words, verdict_words
 from reward_model.model.card import read_parts
 from reward_model.records import UserError
+from reward_model.stats.bootstrap import Estimate
+from reward_model.stats.reports import Comparison, EvaluationReport
 
 RUBRIC = load_rubric("financial_report")
 NASTY = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
@@ -91,6 +93,10 @@ def test_only_held_out_groups_are_measured_and_baselines_learn_from_the_others(
     assert (result["pairs"], result["neutral_pairs"]) == (20, 5)
     assert result["training_texts_for_baselines"] == 100
     assert set(found.result["metrics"]) == {"model", "majority", "length", "tfidf"}
+    # The record reads its own JSON back, and writes the same again.
+    again = EvaluationReport.model_validate_json(json.dumps(found.result))
+    assert json.dumps(again.to_json()) == json.dumps(found.result)
+    assert again.metrics["model"].pair_accuracy == found.report.metrics["model"].pair_accuracy
 
 
 def test_numbers_are_those_of_the_scores(model: Path, found: Evaluation) -> None:
@@ -129,22 +135,22 @@ def test_what_cannot_be_said_is_said_in_words(found: Evaluation) -> None:
 
 
 def test_a_difference_counts_only_beyond_its_interval() -> None:
-    entry = {
-        "dimension": "depth",
-        "metric": "kappa",
-        "model": 0.6,
-        "baseline": "tfidf",
-        "baseline_value": 0.5,
-        "difference": {"value": 0.1, "low": -0.05, "high": 0.25, "n": 10},
-        "verdict": "unclear",
-    }
+    entry = Comparison(
+        dimension="depth",
+        metric="kappa",
+        model=0.6,
+        baseline="tfidf",
+        baseline_value=0.5,
+        difference=Estimate(0.1, 10, -0.05, 0.25),
+        verdict="unclear",
+    )
     assert verdict_words(entry) == (
         "depth: ahead of the baseline TF-IDF + logistic regression on quadratic weighted kappa, "
         "but not beyond doubt (0.600 against 0.500; difference +0.100, 95% interval -0.050 to "
         "+0.250)"
     )
-    assert verdict_words({**entry, "verdict": "better"}) is None
-    assert "does NOT beat" in str(verdict_words({**entry, "model": 0.4}))
+    assert verdict_words(entry.model_copy(update={"verdict": "better"})) is None
+    assert "does NOT beat" in str(verdict_words(entry.model_copy(update={"model": 0.4})))
 
 
 def test_same_seed_same_result(model: Path, scored: Path, found: Evaluation) -> None:
@@ -216,11 +222,9 @@ def test_pairs_with_planted_errors_are_a_slice(model: Path, tmp_path: Path) -> N
 
 
 def test_an_error_that_chance_explains_is_said_to_be_one() -> None:
-    dimensions = {
-        name: {"ece": {"value": value}} for name, value in [("a", 0.05), ("b", 0.2), ("c", None)]
-    }
+    errors = {"a": 0.05, "b": 0.2, "c": None}
     perfect = {"a": {"mean": 0.06, "high": 0.1}, "b": {"mean": 0.06, "high": 0.1}, "c": None}
-    assert calibration_words(dimensions, perfect) == [
+    assert calibration_words(errors, perfect) == [
         "calibration error is beyond what a perfectly calibrated model shows by chance on so many "
         "texts: b (0.200 against 0.060)",
         "calibration error cannot be told from that of a perfectly calibrated model on so few "

@@ -12,8 +12,7 @@ from transformers import AutoConfig, AutoTokenizer
 
 from reward_model.measure.doctor.findings import Finding, note, ok, problem
 from reward_model.measure.doctor.folder import code, has_chat_template, weights
-from reward_model.measure.doctor.machine import precision_here
-from reward_model.measure.doctor.tokenizer import look_at_tokenizer
+from reward_model.measure.doctor.parts import look_at_tokenizer, precision_here
 from reward_model.model.quiet import UNREADABLE, quiet
 from reward_model.records.errors import first_line
 from reward_model.train.base import positions_of, suited_pooling

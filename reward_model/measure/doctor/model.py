@@ -17,8 +17,7 @@ from reward_model.measure.doctor.folder import (
     rubric_of,
     weights,
 )
-from reward_model.measure.doctor.machine import precision_here
-from reward_model.measure.doctor.tokenizer import look_at_tokenizer
+from reward_model.measure.doctor.parts import look_at_tokenizer, precision_here
 from reward_model.measure.texts import probabilities_of
 from reward_model.model.batches import collate, pad_id
 from reward_model.model.device import best_device

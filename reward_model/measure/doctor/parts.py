@@ -1,16 +1,24 @@
-"""What usually goes wrong with a tokenizer, of a trained model or of a base; see `doctor`."""
+"""Parts that a trained model and a base share: the tokenizer, and the precision of this machine.
+
+See `reward_model.measure.doctor.run`.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from reward_model.data.tokens.inputs import plain_ids
 from reward_model.measure.doctor.findings import Finding, note, ok, problem
+from reward_model.train.machine import seconds
 
 ZH = "净利润同比增长，毛利率与现金流改善"
 EN = "Net income grew while gross margin and cash flow improved"
 UNKNOWN = 0.2
 """Share of unknown tokens in a sentence from which its language is not read."""
+SLOW = 2.0
+"""Times the time of float32 from which a precision is not worth its rounding."""
 
 
 def look_at_tokenizer(tokenizer: Any, embeddings: int) -> list[Finding]:
@@ -69,3 +77,29 @@ def languages(tokenizer: Any) -> list[Finding]:
                 )
             )
     return findings
+
+
+def precision_here() -> Finding:
+    """Which half precisions are slower than float32 here, by a small matrix product each."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device.type == "cuda":
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return ok("precision", "this GPU computes in bfloat16")
+        return note(
+            "precision",
+            "this GPU has no bfloat16",
+            "scoring runs in float32; training with precision bf16 would be emulated",
+            "train with precision fp16 or fp32",
+        )
+    usual, *others = seconds(torch.float32, torch.bfloat16, torch.float16)
+    slow = {name: t / usual for name, t in zip(("bfloat16", "float16"), others, strict=True)}
+    times = " and ".join(f"{name} about {times:.1f} times" for name, times in slow.items())
+    words = f"this CPU takes for a matrix product in {times} as long as in float32"
+    if max(slow.values()) < SLOW:
+        return ok("precision", words)
+    return note(
+        "precision",
+        words,
+        "scoring and training use float32 here unless told otherwise",
+        "leave dtype and precision as they are; half precision is for a GPU that has it",
+    )
