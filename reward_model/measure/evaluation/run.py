@@ -15,11 +15,11 @@ import numpy as np
 
 from reward_model.data.columns import ColumnMap
 from reward_model.data.dataset import Sample, get_label_distribution
-from reward_model.data.held_out import HeldOut, Wanted, choose, folds
+from reward_model.data.held_out import HeldOut, Wanted, choose
 from reward_model.data.reading import read_samples
 from reward_model.data.split import Split
-from reward_model.data.tokens.inputs import plain_ids
-from reward_model.measure.evaluation.baselines import TITLES, Samples, predict_all
+from reward_model.measure.evaluation.baselines import TITLES
+from reward_model.measure.evaluation.fitting import fit_baselines, level_power
 from reward_model.measure.evaluation.slices import slices_of
 from reward_model.measure.evaluation.words import comparisons, notes
 from reward_model.measure.texts import (
@@ -31,14 +31,10 @@ from reward_model.measure.texts import (
     truth_of,
     without_temperatures,
 )
-from reward_model.model.card import read_parts
-from reward_model.records import as_text
 from reward_model.records.errors import require
-from reward_model.records.terminal import progress
 from reward_model.rubrics import Rubric
 from reward_model.score.scorer import RewardScorer, Score
 from reward_model.stats.bootstrap import RESAMPLES, Floats
-from reward_model.stats.levels import POWERS
 from reward_model.stats.metrics import Bools, Measured, Truth, collect
 from reward_model.stats.reports import (
     EvaluatedTexts,
@@ -137,15 +133,7 @@ def evaluate(
 
     rubric = read_rubric(model)
     if compare:
-        from reward_model.measure.comparison.scalar import (
-            check_place,
-            learnable,
-            read_run,
-        )
-
-        require("--compare", "rlhf", "trl")
-        check_place(compare_out)
-        read_run(model)  # what is missing is said before anything slow happens
+        _check_compare(model, compare_out)
     samples, bare = read_samples(scored, rubric, columns=columns)
     split = split_of(model)
     held = choose(samples, split, part)
@@ -153,13 +141,15 @@ def evaluate(
     more = None if train_data is None else read_samples(train_data, rubric, columns=columns)[0]
     train = _training(held, split, more)
     if compare:
+        from reward_model.measure.comparison.scalar import Texts, learnable, train_scalar
+
         learnable(train, rubric)
     scorer = RewardScorer.from_pretrained(model, device=device, batch_tokens=batch_tokens)
     scores = score_texts(scorer, held.test)
     probabilities = probabilities_of(scores, rubric)
     raw = without_temperatures(probabilities, scorer)
     truth = truth_of(held.test, rubric)
-    baselines, learned = _baselines(scorer, held.test, train, _power(model), seed)
+    baselines, learned = fit_baselines(scorer, held.test, train, level_power(model), seed)
     # Where the model has no opinion the baselines are not asked either: the same rows for all.
     silent = ~np.isfinite(probabilities).all(axis=(1, 2))
     for chances in baselines.values():
@@ -172,15 +162,7 @@ def evaluate(
         model=str(model),
         file=scored.name,
         rubric=rubric.id,
-        split=EvaluatedTexts(
-            part=held.part,
-            texts=len(held.test),
-            groups=len(set(truth.groups)),
-            pairs=len(truth.pairs),
-            neutral_pairs=len(truth.neutral),
-            training_texts_for_baselines=len(train),
-            records_without_scores=bare,
-        ),
+        split=_counts(held, truth, len(train), bare),
         settings=EvaluationSettings(seed=seed, resamples=resamples, weights=dict(rubric.weights)),
         input=_input(scores, scorer),
         labels=get_label_distribution(held.test, rubric),
@@ -200,8 +182,6 @@ def evaluate(
     )
     scalar: Floats | None = None
     if compare:
-        from reward_model.measure.comparison.scalar import Texts, train_scalar
-
         picked = split.select(samples, "validation") if split is not None else []
         trained = train_scalar(model, scorer, Texts(train, picked), held.test, compare_out)
         scalar = trained.values
@@ -214,6 +194,28 @@ def evaluate(
         report = report.model_copy(update={"by_training": kinds})
     report = report.model_copy(update={"notes": held.words + notes(report, rubric)})
     return Evaluation(rubric, held.test, scores, probabilities, raw, truth, report)
+
+
+def _check_compare(model: Path, out: Path | None) -> None:
+    """What a scalar needs and is not there is said before anything slow happens."""
+    from reward_model.measure.comparison.scalar import check_place, read_run
+
+    require("--compare", "rlhf", "trl")
+    check_place(out)
+    read_run(model)
+
+
+def _counts(held: HeldOut, truth: Truth, train: int, bare: int) -> EvaluatedTexts:
+    """How much was measured."""
+    return EvaluatedTexts(
+        part=held.part,
+        texts=len(held.test),
+        groups=len(set(truth.groups)),
+        pairs=len(truth.pairs),
+        neutral_pairs=len(truth.neutral),
+        training_texts_for_baselines=train,
+        records_without_scores=bare,
+    )
 
 
 def _beside_scalar(
@@ -291,87 +293,6 @@ def _calibration(scorer: RewardScorer, before: Measured, after: Measured) -> dic
         )
         for name in scorer.dimensions
     }
-
-
-def _power(model: Path) -> float | None:
-    """How much more rare levels counted when the model was trained; None where nobody wrote it."""
-    settings = read_parts(model).get("training", {}).get("settings")
-    known = settings.get("class_weights") if isinstance(settings, dict) else None
-    return POWERS.get(known) if isinstance(known, str) else None
-
-
-def _baselines(
-    scorer: RewardScorer,
-    test: Sequence[Sample],
-    train: Sequence[Sample],
-    power: float | None,
-    seed: int,
-) -> tuple[dict[str, Floats], list[str]]:
-    """Probabilities of every baseline for `test`, and in words what they read and learned from."""
-    reads = "the responses, whole"
-    if scorer.builder.evidence == "checks":
-        reads = "the responses, whole, with the evidence of checks"
-    weighs = "levels weigh as in the training of the model"
-    if power is None:
-        weighs = "all texts weigh alike, as the training settings of the model are not known"
-    settings: dict[str, Any] = {
-        "names": scorer.dimensions,
-        "classes": scorer.rubric.classes,
-        "power": power or 0.0,
-        "seed": seed,
-    }
-    if train:
-        known, asked = _texts(scorer, train), _texts(scorer, test)
-        fitted = predict_all(known, asked, **settings)
-        words = f"fitted on the {len(train)} training texts; TF-IDF reads {reads}; {weighs}"
-        return fitted.chances, [words, *fitted.notes]
-    parts = folds(test, seed)
-    if len(parts) < 2:
-        return {}, ["no baselines: no training texts at hand and one group only"]
-    whole = _texts(scorer, test)
-    out: dict[str, Floats] = {
-        name: np.full((len(test), len(scorer.dimensions), scorer.rubric.classes), np.nan)
-        for name in TITLES
-    }
-    notes: list[str] = []
-    for rows in parts:
-        inside = set(rows)
-        others = [i for i in range(len(test)) if i not in inside]
-        fitted = predict_all(whole.take(others), whole.take(rows), **settings)
-        notes += fitted.notes
-        for name in list(out):
-            if name in fitted.chances:
-                out[name][rows] = fitted.chances[name]
-            else:
-                del out[name]  # what one part cannot be asked of, none is
-    words = (
-        f"fitted on the other {len(parts) - 1} of {len(parts)} parts of these very texts by group, "
-        "for want of training texts (--train-data), which favours them; TF-IDF reads "
-        f"{reads}; {weighs}"
-    )
-    return out, [words, *dict.fromkeys(notes)]
-
-
-def _texts(scorer: RewardScorer, samples: Sequence[Sample]) -> Samples:
-    from reward_model.checks import evidence
-
-    checked = scorer.builder.evidence == "checks"
-    with progress(transient=True) as bar:
-        task = bar.add_task("read texts for the baselines", total=len(samples), note="")
-        texts, tokens = [], []
-        for sample in samples:
-            response = as_text(sample.response)
-            told = evidence(as_text(sample.prompt), response) if checked else ""
-            texts.append(f"{told}\n{response}")
-            tokens.append(len(plain_ids(scorer.tokenizer, response)))
-            bar.update(task, advance=1)
-    return Samples(
-        texts,
-        [len(as_text(sample.response)) for sample in samples],
-        tokens,
-        np.array([sample.labels for sample in samples], dtype=np.int64),
-        [sample.group for sample in samples],
-    )
 
 
 def _input(scores: Sequence[Score], scorer: RewardScorer) -> EvaluationInput:
