@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +20,8 @@ from reward_model.records.terminal import console, table
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from reward_model.stats.evaluated import CalibrationReport
 
 _SPLITS = ("auto", "validation", "test")
 
@@ -49,7 +51,7 @@ def calibrate(
     from reward_model.measure.calibration import calibrate as fit
     from reward_model.model.card import record
 
-    result = fit(
+    report = fit(
         model,
         scored,
         part=split,
@@ -60,32 +62,30 @@ def calibrate(
         batch_tokens=batch_tokens,
     )
     screen = console()
-    screen.print(_table(result))
-    for sentence in result["notes"]:
+    screen.print(_table(report))
+    for sentence in report.notes:
         screen.print(f"• {sentence}", markup=False)
+    result = report.to_json()
     record(model, "calibration", {k: v for k, v in result.items() if k != "model"})
     screen.print(f"stored in {model / 'config.json'}", markup=False)
     write_result(result, json)
 
 
-def _table(result: dict[str, Any]) -> Table:
+def _table(report: CalibrationReport) -> Table:
     from rich.table import Column
 
-    from reward_model.stats.bootstrap import Estimate
     from reward_model.stats.words import figure
 
-    parts = {"fitted": result["fitted_on"]["part"]} | (
-        {"test": "test"} if result["test"]["texts"] else {}
-    )
     told = table(
         "expected calibration error",
         *("", Column("texts", no_wrap=True), "before [95%]", "after [95%]"),
     )
-    for name, found in result["dimensions"].items():
-        rows = [
-            (part, *(figure(Estimate(**found[key]["ece"][when])) for when in ("before", "after")))
-            for key, part in parts.items()
+    for name, head in report.dimensions.items():
+        cells = [
+            (part, figure(found.ece.before), figure(found.ece.after))
+            for part, found in ((report.fitted_on.part, head.fitted), ("test", head.test))
+            if found is not None
         ]
-        told.add_row(name, *rows[0])
-        told.add_row(f"  T = {found['temperature']:.3f}", *(rows[1:] or [()])[0])
+        told.add_row(name, *cells[0])
+        told.add_row(f"  T = {head.temperature:.3f}", *(cells[1] if len(cells) > 1 else ()))
     return told

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from reward_model.stats.bootstrap import Estimate
-    from reward_model.stats.reports import (
+    from reward_model.stats.evaluated import (
         EvaluatedTexts,
         EvaluationReport,
         Kind,

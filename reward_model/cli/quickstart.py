@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from reward_model.stats.bootstrap import Estimate
-    from reward_model.stats.reports import EvaluationReport
+    from reward_model.stats.evaluated import EvaluationReport
 
 LANGUAGES = ("zh", "en")
 EVERY_ENCODER_READS = 512
@@ -188,7 +188,7 @@ def _run(command: list[str]) -> None:
 def _show(out: Path, language: str, seconds: float) -> None:
     from rich.table import Table
 
-    from reward_model.stats.reports import EvaluationReport
+    from reward_model.stats.evaluated import EvaluationReport
 
     screen = console()
     row = next(iter(read_jsonl(out / "fresh_scored.jsonl"))).value

@@ -31,6 +31,16 @@ from reward_model.records import IGNORE, UserError, write_json
 from reward_model.rubrics import Rubric
 from reward_model.score.scorer import RewardScorer
 from reward_model.stats.bootstrap import RESAMPLES, Bootstrap, Floats, Ints, Part
+from reward_model.stats.evaluated import (
+    ByChance,
+    CalibrationReport,
+    DrawSettings,
+    FittedTexts,
+    Head,
+    HeadNumbers,
+    Moved,
+    OtherTexts,
+)
 from reward_model.stats.metrics import Truth, collect, mean_part
 
 LOWEST, HIGHEST = 0.05, 20.0
@@ -49,8 +59,8 @@ def calibrate(
     resamples: int = RESAMPLES,
     device: str | None = None,
     batch_tokens: int | None = None,
-) -> dict[str, Any]:
-    """Fit, measure and store; the result as JSON.
+) -> CalibrationReport:
+    """Fit, measure and store; `.to_json()` of it is the JSON.
 
     Args:
         model: folder of a trained model; its config.json is written anew.
@@ -93,31 +103,26 @@ def calibrate(
     parts = {"fitted": fit.measure(temperatures)}
     if len(test):
         parts["test"] = _Rows(scorer, test, seed, resamples).measure(temperatures)
-    result: dict[str, Any] = {
-        "model": str(model),
-        "file": scored.name,
-        "rubric": rubric.id,
-        "fitted_on": {
-            "part": name,
-            "texts": len(texts),
-            "groups": fit.groups,
-            "data": fingerprint(texts),
-        },
-        "test": {"texts": len(test), "groups": len({sample.group for sample in test})},
-        "settings": {"seed": seed, "resamples": resamples},
-        "temperatures": temperatures,
-        "dimensions": {
-            dimension: {
-                "temperature": value,
-                **({"kept": kept[dimension]} if dimension in kept else {}),
-                **{where: found[dimension] for where, found in parts.items()},
-            }
-            for dimension, value in temperatures.items()
-        },
-    }
-    result["notes"] = words + _notes(result)
+    heads: dict[str, Head] = {}
+    for dimension, value in temperatures.items():
+        more: dict[str, Any] = {where: found[dimension] for where, found in parts.items()}
+        if dimension in kept:
+            more["kept"] = kept[dimension]
+        heads[dimension] = Head(temperature=value, **more)
+    report = CalibrationReport(
+        model=str(model),
+        file=scored.name,
+        rubric=rubric.id,
+        fitted_on=FittedTexts(
+            part=name, texts=len(texts), groups=fit.groups, data=fingerprint(texts)
+        ),
+        test=OtherTexts(texts=len(test), groups=len({sample.group for sample in test})),
+        settings=DrawSettings(seed=seed, resamples=resamples),
+        temperatures=temperatures,
+        dimensions=heads,
+    )
     store(model, temperatures)
-    return result
+    return report.model_copy(update={"notes": words + _notes(report)})
 
 
 def fit_temperature(logits: Floats, labels: Ints) -> tuple[float, str | None]:
@@ -181,7 +186,7 @@ class _Rows:
         # A chance of 0 in double precision is a logit some 745 below the others.
         self.raw: Floats = np.log(np.maximum(chances, np.finfo(np.float64).tiny))
 
-    def measure(self, temperatures: dict[str, float]) -> dict[str, dict[str, Any]]:
+    def measure(self, temperatures: dict[str, float]) -> dict[str, HeadNumbers]:
         """Dimension -> its numbers before and after, and what changed, drawn together."""
         heat = np.array([temperatures[name] for name in self.rubric.names])
         after = self.raw / heat[:, None]
@@ -196,24 +201,23 @@ class _Rows:
             for logits in (self.raw, after)
         )
         floor = ece_if_perfect(softmax(after, axis=-1), self.truth, self.seed)
-        out: dict[str, dict[str, Any]] = {}
+
+        def moved(key: str, **more: ByChance | None) -> Moved:
+            change = two.difference(one, key)
+            return Moved(before=one.estimate(key), after=two.estimate(key), change=change, **more)
+
+        out: dict[str, HeadNumbers] = {}
         for j, name in enumerate(self.rubric.names):
-            own: dict[str, Any] = {}
-            for metric in ("ece", "mae_expected"):
-                key = f"{name}.{metric}"
-                own[metric] = {
-                    "before": one.estimate(key).to_json(),
-                    "after": two.estimate(key).to_json(),
-                    "change": two.difference(one, key).to_json(),
-                }
             before, then = (self._loss(one.bootstrap, z[:, j], j) for z in (self.raw, after))
-            own["ece"]["if_perfect"] = floor[name]
-            own["nll"] = {
-                "before": one.bootstrap.estimate(before).to_json(),
-                "after": one.bootstrap.estimate(then).to_json(),
-                "change": one.bootstrap.difference(then, before).to_json(),
-            }
-            out[name] = own
+            out[name] = HeadNumbers(
+                ece=moved(f"{name}.ece", if_perfect=floor[name]),
+                mae_expected=moved(f"{name}.mae_expected"),
+                nll=Moved(
+                    before=one.bootstrap.estimate(before),
+                    after=one.bootstrap.estimate(then),
+                    change=one.bootstrap.difference(then, before),
+                ),
+            )
         return out
 
     def _loss(self, bootstrap: Bootstrap, logits: Floats, j: int) -> Part:
@@ -250,37 +254,32 @@ def _divide(
     return name, texts, [] if name == "test" else split.select(samples, "test"), words
 
 
-def _notes(result: dict[str, Any]) -> list[str]:
+def _notes(report: CalibrationReport) -> list[str]:
     """What a reader of the numbers has to know, each a sentence."""
-    fitted, test = result["fitted_on"], result["test"]
-    where = "the whole file" if fitted["part"] == "whole file" else f"{fitted['part']} groups"
+    fitted, test = report.fitted_on, report.test
+    where = "the whole file" if fitted.part == "whole file" else f"{fitted.part} groups"
     words = [
-        f"fitted on {fitted['texts']} texts of {fitted['groups']} groups ({where}): "
+        f"fitted on {fitted.texts} texts of {fitted.groups} groups ({where}): "
         "numbers on these very texts are optimistic"
     ]
-    if test["texts"]:
-        words.append(f"measured on {test['texts']} texts of {test['groups']} test groups as well")
+    if test.texts:
+        words.append(f"measured on {test.texts} texts of {test.groups} test groups as well")
     else:
         words.append("no other held-out texts in this file: there is no independent measurement")
-    for name, found in result["dimensions"].items():
-        if "kept" in found:
-            words.append(
-                f"{name}: temperature kept at {found['temperature']:.4g} ({found['kept']})"
-            )
+    for name, head in report.dimensions.items():
+        if head.kept is not None:
+            words.append(f"{name}: temperature kept at {head.temperature:.4g} ({head.kept})")
             continue
-        change = found.get("test", found["fitted"])["ece"]["change"]
-        if change["value"] is not None and change["value"] >= 0:
+        change = head.independent.ece.change.value
+        if change is not None and change >= 0:
             words.append(
                 f"{name}: the expected calibration error did not fall on the "
-                f"{'test' if 'test' in found else 'fitted'} texts ({change['value']:+.3f})"
+                f"{'fitted' if head.test is None else 'test'} texts ({change:+.3f})"
             )
-    last = {
-        name: found.get("test", found["fitted"])["ece"]
-        for name, found in result["dimensions"].items()
-    }
+    last = {name: head.independent.ece for name, head in report.dimensions.items()}
     words += calibration_words(
-        {name: error["after"]["value"] for name, error in last.items()},
-        {name: error["if_perfect"] for name, error in last.items()},
+        {name: error.after.value for name, error in last.items()},
+        {name: error.if_perfect for name, error in last.items()},
     )
     words.append("expected levels and rewards move with a temperature; the most likely level stays")
     return words

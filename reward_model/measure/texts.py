@@ -21,6 +21,7 @@ from reward_model.records.terminal import progress
 from reward_model.rubrics import Rubric
 from reward_model.score.scorer import RewardScorer, Score
 from reward_model.stats.bootstrap import Floats
+from reward_model.stats.evaluated import ByChance
 from reward_model.stats.metrics import Truth, perfect_error
 
 _CHUNK = 64
@@ -118,13 +119,11 @@ def without_temperatures(probabilities: Floats, scorer: RewardScorer) -> Floats 
     return np.asarray(raised / raised.sum(axis=-1, keepdims=True))
 
 
-def ece_if_perfect(
-    probabilities: Floats, truth: Truth, seed: int
-) -> dict[str, dict[str, float] | None]:
+def ece_if_perfect(probabilities: Floats, truth: Truth, seed: int) -> dict[str, ByChance | None]:
     """Dimension -> calibration error that chance alone gives these confidences on these labels."""
-    out: dict[str, dict[str, float] | None] = {}
+    out: dict[str, ByChance | None] = {}
     for j, name in enumerate(truth.names):
         sure = probabilities[truth.labels[:, j] != IGNORE, j].max(axis=-1)
         found = perfect_error(sure[np.isfinite(sure)], seed=seed)
-        out[name] = None if found is None else {"mean": found[0], "high": found[1]}
+        out[name] = None if found is None else ByChance(mean=found[0], high=found[1])
     return out

@@ -12,7 +12,8 @@ from typing import Any
 
 from reward_model.rubrics import Rubric, say
 from reward_model.stats.bootstrap import Estimate
-from reward_model.stats.reports import AuditReport, EvaluationReport
+from reward_model.stats.evaluated import CalibrationReport, EvaluationReport
+from reward_model.stats.reports import AuditReport
 from reward_model.stats.words import LABELS, SHORT, change, figure
 
 Parts = Mapping[Any, Mapping[str, Any]]
@@ -113,7 +114,7 @@ def _quality(part: Mapping[str, Any] | None, calibration: Mapping[str, Any] | No
             ]
     notes = list(found.notes)
     heat = {name: scaled.temperature for name, scaled in found.calibration.items()}
-    if calibration is not None and heat != calibration["temperatures"]:
+    if calibration is not None and heat != calibration.get("temperatures"):
         notes.insert(0, "measured before the temperatures below were fitted: evaluate again")
     return [*lines, "", *(f"- {sentence}" for sentence in notes), ""]
 
@@ -122,18 +123,17 @@ def _calibration(part: Mapping[str, Any] | None) -> list[str]:
     lines = ["## Calibration", ""]
     if part is None:
         return [*lines, "No temperatures fitted yet: `reward-model calibrate` does.", ""]
-    where = {"fitted": f"{part['fitted_on']['part']} (fitted)", "test": "test"}
-    shown = [key for key in where if key == "fitted" or part["test"]["texts"]]
-    head = " | ".join(f"ECE before, {where[key]} | after" for key in shown)
-    lines += [f"| dimension | temperature | {head} |", "|" + "---|" * (2 + 2 * len(shown))]
-    for name, found in part["dimensions"].items():
-        cells = [
-            figure(Estimate(**found[key]["ece"][when]))
-            for key in shown
-            for when in ("before", "after")
-        ]
-        lines.append(f"| {name} | {found['temperature']:.3f} | {' | '.join(cells)} |")
-    return [*lines, "", *(f"- {sentence}" for sentence in part["notes"]), ""]
+    found = CalibrationReport.model_validate(part)
+    where = {"fitted": f"{found.fitted_on.part} (fitted)"}
+    if found.test.texts:
+        where["test"] = "test"
+    head = " | ".join(f"ECE before, {words} | after" for words in where.values())
+    lines += [f"| dimension | temperature | {head} |", "|" + "---|" * (2 + 2 * len(where))]
+    for name, one in found.dimensions.items():
+        numbers = [one.fitted, *([one.test] if one.test and found.test.texts else [])]
+        cells = [figure(error) for n in numbers for error in (n.ece.before, n.ece.after)]
+        lines.append(f"| {name} | {one.temperature:.3f} | {' | '.join(cells)} |")
+    return [*lines, "", *(f"- {sentence}" for sentence in found.notes), ""]
 
 
 def _probes(part: Mapping[str, Any] | None, calibration: Mapping[str, Any] | None) -> list[str]:

@@ -24,8 +24,8 @@ from reward_model.stats.bootstrap import (
     Ints,
     Part,
 )
+from reward_model.stats.evaluated import Metrics
 from reward_model.stats.levels import expected_levels, rewards
-from reward_model.stats.reports import Metrics
 
 Bools = npt.NDArray[np.bool_]
 

@@ -102,7 +102,7 @@ def test_the_temperature_is_the_one_another_optimiser_finds(model: Path, scored:
         return float(-log_softmax(z / np.exp(x[0]), axis=1)[np.arange(len(y)), y].mean())
 
     best = minimize(nll, [0.0], method="BFGS", options={"gtol": 1e-10})
-    result = calibrate(model, scored, resamples=100)
+    result = calibrate(model, scored, resamples=100).to_json()
     assert result["temperatures"]["depth"] == pytest.approx(np.exp(best.x[0]), rel=1e-4)
     found = result["dimensions"]["depth"]["fitted"]
     assert found["nll"]["before"]["value"] == pytest.approx(nll([0.0]), abs=1e-5)
@@ -116,7 +116,7 @@ def test_an_overconfident_model_is_calibrated_everywhere_it_is_used(
     before = RewardScorer.from_pretrained(model).score("", "word word")
     weights = (model / "model.safetensors").read_bytes()
     raw, labels = logits_of(model, scored, "test")
-    result = calibrate(model, scored, resamples=200)
+    result = calibrate(model, scored, resamples=200).to_json()
     assert result["fitted_on"]["part"] == "validation"
     heat = result["temperatures"]["depth"]
     assert heat == pytest.approx(3, rel=0.4)
@@ -152,7 +152,7 @@ def test_running_it_again_changes_nothing(model: Path, scored: Path) -> None:
 
 
 def test_heads_that_cannot_be_calibrated_stay_and_it_is_said(model: Path, scored: Path) -> None:
-    result = calibrate(model, scored, resamples=100)
+    result = calibrate(model, scored, resamples=100).to_json()
     assert result["temperatures"]["professionalism"] == 1.0
     assert result["temperatures"]["accuracy"] == 1.0
     notes = "\n".join(result["notes"])
@@ -181,7 +181,7 @@ def test_a_stored_temperature_is_not_lost_for_want_of_labels(
         calibrate(model, few, resamples=100)
     assert path.read_bytes() == before
     (tmp_path / "split.json").rename(model / "split.json")
-    result = calibrate(model, scored, resamples=100)
+    result = calibrate(model, scored, resamples=100).to_json()
     kept = json.loads(path.read_text())["temperatures"]
     assert kept["professionalism"] == 1.7
     assert kept["accuracy"] == 1.0
@@ -192,12 +192,12 @@ def test_a_stored_temperature_is_not_lost_for_want_of_labels(
 def test_another_file_than_the_one_that_was_split_is_told(
     model: Path, scored: Path, tmp_path: Path
 ) -> None:
-    assert not any("matched by name" in note for note in calibrate(model, scored)["notes"])
+    assert not any("matched by name" in note for note in calibrate(model, scored).notes)
     strange = {"prompt": "", "response": "new", "metadata": {"prompt_id": "new"}}
     rows = [*scored.read_text().splitlines(), json.dumps(strange | {"scores": {"depth": 1}})]
     other = tmp_path / "other.jsonl"
     other.write_text("\n".join(rows) + "\n")
-    notes = calibrate(model, other, resamples=100)["notes"]
+    notes = calibrate(model, other, resamples=100).notes
     assert any("its groups are matched by name" in note for note in notes)
     assert "texts of groups that the split does not know, left out: 1" in notes
 
@@ -216,12 +216,12 @@ def test_scaled_logits_give_scaled_temperatures(scale: float, seed: int) -> None
 
 def test_texts_to_fit_on_are_found_or_it_is_said(model: Path, scored: Path, tmp_path: Path) -> None:
     fresh = write(tmp_path / "fresh.jsonl", model, seed=7)
-    result = calibrate(model, fresh, resamples=100)
+    result = calibrate(model, fresh, resamples=100).to_json()
     assert result["fitted_on"].pop("data")
     assert result["fitted_on"] == {"part": "whole file", "texts": 320, "groups": 80}
     assert "there is no independent measurement" in "\n".join(result["notes"])
     assert "test" not in result["dimensions"]["depth"]
-    result = calibrate(model, scored, part="test", resamples=100)
+    result = calibrate(model, scored, part="test", resamples=100).to_json()
     assert result["fitted_on"]["part"] == "test"
     split = Split.model_validate_json((model / "split.json").read_text())
     train = [

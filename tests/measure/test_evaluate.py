@@ -26,9 +26,11 @@ from reward_model.measure.evaluation.words import calibration_words, verdict_wor
 from reward_model.model.card import read_parts
 from reward_model.records import UserError
 from reward_model.stats.bootstrap import Estimate
-from reward_model.stats.reports import Comparison, EvaluationReport
+from reward_model.stats.evaluated import ByChance, CalibrationReport, Comparison, EvaluationReport
+from reward_model.stats.reports import Report
 
 RUBRIC = load_rubric("financial_report")
+OLD = Path(__file__).parents[1] / "flow" / "written_by_0_1_0" / "trained" / "best" / "card"
 NASTY = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
 
 
@@ -97,6 +99,25 @@ def test_only_held_out_groups_are_measured_and_baselines_learn_from_the_others(
     again = EvaluationReport.model_validate_json(json.dumps(found.result))
     assert json.dumps(again.to_json()) == json.dumps(found.result)
     assert again.metrics["model"].pair_accuracy == found.report.metrics["model"].pair_accuracy
+
+
+@pytest.mark.parametrize(
+    ("part", "record"), [("evaluation", EvaluationReport), ("calibration", CalibrationReport)]
+)
+def test_results_of_0_1_0_are_read_and_written_with_the_keys_they_had(
+    part: str, record: type[Report], found: Evaluation
+) -> None:
+    before = json.loads((OLD / f"{part}.json").read_text("utf-8"))
+    assert record.model_validate(before).to_json() == before
+    if part == "evaluation":
+        now = found.result
+        assert now.keys() == before.keys() | {"model", "baseline_notes"}
+        for key in ("split", "settings", "input"):
+            assert now[key].keys() == before[key].keys(), key
+        own, then = (result["metrics"]["model"] for result in (now, before))
+        assert own.keys() == then.keys()
+        assert own["dimensions"]["depth"].keys() == then["dimensions"]["depth"].keys()
+        assert own["dimensions"]["depth"]["ece"].keys() == {"value", "low", "high", "n"}
 
 
 def test_numbers_are_those_of_the_scores(model: Path, found: Evaluation) -> None:
@@ -223,7 +244,8 @@ def test_pairs_with_planted_errors_are_a_slice(model: Path, tmp_path: Path) -> N
 
 def test_an_error_that_chance_explains_is_said_to_be_one() -> None:
     errors = {"a": 0.05, "b": 0.2, "c": None}
-    perfect = {"a": {"mean": 0.06, "high": 0.1}, "b": {"mean": 0.06, "high": 0.1}, "c": None}
+    chance = ByChance(mean=0.06, high=0.1)
+    perfect = {"a": chance, "b": chance, "c": None}
     assert calibration_words(errors, perfect) == [
         "calibration error is beyond what a perfectly calibrated model shows by chance on so many "
         "texts: b (0.200 against 0.060)",

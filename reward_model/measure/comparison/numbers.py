@@ -12,10 +12,10 @@ import numpy as np
 
 from reward_model.records import IGNORE
 from reward_model.stats.bootstrap import Estimate, Floats, Ints
+from reward_model.stats.evaluated import BesideScalar, Metrics
 from reward_model.stats.levels import expected_levels, reward_of, rewards
 from reward_model.stats.metrics import Measured, Truth, collect_scalar, report_of
 from reward_model.stats.ranks import rank_correlation, rank_difference
-from reward_model.stats.reports import BesideScalar, Metrics
 from reward_model.stats.words import verdict
 
 METRICS = {"pair_accuracy": "pair accuracy", "rank": "rank correlation"}

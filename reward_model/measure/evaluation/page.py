@@ -16,7 +16,7 @@ from reward_model.measure.evaluation.run import Evaluation
 from reward_model.records import IGNORE
 from reward_model.records.page import render
 from reward_model.stats.bootstrap import Estimate
-from reward_model.stats.reports import EvaluationReport
+from reward_model.stats.evaluated import EvaluationReport
 from reward_model.stats.words import LABELS
 
 

@@ -35,17 +35,18 @@ from reward_model.records.errors import require
 from reward_model.rubrics import Rubric
 from reward_model.score.scorer import RewardScorer, Score
 from reward_model.stats.bootstrap import RESAMPLES, Floats
-from reward_model.stats.metrics import Bools, Measured, Truth, collect
-from reward_model.stats.reports import (
+from reward_model.stats.evaluated import (
     EvaluatedTexts,
     EvaluationInput,
     EvaluationReport,
     EvaluationSettings,
     Kind,
     ScalarReport,
+    ScalarTraining,
     Scaled,
     Slice,
 )
+from reward_model.stats.metrics import Bools, Measured, Truth, collect
 
 if TYPE_CHECKING:
     from reward_model.measure.comparison.scalar import Scalar
@@ -230,7 +231,7 @@ def _beside_scalar(
         update={
             "metrics": report.metrics | {SCALAR: metrics},
             "titles": report.titles | {SCALAR: "Bradley-Terry scalar"},
-            SCALAR: ScalarReport(training=scalar.training, comparisons=entries),
+            SCALAR: ScalarReport(training=ScalarTraining(**scalar.training), comparisons=entries),
         }
     )
 

@@ -12,8 +12,8 @@ from typing import Any
 from reward_model.data.labels import label_warnings
 from reward_model.measure.evaluation.baselines import TITLES
 from reward_model.rubrics import Rubric
+from reward_model.stats.evaluated import ByChance, Comparison, EvaluationReport, ScalarTraining
 from reward_model.stats.metrics import Measured
-from reward_model.stats.reports import Comparison, EvaluationReport
 from reward_model.stats.words import groups_words, verdict
 
 COMPARED = {"kappa": "quadratic weighted kappa", "pair_accuracy": "pair accuracy"}
@@ -91,7 +91,7 @@ def notes(report: EvaluationReport, rubric: Rubric) -> list[str]:
 
 
 def calibration_words(
-    errors: Mapping[str, float | None], perfect: Mapping[str, Mapping[str, float] | None]
+    errors: Mapping[str, float | None], perfect: Mapping[str, ByChance | None]
 ) -> list[str]:
     """Which calibration errors are beyond what so few texts show by chance."""
     beyond: list[str] = []
@@ -100,8 +100,8 @@ def calibration_words(
         error = errors[name]
         if found is None or error is None:
             continue
-        words = f"{name} ({error:.3f} against {found['mean']:.3f})"
-        (beyond if error > found["high"] else within).append(words)
+        words = f"{name} ({error:.3f} against {found.mean:.3f})"
+        (beyond if error > found.high else within).append(words)
     out = []
     if beyond:
         out.append(
@@ -116,15 +116,15 @@ def calibration_words(
     return out
 
 
-def footing_words(training: Mapping[str, Any]) -> list[str]:
+def footing_words(training: ScalarTraining) -> list[str]:
     """How equal the footing of model and scalar was."""
-    pairs, seen = training["pairs"], training["texts_seen"]
+    pairs, seen = training.pairs, training.texts_seen
     return [
-        f"Bradley-Terry: {training['by']} on the same backbone, pooling, token ids, learning rate "
-        f"and {training['steps']} steps; {pairs['train']} pairs, {seen['bradley_terry']} texts "
-        f"seen against {seen['model']}; {pairs['left_out']['tied']} tied and "
-        f"{pairs['left_out']['neutral']} neutral pairs left out; picked by "
-        f"{training['picked_by']}; dropout: {training['dropout']}"
+        f"Bradley-Terry: {training.by} on the same backbone, pooling, token ids, learning rate "
+        f"and {training.steps} steps; {pairs.train} pairs, {seen['bradley_terry']} texts "
+        f"seen against {seen['model']}; {pairs.left_out['tied']} tied and "
+        f"{pairs.left_out['neutral']} neutral pairs left out; picked by "
+        f"{training.picked_by}; dropout: {training.dropout}"
     ]
 
 
