@@ -37,8 +37,8 @@ def serve(
     no_opinion: Annotated[
         float | None,
         typer.Option(
-            help="Reward of a text without one (empty, a thought that was cut) at /get_reward and "
-            "/classify, whose clients need a number; else they are answered 422."
+            help="Reward of a text without one (empty, a thought that was cut) at the routes of "
+            "OpenRLHF and vLLM, whose clients need a number; else they are answered 422."
         ),
     ] = None,
     others: OthersOption = None,
@@ -64,7 +64,7 @@ def serve(
         float, typer.Option(help="Seconds to finish what was accepted when told to stop.")
     ] = 60.0,
 ) -> None:
-    """Score over HTTP: /v1/score, /get_reward (OpenRLHF), /classify (vLLM), a page at /.
+    """Score over HTTP: /v1/score, OpenRLHF's and vLLM's routes, a page at /.
 
     Set REWARD_MODEL_KEY to ask clients for a key. Ctrl-C or SIGTERM: finishes, then leaves.
     """

@@ -19,7 +19,7 @@ from reward_model.model.batches import pad_id
 from reward_model.model.device import best_dtype, checked_device, tokens_at_once
 from reward_model.model.folder import Bundle, load_bundle
 from reward_model.model.forward import Forward
-from reward_model.records import Text
+from reward_model.records import Text, UserError
 from reward_model.records.chat.turns import judged
 from reward_model.records.files import Pathish
 from reward_model.records.texts import Words, as_pairs, as_words, unfit
@@ -226,6 +226,30 @@ class RewardScorer:
         with self._tokenizer_lock:
             asked = judged(as_words(prompt, "prompt"), as_words(response, "response"))
             return self.builder.one(asked.prompt, asked.answer)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of token ids, without the tokens that this model's tokenizer puts around it.
+
+        Raises:
+            UserError: an id that the tokenizer does not have, or ids that are no whole text.
+        """
+        size = len(self.tokenizer)
+        strange = next((i for i in ids if not 0 <= i < size), None)
+        if strange is not None:
+            raise UserError(f"token id {strange}", expected=f"ids from 0 to {size - 1}")
+        tokens = self.tokenizer
+        before = {tokens.bos_token_id, tokens.cls_token_id}
+        after = {tokens.eos_token_id, tokens.sep_token_id, tokens.pad_token_id}
+        first, last = 0, len(ids)
+        while first < last and ids[first] in before:
+            first += 1
+        while first < last and ids[last - 1] in after:
+            last -= 1
+        with self._tokenizer_lock:
+            text = tokens.decode(list(ids[first:last]), clean_up_tokenization_spaces=False)
+        if "\ufffd" in text:
+            raise UserError("token ids that end within a character", expected="ids of whole text")
+        return str(text)
 
     def _look(self, prompts: list[Text], responses: list[Text]) -> list[_Seen]:
         """Run the model on texts that differ from each other."""

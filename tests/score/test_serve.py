@@ -155,7 +155,7 @@ DEEP = b'{"response": ' + b"[" * 50_000
         ("/get_reward", {"query": "a"}, 422, "query"),
         ("/get_reward", {"query": ["a"], "prompts": ["a", "b"]}, 422, "2 prompts"),
         ("/get_reward", b'{"query": ["a"], "labels": [Infinity]}', 400, "broken"),
-        ("/classify", {"input": [1]}, 422, "input"),
+        ("/classify", {"input": [1.5]}, 422, "input: "),
         ("/classify", {"messages": [{"role": "user", "content": "a"}]}, 422, "assistant"),
     ],
 )

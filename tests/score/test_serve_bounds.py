@@ -20,9 +20,9 @@ from serving import Running, StandIn, in_thread
 
 from reward_model.rlhf.client import RewardClient
 from reward_model.score.scorer import Score
-from reward_model.score.serve.answers import classes
 from reward_model.score.serve.connection import MOST_HEAD
 from reward_model.score.serve.settings import Settings
+from reward_model.score.serve.vllm import classes
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +39,7 @@ def served() -> Iterator[Running]:
         ("/v1/score", "response", "1", 5),
         ("/get_reward", "query", '""', 4),
         ("/classify", "input", '""', 4),
+        ("/pooling", "input", "1", 5),
         ("/classify", "messages", "[]", 4),
     ],
 )

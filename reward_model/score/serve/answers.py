@@ -1,4 +1,4 @@
-"""Scores as each kind of client reads them: ours, OpenRLHF's and vLLM's.
+"""Scores as each kind of client reads them: ours and OpenRLHF's (vLLM's are in `vllm`).
 
 A text without an opinion is `null` with its reason for ours; where the client needs a number it is
 an error that names the text. No number is ever made up.
@@ -80,39 +80,15 @@ class RewardAnswer(BaseModel):
     extra_logs: dict[str, list[float]]
 
 
-class Class(BaseModel):
-    """One text of `/classify`: its reward is the only number."""
-
-    index: int
-    label: str
-    probs: list[float]
-    num_classes: int
-
-
-class Usage(BaseModel):
-    """Tokens the model read."""
-
-    prompt_tokens: int
-    total_tokens: int
-    completion_tokens: int
-
-
-class ClassifyAnswer(BaseModel):
-    """The answer of `/classify`, as of vLLM."""
-
-    id: str
-    object: str
-    created: int
-    model: str
-    data: list[Class]
-    usage: Usage
-
-
 class ErrorWords(BaseModel):
     """What went wrong."""
 
     message: str
     type: str
+    param: str | None = None
+    """Which part of the body it is about."""
+    code: int
+    """The status, as clients of OpenAI and vLLM read it."""
     item: int | None = None
     """Which text it is about, from 0."""
 
@@ -160,11 +136,3 @@ def openrlhf(
     logs["prompt_truncated"] = [float(score.prompt_truncated) for score in scores]
     logs["response_truncated"] = [float(score.response_truncated) for score in scores]
     return {"rewards": numbers, "scores": numbers, "extra_logs": logs}
-
-
-def classes(scores: Sequence[Score], no_opinion: float | None = None) -> list[dict[str, Any]]:
-    """One number a text: whoever reads the last of `probs` reads the reward."""
-    return [
-        {"index": i, "label": "reward", "probs": [reward], "num_classes": 1}
-        for i, reward in enumerate(rewards(scores, no_opinion))
-    ]

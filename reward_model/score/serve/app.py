@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request
@@ -18,19 +17,18 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.responses import Response
 from starlette.routing import Route
 
-from reward_model.score.serve.answers import classes, openrlhf
+from reward_model.score.serve import vllm
+from reward_model.score.serve.answers import openrlhf
 from reward_model.score.serve.batching import Item
 from reward_model.score.serve.bodies import (
-    CLASSIFY,
     REWARD,
     SCORE,
     ScoreOne,
-    classify_items,
     parse,
     reward_items,
     score_items,
 )
-from reward_model.score.serve.errors import ApiError, json_response
+from reward_model.score.serve.errors import ApiError, error_words, json_response
 from reward_model.score.serve.explain import Explainer
 from reward_model.score.serve.page import demo_page
 from reward_model.score.serve.schema import describe
@@ -72,21 +70,39 @@ def create_app(service: Service) -> FastAPI:
             )
         )
 
-    async def classify(request: Request, body: bytes) -> Response:
-        items = classify_items(parse(CLASSIFY, body), service.template)
-        data = classes(await service.scores(request, items), service.settings.no_opinion)
+    async def numbers(
+        request: Request, items: list[Item], kind: str, shape: Callable[..., list[dict[str, Any]]]
+    ) -> Response:
+        """The rewards of texts in one of vLLM's shapes."""
+        data = shape(await service.scores(request, items), service.settings.no_opinion)
         tokens = await asyncio.to_thread(_tokens, _scorer(service), items)
-        answer = {
-            "id": f"classify-{uuid.uuid4().hex}",
-            "object": "list",
-            "created": int(time.time()),
-            "model": service.name,
-            "data": data,
-            "usage": {"prompt_tokens": tokens, "total_tokens": tokens, "completion_tokens": 0},
-        }
-        return json_response(answer)
+        return json_response(vllm.envelope(kind, service.name, data, tokens))
 
-    hot = {"/v1/score": score, "/get_reward": get_reward, "/classify": classify}
+    async def classify(request: Request, body: bytes) -> Response:
+        asked = parse(vllm.CLASSIFY, body)
+        return await numbers(request, await texts(asked), "classify", vllm.classes)
+
+    async def pooling(request: Request, body: bytes) -> Response:
+        asked = parse(vllm.POOLING, body)
+        return await numbers(request, await texts(asked), "pool", vllm.pooled)
+
+    async def pairs(request: Request, body: bytes) -> Response:
+        items = vllm.pair_items(parse(vllm.PAIRS, body))
+        return await numbers(request, items, "score", vllm.pairs)
+
+    async def texts(asked: vllm.Asked) -> list[Item]:
+        def decode(ids: list[int]) -> str:
+            return members(_scorer(service))[0].decode(ids)
+
+        return await asyncio.to_thread(vllm.pooled_items, asked, service.template, decode)
+
+    hot = {
+        "/v1/score": score,
+        "/get_reward": get_reward,
+        "/classify": classify,
+        "/pooling": pooling,
+        "/score": pairs,
+    }
     for path, work in hot.items():
         # Plain routes: the bodies are read by our own code, within its bounds, and nothing of what
         # FastAPI does for a request would be used. `schema` describes them.
@@ -110,6 +126,17 @@ def create_app(service: Service) -> FastAPI:
             return error.response()
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
 
+    since = int(time.time())
+
+    async def models(request: Request) -> Response:
+        try:
+            service.check_key(request)
+        except ApiError as error:
+            return error.response()
+        scorer = service.batcher.scorer
+        longest = None if scorer is None else scorer.max_length
+        return json_response(vllm.models(service.name, since, longest))
+
     page, policy = demo_page(service)
 
     async def demo(request: Request) -> Response:
@@ -121,15 +148,11 @@ def create_app(service: Service) -> FastAPI:
             },
         )
 
-    for path, answer in {"/health": health, "/ready": ready, "/metrics": metrics}.items():
+    watching = {"/health": health, "/ready": ready, "/metrics": metrics, "/v1/models": models}
+    for path, answer in watching.items():
         app.add_api_route(path, answer, methods=["GET"], response_model=None, name=path)
     app.add_api_route("/", demo, methods=["GET"], include_in_schema=False)
-    for path, answer in {
-        "/": demo,
-        "/health": health,
-        "/ready": ready,
-        "/metrics": metrics,
-    }.items():
+    for path, answer in {"/": demo, **watching}.items():
         app.router.routes.append(Route(path, answer, methods=["HEAD"]))
     app.add_exception_handler(StarletteHTTPException, _http_error)
     describe(app, service.rubric)
@@ -155,5 +178,5 @@ async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, StarletteHTTPException)
     kinds = {404: "not_found", 405: "method_not_allowed"}
     kind = kinds.get(error.status_code, "invalid_request")
-    body: dict[str, Any] = {"error": {"message": str(error.detail), "type": kind}}
+    body = {"error": error_words(str(error.detail), kind, error.status_code)}
     return json_response(body, error.status_code, dict(error.headers or {}))

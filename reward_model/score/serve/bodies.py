@@ -35,13 +35,13 @@ class _Ours(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class _Theirs(BaseModel):
+class Theirs(BaseModel):
     """A shape of another project: what it sends besides is not needed here."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
 
-class ChatMessage(_Theirs):
+class ChatMessage(Theirs):
     """One message of a conversation, as OpenAI's clients write it."""
 
     role: str = Field(validation_alias=AliasChoices("role", "from"))
@@ -102,7 +102,7 @@ ScoreRequest = Annotated[
 ]
 
 
-class RewardRequest(_Theirs):
+class RewardRequest(Theirs):
     """What OpenRLHF posts to a remote reward model."""
 
     query: Annotated[list[str], Field(fail_fast=True, min_length=1, max_length=MOST)]
@@ -113,33 +113,8 @@ class RewardRequest(_Theirs):
     """Not needed."""
 
 
-class ClassifyRequest(_Theirs):
-    """What is posted to `/classify` of vLLM; texts, or one conversation in `messages`."""
-
-    model: str | None = None
-    input: str | Annotated[list[str], Field(fail_fast=True, min_length=1, max_length=MOST)]
-    """Responses, or whole texts of a policy where its chat template was declared."""
-
-
-class ClassifyChat(_Theirs):
-    """The same for a conversation, of which the last answer is judged."""
-
-    model: str | None = None
-    messages: Annotated[list[ChatMessage], Field(fail_fast=True, min_length=1, max_length=MOST)]
-
-
-def _shape(value: Any) -> str:
-    return "messages" if isinstance(value, dict) and "messages" in value else "input"
-
-
-ClassifyAny = Annotated[
-    Annotated[ClassifyRequest, Tag("input")] | Annotated[ClassifyChat, Tag("messages")],
-    Discriminator(_shape),
-]
-
 SCORE: TypeAdapter[ScoreOne | ScoreMany] = TypeAdapter(ScoreRequest)
 REWARD: TypeAdapter[RewardRequest] = TypeAdapter(RewardRequest)
-CLASSIFY: TypeAdapter[ClassifyRequest | ClassifyChat] = TypeAdapter(ClassifyAny)
 
 Kind = TypeVar("Kind")
 
@@ -165,7 +140,7 @@ def parse(kind: TypeAdapter[Kind], body: bytes) -> Kind:
             where = _words(found[0]["loc"], f"more than {MOST:,} elements")
             raise ApiError(413, "too_many", where) from None
         words = "; ".join(_words(e["loc"], e["msg"]) for e in found[:3])
-        raise ApiError(422, "invalid_request", words) from None
+        raise ApiError(422, "invalid_request", words, param=_words(found[0]["loc"], "")) from None
     except (ValueError, RecursionError):
         raise ApiError(400, "invalid_json", "the body is broken: not JSON in UTF-8") from None
 
@@ -202,14 +177,14 @@ _UNIONS = (
 def _words(where: tuple[int | str, ...], message: str) -> str:
     """A fault with its place, without pydantic's own names for the branches of a union."""
     kept = [str(p) for i, p in enumerate(where) if p not in _UNIONS and (i or p not in _TAGS)]
-    return f"{'.'.join(kept)}: {message}" if kept else message
+    return ": ".join(filter(None, (".".join(kept), message)))
 
 
 def score_items(request: ScoreOne | ScoreMany) -> list[Item]:
     """The texts of a request to `/v1/score`."""
     asked = request.items if isinstance(request, ScoreMany) else [request]
     return [
-        _item(_text(one.prompt, i, "prompt"), _text(one.response, i, "response"))
+        made(text_of(one.prompt, i, "prompt"), text_of(one.response, i, "response"))
         for i, one in enumerate(asked)
     ]
 
@@ -226,28 +201,7 @@ def reward_items(request: RewardRequest, template: ChatTemplate | None) -> list[
             422, "invalid_request", f"{len(request.query)} queries and {len(prompts)} prompts"
         )
     pairs = zip(request.query, prompts, strict=True)
-    return [_split(i, query, prompt, template) for i, (query, prompt) in enumerate(pairs)]
-
-
-def classify_items(
-    request: ClassifyRequest | ClassifyChat, template: ChatTemplate | None
-) -> list[Item]:
-    """The texts of a request to `/classify`.
-
-    Raises:
-        ApiError: a text has tokens of a template that was not declared, or does not fit it.
-    """
-    if isinstance(request, ClassifyChat):
-        talk = _text(request.messages, 0, "conversation")
-        if isinstance(talk, str) or talk[-1].role != "assistant":
-            raise ApiError(
-                422, "invalid_request", "the last message is not the assistant's: nothing to judge"
-            )
-        return [_item("", talk)]
-    texts = [request.input] if isinstance(request.input, str) else request.input
-    if template is not None and template.turns:
-        return [_split(i, text, None, template) for i, text in enumerate(texts)]
-    return [_item("", _plain(i, text, template)) for i, text in enumerate(texts)]
+    return [split(i, query, prompt, template) for i, (query, prompt) in enumerate(pairs)]
 
 
 @contextlib.contextmanager
@@ -258,17 +212,32 @@ def _told(index: int) -> Iterator[None]:
         raise ApiError(422, "chat_template", f"item {index}: {error}", item=index) from None
 
 
-def _split(index: int, query: str, prompt: str | None, template: ChatTemplate | None) -> Item:
+def split(index: int, query: str, prompt: str | None, template: ChatTemplate | None) -> Item:
+    """Prompt and response of a text that holds both; see `split_query`.
+
+    Raises:
+        ApiError: it cannot be taken apart for certain.
+    """
     with _told(index):
-        return _item(*split_query(query, prompt, template))
+        return made(*split_query(query, prompt, template))
 
 
-def _plain(index: int, text: str, template: ChatTemplate | None) -> str:
+def plain(index: int, text: str, template: ChatTemplate | None) -> str:
+    """A response that stands alone.
+
+    Raises:
+        ApiError: it holds special tokens that nobody declared.
+    """
     with _told(index):
         return plain_response(text, template)
 
 
-def _text(words: Words, index: int, what: str) -> Text:
+def text_of(words: Words, index: int, what: str) -> Text:
+    """A text or a conversation as it is judged.
+
+    Raises:
+        ApiError: it holds what cannot be judged, such as an image.
+    """
     if isinstance(words, str):
         return words
     try:
@@ -277,5 +246,6 @@ def _text(words: Words, index: int, what: str) -> Text:
         raise ApiError(422, "invalid_request", f"item {index}: {error}", item=index) from None
 
 
-def _item(prompt: Text, response: Text) -> Item:
+def made(prompt: Text, response: Text) -> Item:
+    """A text to score, with its size."""
     return Item(prompt, response, len((as_text(prompt) + as_text(response)).encode()))

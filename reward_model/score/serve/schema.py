@@ -9,13 +9,20 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, TypeAdapter
 
 from reward_model.rubrics import Rubric
-from reward_model.score.serve.answers import ClassifyAnswer, ErrorAnswer, RewardAnswer, ScoreAnswer
-from reward_model.score.serve.bodies import CLASSIFY, REWARD, SCORE
+from reward_model.score.serve import vllm
+from reward_model.score.serve.answers import ErrorAnswer, RewardAnswer, ScoreAnswer
+from reward_model.score.serve.bodies import REWARD, SCORE
 
 BODIES: dict[str, tuple[TypeAdapter[Any], type[BaseModel], str]] = {
     "/v1/score": (SCORE, ScoreAnswer, "Score one response, or several."),
     "/get_reward": (REWARD, RewardAnswer, "Rewards as OpenRLHF asks for them."),
-    "/classify": (CLASSIFY, ClassifyAnswer, "Rewards as vLLM gives classes: one number a text."),
+    "/classify": (
+        vllm.CLASSIFY,
+        vllm.ClassifyAnswer,
+        "Rewards as vLLM gives classes: one number a text.",
+    ),
+    "/pooling": (vllm.POOLING, vllm.PoolingAnswer, "The same as vLLM pools: one number a text."),
+    "/score": (vllm.PAIRS, vllm.PairsAnswer, "Rewards as vLLM scores pairs of texts."),
 }
 ERRORS = {
     "400": "The body is no JSON.",
@@ -84,7 +91,12 @@ def _watching(paths: dict[str, Any], parts: dict[str, Any]) -> None:
         "200": {"description": "Counters.", "content": {"text/plain": {}}},
         "401": _response(ERRORS["401"], _schema(TypeAdapter(ErrorAnswer), parts)),
     }
-    paths["/metrics"]["get"]["security"] = [{}, {"key": []}]
+    paths["/v1/models"]["get"]["responses"] = {
+        "200": _response("The model.", _schema(TypeAdapter(vllm.ModelsAnswer), parts)),
+        "401": _response(ERRORS["401"], _schema(TypeAdapter(ErrorAnswer), parts)),
+    }
+    for path in ("/metrics", "/v1/models"):
+        paths[path]["get"]["security"] = [{}, {"key": []}]
 
 
 def _response(words: str, schema: dict[str, Any]) -> dict[str, Any]:
