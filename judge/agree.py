@@ -16,13 +16,12 @@ import numpy as np
 
 from reward_model.records import (
     SIDES,
-    Pair,
     UserError,
     check_outputs,
     read_jsonl,
     write_result,
 )
-from reward_model.records.schema import parse_record
+from reward_model.records.rows import parse_pair
 from reward_model.records.terminal import console
 from reward_model.rubrics import Rubric, load_rubric
 from reward_model.stats.agreement import (
@@ -92,7 +91,7 @@ def _read(path: Path, rubric: Rubric, groups: dict[Unit, str], inside: bool) -> 
     seen: Counter[str] = Counter()
     scored = False
     for line in read_jsonl(path):
-        pair: Pair = parse_record(Pair, line.value, path=path, line=line.number)
+        pair = parse_pair(line.value, path=path, line=line.number)
         scores, key = pair.scores, pair.key
         number = seen[key]
         seen[key] += 1

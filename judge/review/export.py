@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 
 from judge.review.argilla import MOST_RATING, dataset_settings, record
 from judge.scoring.prompt import Language, capped, text_language
-from judge.scoring.rows import PairFile
+from judge.scoring.rows import RowFile
 from reward_model.records import (
     SIDES,
     Pair,
@@ -27,12 +27,12 @@ from reward_model.records import (
     as_text,
     check_outputs,
     digest,
-    parse_record,
     read_jsonl,
     write_json,
     write_text,
     writing,
 )
+from reward_model.records.rows import parse_pair
 from reward_model.records.terminal import console
 from reward_model.rubrics import Rubric, load_rubric, say
 
@@ -108,7 +108,7 @@ def export_review(
             expected=f"at most {MOST_RATING}, which is where Argilla's ratings end",
             mend="use --format csv",
         )
-    file = PairFile(scored)
+    file = RowFile(scored)
     rows = [_row(file, number) for number in sample(file, rubric, n, seed)]
     languages = sorted({text_language(as_text(row.pair.chosen)) for row in rows})
     meaning = "\n".join(guide(rubric, language) for language in languages)
@@ -171,12 +171,12 @@ def _write_long(rows: Sequence[Row], folder: Path) -> int:
     return cut
 
 
-def _row(file: PairFile, number: int) -> Row:
-    pair: Pair = parse_record(Pair, file.value(number))
+def _row(file: RowFile, number: int) -> Row:
+    pair = parse_pair(file[number])
     return Row(code_of(pair.key), pair)
 
 
-def sample(file: PairFile, rubric: Rubric, n: int, seed: int) -> list[int]:
+def sample(file: RowFile, rubric: Rubric, n: int, seed: int) -> list[int]:
     """Numbers of the pairs to review, in random order.
 
     One of each stratum in turn: a degradation (or neutral) by no, some or much disagreement. Of
@@ -186,7 +186,7 @@ def sample(file: PairFile, rubric: Rubric, n: int, seed: int) -> list[int]:
     seen: set[str] = set()
     for number, line in enumerate(read_jsonl(file.path)):
         where: dict[str, Any] = {"path": file.path, "line": line.number}
-        pair: Pair = parse_record(Pair, line.value, **where)
+        pair = parse_pair(line.value, **where)
         if pair.scores is None:
             continue
         for side in SIDES:
@@ -271,7 +271,7 @@ def codes(scored: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Code and object of each pair that a review can name."""
     seen: set[str] = set()
     for line in read_jsonl(scored):
-        pair: Pair = parse_record(Pair, line.value, path=scored, line=line.number)
+        pair = parse_pair(line.value, path=scored, line=line.number)
         code = code_of(pair.key)
         if pair.scores is not None and code not in seen:
             seen.add(code)

@@ -9,13 +9,14 @@ from statistics import fmean, pstdev
 from typing import Any, NamedTuple
 
 from judge.scoring.parse import Cause
-from reward_model.records import SIDES, Side
+from reward_model.records import SIDES
 
 
 class Draw(NamedTuple):
     """One level of one judge, or why there is none."""
 
-    side: Side
+    side: str
+    """Which text of the row: a side of a pair, or the slot of another row."""
     dimension: str
     judge: str
     returned: str | None
@@ -114,8 +115,10 @@ def _majority(levels: Sequence[int]) -> int | None:
     return None if others and others[0][1] == most else first
 
 
-def merge(draws: Sequence[Draw], dimensions: Sequence[str]) -> dict[str, Any]:
-    """`scores` of a pair: levels, reasons, and under `judge` mean, majority, spread, all draws and
+def merge(
+    draws: Sequence[Draw], dimensions: Sequence[str], sides: Sequence[str] = SIDES
+) -> dict[str, Any]:
+    """`scores` of a row: levels, reasons, and under `judge` mean, majority, spread, all draws and
     failures.
 
     A level is the mean over judges of the mean over a judge's draws, rounded half up. Draws
@@ -125,8 +128,8 @@ def merge(draws: Sequence[Draw], dimensions: Sequence[str]) -> dict[str, Any]:
     >>> merge(draws, ["depth"])["chosen"], merge(draws, ["depth"])["judge"]["spread"]
     ({'depth': 4}, {'chosen': {'depth': 0.471}})
     """
-    levels: dict[str, dict[str, int | None]] = {side: {} for side in SIDES}
-    reasons: dict[str, dict[str, str]] = {side: {} for side in SIDES}
+    levels: dict[str, dict[str, int | None]] = {side: {} for side in sides}
+    reasons: dict[str, dict[str, str]] = {side: {} for side in sides}
     spread: dict[str, dict[str, float]] = {}
     mean: dict[str, dict[str, float]] = {}
     majority: dict[str, dict[str, int | None]] = {}
@@ -134,7 +137,7 @@ def merge(draws: Sequence[Draw], dimensions: Sequence[str]) -> dict[str, Any]:
     failures: dict[str, dict[str, dict[str, int]]] = {}
     judges = list(dict.fromkeys(draw.judge for draw in draws))
     kept: dict[str, dict[str, dict[str, list[int | None]]]] = {}
-    for side in SIDES:
+    for side in sides:
         for name in dimensions:
             own = [d for d in draws if d.side == side and d.dimension == name]
             if not own:
@@ -181,6 +184,32 @@ def merge(draws: Sequence[Draw], dimensions: Sequence[str]) -> dict[str, Any]:
     }
     scores["judge"] = {key: value for key, value in extra.items() if value}
     return scores
+
+
+def apart(scores: dict[str, Any], sides: Sequence[str], *, single: bool) -> dict[str, Any]:
+    """`scores` and `judge` of a row that is no pair: what stands by side is the response's own, or
+    a list in the order of the completions.
+
+    >>> judge = {"model": "m", "spread": {"1": {}}}
+    >>> apart({"0": {"depth": 4}, "1": {"depth": 1}, "judge": judge}, ["0", "1"], single=False)
+    {'scores': [{'depth': 4}, {'depth': 1}], 'judge': {'model': 'm', 'spread': [{}, {}]}}
+    """
+
+    def told(by_side: dict[str, Any]) -> Any:
+        each = [by_side.get(side, {}) for side in sides]
+        return each[0] if single else each
+
+    judge = dict(scores["judge"])
+    if "reasoning" in scores:
+        judge["reasons"] = told(scores["reasoning"])
+    for name in _BY_SIDE & judge.keys():
+        judge[name] = told(judge[name])
+    if "levels" in judge:
+        judge["levels"] = {name: told(kept) for name, kept in judge["levels"].items()}
+    return {"scores": told(scores), "judge": judge}
+
+
+_BY_SIDE = {"spread", "mean", "majority", "expected", "failures"}
 
 
 def _mean_expected(given: Sequence[Draw]) -> float | None:

@@ -5,9 +5,9 @@ output that is new or was made with the same configuration.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from judge.scoring.rows import PairFile
+from judge.scoring.rows import Item, RowFile
 from judge.settings import WITHOUT_EFFECT, Evidence, ScoreSettings
 from reward_model.llm import LLM, open_llm
 from reward_model.llm.addresses import clean_name
@@ -45,21 +45,40 @@ def open_judges(settings: ScoreSettings, rubric: Rubric) -> tuple[LLM, ...]:
     return tuple(open_llm(name, base_url=settings.base_url) for name in settings.llm)
 
 
-def check_rows(rows: PairFile, settings: ScoreSettings) -> None:
-    """Refuse pairs that have scores, and warn of judges that are related to the writers."""
+class Seen(NamedTuple):
+    """What a file holds."""
+
+    texts: int = 0
+    pairs: int = 0
+
+
+def check_rows(rows: RowFile, settings: ScoreSettings) -> Seen:
+    """Refuse rows that cannot be scored, and warn of judges that are related to the writers.
+
+    Raises:
+        UserError: a row that is none, has scores, or cannot be judged in this mode.
+    """
     generators: set[str] = set()
-    for number, pair in enumerate(rows.pairs(), 1):
-        if pair.scores is not None and not settings.overwrite_scores:
+    seen = Seen()
+    for value, item, line in rows.items():
+        if item.scored and not settings.overwrite_scores:
             raise UserError(
-                f"scores in pair {number} already",
-                expected="pairs without scores",
+                "scores already",
+                expected="rows without scores",
                 mend="score them anew with --overwrite-scores",
                 path=rows.path,
+                line=line,
             )
-        made = (pair.metadata.gold_metadata, pair.metadata.defect_metadata)
-        names = [part.model for part in made if part is not None]
-        names.append((pair.metadata.model_extra or {}).get("model"))
-        generators.update(name for name in names if isinstance(name, str) and name)
+        if item.pair is None and settings.mode == "pairwise":
+            raise UserError(
+                "no pair",
+                expected="pairs for --mode pairwise, which shows two texts side by side",
+                mend="use another --mode for single answers",
+                path=rows.path,
+                line=line,
+            )
+        seen = Seen(seen.texts + len(item.texts), seen.pairs + (item.pair is not None))
+        generators.update(_writers(value, item))
     for judge in map(clean_name, settings.llm):
         related = sorted(name for name in generators if family(name) == family(judge))
         if related and family(judge) == "offline":
@@ -70,6 +89,19 @@ def check_rows(rows: PairFile, settings: ScoreSettings) -> None:
                 f"({', '.join(related)}) and may favour them; use a judge of another family",
                 markup=False,
             )
+    return seen
+
+
+def _writers(value: dict[str, Any], item: Item) -> list[str]:
+    """Models that a row names as its writers."""
+    names: list[Any] = []
+    about = value.get("metadata", value.get("meta"))
+    if item.pair is not None:
+        made = (item.pair.metadata.gold_metadata, item.pair.metadata.defect_metadata)
+        names = [part.model for part in made if part is not None]
+    if isinstance(about, dict):
+        names += [about.get("model"), about.get("policy")]
+    return [name for name in names if isinstance(name, str) and name]
 
 
 def prompts_id(evidence: Evidence = "checks") -> str:
@@ -84,7 +116,7 @@ def prompts_id(evidence: Evidence = "checks") -> str:
     return _NAMED_BEFORE.get(own, own)
 
 
-def configuration(rows: PairFile, settings: ScoreSettings, rubric: Rubric) -> dict[str, Any]:
+def configuration(rows: RowFile, settings: ScoreSettings, rubric: Rubric) -> dict[str, Any]:
     """Everything that decides the scores, as it is written beside them."""
     over = "both orders and the draws" if settings.mode == "pairwise" else "the draws"
     return {

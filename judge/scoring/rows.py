@@ -1,25 +1,83 @@
-"""A file of pairs that is read in any order without being held in memory."""
+"""A file of rows, read in any order without being held in memory, and what is judged of each.
+
+`RowFile(path)[n]` is the object of row n; `item_of(value)` its texts: both sides of a pair, one
+response, or all completions of a prompt.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from reward_model.records import (
+    SIDES,
     Pair,
     UserError,
+    as_text,
     explain_os_error,
     parse_json,
-    parse_record,
     read_jsonl,
 )
+from reward_model.records.chat.turns import judged
+from reward_model.records.files import Pathish
+from reward_model.records.rows import parse_pair, parse_row
+
+RESPONSE = "response"
+"""Slot of a row with one response; completions go by their number."""
+_ADDED = ("scores", "judge")
+"""Columns that scoring writes."""
 
 
-class PairFile:
-    """Pairs of a JSONL file, in order and checked, or by number.
+class Item(NamedTuple):
+    """What is judged of a row."""
+
+    prompt: str
+    texts: dict[str, str]
+    """By slot: `chosen` and `rejected`, `response`, or `0`, `1`, ... of completions."""
+    pair: Pair | None
+    """The row as a pair, where it is one."""
+    scored: bool
+    """It has scores already."""
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """Names of its texts."""
+        return tuple(self.texts)
+
+    @property
+    def single(self) -> bool:
+        """One response by itself."""
+        return RESPONSE in self.texts
+
+
+def item_of(
+    value: Mapping[str, Any], *, path: Pathish | None = None, line: int | None = None
+) -> Item:
+    """The texts of a row.
+
+    Raises:
+        UserError: neither a pair nor a response nor completions.
+
+    >>> item_of({"prompt": "p", "completions": ["a", "b"]}).texts
+    {'0': 'a', '1': 'b'}
+    """
+    if any(side in value for side in SIDES):
+        pair = parse_pair(value, path=path, line=line)
+        sides: dict[str, str] = {side: as_text(pair.side(side)) for side in SIDES}
+        return Item(as_text(pair.prompt), sides, pair, pair.scores is not None)
+    scored = any(value.get(name) is not None for name in _ADDED)
+    row = parse_row(value, path=path, line=line)
+    read = [judged(row.prompt, text) for text in row.completions]
+    several = "completions" in value
+    texts = {str(i) if several else RESPONSE: one.text for i, one in enumerate(read)}
+    return Item(as_text(read[0].prompt), texts, None, scored)
+
+
+class RowFile:
+    """Rows of a JSONL file, in order and checked, or by number.
 
     Raises:
         UserError: the file cannot be read.
@@ -47,13 +105,13 @@ class PairFile:
     def __len__(self) -> int:
         return len(self._starts)
 
-    def pairs(self) -> Iterator[Pair]:
-        """All pairs in the order of the file, each checked."""
+    def items(self) -> Iterator[tuple[dict[str, Any], Item, int]]:
+        """All rows in the order of the file, each checked: the object, its texts, its line."""
         for line in read_jsonl(self.path):
-            yield parse_record(Pair, line.value, path=self.path, line=line.number)
+            yield line.value, item_of(line.value, path=self.path, line=line.number), line.number
 
-    def value(self, number: int) -> dict[str, Any]:
-        """The object of pair `number` (from 0), as it stands in the file."""
+    def __getitem__(self, number: int) -> dict[str, Any]:
+        """The object of row `number` (from 0), as it stands in the file."""
         with self.path.open("rb") as file:
             file.seek(self._starts[number])
             value: dict[str, Any] = parse_json(file.readline().decode("utf-8-sig"))

@@ -1,4 +1,4 @@
-"""`judge score`: levels for both sides of every pair, resumable at any point.
+"""`judge score`: levels for every text of every row, resumable at any point.
 
 The calls are made in shuffled order and kept in the ledger; then the rows are written in the order
 of the input, taking every answer from the ledger. A run that died goes on where it stopped.
@@ -15,23 +15,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from judge.scoring.ask import Asked, Asker
-from judge.scoring.merge import Draw, merge, paired, sent_temperature, swaps
+from judge.scoring.merge import Draw, apart, merge, paired, sent_temperature, swaps
 from judge.scoring.parse import Cause, unanswered
-from judge.scoring.prepare import check_out, check_rows, configuration, open_judges
-from judge.scoring.rows import PairFile
+from judge.scoring.prepare import Seen, check_out, check_rows, configuration, open_judges
+from judge.scoring.rows import Item, RowFile, item_of
 from judge.settings import ScoreSettings
 from reward_model.llm import LLM, Caller, FatalError, Prices, bounded
 from reward_model.records import (
     SIDES,
-    Pair,
-    Side,
     Stopped,
     UserError,
-    as_text,
     check_outputs,
     dump_json,
     locked,
-    parse_record,
     write_json,
     writing,
 )
@@ -43,8 +39,8 @@ class Task(NamedTuple):
     """One question: these sides of this row, these dimensions, this judge, this draw."""
 
     row: int
-    sides: tuple[Side, ...]
-    """One side, or both in the order in which they are shown."""
+    sides: tuple[str, ...]
+    """Slot of one text, or both sides in the order in which they are shown."""
     dimensions: tuple[str, ...]
     member: int
     sample: int
@@ -53,7 +49,7 @@ class Task(NamedTuple):
 def score_file(
     pairs: Path, out: Path, settings: ScoreSettings, *, judges: Sequence[LLM] | None = None
 ) -> None:
-    """Score a file of pairs.
+    """Score a file of pairs, single responses, or completions of prompts.
 
     Args:
         judges: models to ask; None opens those that `settings.llm` names.
@@ -70,12 +66,12 @@ def score_file(
     )
     rubric = load_rubric(settings.rubric)
     llms = tuple(judges) if judges is not None else open_judges(settings, rubric)
-    rows = PairFile(pairs)
-    check_rows(rows, settings)
+    rows = RowFile(pairs)
+    seen = check_rows(rows, settings)
     config = configuration(rows, settings, rubric)
     with locked(out):
         check_out(out, config_path, config)
-        scoring = Scoring(rows, out, settings, rubric, llms, ledger, config)
+        scoring = Scoring(rows, seen, out, settings, rubric, llms, ledger, config)
         summary = asyncio.run(scoring.run())
     if owed := summary.causes["failed"]:
         raise Stopped(
@@ -91,7 +87,8 @@ class Scoring:
 
     def __init__(
         self,
-        rows: PairFile,
+        rows: RowFile,
+        seen: Seen,
         out: Path,
         settings: ScoreSettings,
         rubric: Rubric,
@@ -100,6 +97,7 @@ class Scoring:
         config: dict[str, Any],
     ) -> None:
         self.rows, self.out, self.settings, self.rubric = rows, out, settings, rubric
+        self.seen = seen
         self.llms, self.ledger, self.config = llms, ledger, config
         self.dimensions = (
             (rubric.names,) if settings.mode == "all" else tuple((n,) for n in rubric.names)
@@ -124,8 +122,13 @@ class Scoring:
             timeout_s=settings.timeout,
         ) as caller:
             asker = Asker(caller, self.settings, self.rubric)
+            report: dict[str, Any] = {}
             try:
-                await self._ask_all(caller, asker)
+                try:
+                    await self._ask_all(caller, asker)
+                finally:
+                    # Writing takes every answer from the ledger once more, which is no news.
+                    report = caller.report() if caller.counts else {}
                 made, kept = caller.counts["calls"], caller.counts["cached"]
                 summary = await self._write(asker)
             except FatalError as error:
@@ -135,13 +138,13 @@ class Scoring:
             finally:
                 for llm in self.llms:
                     await llm.close()
-                if caller.counts:
-                    report = {"missing": dict(sorted(self.causes.items())), **caller.report()}
+                if report:
+                    report = {"missing": dict(sorted(self.causes.items())), **report}
                     write_json(self.out.with_name(self.out.name + ".report.json"), report)
         self.why = caller.reasons.words()
         cost = f", ${caller.cost_usd:.2f}" if caller.cost_usd else ""
         console().print(
-            f"{self.out}: {len(self.rows)} pairs; {made} calls made, {kept} taken from "
+            f"{self.out}: {self._counted()}; {made} calls made, {kept} taken from "
             f"{self.ledger}{cost}\n{summary.text(self.rubric, expectation=settings.expectation)}",
             markup=False,
         )
@@ -149,39 +152,46 @@ class Scoring:
             console().print(f"calls without an answer:\n{self.why}", markup=False)
         return summary
 
+    def _counted(self) -> str:
+        others = len(self.rows) - self.seen.pairs
+        if not others:
+            return f"{self.seen.pairs} pairs"
+        texts = f"{self.seen.texts - 2 * self.seen.pairs} responses in {others} rows"
+        return f"{self.seen.pairs} pairs, {texts}" if self.seen.pairs else texts
+
     async def _ask_all(self, caller: Caller, asker: Asker) -> None:
         """Make every call; each answer is in the ledger when this returns."""
-        each = sum(1 for _ in self._tasks(0))
+        each = len(self.dimensions) * len(self.llms) * self.settings.samples
         causes = self.causes
 
-        async def work(item: tuple[Task, Pair]) -> None:
+        async def work(item: tuple[Task, Item]) -> None:
             causes.update(await self._work(asker, *item))
 
         with ExitStack() as stack:
             bar = stack.enter_context(progress(transient=True))
-            shown = bar.add_task("judging", total=len(self.rows) * each, note="")
+            shown = bar.add_task("judging", total=self.seen.texts * each, note="")
             async for _ in bounded(work, self._shuffled(), self.settings.max_concurrency):
                 note = [f"${caller.cost_usd:.2f}"] if caller.cost_usd else []
                 note += [f"{count} {cause}" for cause, count in sorted(causes.items())]
                 bar.update(shown, advance=1, note=", ".join(note))
 
-    async def _work(self, asker: Asker, task: Task, pair: Pair) -> list[Cause]:
-        asked = await self._ask(asker, task, pair)
+    async def _work(self, asker: Asker, task: Task, item: Item) -> list[Cause]:
+        asked = await self._ask(asker, task, item)
         problems = [cause for v in asked.verdicts for cause in v.problems.values()]
         if not asked.final:
             self.unanswered[task] = problems[0]
         return problems
 
-    async def _ask(self, asker: Asker, task: Task, pair: Pair) -> Asked:
+    async def _ask(self, asker: Asker, task: Task, item: Item) -> Asked:
         return await asker.ask(
             self.llms[task.member],
-            as_text(pair.prompt),
-            tuple(as_text(pair.side(side)) for side in task.sides),
+            item.prompt,
+            tuple(item.texts[side] for side in task.sides),
             task.dimensions,
             task.sample,
         )
 
-    def _shuffled(self) -> Iterator[tuple[Task, Pair]]:
+    def _shuffled(self) -> Iterator[tuple[Task, Item]]:
         """Rows in random order and random order within a row, so that a judge that drifts over a
         run drifts across sides and dimensions alike; a row's calls stay close together, so that
         providers can reuse its prompt."""
@@ -189,15 +199,15 @@ class Scoring:
         order = list(range(len(self.rows)))
         rng.shuffle(order)
         for number in order:
-            pair: Pair = parse_record(Pair, self.rows.value(number))
-            tasks = list(self._tasks(number))
+            item = item_of(self.rows[number])
+            tasks = list(self._tasks(number, item))
             rng.shuffle(tasks)
             for task in tasks:
-                yield task, pair
+                yield task, item
 
-    def _tasks(self, number: int) -> Iterator[Task]:
+    def _tasks(self, number: int, item: Item) -> Iterator[Task]:
         """Tasks of a row; in pairwise mode the two orders of a question follow each other."""
-        shown: tuple[tuple[Side, ...], ...] = tuple((side,) for side in SIDES)
+        shown: tuple[tuple[str, ...], ...] = tuple((slot,) for slot in item.slots)
         if self.settings.mode == "pairwise":
             shown = (SIDES, SIDES[::-1])
         for dimensions in self.dimensions:
@@ -211,18 +221,23 @@ class Scoring:
         write_json(self.out.with_name(self.out.name + ".config.json"), self.config)
         with writing(self.out) as file:
             for number in range(len(self.rows)):
-                value = self.rows.value(number)
-                value["scores"] = await self._scores(asker, number, parse_record(Pair, value))
-                summary.add(value["scores"])
+                value = self.rows[number]
+                item = item_of(value)
+                scores = await self._scores(asker, number, item)
+                summary.add(scores, item.slots)
+                if item.pair is None:
+                    value |= apart(scores, item.slots, single=item.single)
+                else:
+                    value["scores"] = scores
                 file.write(dump_json(value).encode() + b"\n")
         return summary
 
-    async def _scores(self, asker: Asker, number: int, pair: Pair) -> dict[str, Any]:
+    async def _scores(self, asker: Asker, number: int, item: Item) -> dict[str, Any]:
         draws: list[Draw] = []
-        for task in self._tasks(number):
-            draws += await self._draws(asker, task, pair)
+        for task in self._tasks(number, item):
+            draws += await self._draws(asker, task, item)
         pairwise = self.settings.mode == "pairwise"
-        scores = merge(paired(draws) if pairwise else draws, self.rubric.names)
+        scores = merge(paired(draws) if pairwise else draws, self.rubric.names, item.slots)
         if pairwise:
             scores["judge"]["swap"] = swaps(draws)
         scores["judge"] = {
@@ -238,12 +253,12 @@ class Scoring:
         }
         return scores
 
-    async def _draws(self, asker: Asker, task: Task, pair: Pair) -> list[Draw]:
+    async def _draws(self, asker: Asker, task: Task, item: Item) -> list[Draw]:
         if task in self.unanswered:
             no_level = unanswered(task.dimensions, self.unanswered[task])
             asked = Asked((no_level,) * len(task.sides))
         else:
-            asked = await self._ask(asker, task, pair)
+            asked = await self._ask(asker, task, item)
         return [
             Draw(
                 side,
@@ -268,32 +283,36 @@ class Summary:
         self.sums: Counter[tuple[str, str]] = Counter()
         self.counts: Counter[tuple[str, str]] = Counter()
         self.causes: Counter[str] = Counter()
+        self.sides = set[str]()
         self.missing = 0
         self.unexpected = 0
 
-    def add(self, scores: dict[str, Any]) -> None:
+    def add(self, scores: dict[str, Any], slots: Sequence[str]) -> None:
         """Count one row."""
-        for side in SIDES:
-            for name, level in scores[side].items():
+        for slot in slots:
+            side = slot if slot in SIDES else "response"
+            self.sides.add(side)
+            for name, level in scores[slot].items():
                 if level is None:
                     self.missing += 1
                 else:
                     self.sums[side, name] += level
                     self.counts[side, name] += 1
-                    known = scores["judge"].get("expected", {}).get(side, {})
+                    known = scores["judge"].get("expected", {}).get(slot, {})
                     self.unexpected += name not in known
-            for causes in scores["judge"].get("failures", {}).get(side, {}).values():
+            for causes in scores["judge"].get("failures", {}).get(slot, {}).values():
                 self.causes.update(causes)
 
     def text(self, rubric: Rubric, *, expectation: bool = False) -> str:
         """A line a dimension, and what is missing."""
 
-        def mean(side: Side, name: str) -> str:
+        def mean(side: str, name: str) -> str:
             count = self.counts[side, name]
-            return f"{self.sums[side, name] / count:.2f}" if count else "-"
+            return f"{self.sums[side, name] / count:.2f} {side}" if count else f"- {side}"
 
+        sides = [side for side in (*SIDES, "response") if side in self.sides] or SIDES
         lines = [
-            f"  {name}: mean level {mean('chosen', name)} chosen, {mean('rejected', name)} rejected"
+            f"  {name}: mean level {', '.join(mean(side, name) for side in sides)}"
             for name in rubric.names
         ]
         if self.causes:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from judge.validate.table import Table
 from reward_model.records import Pair, as_text, explain_os_error, parse_json
+from reward_model.records.rows import parse_pair
 
 
 class Texts(NamedTuple):
@@ -49,7 +50,7 @@ def read_rows(table: Table, rows: Iterable[int]) -> dict[int, Pair]:
             for number, raw in enumerate(file, 1):
                 if number in wanted:
                     value = parse_json(raw.removeprefix(b"\xef\xbb\xbf"))
-                    found[wanted[number]] = Pair.model_validate(value)
+                    found[wanted[number]] = parse_pair(value)
                     if len(found) == len(wanted):
                         break
     except OSError as error:

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from judge.validate.measures.sketches import Linker, figure_lines, sentences
-from reward_model.records import SIDES, Pair, Side, UserError, as_text, parse_record, read_jsonl
+from reward_model.records import SIDES, Pair, Side, UserError, as_text, read_jsonl
 from reward_model.records.files import Pathish
+from reward_model.records.rows import parse_pair
 from reward_model.rubrics import Rubric
 
 MISSING = -1
@@ -154,7 +155,7 @@ def read_table(
     """
     reader = _Reader(path, rubric)
     for line in read_jsonl(path):
-        pair: Pair = parse_record(Pair, line.value, path=path, line=line.number)
+        pair = parse_pair(line.value, path=path, line=line.number)
         if pair.scores is not None:
             for side in SIDES:
                 rubric.check_levels(

@@ -125,8 +125,9 @@ def judge_rubric(
     """`name@digest` of the rubric that the first scored line was judged by, if a judge says so."""
     for line in read_jsonl(_source(path, columns, cache_dir).path):
         scores = line.value.get("scores")
-        if isinstance(scores, dict):
-            judge = scores.get("judge")
+        if isinstance(scores, dict | list):
+            inside = scores.get("judge") if isinstance(scores, dict) else None
+            judge = inside or line.value.get("judge")
             named = judge.get("rubric") if isinstance(judge, dict) else None
             return named if isinstance(named, str) else None
     return None

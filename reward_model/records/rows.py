@@ -30,9 +30,9 @@ from reward_model.records.files import Pathish
 KEY = "reward_model"
 """Where `reward-model score` puts a score: added to a row, and replaced where it is there."""
 
-_TEXTS = ("response", "completion")
-"""The second is the name that trainers give to what a policy wrote."""
-
+_TEXTS = ("response", "completion", "messages")
+"""The second is the name that trainers give to what a policy wrote; the third is a whole
+conversation."""
 
 _PAIR_KEYS = frozenset(Pair.model_fields) | {"meta"}
 """Columns of a pair; others are the user's own, but in what is to be trained on."""
@@ -85,6 +85,10 @@ class Row:
     prompt_id: str = ""
     pair: Pair | None = None
     """The row as a pair, where it is one."""
+    levels: tuple[Any, ...] = ()
+    """What `scores` says of each completion of a row that is no pair, None where there is none."""
+    spreads: tuple[Any, ...] = ()
+    """The spread of the draws behind each of them, by dimension, where `judge` has it."""
     single: SingleResponse | None = None
     """The row as a labelled response, where it was read as one."""
 
@@ -121,6 +125,29 @@ class Row:
         if self.pair:
             return self.pair.group
         return digest(as_text(self.prompt) or as_text(self.completions[0]))
+
+
+def parse_pair(
+    value: Mapping[str, Any], *, path: Pathish | None = None, line: int | None = None
+) -> Pair:
+    """A row that has to be a pair; columns of the user's own are passed over.
+
+    Raises:
+        UserError: it is none.
+
+    >>> parse_pair({"chosen": "a", "rejected": "b", "source": "web"}).chosen
+    'a'
+    """
+    if SIDES[0] not in value and SIDES[1] not in value:
+        raise UserError(
+            f"keys {', '.join(value) or 'none'}",
+            expected="a pair with chosen and rejected",
+            path=path,
+            line=line,
+        )
+    known = {key: kept for key, kept in value.items() if key != KEY and _of_pair(key, value)}
+    pair: Pair = parse_record(Pair, known, path=path, line=line)
+    return pair
 
 
 def parse_row(
@@ -177,7 +204,25 @@ def parse_row(
         return Row(one.prompt, (one.response,), (known,), one.metadata.prompt_id or "", single=one)
     single: _Single = parse_record(_Single, rest, **where)
     prompt, written = _apart(single.prompt, (single.response,), where)
-    return Row(prompt, written, (known,), _prompt_id(rest))
+    return Row(
+        prompt,
+        written,
+        (known,),
+        _prompt_id(rest),
+        levels=(rest.get("scores"),),
+        spreads=(_spread(rest),),
+    )
+
+
+def _spread(row: Mapping[str, Any]) -> Any:
+    judge = row.get("judge")
+    return judge.get("spread") if isinstance(judge, dict) else None
+
+
+def _each(value: Any, count: int) -> tuple[Any, ...]:
+    """What a list says of each completion; None where it is no list of as many."""
+    fits = isinstance(value, list) and len(value) == count
+    return tuple(value) if fits else (None,) * count
 
 
 def _apart(
@@ -212,7 +257,14 @@ def _completions(row: Mapping[str, Any], known: Any, where: Mapping[str, Any]) -
             **where,
         )
     prompt, written = _apart(several.prompt, several.completions, where)
-    return Row(prompt, written, tuple(stored), _prompt_id(row))
+    return Row(
+        prompt,
+        written,
+        tuple(stored),
+        _prompt_id(row),
+        levels=_each(row.get("scores"), len(texts)),
+        spreads=_each(_spread(row), len(texts)),
+    )
 
 
 def _unpacked(completions: Any, where: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:

@@ -197,8 +197,10 @@ class SingleResponse(_Strict):
     id: str = Field(default="", coerce_numbers_to_str=True)
     """Numbers are taken as well."""
     prompt: Text = ""
-    response: Text = Field(validation_alias=AliasChoices("response", "completion"))
+    response: Text = Field(validation_alias=AliasChoices("response", "completion", "messages"))
     scores: Levels | None = None
+    judge: dict[str, Any] | None = None
+    """Who gave the levels, and why."""
     metadata: Metadata = Field(
         default_factory=Metadata, validation_alias=AliasChoices("metadata", "meta")
     )

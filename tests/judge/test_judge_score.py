@@ -221,7 +221,9 @@ BAD_FILES = {
     "empty": ("", "an empty file"),
     "broken": ('{"chosen": "a", "rejected": "b"}\n' * 6 + '{"chosen": \n', "line 7"),
     "column": ('{"chosen": "a"}\n', "no key rejected"),
-    "unknown key": ('{"chosen": "a", "rejected": "b", "extra": 1}\n', "unknown key extra"),
+    "nothing to judge": ('{"prompt": "a", "text": "b"}\n', "keys prompt, text"),
+    "misspelt": ('{"promt": "a", "chosen": "a", "rejected": "b"}\n', "unknown key promt"),
+    "scored answer": ('{"response": "a", "scores": {"depth": 1}}\n', "--overwrite-scores"),
     "scored": (
         '{"chosen": "a", "rejected": "b", "scores": {"chosen": {}, "rejected": {}}}\n',
         "--overwrite-scores",

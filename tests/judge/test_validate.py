@@ -148,7 +148,7 @@ def test_poor_verdict_is_exit_code_1(judge: Judge, tmp_path: Path) -> None:
         (lambda row: row["scores"]["chosen"].update(depth=5), "found level 5 in scores.chosen"),
         (lambda row: row["scores"]["chosen"].update(depth="high"), "'high' in scores.chosen.depth"),
         (lambda row: row["scores"]["chosen"].update(wit=3), "unknown dimension 'wit'"),
-        (lambda row: row.update(extra=1), "unknown key extra"),
+        (lambda row: row.update(promt=row.pop("prompt")), "unknown key promt"),
         (lambda row: row.pop("rejected"), "no key rejected"),
         (
             lambda row: row["metadata"]["defect_metadata"].update(targets=["wit"]),

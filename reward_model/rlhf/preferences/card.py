@@ -27,6 +27,7 @@ _FROM = {
     "model": "a reward model scored every completion",
     "reward_model": "scores that `reward-model score` had written",
     "scores": "levels that a judge gave to both sides of each pair",
+    "answers": "levels that a judge gave to every completion",
 }
 _SIZES = ((1000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (10**6, "100K<n<1M"))
 

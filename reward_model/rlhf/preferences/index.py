@@ -20,8 +20,9 @@ from reward_model.records import (
 )
 from reward_model.records.rows import KEY, Row, parse_row
 
-By = Literal["model", "reward_model", "scores"]
-"""Where rewards come from: a model, the `reward_model` of the rows, or the judge's `scores`."""
+By = Literal["model", "reward_model", "scores", "answers"]
+"""Where rewards come from: a model, the `reward_model` of the rows, or the judge's `scores` of
+pairs or of single answers."""
 
 
 @dataclass
@@ -125,7 +126,7 @@ def _by(row: Row, value: Mapping[str, Any], model: bool, path: Path) -> By:
     if any(known is not None for known in row.known):
         return "reward_model"
     if value.get("scores") is not None:
-        return "scores"
+        return "scores" if row.pair is not None else "answers"
     raise UserError(
         "neither scores of a judge nor of a model in the first row",
         expected=f"rows with scores or {KEY}, or a model to score them with",
@@ -146,7 +147,23 @@ def _check(row: Row, by: By, where: Mapping[str, Any]) -> None:
                     **where,
                 )
     if by == "scores" and row.scores is None:
-        raise UserError("no scores", expected="scores on every row, as on the first one", **where)
+        raise UserError(
+            "no scores of a pair", expected="scores on every row, as on the first one", **where
+        )
+    if by == "answers" and not (row.levels and all(map(_is_levels, row.levels))):
+        raise UserError(
+            "no scores of an answer",
+            expected="on every row what judge score writes: for each completion a level or null "
+            "by dimension",
+            **where,
+        )
+
+
+def _is_levels(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        level is None or (isinstance(level, int) and not isinstance(level, bool))
+        for level in value.values()
+    )
 
 
 def _is_share(value: Any) -> bool:

@@ -204,12 +204,16 @@ def stored_weights(path: Path) -> dict[str, float] | None:
 def judged_groups(
     index: Index, rubric: Rubric, weights: Mapping[str, float]
 ) -> Iterator[tuple[Group, list[Candidate]]]:
-    """Chosen and rejected side, in this order, with the weighted level that the judge gave.
+    """Chosen and rejected side, in this order, or the answers to a prompt, with the weighted level
+    that the judge gave.
 
     Raises:
         UserError: levels that are not of the rubric.
     """
     for group in index.groups():
+        if index.by == "answers":
+            yield group, _answers(index, group, rubric, weights)
+            continue
         (row,) = group.rows
         # As read_index saw to.
         assert row.pair is not None
@@ -225,6 +229,18 @@ def judged_groups(
                 _judged(row.pair.side(side), levels, _spread(row.scores, side), weights, rubric)
             )
         yield group, found
+
+
+def _answers(
+    index: Index, group: Group, rubric: Rubric, weights: Mapping[str, float]
+) -> list[Candidate]:
+    found = []
+    for row, (number, _) in zip(group.rows, index.places[group.key], strict=True):
+        for text, levels, spread in zip(row.completions, row.levels, row.spreads, strict=True):
+            rubric.check_levels(levels, where="scores", path=index.source.shown, line=number)
+            known = spread if isinstance(spread, dict) else None
+            found.append(_judged(text, levels, known, weights, rubric))
+    return found
 
 
 def _spread(scores: Any, side: Side) -> Mapping[str, float] | None:
