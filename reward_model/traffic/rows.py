@@ -8,7 +8,8 @@ own and every one can be measured by its dotted name.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -68,38 +69,54 @@ def read_log(
     try:
         if workers > 1:
             with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-                parts = list(pool.map(_read, jobs))
+                whole, parts = _collected(pool.map(_read, jobs), columns)
         else:
-            parts = [_read(job) for job in jobs]
+            whole, parts = _collected(map(_read, jobs), columns)
     except OSError as error:
         raise explain_os_error(error) from None
-    return _joined(parts, columns, paths)
+    return _joined(whole, parts, columns, paths)
+
+
+_TIME, _USER, _KEY, _ARM = "d", "Q", "Q", "h"
 
 
 @dataclass
 class _Part:
     span: Span
     lines: int
-    time: npt.NDArray[np.float64]
-    user: npt.NDArray[np.uint64]
-    key: npt.NDArray[np.uint64]
-    arm: npt.NDArray[np.int16]
-    columns: list[npt.NDArray[Any]]
+    stores: list[array[Any]]
+    """[rows] each: time, user, key, arm, and the columns."""
     unreadable: int
     torn: int
     odd: dict[str, int]
     bad: tuple[int, str] | None
 
 
+def _empty(columns: Sequence[Column]) -> list[array[Any]]:
+    codes = (_TIME, _USER, _KEY, _ARM, *("b" if column.share else "d" for column in columns))
+    return [array(code) for code in codes]
+
+
+def _collected(
+    parts: Iterable[_Part], columns: Sequence[Column]
+) -> tuple[list[array[Any]], list[_Part]]:
+    """The rows of all parts in one, part by part as they come: both at once would be too many."""
+    whole = _empty(columns)
+    told = []
+    for part in parts:
+        for store, more in zip(whole, part.stores, strict=True):
+            store.extend(more)
+        part.stores = []
+        told.append(part)
+    return whole, told
+
+
 def _read(job: tuple[Span, tuple[Column, ...], tuple[str, ...]]) -> _Part:
     """One span of a file, in a process of its own."""
-    from array import array
-
     span, columns, arms = job
+    time, user, key, arm, *rest = stores = _empty(columns)
     readers = [reader(column) for column in columns]
-    stores = [array("b" if column.share else "d") for column in columns]
-    whole = [(read, store.append) for read, store in zip(readers, stores, strict=True)]
-    time, user, key, arm = array("d"), array("Q"), array("Q"), array("h")
+    whole = [(read, store.append) for read, store in zip(readers, rest, strict=True)]
     place = {name: at for at, name in enumerate(arms)}
     odd: dict[str, int] = {}
     unreadable = torn = number = 0
@@ -123,24 +140,7 @@ def _read(job: tuple[Span, tuple[Column, ...], tuple[str, ...]]) -> _Part:
         arm.append(place.get(row.get("arm", ""), -1) if place else -1)
         for read, keep in whole:
             keep(read(row, odd))
-    return _Part(
-        span,
-        number,
-        np.frombuffer(time, np.float64) if time else np.empty(0),
-        np.frombuffer(user, np.uint64) if user else np.empty(0, np.uint64),
-        np.frombuffer(key, np.uint64) if key else np.empty(0, np.uint64),
-        np.frombuffer(arm, np.int16) if arm else np.empty(0, np.int16),
-        [
-            np.frombuffer(store, np.int8 if column.share else np.float64)
-            if store
-            else np.empty(0, np.int8 if column.share else np.float64)
-            for column, store in zip(columns, stores, strict=True)
-        ],
-        unreadable,
-        torn,
-        odd,
-        bad,
-    )
+    return _Part(span, number, stores, unreadable, torn, odd, bad)
 
 
 def _hash(text: str) -> int:
@@ -149,7 +149,9 @@ def _hash(text: str) -> int:
     return int.from_bytes(found, "little") or 1
 
 
-def _joined(parts: list[_Part], columns: Sequence[Column], paths: Sequence[Path]) -> Log:
+def _joined(
+    whole: list[array[Any]], parts: list[_Part], columns: Sequence[Column], paths: Sequence[Path]
+) -> Log:
     notes: dict[str, int] = {}
     for part in parts:
         for words, count in (
@@ -160,7 +162,8 @@ def _joined(parts: list[_Part], columns: Sequence[Column], paths: Sequence[Path]
             if count:
                 notes[words] = notes.get(words, 0) + count
     bad = _first_bad(parts)
-    key = _take(parts, "key") if parts else np.empty(0, np.uint64)
+    time, user, key, arm, *rest = (np.frombuffer(store, store.typecode) for store in whole)
+    whole.clear()
     unreadable = notes.get("rows unreadable", 0)
     if unreadable > TOLERATED * (unreadable + len(key)):
         raise UserError(
@@ -170,33 +173,25 @@ def _joined(parts: list[_Part], columns: Sequence[Column], paths: Sequence[Path]
         )
     if not len(key):
         raise UserError("no rows", expected="a log with a row an answer", path=paths[0])
-    keep = _first_of_each(key)
-    if not keep.all():
-        notes["rows with the id of an earlier row"] = int((~keep).sum())
-    del key
-    user = np.unique(_take(parts, "user")[keep], return_inverse=True)[1].astype(np.int64)
-    kept = {}
-    for at, column in enumerate(columns):
-        kept[column] = np.concatenate([part.columns[at] for part in parts])[keep]
-        for part in parts:
-            part.columns[at] = np.empty(0)
-    return Log(_take(parts, "time")[keep], user, _take(parts, "arm")[keep], kept, notes, bad)
-
-
-def _take(parts: list[_Part], name: str) -> npt.NDArray[Any]:
-    """A column of all parts in one; they lose theirs: two of ten million rows are too many."""
-    joined = np.concatenate([getattr(part, name) for part in parts])
-    for part in parts:
-        setattr(part, name, np.empty(0))
-    return joined
+    # A mask copies what it picks, so it is only laid where rows are left out.
+    first = _first_of_each(key)
+    again = len(key) - int(first.sum())
+    keep: Any = first if again else slice(None)
+    if again:
+        notes["rows with the id of an earlier row"] = again
+    del key, first
+    user = np.unique(user[keep], return_inverse=True)[1].astype(np.int64, copy=False)
+    kept = {column: store[keep] for column, store in zip(columns, rest, strict=True)}
+    return Log(time[keep], user, arm[keep], kept, notes, bad)
 
 
 def _first_of_each(key: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
     """Which rows have no id, or are the first with theirs."""
     order = np.argsort(key, kind="stable")
-    again = np.zeros(len(key), bool)
-    again[order[1:]] = (key[order[1:]] == key[order[:-1]]) & (key[order[1:]] != 0)
-    return ~again
+    key = key[order]
+    first = np.ones(len(key), bool)
+    first[order[1:]] = (key[1:] != key[:-1]) | (key[1:] == 0)
+    return first
 
 
 def _first_bad(parts: list[_Part]) -> str:
