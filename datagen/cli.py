@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from reward_model.records.terminal import run
+from reward_model.records.terminal import given, run
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -38,16 +38,6 @@ PricesOption = Annotated[str | None, typer.Option(help="Price table over the one
 ConfigOption = Annotated[
     Path | None, typer.Option(help="TOML file with any of these options; flags win.")
 ]
-
-
-def _given(context: typer.Context, leave: set[str]) -> dict[str, object]:
-    """Options that stand on the command line, defaults left out."""
-    return {
-        name: value
-        for name, value in context.params.items()
-        if name not in leave
-        and getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
-    }
 
 
 @app.command()
@@ -136,9 +126,9 @@ def pairs(
 ) -> None:
     """Make pairs: a golden report, and an edit of it that is worse in known dimensions."""
     from datagen.pairs import make_pairs
-    from datagen.settings import resolve
+    from datagen.settings import Settings, resolve
 
-    settings = resolve(_given(context, {"out", "config", "dry_run"}), config)
+    settings = resolve(given(context, Settings.model_fields), config)
     make_pairs(settings, out, dry_run=dry_run)
 
 
@@ -181,14 +171,15 @@ def revise(
 ) -> None:
     """Make pairs by a constitution: criticise each draft by a principle, and revise it."""
     from datagen.revise import make_revisions
-    from datagen.settings import resolve_revision
+    from datagen.settings import RevisionSettings, resolve_revision
 
-    settings = resolve_revision(_given(context, {"drafts", "out", "config"}), config)
+    settings = resolve_revision(given(context, RevisionSettings.model_fields), config)
     make_revisions(drafts, settings, out)
 
 
 @app.command()
 def frameworks(
+    context: typer.Context,
     out: Annotated[Path, typer.Option(help="Folder the frameworks go to, LANGUAGE/FIELD.md.")],
     fields: Annotated[
         str, typer.Option(help="Fields, with commas.")
@@ -198,16 +189,14 @@ def frameworks(
         str, typer.Option(help="offline copies those that ship; or openai:MODEL, dashscope:MODEL.")
     ] = "offline",
     base_url: BaseUrlOption = None,
-    temperature: Annotated[float, typer.Option(help="Of the writer.")] = 0.7,
+    temperature_gold: Annotated[float, typer.Option("--temperature", help="Of the writer.")] = 0.7,
     seed: Annotated[int, typer.Option(help="Sent to the model.")] = 0,
 ) -> None:
     """Have a model write the analysis framework of each field; those that exist are kept."""
     from datagen.frameworks import make_frameworks
-    from datagen.settings import resolve
+    from datagen.settings import Settings, resolve
 
-    given = {"fields": fields, "language": language, "llm": [llm], "seed": seed,
-             "base_url": base_url, "temperature_gold": temperature}  # fmt: skip
-    make_frameworks(resolve(given, None), out)
+    make_frameworks(resolve(given(context, Settings.model_fields), None), out)
 
 
 def main() -> None:

@@ -125,6 +125,9 @@ ONLY_SPEED = {
 def resolve(given: dict[str, Any], config: Path | None) -> Settings:
     """Options of the command line over those of a TOML file over the defaults.
 
+    >>> resolve({"llm": "offline", "fields": "finance"}, None).fields
+    ('金融业',)
+
     Raises:
         UserError: every mistake at once.
     """
@@ -156,8 +159,11 @@ def resolve_revision(given: dict[str, Any], config: Path | None) -> RevisionSett
 
 def _values(given: dict[str, Any], config: Path | None) -> dict[str, Any]:
     """What a file says, in Python's names, and what is given over it."""
-    values: dict[str, Any] = read_toml(config) if config is not None else {}
-    return {name.replace("-", "_"): value for name, value in values.items()} | given
+    read: dict[str, Any] = read_toml(config) if config is not None else {}
+    values = {name.replace("-", "_"): value for name, value in read.items()} | given
+    if isinstance(values.get("llm"), str):
+        values["llm"] = [values["llm"]]
+    return values
 
 
 def _words(text: str) -> list[str]:

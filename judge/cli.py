@@ -6,7 +6,7 @@ Every command is thin: it reads its flags and hands over to the module that does
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -23,11 +23,12 @@ from judge.options import (
     MaxPromptChars,
     Prices,
     RubricName,
+    Samples,
     Shown,
     Side,
     Temperature,
 )
-from reward_model.records.terminal import run
+from reward_model.records.terminal import given, run
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -50,9 +51,7 @@ def score(
             "[default: offline]"
         ),
     ] = None,
-    rubric: Annotated[
-        str, typer.Option(help="Rubric that ships, by name, or a TOML file.")
-    ] = "financial_report",
+    rubric: RubricName = "financial_report",
     mode: Annotated[
         str,
         typer.Option(
@@ -60,7 +59,7 @@ def score(
             "sides in one call, in both orders."
         ),
     ] = "per-dimension",
-    samples: Annotated[int, typer.Option(help="Draws a level; the level is their mean.")] = 1,
+    samples: Samples = 1,
     reasoning: Annotated[
         str, typer.Option(help="first: reasons before levels; none: levels only.")
     ] = "first",
@@ -80,11 +79,9 @@ def score(
     language: Annotated[
         str, typer.Option(help="Language of the judge's prompt: auto (that of the text), zh, en.")
     ] = "auto",
-    temperature: Annotated[float, typer.Option(help="Of the judge.")] = 0.0,
+    temperature: Temperature = 0.0,
     max_tokens: Annotated[int, typer.Option(help="Longest reply, in tokens.")] = 4096,
-    max_prompt_chars: Annotated[
-        int, typer.Option(help="Show at most this much of a prompt; 0 shows it whole.")
-    ] = 0,
+    max_prompt_chars: MaxPromptChars = 0,
     retries: Annotated[int, typer.Option(help="Times a reply that cannot be read is redone.")] = 2,
     seed: Annotated[int, typer.Option(help="Shuffles the calls; sent to the provider.")] = 0,
     overwrite_scores: Annotated[
@@ -93,7 +90,7 @@ def score(
     ledger: Annotated[
         str | None, typer.Option(help="File of all calls. [default: OUT.calls.jsonl]")
     ] = None,
-    max_concurrency: Annotated[int, typer.Option(help="Calls under way at once, at most.")] = 32,
+    max_concurrency: Concurrency = 32,
     requests_per_minute: Annotated[
         float | None, typer.Option(help="Never more, for each judge.")
     ] = None,
@@ -108,30 +105,16 @@ def score(
         int, typer.Option(help="Tries of a call without an answer, before it is owed.")
     ] = 8,
     timeout: Annotated[float, typer.Option(help="Longest wait for one reply, in seconds.")] = 600,
-    base_url: Annotated[
-        str | None, typer.Option(help="Address of an OpenAI-compatible server.")
-    ] = None,
+    base_url: BaseUrl = None,
     config: Annotated[
         Path | None, typer.Option(help="TOML file with any of these options; flags win.")
     ] = None,
 ) -> None:
     """Score both sides of every pair, blind: one response a call, no metadata in sight."""
     from judge.scoring.run import score_file
-    from judge.settings import resolve
+    from judge.settings import ScoreSettings, resolve
 
-    score_file(pairs, out, resolve(_given(context), config))
-
-
-def _given(context: typer.Context) -> dict[str, Any]:
-    """Settings that stand on the command line; the defaults of flags are for the help."""
-    from judge.settings import ScoreSettings
-
-    return {
-        name: value
-        for name, value in context.params.items()
-        if name in ScoreSettings.model_fields
-        and getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
-    }
+    score_file(pairs, out, resolve(given(context, ScoreSettings.model_fields), config))
 
 
 @app.command()
@@ -152,7 +135,7 @@ def redteam(
     mode: Annotated[
         str, typer.Option(help="per-dimension: one call each; all: one call for all.")
     ] = "per-dimension",
-    samples: Annotated[int, typer.Option(help="Draws a level; the level is their mean.")] = 1,
+    samples: Samples = 1,
     evidence: Evidence = "none",
     temperature: Temperature = 0.0,
     max_prompt_chars: MaxPromptChars = 0,
@@ -170,9 +153,9 @@ def redteam(
     Exit code 1: an attack raises a level more often than --max-success.
     """
     from judge.redteam import redteam_file
-    from judge.settings import resolve
+    from judge.settings import ScoreSettings, resolve
 
-    settings = resolve(_given(context), config)
+    settings = resolve(given(context, ScoreSettings.model_fields), config)
     code = redteam_file(
         reports,
         settings,
@@ -216,13 +199,13 @@ def calibrate(
 ) -> None:
     """How many planted errors the judge finds, by kind, and how often it accuses clean text."""
     from judge.calibrate.run import calibrate_file
-    from judge.settings import resolve
+    from judge.settings import ScoreSettings, resolve
 
-    given = _given(context)
-    both = given.get("evidence") == "both"
+    flags = given(context, ScoreSettings.model_fields)
+    both = flags.get("evidence") == "both"
     if both:
-        del given["evidence"]
-    settings = resolve(given, config)
+        del flags["evidence"]
+    settings = resolve(flags, config)
     if "samples" not in settings.model_fields_set:
         settings = settings.model_copy(update={"samples": samples})
     calibrate_file(
@@ -237,12 +220,8 @@ def calibrate(
 @app.command()
 def agree(
     files: Annotated[list[Path], typer.Argument(help="Scored pairs, two files or more.")],
-    rubric: Annotated[
-        str, typer.Option(help="Rubric that ships, by name, or a TOML file.")
-    ] = "financial_report",
-    json_: Annotated[
-        Path | None, typer.Option("--json", help="Also write the numbers here; - for stdout.")
-    ] = None,
+    rubric: RubricName = "financial_report",
+    json_: Json = None,
     resamples: Annotated[int, typer.Option(help="Bootstrap resamples, by group.")] = 1000,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
 ) -> None:
@@ -307,9 +286,7 @@ def validate(
         Path | None, typer.Option("--json", help="Also write the report here; - for stdout.")
     ] = None,
     html: Annotated[Path | None, typer.Option(help="Also write the page here.")] = None,
-    rubric: Annotated[
-        str, typer.Option(help="Rubric that ships, by name, or a TOML file.")
-    ] = "financial_report",
+    rubric: RubricName = "financial_report",
     min_gap: Annotated[float | None, typer.Option(help="Keep pairs of this mean gap up.")] = None,
     require_target: Annotated[
         bool, typer.Option("--require-target", help="Keep pairs whose targets all drop.")

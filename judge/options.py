@@ -15,6 +15,7 @@ Judges = Annotated[
     ),
 ]
 RubricName = Annotated[str, typer.Option(help="Rubric that ships, by name, or a TOML file.")]
+Samples = Annotated[int, typer.Option(help="Draws a level; the level is their mean.")]
 Evidence = Annotated[
     str, typer.Option(help="checks: show the judge which figures agree with the tables.")
 ]

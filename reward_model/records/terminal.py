@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reward_model.records.errors import Stopped, UserError, explain_os_error
 
@@ -112,6 +112,19 @@ def table(title: str | None, *columns: str | Column) -> Table:
 
 _TYPER_INTERRUPTED = 130
 """What typer makes of a KeyboardInterrupt, instead of letting it through."""
+
+
+def given(context: typer.Context, names: Iterable[str]) -> dict[str, Any]:
+    """Those flags of a command that stand on its command line, by the names of their settings.
+
+    The defaults in a command's signature are for its help: a settings file stands below what was
+    given and above what was not.
+    """
+    return {
+        name: context.params[name]
+        for name in names
+        if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+    }
 
 
 def run(app: typer.Typer) -> None:

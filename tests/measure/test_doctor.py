@@ -261,6 +261,12 @@ def test_a_base_model_that_is_still_to_be_trained(tmp_path: Path) -> None:
     words = {f.check: f.found for f in found}
     assert words["kind"].startswith("bert: an encoder")
     assert words["length"].startswith("512 positions, fewer than the 1024")
+    stored = load_file(base / "model.safetensors")
+    lost = "encoder.layer.0.attention.self.key.weight"
+    save_file({k: v for k, v in stored.items() if k != lost}, base / "model.safetensors")
+    assert f"without 1 of its weights ({lost})" in problems(look_at_folder(base))["weights"]
+    save_file(stored, base / "model.safetensors")
+    assert problems(look_at_folder(base)) == {}
     edit(base / "config.json", vocab_size=10)
     assert "but 10 embeddings" in problems(look_at_folder(base))["vocabulary"]
     edit(base / "config.json", hidden_size="many")

@@ -44,8 +44,25 @@ def make_trainer(
     device: torch.device,
 ) -> Any:
     """RewardTrainer with the run's settings, on the kind of device that scores."""
-    from datasets import Dataset
-    from trl.trainer.reward_config import RewardConfig
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.convert_ids_to_tokens(pad_id(tokenizer))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trainer = _trainer_class(network, settings.head_learning_rate)(
+            model=network,
+            args=_arguments(settings, run, data, len(picked) > 0, folder, device),
+            train_dataset=_rows(learned),
+            eval_dataset=_rows(picked) if len(picked) else None,
+            data_collator=PairCollator(data, pad_id(tokenizer)),
+            processing_class=tokenizer,
+            callbacks=[TrainingBar()],
+        )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def _trainer_class(network: Any, head_learning_rate: float | None) -> Any:
+    """RewardTrainer that counts its texts, gives the head its own rate and tells nobody."""
     from trl.trainer.reward_trainer import RewardTrainer
 
     class Trainer(RewardTrainer):
@@ -57,19 +74,29 @@ def make_trainer(
 
         def create_optimizer(self, model: Any = None) -> Any:
             optimizer = super().create_optimizer(model)
-            if settings.head_learning_rate is not None:
-                give_heads_a_rate(optimizer, network, settings.head_learning_rate)
+            if head_learning_rate is not None:
+                give_heads_a_rate(optimizer, network, head_learning_rate)
             return optimizer
 
         def _send_telemetry(self) -> None:
             """A measurement of the user's data is nobody else's business."""
 
-    def rows(pairs: Ints) -> Any:
-        # Row numbers stand where token ids would; the collator looks them up, so that a million
-        # pairs of long texts are not copied.
-        return Dataset.from_dict(
-            {"chosen_ids": pairs[:, 0].tolist(), "rejected_ids": pairs[:, 1].tolist()}
-        )
+    return Trainer
+
+
+def _arguments(
+    settings: TrainConfig,
+    run: Mapping[str, Any],
+    data: MultiDimRewardDataset,
+    picks: bool,
+    folder: str,
+    device: torch.device,
+) -> Any:
+    """The run's settings as TRL's, in batches that the device holds.
+
+    `picks`: there are pairs to pick the best checkpoint by.
+    """
+    from trl.trainer.reward_config import RewardConfig
 
     gpu = device.type == "cuda"
     dtype = compute_dtype(settings) if gpu or settings.precision != "auto" else torch.float32
@@ -81,39 +108,36 @@ def make_trainer(
     at_once = max(size for size in range(1, pairs + 1) if pairs % size == 0 and size <= fits)
     epoch = max(1, round(steps / float(run.get("epochs") or settings.epochs)))
     every = settings.eval_steps or epoch
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.convert_ids_to_tokens(pad_id(tokenizer))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        args = RewardConfig(
-            **common_arguments(settings, steps, gpu=gpu, dtype=dtype),
-            output_dir=folder,
-            max_steps=steps,
-            max_length=None,  # what is too long was cut as for the model, not dropped
-            per_device_train_batch_size=at_once,
-            per_device_eval_batch_size=fits,
-            gradient_accumulation_steps=pairs // at_once,
-            use_cpu=device.type == "cpu",
-            eval_strategy="steps" if len(picked) else "no",
-            eval_steps=every,
-            save_strategy="steps" if len(picked) else "no",
-            save_steps=every,
-            save_only_model=True,
-            load_best_model_at_end=len(picked) > 0,
-            # Pair accuracy is soon 1 on a few hundred pairs and says no more.
-            metric_for_best_model="eval_loss" if len(picked) else None,
-            greater_is_better=False if len(picked) else None,
-            report_to="none",
-        )
-        args._n_gpu = min(1, args.n_gpu)  # on several, each would take a whole batch
-        trainer = Trainer(
-            model=network,
-            args=args,
-            train_dataset=rows(learned),
-            eval_dataset=rows(picked) if len(picked) else None,
-            data_collator=PairCollator(data, pad_id(tokenizer)),
-            processing_class=tokenizer,
-            callbacks=[TrainingBar()],
-        )
-    trainer.remove_callback(PrinterCallback)
-    return trainer
+    args = RewardConfig(
+        **common_arguments(settings, steps, gpu=gpu, dtype=dtype),
+        output_dir=folder,
+        max_steps=steps,
+        max_length=None,  # what is too long was cut as for the model, not dropped
+        per_device_train_batch_size=at_once,
+        per_device_eval_batch_size=fits,
+        gradient_accumulation_steps=pairs // at_once,
+        use_cpu=device.type == "cpu",
+        eval_strategy="steps" if picks else "no",
+        eval_steps=every,
+        save_strategy="steps" if picks else "no",
+        save_steps=every,
+        save_only_model=True,
+        load_best_model_at_end=picks,
+        # Pair accuracy is soon 1 on a few hundred pairs and says no more.
+        metric_for_best_model="eval_loss" if picks else None,
+        greater_is_better=False if picks else None,
+        report_to="none",
+    )
+    args._n_gpu = min(1, args.n_gpu)  # on several, each would take a whole batch
+    return args
+
+
+def _rows(pairs: Ints) -> Any:
+    """Row numbers stand where token ids would; the collator looks them up, so that a million pairs
+    of long texts are not copied.
+    """
+    from datasets import Dataset
+
+    return Dataset.from_dict(
+        {"chosen_ids": pairs[:, 0].tolist(), "rejected_ids": pairs[:, 1].tolist()}
+    )

@@ -1,6 +1,6 @@
 """What usually goes wrong with a base model before anything is trained from it; see `doctor`.
 
-Configuration and tokenizer only: its weights are not loaded.
+Configuration, tokenizer and the names of its weights: their numbers are not read.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from transformers import AutoConfig, AutoTokenizer
 from reward_model.measure.doctor.findings import Finding, note, ok, problem
 from reward_model.measure.doctor.folder import code, has_chat_template, weights
 from reward_model.measure.doctor.parts import look_at_tokenizer, precision_here
+from reward_model.model.backbone import load_backbone
 from reward_model.model.quiet import UNREADABLE, quiet
+from reward_model.records import UserError
 from reward_model.records.errors import first_line
 from reward_model.train.base import positions_of, suited_pooling
 from reward_model.train.config import TrainConfig
@@ -21,7 +23,8 @@ from reward_model.train.config import TrainConfig
 
 def look_at_base(folder: Path) -> list[Finding]:
     """Every check of the folder of a plain encoder or decoder."""
-    findings = [code(folder), *weights(folder)[0]]
+    stored, whole = weights(folder)
+    findings = [code(folder), *stored]
     try:
         with quiet():
             config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
@@ -60,6 +63,8 @@ def look_at_base(folder: Path) -> list[Finding]:
     decoder = suited_pooling(config) == "last"
     kind = "a decoder, pooled at the last token" if decoder else "an encoder, pooled by mean"
     findings.append(ok("kind", f"{config.model_type}: {kind}; no heads yet"))
+    if whole and (lost := _lost(folder)):
+        findings.append(lost)
     findings.append(_positions(config, tokenizer))
     findings += look_at_tokenizer(tokenizer, rows)
     if decoder and not has_chat_template(folder):
@@ -72,6 +77,20 @@ def look_at_base(folder: Path) -> list[Finding]:
             )
         )
     return [*findings, precision_here()]
+
+
+def _lost(folder: Path) -> Finding | None:
+    """Weights that the files do not have, or have in another shape than config.json asks for."""
+    why = "training starts from no weights that nobody trained, so it refuses them"
+    try:
+        with quiet():
+            load_backbone(str(folder), device_map="meta")  # names and shapes, no memory
+    except UserError as error:
+        return problem("weights", error.found, why, error.mend or "copy the model again, whole")
+    except (*UNREADABLE, ImportError) as error:
+        mend = "copy the folder again, whole, config.json and weights of the same model"
+        return problem("weights", f"they do not fit config.json ({first_line(error)})", why, mend)
+    return None
 
 
 def _positions(config: Any, tokenizer: Any) -> Finding:

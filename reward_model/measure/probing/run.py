@@ -8,7 +8,7 @@ please the model for nothing.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,17 +115,8 @@ def audit(
     texts = draw(held.test, sample, seed)
     scorer = RewardScorer.from_pretrained(model, device=device, batch_tokens=batch_tokens)
     effects = measure(scorer, texts, chosen, seed)
-    if any(e.no_opinion for e in effects.values()) and not any(
-        e.measured.any() for e in effects.values()
-    ):
-        raise UserError(
-            f"a model that scores none of {len(texts)} texts",
-            expected="levels to see a change in",
-            mend="reward-model doctor MODEL says why",
-            path=model,
-        )
+    _check_scored(effects, len(texts), model)
     bootstrap = Bootstrap([text.group for text in texts], resamples=resamples, seed=seed)
-    heat = scorer.model.config.temperatures or {}
     measured = AuditReport(
         model=str(model),
         file=scored.name,
@@ -133,15 +124,7 @@ def audit(
         split=AuditedTexts(
             part=held.part, texts=len(texts), groups=bootstrap.groups, of_texts=len(held.test)
         ),
-        settings=AuditSettings(
-            seed=seed,
-            sample=sample,
-            resamples=resamples,
-            threshold=limit,
-            reward_threshold=limit / rubric.scale,
-            weights=scorer.weights,
-            temperatures={name: heat.get(name, 1.0) for name in rubric.names},
-        ),
+        settings=_settings(scorer, limit, seed, sample, resamples),
         input=AuditInput(max_length=scorer.builder.max_length, evidence=scorer.builder.evidence),
         probes={
             probe.name: _probed(probe, effects[probe.name], rubric, texts, limit, bootstrap)
@@ -154,6 +137,38 @@ def audit(
     )
     return Audit(
         rubric, texts, effects, found.model_copy(update={"notes": held.words + notes(found)})
+    )
+
+
+def _check_scored(effects: Mapping[str, Effect], texts: int, model: Path) -> None:
+    """A model without an opinion of anything has no change to show.
+
+    Raises:
+        UserError: it scored none of the texts.
+    """
+    if any(e.no_opinion for e in effects.values()) and not any(
+        e.measured.any() for e in effects.values()
+    ):
+        raise UserError(
+            f"a model that scores none of {texts} texts",
+            expected="levels to see a change in",
+            mend="reward-model doctor MODEL says why",
+            path=model,
+        )
+
+
+def _settings(
+    scorer: RewardScorer, limit: float, seed: int, sample: int, resamples: int
+) -> AuditSettings:
+    heat = scorer.model.config.temperatures or {}
+    return AuditSettings(
+        seed=seed,
+        sample=sample,
+        resamples=resamples,
+        threshold=limit,
+        reward_threshold=limit / scorer.rubric.scale,
+        weights=scorer.weights,
+        temperatures={name: heat.get(name, 1.0) for name in scorer.rubric.names},
     )
 
 
