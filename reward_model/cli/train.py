@@ -55,6 +55,10 @@ def train(
     pooling: Annotated[str | None, typer.Option(help="mean, cls or last.")] = None,
     head: Annotated[str | None, typer.Option(help="multi (one a dimension) or shared.")] = None,
     evidence: Annotated[str | None, typer.Option(help="none or checks.")] = None,
+    probe: Annotated[
+        bool | None,
+        typer.Option(help="Begin with heads fitted on the untrained backbone (the default)."),
+    ] = None,
     eval_share: Annotated[
         float | None, typer.Option(help="Share of groups to validate on.")
     ] = None,
@@ -101,6 +105,7 @@ def train(
         for name, value in context.params.items()
         if name in TrainConfig.model_fields and value is not None and value is not False
     }
+    flags["probe"] = probe
     flags["labels"] = "soft" if soft_labels else None
     flags["hold_out"] = hold_out or None
     settings = resolve(scored, output_dir, config, flags)

@@ -7,9 +7,10 @@ what several responses to one prompt begin with only once; else padded batches o
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from reward_model.data.tokens.inputs import Encoded
@@ -20,9 +21,19 @@ from reward_model.model.packed import enable, is_causal, packs_on
 from reward_model.model.rows import Row
 from reward_model.stats.bootstrap import Floats
 
+Vectors: TypeAlias = npt.NDArray[np.float32]
 LEAST_SHARED = 64
 """Tokens in common from which on it pays to compute them once; together with the fifth of the
 longest text below, as attention to a beginning needs a mask and so a slower kernel."""
+
+
+class Reading(NamedTuple):
+    """What the model makes of B texts."""
+
+    chances: Floats
+    """[B, D, K] chance of each level."""
+    vectors: Vectors
+    """[B, H] what the heads read of each."""
 
 
 class Forward:
@@ -52,7 +63,13 @@ class Forward:
     def batches(
         self, encoded: Mapping[int, Encoded], alike: Iterable[Sequence[int]] = ()
     ) -> Iterator[tuple[list[int], Floats]]:
-        """Rows, with the chance of each level [rows, D, K]; every row once, in no order.
+        """Rows, with the chance of each level [rows, D, K]; see `readings`."""
+        return ((rows, read.chances) for rows, read in self.readings(encoded, alike))
+
+    def readings(
+        self, encoded: Mapping[int, Encoded], alike: Iterable[Sequence[int]] = ()
+    ) -> Iterator[tuple[list[int], Reading]]:
+        """Rows, with what the model makes of them; every row once, in no order.
 
         Args:
             encoded: row -> its tokens.
@@ -75,11 +92,11 @@ class Forward:
         else:
             work += ((batch, 0) for batch in token_batches(lengths, budget))
 
-        def read(rows_and_prefix: tuple[list[int], int]) -> tuple[list[int], Floats]:
+        def read(rows_and_prefix: tuple[list[int], int]) -> tuple[list[int], Reading]:
             rows, prefix = rows_and_prefix
             texts = [encoded[i] for i in rows]
             if not (self._packs or prefix):
-                return rows, self.padded(texts)
+                return rows, self._padded(texts)
             row = Row(self._first, None if prefix else self.model.config.window)
             if prefix:
                 row.add_shared(texts, prefix)
@@ -90,21 +107,25 @@ class Forward:
 
         yield from lanes.map(read, work)
 
-    def _packed(self, row: Row) -> Floats:
+    def _packed(self, row: Row) -> Reading:
         return self._run(**row.tensors(self.device), row=row)
 
     def padded(self, encoded: Sequence[Encoded]) -> Floats:
         """One padded batch: [B, D, K]."""
+        return self._padded(encoded).chances
+
+    def _padded(self, encoded: Sequence[Encoded]) -> Reading:
         multiple = 1 if self.device.type == "cpu" else 8
         batch = collate(encoded, self.pad, multiple=multiple)
         moved = {name: value.to(self.device) for name, value in batch.items()}
         return self._run(**moved)
 
     @torch.inference_mode()
-    def _run(self, **inputs: Any) -> Floats:
-        logits = self.model(**inputs).logits
+    def _run(self, **inputs: Any) -> Reading:
+        pooled = self.model(**inputs, pooled_only=True).pooled
+        logits = self.model.score_pooled(pooled)
         chances: Floats = torch.softmax(logits.cpu().double(), dim=-1).numpy()
-        return chances
+        return Reading(chances, pooled.float().cpu().numpy())
 
 
 def common_beginning(rows: Sequence[list[int]]) -> int:

@@ -28,6 +28,8 @@ METRICS = "metrics.json"
 CHECKPOINTS = "checkpoints"
 ADAPTER = "adapter"
 """Adapter and heads of a run with LoRA."""
+PROBE = "probe.json"
+"""How the heads of the start were fitted."""
 STATE = "trainer_state.json"
 BASE_WEIGHTS = "base_weights"
 """Fingerprint of the base model, beside the settings."""
@@ -132,7 +134,8 @@ def _remove(folder: Path, keep: Path | None) -> None:
     Nothing else that somebody put there is touched.
     """
     if keep is None:
-        (folder / METRICS).unlink(missing_ok=True)
+        for name in (METRICS, PROBE):
+            (folder / name).unlink(missing_ok=True)
         if (folder / ADAPTER).is_symlink():
             (folder / ADAPTER).unlink()
         elif (folder / ADAPTER).exists():
@@ -165,7 +168,7 @@ def _can_go_on(path: Path) -> bool:
         return False
     best = state.get("best_global_step")
     there = path.parent / f"checkpoint-{best}"
-    return not best or there == path or _is_whole(there)
+    return best is None or there == path or _is_whole(there)
 
 
 def _is_whole(path: Path) -> bool:

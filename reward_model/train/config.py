@@ -25,9 +25,11 @@ _TINY_DEFAULTS: dict[str, Any] = {
     "max_length": 1536,
     "max_prompt_length": 0,
     "class_weights": "sqrt",
+    "probe": False,
 }
 """Random weights learn from larger steps and more passes than pretrained ones would stand; a
-prompt tells the same to both sides, which a model of words alone cannot relate to the response."""
+prompt tells the same to both sides, which a model of words alone cannot relate to the response.
+Heads fitted on random weights are steep: steps this large through them ended less calibrated."""
 
 
 _LORA_DEFAULTS: dict[str, Any] = {"learning_rate": 2e-4}
@@ -100,6 +102,11 @@ class TrainConfig(BaseModel):
     """Between the two layers of a head."""
     head_width: int | None = Field(default=None, ge=1)
     """Units between the two layers; none: half as many as the backbone is wide."""
+
+    probe: bool = True
+    """Heads begin where logistic regressions on the pooled vectors of the untrained backbone end,
+    and the model as it is then may be the best one: first the head, then all of it (arXiv
+    2202.10054)."""
 
     epochs: float = Field(default=3.0, gt=0, allow_inf_nan=False)
     """Passes over the training texts."""

@@ -28,7 +28,7 @@ from reward_model.model.card import record
 from reward_model.model.device import device_tokens
 from reward_model.model.folder import save_bundle, weights_digest
 from reward_model.model.quiet import quiet
-from reward_model.records import Stopped, UserError, locked, write_json
+from reward_model.records import Stopped, UserError, locked, read_object, write_json
 from reward_model.records.terminal import console
 from reward_model.stats.levels import POWERS
 from reward_model.train.arguments import training_arguments
@@ -36,6 +36,7 @@ from reward_model.train.checkpoints import (
     ADAPTER,
     CONFIG,
     METRICS,
+    PROBE,
     last_checkpoint,
     look,
     prepare_folder,
@@ -43,6 +44,7 @@ from reward_model.train.checkpoints import (
 )
 from reward_model.train.config import TINY, TrainConfig
 from reward_model.train.prepare import Run, divide, prepare
+from reward_model.train.probe import begin_at_probe, probe_words, unfit_for_probe
 from reward_model.train.processes import Weights, processes, whole_weights
 from reward_model.train.progress import TrainingBar
 from reward_model.train.provenance import training_part
@@ -112,6 +114,8 @@ def _train(run: Run, checkpoint: Path | None) -> Path:
     trainer = make_trainer(run, bar)
     failure: UserError | None = None
     try:
+        if checkpoint is None:
+            trainer.args.eval_on_start = _probe(run, trainer) and trainer.eval_dataset is not None
         with quiet():
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     except UserError as error:
@@ -137,12 +141,26 @@ def _train(run: Run, checkpoint: Path | None) -> Path:
     return config.output_dir / "best"
 
 
+def _probe(run: Run, trainer: MultiDimRewardTrainer) -> bool:
+    """Fit the heads on the untrained backbone where that is wanted and can be done."""
+    if not run.config.probe or run.config.init is not None:
+        return False
+    if (why_not := unfit_for_probe(trainer)) is not None:
+        run.remarks.append(f"heads begin at random: {why_not}")
+        return False
+    found = begin_at_probe(trainer, run.train, run.config, run.rubric.names)
+    if trainer.is_world_process_zero():
+        write_json(run.config.output_dir / PROBE, found)
+        console().print(probe_words(found))
+    return True
+
+
 class _GoesOn(TrainerCallback):
     """What the Trainer's state of a checkpoint needs, where folder or patience have changed."""
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         # It names the best checkpoint by its path, and a folder can be moved.
-        if state.best_global_step:
+        if state.best_model_checkpoint is not None:
             place = Path(args.output_dir) / f"checkpoint-{state.best_global_step}"
             state.best_model_checkpoint = str(place)
         # A run that began without patience has no entry for it, and saving asks for one.
@@ -216,7 +234,8 @@ def _finish(
         for log in trainer.state.log_history
         if "eval_loss" in log
     ]
-    step = trainer.state.best_global_step or trainer.state.global_step
+    best, last = trainer.state.best_global_step, trainer.state.global_step
+    step = last if best is None else best
     chosen = next((h for h in history if h["step"] == step), {})
     lost = [name for name in run.rubric.names if chosen.get(f"qwk_{name}", 1.0) <= 0]
     if lost:
@@ -244,6 +263,7 @@ def _finish(
         "truncation": run.train.truncation(),
         "data": fingerprint(itertools.chain(run.train.samples, run.validation.samples)),
         "rubric": run.rubric.id,
+        **_probed(run.config.output_dir),
         "remarks": run.remarks,
     }
     folder = run.config.output_dir / "best"
@@ -259,6 +279,12 @@ def _finish(
     record(folder, "training", training_part(run.config, metrics))
     if finished:
         write_json(run.config.output_dir / METRICS, metrics)
+
+
+def _probed(folder: Path) -> dict[str, Any]:
+    """How the start was fitted, of this run or of the one it goes on with; no time, as above."""
+    found = read_object(folder / PROBE)
+    return {} if found is None else {"probe": {k: found[k] for k in found if k != "seconds"}}
 
 
 def _repeats(name: str) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -133,6 +134,18 @@ class MultiDimRewardTrainer(Trainer):
         network: Any = self.model if model is None else model
         give_heads_a_rate(optimizer, network, self.head_learning_rate)
         return optimizer
+
+    def _evaluate(self, trial: Any, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """The Trainer's; what is validated before the first step may be the best one, too."""
+        metrics: dict[str, float] = super()._evaluate(trial, *args, **kwargs)
+        if self.args.eval_on_start and self.state.global_step == 0:
+            self._determine_best_metric(metrics, trial)
+            # The Trainer takes step 0 for none.
+            folder = str(self.args.output_dir)
+            self.state.best_model_checkpoint = str(Path(folder) / "checkpoint-0")
+            network: Any = self.model
+            self._save_checkpoint(network, trial)
+        return metrics
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Steps of like lengths; each process draws its own share of every step."""

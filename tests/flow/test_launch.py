@@ -91,7 +91,7 @@ def test_a_sharded_run_ends_as_one_process_would(tmp_path: Path) -> None:
     settings.write_text(
         f'base_model = "{tmp_path / "base"}"\n'
         "max_length = 96\nmax_prompt_length = 0\nepochs = 2\nlearning_rate = 1e-3\n"
-        "head_dropout = 0.0\nlora_dropout = 0.0\nlora_rank = 4\n",
+        "head_dropout = 0.0\nlora_dropout = 0.0\nlora_rank = 4\nprobe = false\n",
         "utf-8",
     )
     whole, sharded = tmp_path / "whole", tmp_path / "sharded"
