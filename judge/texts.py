@@ -64,6 +64,13 @@ def read_texts(path: Path, side: Side, *, limit: int, seed: int) -> list[Report]
 
 def _report(value: dict[str, Any], side: Side, path: Path, number: int) -> Report | None:
     row = parse_row(value, path=path, line=number, several=False)
+    if len(row.completions) > 1 and row.pair is None:
+        raise UserError(
+            "several responses without a preference",
+            expected="a pair, or prompt with response",
+            path=path,
+            line=number,
+        )
     if side == "rejected" and row.neutral:
         return None
     written = row.completions[SIDES.index(side) if row.pair else 0]

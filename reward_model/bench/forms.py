@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 from reward_model.data.sources import find_source
 from reward_model.records import Message, Text, UserError, as_text, digest, read_jsonl, read_text
-from reward_model.records.rows import parse_row
+from reward_model.records.forms import two_sides
+from reward_model.records.rows import preferred
 
 Form = Literal[
     "RewardBench",
@@ -141,6 +142,8 @@ def form_of(row: Mapping[str, Any]) -> Form | None:
         return "PPE correctness"
     if {"response_1", "response_2", "winner"} <= keys:
         return "PPE preference"
+    if two_sides(row) is not None:
+        return "pairs"
     if {"chosen", "rejected"} <= keys:
         return "RewardBench" if row.get("subset") in _REWARD_BENCH_SUBSETS else "pairs"
     return None
@@ -201,49 +204,36 @@ def _rm_bench(row: Mapping[str, Any], beneath: str, number: int, where: Path) ->
 
 
 def _judge_bench(row: Mapping[str, Any], beneath: str, number: int, where: Path) -> Item:
-    label = str(row["label"])
-    if label not in ("A>B", "B>A"):
-        raise ValueError(f"label {label!r}, not A>B or B>A")
-    sides = [row["response_A"], row["response_B"]]
-    good, bad = sides if label == "A>B" else sides[::-1]
     source = str(row.get("source") or "")
     subset = "knowledge" if source.startswith("mmlu-pro") else source
     names = {
         "livebench-reasoning": "reasoning", "livebench-math": "math", "livecodebench": "coding",
     }  # fmt: skip
-    return _item(row["question"], [good], [bad], names.get(subset, subset) or "all")
+    return _two(row, number, where, names.get(subset, subset))
 
 
 def _llmbar(row: Mapping[str, Any], beneath: str, number: int, where: Path) -> Item:
-    label = int(row["label"])
-    if label not in (1, 2):
-        raise ValueError(f"label {label}, not 1 or 2")
-    sides = [row["output_1"], row["output_2"]]
-    good, bad = sides if label == 1 else sides[::-1]
-    subset = row.get("subset") or (beneath.split("/")[-1] if beneath else "all")
-    return _item(row["input"], [good], [bad], str(subset))
+    return _two(row, number, where, row.get("subset") or beneath.split("/")[-1])
 
 
 def _helpsteer2(row: Mapping[str, Any], beneath: str, number: int, where: Path) -> Item:
-    return _preferred(
-        row["prompt"], row["response_1"], row["response_2"], int(row["preference_strength"]), "all"
-    )
+    return _two(row, number, where, "")
 
 
 def _helpsteer3(row: Mapping[str, Any], beneath: str, number: int, where: Path) -> Item:
-    return _preferred(
-        row["context"], row["response1"], row["response2"], int(row["overall_preference"]),
-        str(row.get("domain") or "all"),
-    )  # fmt: skip
+    return _two(row, number, where, row.get("domain"))
 
 
 def _ppe_preference(row: Mapping[str, Any], beneath: str, number: int, where: Path) -> Item:
-    winner = str(row["winner"])
-    strength = {"model_a": -1, "model_b": 1}.get(winner, 0)
-    if not strength and "tie" not in winner:
-        raise ValueError(f"winner {winner!r}, not model_a, model_b or a tie")
-    subset = str(row.get("language") or "all")
-    return _preferred(row["prompt"], row["response_1"], row["response_2"], strength, subset)
+    return _two(row, number, where, row.get("language"))
+
+
+def _two(row: Mapping[str, Any], number: int, where: Path, subset: Any) -> Item:
+    """Two responses and a preference, as the one reader of rows finds them."""
+    found = preferred(row, path=where, line=number)
+    group = digest(as_text(found.prompt), 16)
+    texts = tuple(as_text(text) for text in found.completions)
+    return Item(found.prompt, texts, 1, str(subset or "all"), group, found.tied)
 
 
 def _ppe_correctness(row: Mapping[str, Any], beneath: str, number: int, where: Path) -> Item:
@@ -255,21 +245,15 @@ def _ppe_correctness(row: Mapping[str, Any], beneath: str, number: int, where: P
 
 
 def _pairs(row: Mapping[str, Any], beneath: str, number: int, where: Path) -> Item:
-    found = parse_row(row, path=where, line=number)
-    assert found.pair is not None
-    pair = found.pair
-    extra = pair.metadata.model_extra or {}
-    subset = row.get("subset") or extra.get("subset") or extra.get("bias_type")
-    if subset is None and pair.metadata.defect_metadata is not None:
-        subset = pair.metadata.defect_metadata.degradation_type
-    return Item(
-        found.prompt,
-        tuple(as_text(text) for text in found.completions),
-        1,
-        str(subset or "all"),
-        pair.group,
-        tied=found.neutral,
-    )
+    found = preferred(row, path=where, line=number)
+    subset = row.get("subset")
+    if subset is None and found.pair is not None:
+        extra = found.pair.metadata.model_extra or {}
+        subset = extra.get("subset") or extra.get("bias_type")
+        if subset is None and found.pair.metadata.defect_metadata is not None:
+            subset = found.pair.metadata.defect_metadata.degradation_type
+    texts = tuple(as_text(text) for text in found.completions)
+    return Item(found.prompt, texts, 1, str(subset or "all"), found.group, found.tied)
 
 
 _READERS = {
@@ -286,15 +270,8 @@ _READERS = {
 }
 
 
-def _preferred(prompt: Any, one: Any, other: Any, strength: int, subset: str) -> Item:
-    """Below 0 the first is preferred, above 0 the second."""
-    good, bad = (one, other) if strength <= 0 else (other, one)
-    return _item(prompt, [good], [bad], subset, tied=strength == 0)
-
-
 def _item(
-    prompt: Any, good: list[Any], bad: list[Any], subset: Any, *, tied: bool = False,
-    group: str = "", kind: str = "",
+    prompt: Any, good: list[Any], bad: list[Any], subset: Any, *, group: str = "", kind: str = "",
 ) -> Item:  # fmt: skip
     text = _prompt(prompt)
     responses = [_response(one) for one in (*good, *bad)]
@@ -304,8 +281,7 @@ def _item(
         len(good),
         str(subset),
         group or digest(as_text(text), 16),
-        tied,
-        kind,
+        kind=kind,
     )
 
 

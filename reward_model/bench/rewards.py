@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from reward_model.records import Text, UserError, as_text, digest, read_object
+from reward_model.records.chat.messages import as_turns
 from reward_model.records.errors import first_line
 from reward_model.rubrics import load_rubric
 
@@ -135,12 +136,6 @@ def _number(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _turns(prompt: Text) -> list[dict[str, str]]:
-    if isinstance(prompt, str):
-        return [{"role": "user", "content": prompt}]
-    return [{"role": message.role, "content": message.content} for message in prompt]
-
-
 BATCH = 8
 
 
@@ -171,7 +166,7 @@ def _scalar(name: str, device: str | None) -> Give:
 
     def text(prompt: Text, response: str) -> str:
         if tokenizer.chat_template:
-            turns = [*_turns(prompt), {"role": "assistant", "content": response}]
+            turns = [*as_turns(prompt), {"role": "assistant", "content": response}]
             return str(tokenizer.apply_chat_template(turns, tokenize=False))
         return f"{as_text(prompt)}\n\n{response}"
 

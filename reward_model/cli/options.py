@@ -42,8 +42,11 @@ RubricOption = Annotated[
     typer.Option("--rubric", help="Name of a shipped rubric or path of a TOML file."),
 ]
 ColumnsOption = Annotated[
-    Path | None,
-    typer.Option("--columns", help="TOML file: which columns of SCORED hold texts and levels."),
+    str | None,
+    typer.Option(
+        "--columns",
+        help="Columns of texts and levels: prompt=question,response=answer, or a TOML file.",
+    ),
 ]
 ResamplesOption = Annotated[
     int, typer.Option("--resamples", min=100, help="Bootstrap draws by group.")

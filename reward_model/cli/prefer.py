@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from reward_model.cli.options import BatchTokensOption, DeviceOption, JsonOption
+from reward_model.cli.options import BatchTokensOption, ColumnsOption, DeviceOption, JsonOption
 from reward_model.records import check_outputs, write_result
 from reward_model.records.terminal import console
 
@@ -47,6 +47,7 @@ def prefer(
         str | None, typer.Option(help="Of a judge's scores: name or path of a TOML file.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the draws of best-random.")] = 0,
+    columns: ColumnsOption = None,
     device: DeviceOption = None,
     batch_tokens: BatchTokensOption = None,
     push_to_hub: Annotated[
@@ -58,12 +59,13 @@ def prefer(
 
     The folder feeds TRL's trainers as it is. Exits 1 if the filters leave nothing.
     """
+    from reward_model.data.columns import read_columns
     from reward_model.rlhf.preferences.card import push
     from reward_model.rlhf.preferences.make import run_prefer
     from reward_model.rlhf.preferences.options import WRITTEN, Options
 
     written = {f"--out with {name}": out / name for name in WRITTEN} if out else {}
-    check_outputs({"--json": json, **written}, (*files, rubric))
+    check_outputs({"--json": json, **written}, (*files, rubric, columns))
     asked: dict[str, Any] = {"to": to, "how": pairs}
     if push_to_hub is not None:
         push(None, push_to_hub)  # a wrong name is said before the work
@@ -76,6 +78,7 @@ def prefer(
         rubric=rubric,
         device=device,
         batch_tokens=batch_tokens,
+        columns=read_columns(columns) if columns else None,
     )
     _tell(result, out)
     write_result(result, json)

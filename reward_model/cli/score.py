@@ -11,6 +11,7 @@ import typer
 
 from reward_model.cli.options import (
     BatchTokensOption,
+    ColumnsOption,
     DeviceOption,
     HowOption,
     JsonOption,
@@ -35,7 +36,7 @@ def score(
         Path | None,
         typer.Argument(
             metavar="[IN]",
-            help="Pairs, or rows with prompt and response (or completion): JSONL, Parquet or CSV.",
+            help="Pairs, prompts with responses, or chats: JSONL, Parquet or CSV.",
         ),
     ] = None,
     out: Annotated[
@@ -46,6 +47,7 @@ def score(
     response: Annotated[
         str | None, typer.Option(help="One response to score; @FILE reads one.")
     ] = None,
+    columns: ColumnsOption = None,
     others: OthersOption = None,
     how: HowOption = "mean",
     weight: WeightOption = None,
@@ -62,16 +64,19 @@ def score(
     A file: score MODEL IN.jsonl --out OUT.jsonl; run it again to go on where it was stopped.
     One response: score MODEL --prompt @prompt.md --response @report.md
     """
+    from reward_model.data.columns import read_columns
     from reward_model.score.terms import check_terms, parse_weights
 
     models = (model, *(others or []))
     weights = parse_weights(weight or [])
     check_terms(how, risk)
     read = [text[1:] for text in (prompt, response or "") if text.startswith("@")]
-    check_outputs({"--out": out, "--json": json}, (texts, *models, *read))
+    check_outputs({"--out": out, "--json": json}, (texts, columns, *models, *read))
     if response is not None:
         if texts is not None or out is not None:
             raise UserError("both a file and --response", expected="IN with --out, or --response")
+        if columns is not None:
+            raise UserError("--columns beside --response", expected="it with a file of rows")
         if batch_tokens is not None or num_workers != 1:
             raise UserError(
                 "--batch-tokens or --num-workers beside --response",
@@ -106,6 +111,7 @@ def score(
         device=device,
         batch_tokens=batch_tokens,
         num_workers=num_workers,
+        columns=read_columns(columns) if columns else None,
     )
     tell(summary, out)
     write_result(asdict(summary), json)

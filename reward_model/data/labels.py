@@ -19,7 +19,7 @@ NEAR_CONSTANT = 0.9
 
 
 def count_labels(
-    path: Pathish, *, rubric: str | None = None, columns: Path | None = None
+    path: Pathish, *, rubric: str | None = None, columns: Pathish | None = None
 ) -> tuple[dict[str, Any], Rubric]:
     """How often each level was given in a file, with warnings, and the rubric of the levels.
 

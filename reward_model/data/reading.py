@@ -114,7 +114,10 @@ def find_rubric(
             )
         return load_rubric(name)
     for line in itertools.islice(read_jsonl(source.path), 1):
-        if (known := rubric_of(line.value)) is not None:
+        row = (
+            columns.named(line.value, {"path": source.shown, "line": 1}) if columns else line.value
+        )
+        if (known := rubric_of(row)) is not None:
             return load_rubric(known)
     return load_rubric("financial_report")
 
@@ -146,6 +149,7 @@ def _records(
     source: Source,
     where: dict[str, Any],
 ) -> Iterable[Mapping[str, Any]]:
-    if columns is not None:
+    if columns is not None and columns.has_levels:
         return [columns.record(value, rubric, where)]
-    return records_of(without_null(value) if source.converted else value, where)
+    row = without_null(value) if source.converted else value
+    return records_of(columns.named(row, where) if columns else row, where)

@@ -14,6 +14,7 @@ from typing import Any
 from reward_model.data.tokens.cutting import head_and_tail
 from reward_model.policy.rows import Kind, PolicyRow
 from reward_model.records import Message, Text, UserError, as_text
+from reward_model.records.chat.messages import as_turns
 from reward_model.records.errors import first_line
 
 FEWEST = 8
@@ -51,8 +52,7 @@ class Frame:
 
     def turns(self, prompt: Text) -> list[dict[str, str]]:
         """A prompt as turns; plain text is the user's."""
-        messages = (Message(role="user", content=prompt),) if isinstance(prompt, str) else prompt
-        turns = [{"role": m.role, "content": m.content} for m in messages]
+        turns = as_turns(prompt)
         if self.system:
             first = turns[:1] if turns and turns[0]["role"] == "system" else []
             said = "\n\n".join([self.system, *(t["content"] for t in first)])

@@ -17,6 +17,7 @@ from reward_model.records import Message, Text, UserError, as_text, digest, read
 from reward_model.records.chat.messages import ChatError
 from reward_model.records.chat.turns import apart
 from reward_model.records.files import Pathish
+from reward_model.records.forms import ANSWERS, CHATS, PROMPTS, answered, asked, spoken, two_sides
 from reward_model.records.texts import language_of, visible
 from reward_model.rlhf.texts import prompt_words
 from reward_model.rubrics import load_rubric
@@ -30,15 +31,7 @@ NEEDS: dict[Kind, str] = {
     "answers": "messages, or prompt with completion or response, or chosen",
     "prompts": "prompt, or messages",
 }
-_PROMPT = ("prompt", "instruction", "question", "context", "query")
-_ANSWER = ("completion", "response", "output", "answer")
 _CHOSEN, _REJECTED = ("chosen", "chosen_response"), ("rejected", "rejected_response")
-_SIDES = (
-    ("response_1", "response_2", "preference_strength"),
-    ("response1", "response2", "overall_preference"),
-)
-"""HelpSteer's preferences: above 0 the second is better."""
-_ROLES = {"human": "user", "gpt": "assistant", "bot": "assistant", "model": "assistant"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,48 +227,43 @@ def _unfit(row: PolicyRow, kind: Kind, pair: bool) -> str | None:
 
 
 def _prompt(value: Mapping[str, Any], where: Mapping[str, Any]) -> Text:
-    name = next((n for n in _PROMPT if value.get(n) is not None), None)
-    if name is None:
-        return ""
-    asked = _text(value[name], name, where)
-    more = value.get("input")
-    if name == "instruction" and isinstance(more, str) and more.strip():
-        return f"{as_text(asked)}\n\n{more}"
-    return asked
+    found = asked(value)
+    return "" if found is None else _text(found[1], found[0], where)
 
 
 def _answers(
     value: Mapping[str, Any], kind: Kind, where: Mapping[str, Any]
 ) -> tuple[Text | None, Text | None, bool | None]:
     """(chosen or only answer, rejected, label) as they stand in the row."""
-    chat = value.get("messages", value.get("conversations"))
+    chat = spoken(value)
     if kind == "prompts":
-        if chat is not None and not any(value.get(n) for n in _PROMPT):
-            return _text(chat, "messages", where, cut=True), None, None
+        words = asked(value)
+        if chat is not None and not (words and words[1]):
+            return _text(value[chat], chat, where, cut=True), None, None
         found = next((n for n in (*_CHOSEN,) if value.get(n) is not None), None)
-        if found is None and not any(value.get(n) is not None for n in _PROMPT):
+        if found is None and words is None:
             raise _missing(value, kind, where)
         return (_text(value[found], found, where) if found else None), None, None
     better = next((n for n in _CHOSEN if n in value), None)
     worse = next((n for n in _REJECTED if n in value), None)
     if better and worse and kind != "answers":
         return _text(value[better], better, where), _text(value[worse], worse, where), None
-    for first, second, strength in _SIDES:
-        if first in value and second in value and strength in value:
-            number = value[strength]
-            if not isinstance(number, int | float):
-                raise UserError(f"{number!r} in {strength}", expected="a number", **where)
-            sides = [_text(value[n], n, where) for n in (first, second)]
-            if number > 0:
-                sides.reverse()
-            if kind == "answers":
-                return sides[0], None, None
-            # A tie is no preference; equal sides are left out and counted.
-            return sides[0], sides[1] if number else sides[0], None
-    single = next((n for n in _ANSWER if n in value), None)
+    if (two := two_sides(value)) is not None and (kind != "answers" or two.better is not None):
+        if two.better is None and not two.tied:
+            raise UserError(
+                two.unread or "two responses, and not which is better",
+                expected=NEEDS[kind],
+                **where,
+            )
+        sides = [_text(value[n], n, where) for n in two.names]
+        better_side = sides[two.better or 0]
+        # A tie is no preference; equal sides are left out and counted.
+        worse_side = better_side if two.better is None else sides[1 - two.better]
+        return better_side, None if kind == "answers" else worse_side, None
+    single = answered(value)
     if kind == "answers":
         if chat is not None:
-            return _text(chat, "messages", where), None, None
+            return _text(value[chat], chat, where), None, None
         name = single or better
         if name is None and isinstance(value.get("text"), str):
             return value["text"], None, None
@@ -293,7 +281,7 @@ def _answers(
 
 
 def _missing(value: Mapping[str, Any], kind: Kind, where: Mapping[str, Any]) -> UserError:
-    rated = kind in ("pairs", "labelled") and any(n in value for n in (*_ANSWER, "completions"))
+    rated = kind in ("pairs", "labelled") and any(n in value for n in (*ANSWERS, "completions"))
     return UserError(
         f"keys {', '.join(value) or 'none'}",
         expected=NEEDS[kind],
@@ -308,13 +296,6 @@ def _text(value: Any, name: str, where: Mapping[str, Any], *, cut: bool = False)
     """A text or chat turns of any of the usual spellings; None is an empty text."""
     if value is None:
         return ""
-    if isinstance(value, list) and value and all(isinstance(m, Mapping) for m in value):
-        value = [
-            {"role": _ROLES.get(m["from"], m["from"]), "content": m.get("value", "")}
-            if "from" in m and "role" not in m
-            else m
-            for m in value
-        ]
     try:
         words = prompt_words(value)
     except UserError as error:
@@ -335,7 +316,7 @@ def _split(words: Text) -> tuple[tuple[Message, ...], str]:
 
 
 def _about(value: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[str, Any]:
-    texts = {*_PROMPT, *_ANSWER, *_CHOSEN, *_REJECTED, "messages", "conversations", "text"}
+    texts = {*PROMPTS, *ANSWERS, *_CHOSEN, *_REJECTED, *CHATS, "text"}
     short = {
         name: one
         for name, one in value.items()

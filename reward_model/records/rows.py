@@ -1,16 +1,17 @@
 """One row of a file of texts, in any of the usual shapes: a pair, a response, or completions.
 
-`parse_row(value)` is what score, prefer, judge and training read rows with.
+`parse_row(value)` is what score, prefer, judge and training read rows with; the columns of public
+data sets are in `forms`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from reward_model.records import (
     SIDES,
@@ -23,9 +24,10 @@ from reward_model.records import (
     digest,
     parse_record,
 )
-from reward_model.records.chat.messages import ChatError, is_chat
+from reward_model.records.chat.messages import ChatError, as_messages, is_chat
 from reward_model.records.chat.turns import apart
 from reward_model.records.files import Pathish
+from reward_model.records.forms import CHATS, Sides, answered, asked, spoken, two_sides
 
 KEY = "reward_model"
 """Where `reward-model score` puts a score: added to a row, and replaced where it is there."""
@@ -36,30 +38,18 @@ conversation."""
 
 _PAIR_KEYS = frozenset(Pair.model_fields) | {"meta"}
 """Columns of a pair; others are the user's own, but in what is to be trained on."""
+_OBJECTS = ("metadata", "meta", "scores")
+"""Columns that are a pair's where they hold an object; other data sets have lists and texts."""
 
 
 def _of_pair(name: str, row: Mapping[str, Any]) -> bool:
     """Whether a column is the pair's, or would be if spelt right: a text that is missing."""
+    if name in _OBJECTS and not isinstance(row[name], Mapping):
+        return False
     if name in _PAIR_KEYS:
         return True
     missing = [text for text in ("prompt", *SIDES) if text not in row]
     return bool(get_close_matches(name, missing, n=1, cutoff=0.8))
-
-
-class _Open(BaseModel):
-    """Other columns are the user's own."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    prompt: Text = ""
-
-
-class _Single(_Open):
-    response: Text = Field(validation_alias=AliasChoices(*_TEXTS))
-
-
-class _Several(_Open):
-    completions: tuple[Text, ...]
 
 
 class _Sides(BaseModel):
@@ -91,6 +81,13 @@ class Row:
     """The spread of the draws behind each of them, by dimension, where `judge` has it."""
     single: SingleResponse | None = None
     """The row as a labelled response, where it was read as one."""
+    names: tuple[str, ...] | None = ("",)
+    """Columns of the completions, by which their scores are written; one without a name is alone,
+    and None is a list of them."""
+    tied: bool = False
+    """People saw no difference between two responses, or should see none: a neutral control."""
+    unread: str = ""
+    """What is said of a preference, where it cannot be read."""
 
     @property
     def neutral(self) -> bool:
@@ -165,10 +162,11 @@ def parse_row(
         line: its line, for messages.
         labelled: a single response comes with levels, as training reads them; a column that is not
             of the record is a mistake, since it may be a misspelt label.
-        several: `completions` are completions; else a column of the user's own like any other.
+        several: `completions` come before a `response`; else, beside one, they are a column of the
+            user's own.
 
     Raises:
-        UserError: neither completions, nor a response, nor a pair.
+        UserError: a row of no form that is known, or with something that is no text.
 
     >>> parse_row({"prompt": "p", "completion": "c"}).completions
     ('c',)
@@ -177,33 +175,21 @@ def parse_row(
     rest = unscored(value)
     known = value.get(KEY)
     if "chosen" in rest or "rejected" in rest:
-        known_keys = rest if labelled else {k: v for k, v in rest.items() if _of_pair(k, rest)}
-        pair: Pair = parse_record(Pair, known_keys, **where)
-        stored = known if isinstance(known, dict) else {}
-        sides: _Sides = parse_record(_Sides, rest, **where)
-        prompt, written = _apart(sides.prompt, (sides.chosen, sides.rejected), where)
-        return Row(
-            prompt,
-            written,
-            tuple(stored.get(side) for side in SIDES),
-            pair.metadata.prompt_id or "",
-            pair,
-        )
-    if several and "completions" in rest:
-        return _completions(rest, known, where)
-    if not any(name in rest for name in _TEXTS):
-        raise UserError(
-            f"keys {', '.join(rest) or 'none'}",
-            expected=("prompt with completions, " if several else "")
-            + "prompt with response or completion, or a pair with chosen and rejected",
-            mend="rename the column that holds the text to response",
-            **where,
-        )
+        return _pair(rest, known, where, labelled=labelled)
     if labelled:
-        one: SingleResponse = parse_record(SingleResponse, rest, **where)
-        return Row(one.prompt, (one.response,), (known,), one.metadata.prompt_id or "", single=one)
-    single: _Single = parse_record(_Single, rest, **where)
-    prompt, written = _apart(single.prompt, (single.response,), where)
+        return _labelled(rest, known, where)
+    if "completions" in rest and (several or not any(name in rest for name in _TEXTS)):
+        return _completions(rest, known, where)
+    name = next((name for name in _TEXTS if name in rest), None)
+    if name is None:
+        if (sides := two_sides(rest)) is not None:
+            return _two(rest, sides, known, where)
+        name = spoken(rest) or answered(rest)
+    if name is None:
+        raise _unknown(rest, where)
+    said = _text(rest, name, where)
+    whole = name in CHATS and any(one.role == "user" for one in said if not isinstance(one, str))
+    prompt, written = _apart("" if whole else _prompt(rest, where), (said,), where)
     return Row(
         prompt,
         written,
@@ -211,6 +197,118 @@ def parse_row(
         _prompt_id(rest),
         levels=(rest.get("scores"),),
         spreads=(_spread(rest),),
+    )
+
+
+def preferred(
+    value: Mapping[str, Any], *, path: Pathish | None = None, line: int | None = None
+) -> Row:
+    """A row with two responses, the better one first where they are not a tie.
+
+    Raises:
+        UserError: it is none, or nobody said which is better.
+
+    >>> row = {"prompt": "p", "response_a": "x", "response_b": "y", "winner": "model_b"}
+    >>> preferred(row).completions, preferred({**row, "winner": "tie"}).tied
+    (('y', 'x'), True)
+    """
+    row = parse_row(value, path=path, line=line)
+    if row.pair is not None or row.tied:
+        return row
+    two = row.names is not None and len(row.names) == 2
+    raise UserError(
+        row.unread or ("two responses, and not which is better" if two else "no two responses"),
+        expected="chosen and rejected, or two responses with overall_preference, "
+        "preference_strength, winner (model_a, model_b, tie), preference or label",
+        path=path,
+        line=line,
+    )
+
+
+def _unknown(rest: Mapping[str, Any], where: Mapping[str, Any]) -> UserError:
+    return UserError(
+        f"keys {', '.join(rest) or 'none'}",
+        expected="prompt with completions or response, messages, two responses such as response_a "
+        "and response_b, or a pair with chosen and rejected",
+        mend="rename the column that holds the text to response, or name it: --columns response=…",
+        **where,
+    )
+
+
+def _pair(rest: Mapping[str, Any], known: Any, where: Mapping[str, Any], *, labelled: bool) -> Row:
+    own = dict(rest)
+    if not labelled:
+        own = {name: kept for name, kept in rest.items() if _of_pair(name, rest)}
+        if "prompt" not in own and (found := asked(rest)) is not None:
+            own["prompt"] = found[1]
+    pair: Pair = parse_record(Pair, own, **where)
+    sides: _Sides = parse_record(_Sides, own, **where)
+    prompt, written = _apart(sides.prompt, (sides.chosen, sides.rejected), where)
+    return Row(
+        prompt,
+        written,
+        _known_of(known, SIDES),
+        pair.metadata.prompt_id or "",
+        pair,
+        names=SIDES,
+        tied=pair.is_neutral,
+    )
+
+
+def _labelled(rest: Mapping[str, Any], known: Any, where: Mapping[str, Any]) -> Row:
+    own, chat = dict(rest), spoken(rest)
+    if not any(name in own for name in _TEXTS):
+        if chat is None:
+            raise _unknown(rest, where)
+        own["response"] = own.pop(chat)
+    one: SingleResponse = parse_record(SingleResponse, own, **where)
+    return Row(one.prompt, (one.response,), (known,), one.metadata.prompt_id or "", single=one)
+
+
+def _two(rest: Mapping[str, Any], sides: Sides, known: Any, where: Mapping[str, Any]) -> Row:
+    prompt = _prompt(rest, where)
+    if sides.better is None:
+        prompt, written = _apart(prompt, tuple(_text(rest, n, where) for n in sides.names), where)
+        return Row(
+            prompt,
+            written,
+            _known_of(known, sides.names),
+            _prompt_id(rest),
+            names=sides.names,
+            tied=sides.tied,
+            unread=sides.unread,
+        )
+    names = sides.names if sides.better == 0 else sides.names[::-1]
+    prompt, written = _apart(prompt, tuple(_text(rest, name, where) for name in names), where)
+    named = _prompt_id(rest)
+    texts = {"prompt": prompt, "chosen": written[0], "rejected": written[1]}
+    pair: Pair = parse_record(Pair, {**texts, "metadata": {"prompt_id": named or None}}, **where)
+    return Row(prompt, written, _known_of(known, names), named, pair, names=names)
+
+
+def _known_of(known: Any, names: Sequence[str]) -> tuple[Any, ...]:
+    return tuple(known.get(name) if isinstance(known, dict) else None for name in names)
+
+
+def _prompt(rest: Mapping[str, Any], where: Mapping[str, Any]) -> Text:
+    if "prompt" in rest:
+        return _text(rest, "prompt", where)
+    found = asked(rest)
+    return "" if found is None else _text({found[0]: found[1]}, found[0], where)
+
+
+def _text(row: Mapping[str, Any], name: str, where: Mapping[str, Any]) -> Text:
+    try:
+        words: Any = as_messages(row[name])
+    except ChatError as error:
+        raise UserError(f"{error.found} in {name}", expected=error.expected, **where) from None
+    if isinstance(words, str | tuple):
+        return words
+    short = repr(words)
+    raise UserError(
+        f"{short if len(short) <= 60 else short[:57] + '...'} in {name}",
+        expected="a text or a list of chat messages",
+        **where,
     )
 
 
@@ -247,8 +345,10 @@ def _prompt_id(row: Mapping[str, Any]) -> str:
 
 
 def _completions(row: Mapping[str, Any], known: Any, where: Mapping[str, Any]) -> Row:
-    texts, inside = _unpacked(row["completions"], where)
-    several: _Several = parse_record(_Several, {**row, "completions": texts}, **where)
+    found, inside = _unpacked(row["completions"], where)
+    texts = tuple(
+        _text({f"completions.{n}": t}, f"completions.{n}", where) for n, t in enumerate(found)
+    )
     stored = known if isinstance(known, list) else inside
     if len(stored) != len(texts):
         raise UserError(
@@ -256,7 +356,7 @@ def _completions(row: Mapping[str, Any], known: Any, where: Mapping[str, Any]) -
             expected="as many scores as completions, in their order",
             **where,
         )
-    prompt, written = _apart(several.prompt, several.completions, where)
+    prompt, written = _apart(_prompt(row, where), texts, where)
     return Row(
         prompt,
         written,
@@ -264,6 +364,7 @@ def _completions(row: Mapping[str, Any], known: Any, where: Mapping[str, Any]) -
         _prompt_id(row),
         levels=_each(row.get("scores"), len(texts)),
         spreads=_each(_spread(row), len(texts)),
+        names=None,
     )
 
 

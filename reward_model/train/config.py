@@ -63,8 +63,8 @@ class TrainConfig(BaseModel):
     rubric: str | None = None
     """Shipped name or path; default: what the judge of the file names, else financial_report."""
 
-    columns: Path | None = None
-    """Column map (TOML) for rows of another shape; see docs/formats.md."""
+    columns: str | None = None
+    """Column map for rows of another shape, a TOML file or one line; see docs/formats.md."""
     labels: Literal["hard", "soft"] = "hard"
     """`soft`: where the judge was asked several times, its draws' shares of the levels are learned
     instead of the one level they were joined to."""

@@ -209,7 +209,7 @@ def test_our_models_scalars_and_length_stand_in_one_table(folder: Path, model: P
         (("length", "length", "--data", "mine.jsonl"), "two rewards called 'length'"),
         (("length", "--data", "mine.jsonl", "--data", "mine.jsonl"), "two data sets"),
         (("length", "--data", "mixed.jsonl"), "among those of"),
-        (("length", "--data", "label.jsonl"), "label 'A'"),
+        (("length", "--data", "label.jsonl"), "'C' in label"),
         (("length", "--data", "keys.jsonl"), "keys text"),
     ],
 )
@@ -218,7 +218,7 @@ def test_what_is_wrong_is_said(folder: Path, args: tuple[str, ...], words: str) 
     Path("mixed.jsonl").write_text(
         json.dumps(ROWS["mine"][0]) + "\n" + json.dumps(ROWS["judgebench"][0]) + "\n"
     )
-    Path("label.jsonl").write_text(json.dumps({**ROWS["judgebench"][0], "label": "A"}) + "\n")
+    Path("label.jsonl").write_text(json.dumps({**ROWS["judgebench"][0], "label": "C"}) + "\n")
     Path("keys.jsonl").write_text('{"text": "a"}\n')
     done = run("reward-model", "bench", *args)
     assert done.code == 2, done

@@ -512,3 +512,22 @@ def test_what_was_made_is_returned_and_nothing_is_said(
     assert none["counts"]["written"] == 0
     assert not (tmp_path / "p" / "config.json").exists()
     assert capsys.readouterr() == ("", "")
+
+
+def test_rows_of_other_data_sets_and_named_columns(model: Path, tmp_path: Path) -> None:
+    rows = completions(3, 2)
+    two = [
+        {"question": r["prompt"], "response_a": a, "response_b": b, "winner": "tie"}
+        for r in rows
+        for a, b in [r["completions"]]
+    ]
+    own = [{"ask": r["prompt"], "said": r["completions"], "prompt": "no"} for r in rows]
+    prefer(model, write(tmp_path / "a.jsonl", rows), "--out", tmp_path / "a")
+    prefer(model, write(tmp_path / "b.jsonl", two), "--out", tmp_path / "b")
+    path = write(tmp_path / "c.jsonl", own)
+    prefer(model, path, "--out", tmp_path / "c", "--columns", "prompt=ask,completions=said")
+    assert read(tmp_path / "a") == read(tmp_path / "b") == read(tmp_path / "c")
+    scored = tmp_path / "scored.jsonl"
+    assert run("reward-model", "score", model, tmp_path / "b.jsonl", "--out", scored).code == 0
+    prefer(scored, "--out", tmp_path / "d")
+    assert read(tmp_path / "d") == read(tmp_path / "a")

@@ -20,6 +20,7 @@ from reward_model.cli.score import score_one, tell, text_or_file
 from reward_model.records import UserError, locked, read_jsonl
 from reward_model.records.rows import unscored
 from reward_model.rubrics import say
+from reward_model.score.files.rows import read_rows
 from reward_model.score.files.run import score_file
 
 
@@ -338,3 +339,53 @@ def test_rows_as_tables_hold_them(model: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"torn\.csv, line 3: found a row with another number"):
         score_file(model, tmp_path / "torn.csv", tmp_path / "bad.jsonl")
     assert not (tmp_path / "bad.jsonl").exists()
+
+
+def test_rows_of_other_data_sets_and_named_columns(model: Path, tmp_path: Path) -> None:
+    """Scores stand under the columns of the texts, as a list for a list; other columns are kept."""
+    turns = [{"from": "human", "value": "q"}, {"from": "gpt", "value": "good"}]
+    good, bad = {"response": "good"}, {"response": "bad"}
+    two = {"prompt": "q", "response_a": "bad", "response_b": "good", "winner": "model_b", "n": 1}
+    three = {"context": turns[:1], "response1": "good", "response2": "bad"}
+    forms: list[tuple[dict[str, Any], Any]] = [
+        ({"conversations": turns, "n": 1}, "good"),
+        ({"instruction": "q", "completions": [good, bad]}, ["good", "bad"]),
+        (two, {"response_a": "bad", "response_b": "good"}),
+        ({**three, "overall_preference": 0}, {"response1": "good", "response2": "bad"}),
+    ]
+    out = tmp_path / "out.jsonl"
+    score_file(model, write(tmp_path / "in.jsonl", [row for row, _ in forms]), out)
+    scorer = RewardScorer.from_pretrained(model)
+
+    def rewards(texts: Any, scores: Any) -> None:
+        if isinstance(texts, str):
+            expected = scorer.score("q", texts).reward
+            assert scores["reward"] == pytest.approx(expected, abs=1e-5)
+        elif isinstance(texts, dict):
+            assert set(texts) == set(scores)
+            for name, text in texts.items():
+                rewards(text, scores[name])
+        else:
+            for text, one in zip(texts, scores, strict=True):
+                rewards(text, one)
+
+    for (row, texts), scored in zip(forms, rows_of(out), strict=True):
+        assert {k: v for k, v in scored.items() if k != "reward_model"} == row
+        rewards(texts, scored["reward_model"])
+    lists = write(tmp_path / "lists.jsonl", [forms[1][0]] * 2)
+    score_file(model, lists, tmp_path / "lists.parquet")
+    scored = next(iter(read_rows(tmp_path / "lists.parquet"))).value["reward_model"]
+    assert [one["reward"] for one in scored] == [
+        one["reward"] for one in rows_of(out)[1]["reward_model"]
+    ]
+    (tmp_path / "own.csv").write_text("ask,text,note\nq,good,1\n")
+    with pytest.raises(UserError, match="keys ask, text, note in row 1"):
+        score_file(model, tmp_path / "own.csv", tmp_path / "own.jsonl")
+    told = ["score", str(model), str(tmp_path / "own.csv"), "--out", str(tmp_path / "own.jsonl")]
+    invoke = CliRunner().invoke
+    assert invoke(app, [*told, "--columns", "prompt=ask,response=text"]).exit_code == 0
+    (own,) = rows_of(tmp_path / "own.jsonl")
+    assert (own["ask"], own["note"]) == ("q", "1")
+    rewards("good", own["reward_model"])
+    other = invoke(app, [*told, "--columns", "response=text"])
+    assert "scores with another columns" in str(other.exception)

@@ -141,9 +141,13 @@ def test_what_does_not_fit_is_said_before_anything_is_written(model: Path, tmp_p
     late = [{"response": "a", "n": 2**53 + 1}] * 64 + [{"response": "a", "n": 0.5}]
     told(late, "several types in n", "g.jsonl")
     told([{"response": "a", "n": {}}], "a column that Parquet cannot hold", "c.jsonl")
-    told({"text": ["a"]}, "keys text in row 1; expected prompt with response", "d.parquet")
+    told(
+        {"text": ["a"]},
+        "keys text in row 1; expected prompt with completions or response",
+        "d.parquet",
+    )
     told({"response": ["a", None]}, "in row 2", "e.parquet")
-    told({"response": [b"a", b"\xff"]}, "'ff'} in response; expected a text", "h.parquet")
+    told({"response": [b"a", b"\xff"]}, "'ff'} in response in row 2; expected a text", "h.parquet")
     (tmp_path / "f.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(UserError, match="no readable Parquet"):
         score_file(model, tmp_path / "f.parquet", tmp_path / "out.jsonl")

@@ -19,7 +19,7 @@ def look_at(
     *,
     rubric: str | None = None,
     model: Path | None = None,
-    columns: Path | None = None,
+    columns: str | None = None,
 ) -> list[Finding]:
     """What is good, odd and wrong about a model folder or a file of records.
 

@@ -117,6 +117,17 @@ def as_text(text: Text) -> str:
     return "\n\n".join(message.content for message in text if message.content)
 
 
+def as_turns(text: Text, role: str = "user") -> list[dict[str, str]]:
+    """Roles and contents, as a chat template takes them; plain text is a turn of `role`.
+
+    >>> as_turns("Margins?")
+    [{'role': 'user', 'content': 'Margins?'}]
+    """
+    if isinstance(text, str):
+        return [{"role": role, "content": text}]
+    return [{"role": message.role, "content": message.content} for message in text]
+
+
 def is_chat(text: Text) -> bool:
     """Messages, not plain text."""
     return not isinstance(text, str)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from reward_model.data.columns import ColumnMap
 from reward_model.data.sources import Source, find_source, without_null
 from reward_model.records import (
     Text,
@@ -49,6 +50,7 @@ class Index:
 
     source: Source
     by: By
+    columns: ColumnMap | None = None
     chat: bool = False
     neutral: int = 0
     """Neutral pairs, which are left out."""
@@ -65,12 +67,17 @@ class Index:
                 for number, offset in places:
                     file.seek(offset)
                     body = file.readline().removeprefix(b"\xef\xbb\xbf")
-                    rows.append(_row(parse_json(body), self.source, number))
+                    rows.append(_row(parse_json(body), self.source, number, self.columns))
                 yield Group(key, rows)
 
 
-def read_index(path: Path, *, model: bool) -> Index:
+def read_index(path: Path, *, model: bool, columns: ColumnMap | None = None) -> Index:
     """Check every row of the file.
+
+    Args:
+        path: the file.
+        model: whether a model gives the rewards.
+        columns: which columns hold the texts, where they have names of their own.
 
     Raises:
         UserError: naming file and line of the first row that cannot be used.
@@ -78,9 +85,9 @@ def read_index(path: Path, *, model: bool) -> Index:
     index: Index | None = None
     source = find_source(path) if path.exists() else Source(path, path)
     for line in read_jsonl(source.path):
-        row = _row(line.value, source, line.number)
+        row = _row(line.value, source, line.number, columns)
         if index is None:
-            index = Index(source, _by(row, line.value, model, path), chat=row.chat)
+            index = Index(source, _by(row, line.value, model, path), columns, chat=row.chat)
         where: dict[str, Any] = {"path": path, "line": line.number}
         if row.chat != index.chat:
             now, before = ("chat messages", "plain text")[:: 1 if row.chat else -1]
@@ -108,11 +115,14 @@ def read_index(path: Path, *, model: bool) -> Index:
     return index
 
 
-def _row(value: dict[str, Any], source: Source, number: int) -> Row:
+def _row(value: dict[str, Any], source: Source, number: int, columns: ColumnMap | None) -> Row:
+    def read(row: Mapping[str, Any], **where: Any) -> Row:
+        return parse_row(columns.named(row, where) if columns else row, **where)
+
     if not source.converted:
-        return parse_row(value, path=source.shown, line=number)
+        return read(value, path=source.shown, line=number)
     try:
-        return parse_row(without_null(value))
+        return read(without_null(value))
     except UserError as error:
         found = f"{error.found} in row {number}"
         raise UserError(

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from reward_model.data.columns import ColumnMap
 from reward_model.records import (
     UserError,
     as_text,
@@ -70,6 +71,7 @@ def run_prefer(
     rubric: str | None = None,
     device: str | None = None,
     batch_tokens: int | None = None,
+    columns: ColumnMap | None = None,
 ) -> dict[str, Any]:
     """Make the data set.
 
@@ -82,6 +84,7 @@ def run_prefer(
         rubric: of a judge's scores; none: what they name.
         device: of the model.
         batch_tokens: most tokens of a batch.
+        columns: which columns hold the texts, where they have names of their own.
 
     Returns:
         What `config.json` of the folder holds; where ``["counts"]["written"]`` is 0, nothing was
@@ -108,11 +111,12 @@ def run_prefer(
         raise UserError(f"--risk {risk}", expected="a number from 0 up")
     with locked(out / ROWS, found="a folder that another run is writing"):
         _check_own(out)
-        index = read_index(path, model=model is not None)
+        index = read_index(path, model=model is not None, columns=columns)
         config: dict[str, Any] = {
             "command": COMMAND,
             "input": {"name": path.name, "digest": file_digest(path)},
             "rewards_from": index.by,
+            **({"columns": columns.digest} if columns else {}),
         }
         torn: set[str] = set()
         if model is not None:

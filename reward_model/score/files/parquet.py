@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reward_model.data.sources import ROWS
-from reward_model.records import SIDES, UserError, writing
+from reward_model.records import UserError, writing
 from reward_model.records.rows import KEY, unscored
 from reward_model.score.files.rows import is_parquet, read_rows
 
@@ -24,14 +24,17 @@ GROUP_ROWS, GROUP_BYTES = 10_000, 64 << 20
 
 
 def score_type(
-    dimensions: Sequence[str], kinds: Iterable[str], *, ensemble: bool = False
+    dimensions: Sequence[str], kinds: Iterable[str | None], *, ensemble: bool = False
 ) -> pyarrow.DataType:
     """The type of the column of scores, the same for every row of a file.
 
     Args:
         dimensions: of the rubric.
-        kinds: sides that the rows of the file have; empty for a single response.
+        kinds: sides that the rows of the file have; empty for a single response, None for a list.
         ensemble: scores of several models, which say how far they disagree.
+
+    Raises:
+        UserError: lists of responses beside rows of another form.
     """
     import pyarrow as pa
 
@@ -51,7 +54,15 @@ def score_type(
     if ensemble:
         one += [("spread", pa.float64()), ("level_spread", by_dimension(pa.float64()))]
     found = set(kinds)
-    pair = [(side, pa.struct(one)) for side in SIDES if side in found]
+    if found == {None}:
+        return pa.list_(pa.struct(one))
+    if None in found:
+        raise UserError(
+            "lists of completions and other rows in one file",
+            expected="one form, to be written as Parquet",
+            mend="name an --out that ends in .jsonl",
+        )
+    pair = [(side, pa.struct(one)) for side in sorted(filter(None, found))]
     return pa.struct(pair + (one if "" in found else []))
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reward_model.records import (
-    SIDES,
     Line,
     Text,
     UserError,
@@ -21,14 +20,16 @@ from reward_model.records import (
 from reward_model.records.rows import parse_row, unscored
 
 if TYPE_CHECKING:
+    from reward_model.data.columns import ColumnMap
     from reward_model.score.scorer import Score
 
 
 class Part(NamedTuple):
     """One response of a row."""
 
-    side: str
-    """`chosen` or `rejected`; empty where the row has a single response."""
+    side: str | None
+    """Column of a side, such as `chosen`; empty where the row has a single response, and None where
+    it has a list of them."""
     prompt: Text
     response: Text
 
@@ -61,34 +62,43 @@ def read_rows(path: Path) -> Iterator[Line]:
         raise UserError("no row", expected="a row for each text or pair", path=path)
 
 
-def row_texts(line: Line, path: Path) -> list[Part]:
+def row_texts(line: Line, path: Path, columns: ColumnMap | None = None) -> list[Part]:
     """Every response of a row.
 
+    Args:
+        line: the row.
+        path: its file, for messages.
+        columns: which columns hold the texts, where they have names of their own.
+
     Raises:
-        UserError: the row is neither a pair nor a prompt with a response.
+        UserError: the row is of no form that is known.
     """
     from reward_model.data.sources import is_csv, without_null
 
     if not is_parquet(path) and not is_csv(path):
-        return parts_of(line.value, {"path": path, "line": line.number})
+        return parts_of(line.value, {"path": path, "line": line.number}, columns)
 
     try:
-        return parts_of(without_null(line.value), {})
+        return parts_of(without_null(line.value), {}, columns)
     except UserError as error:
         found = f"{error.found} in row {line.number}"
         raise UserError(found, expected=error.expected, mend=error.mend, path=path) from None
 
 
-def parts_of(row: Mapping[str, Any], where: Mapping[str, Any]) -> list[Part]:
+def parts_of(
+    row: Mapping[str, Any], where: Mapping[str, Any], columns: ColumnMap | None = None
+) -> list[Part]:
     """Every response of a row; `where` is path and line for messages.
 
     >>> parts_of({"prompt": "p", "response": "r"}, {})
     [Part(side='', prompt='p', response='r')]
     """
+    if columns is not None:
+        row = columns.named(row, where)
     found = parse_row(row, **where, several=False)
-    sides = SIDES if found.pair else ("",)
+    names = found.names or [None] * len(found.completions)
     return [
-        Part(side, found.prompt, text) for side, text in zip(sides, found.completions, strict=True)
+        Part(name, found.prompt, text) for name, text in zip(names, found.completions, strict=True)
     ]
 
 
@@ -97,11 +107,14 @@ def fingerprint(row: Mapping[str, Any]) -> str:
     return digest(unscored(row), 24)
 
 
-def result(parts: Sequence[Part], scores: Sequence[Score]) -> dict[str, Any]:
-    """What is written of a row's scores: one, or of a pair one for each side."""
+def result(parts: Sequence[Part], scores: Sequence[Score]) -> Any:
+    """What is written of a row's scores: one, of a pair one for each side, or a list of them."""
+    told = [rounded(score.to_json()) for score in scores]
     if parts[0].side == "":
-        return dict(rounded(scores[0].to_json()))
-    return {part.side: rounded(score.to_json()) for part, score in zip(parts, scores, strict=True)}
+        return told[0]
+    if parts[0].side is None:
+        return told
+    return {part.side: one for part, one in zip(parts, told, strict=True)}
 
 
 def rounded(value: Any) -> Any:

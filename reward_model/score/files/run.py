@@ -41,6 +41,7 @@ from reward_model.score.files.workers import Models, scored_blocks
 if TYPE_CHECKING:
     import pyarrow
 
+    from reward_model.data.columns import ColumnMap
     from reward_model.rubrics import Rubric
     from reward_model.score.scorer import Score
 
@@ -80,8 +81,8 @@ class Contents:
     """What the input holds, known before anything is scored."""
 
     rows: int
-    sides: frozenset[str]
-    """Sides that its rows have; empty for a single response."""
+    sides: frozenset[str | None]
+    """Sides that its rows have; empty for a single response, None for a list."""
     digest: str
     """Of all rows, scores of ours left out."""
 
@@ -97,12 +98,13 @@ def score_file(
     device: str | None = None,
     batch_tokens: int | None = None,
     num_workers: int = 1,
+    columns: ColumnMap | None = None,
 ) -> Summary:
     """Score every row of `texts`.
 
     Args:
         model: folder of a trained model, or several for an ensemble.
-        texts: JSON Lines or Parquet.
+        texts: JSON Lines, Parquet or CSV.
         out: where the rows go; Parquet where the name ends so, else JSON Lines.
         how: how an ensemble joins its members, `mean` or `minimum`.
         weights: dimension -> share in the reward instead of the rubric's.
@@ -110,6 +112,7 @@ def score_file(
         device: ``cuda``, ``mps`` or ``cpu``; the best there is if not given.
         batch_tokens: most tokens of a batch.
         num_workers: processes; on GPUs, one a device.
+        columns: which columns hold the texts, where they have names of their own.
 
     Raises:
         UserError: an input row is wrong, the model does not load, `out` holds something else, or
@@ -125,7 +128,7 @@ def score_file(
     if journal != out:
         outputs["--out with .scores.jsonl"] = journal
     check_outputs(outputs, (texts, *paths))
-    contents = check_rows(texts)
+    contents = check_rows(texts, columns)
     rubric = _rubric(paths)
     config: dict[str, Any] = {
         "command": "reward-model score",
@@ -134,9 +137,11 @@ def score_file(
         "weights": dict(weights) if weights else dict(rubric.weights),
         "risk": risk,
     }
-    columns = None
+    if columns is not None:
+        config["columns"] = columns.digest
+    table = None
     if is_parquet(out):
-        columns = _columns(texts, contents, rubric, ensemble=len(paths) > 1)
+        table = _columns(texts, contents, rubric, ensemble=len(paths) > 1)
         config["input"] = contents.digest
     with locked(out):
         first = _members([first_model_digest(path) for path in paths], how)
@@ -150,19 +155,19 @@ def score_file(
             config["computed_on"] = summary.computed_on
             shares = dict(weights) if weights else None
             models = Models(paths, how, shares, risk, device, batch_tokens)
-            _score_rest(models, texts, journal, out, config, summary, num_workers)
-        if columns and _size(journal):
+            _score_rest(models, (texts, columns), journal, out, config, summary, num_workers)
+        if table and _size(journal):
             from reward_model.score.files.parquet import write_scored
 
             with closing(read_jsonl(journal)) as lines:  # an open file cannot go everywhere
-                write_scored(texts, out, columns, (line.value[KEY] for line in lines))
+                write_scored(texts, out, table, (line.value[KEY] for line in lines))
             journal.unlink()
     return summary
 
 
 def _score_rest(
     models: Models,
-    texts: Path,
+    texts: tuple[Path, ColumnMap | None],
     journal: Path,
     out: Path,
     config: dict[str, Any],
@@ -184,16 +189,16 @@ def _score_rest(
                 bar.update(task, advance=1)
 
 
-def check_rows(texts: Path) -> Contents:
+def check_rows(texts: Path, columns: ColumnMap | None = None) -> Contents:
     """Read the whole input once before anything is written.
 
     Raises:
         UserError: naming file and line of the first row that cannot be scored.
     """
     count, all_rows = 0, hashlib.sha256()
-    sides: set[str] = set()
+    sides: set[str | None] = set()
     for line in read_rows(texts):
-        sides.update(part.side for part in row_texts(line, texts))
+        sides.update(part.side for part in row_texts(line, texts, columns))
         try:
             all_rows.update(fingerprint(line.value).encode())
         except UnicodeEncodeError:
@@ -236,7 +241,7 @@ def _columns(texts: Path, contents: Contents, rubric: Rubric, *, ensemble: bool)
 
 
 def _scored(
-    models: Models, texts: Path, done: int, workers: int
+    models: Models, texts: tuple[Path, ColumnMap | None], done: int, workers: int
 ) -> Iterator[tuple[Line, list[Part], list[Score]]]:
     """Rows with their scores, from row `done` on.
 
@@ -245,7 +250,7 @@ def _scored(
     """
     size = _block(models.device)
     start = done - done % size
-    kept, sent = tee(_blocks(texts, start, size))
+    kept, sent = tee(_blocks(*texts, start, size))
     flat = (
         ([p.prompt for _, row in block for p in row], [p.response for _, row in block for p in row])
         for block in sent
@@ -259,9 +264,11 @@ def _scored(
         start += len(block)
 
 
-def _blocks(texts: Path, start: int, size: int) -> Iterator[list[tuple[Line, list[Part]]]]:
+def _blocks(
+    texts: Path, columns: ColumnMap | None, start: int, size: int
+) -> Iterator[list[tuple[Line, list[Part]]]]:
     lines = islice(read_rows(texts), start, None)
-    while block := [(line, row_texts(line, texts)) for line in islice(lines, size)]:
+    while block := [(line, row_texts(line, texts, columns)) for line in islice(lines, size)]:
         yield block
 
 
