@@ -6,6 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from reward_model.records import UserError, explain_os_error
+from reward_model.records.files import not_utf8
 
 FIELDS: dict[str, str] = {
     "制造业": "manufacturing",
@@ -86,4 +87,4 @@ def framework(field: str, language: str, folder: Path | None = None) -> str:
     except OSError as error:
         raise explain_os_error(error, path) from None
     except UnicodeDecodeError:
-        raise UserError("bytes that are not UTF-8", expected="UTF-8 text", path=path) from None
+        raise not_utf8(path) from None

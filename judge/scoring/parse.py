@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 from reward_model.records.chat.marks import answer_of
 
@@ -24,17 +24,7 @@ Cause = Literal[
     "extra",
     "no_answer",
 ]
-CAUSES: tuple[Cause, ...] = (
-    "parse",
-    "refused",
-    "truncated",
-    "failed",
-    "out_of_range",
-    "not_integer",
-    "missing",
-    "extra",
-    "no_answer",
-)
+CAUSES: tuple[Cause, ...] = get_args(Cause)
 """Why a level is missing. `failed`: the provider gave no reply, and the call is owed.
 `refused`: it will not answer. `truncated`: the reply was cut. `parse`: no single JSON object.
 `out_of_range`, `not_integer` (2.5, "3", true): a value that is no level. `missing`: the dimension

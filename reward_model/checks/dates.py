@@ -103,6 +103,8 @@ def period_after(
     base: Period | None = None
     used = 0
     for a, b, period in periods:
+        # "... in the third quarter of fiscal year 2021" still belongs to the number; what is
+        # further off dates the next one.
         if not (place <= a <= place + 40 and b <= follow + 20):
             continue
         if match and subject is None and a - place <= match.end() + 1:

@@ -59,6 +59,8 @@ def _retag(match: re.Match[str]) -> str:
         if closing:
             return " " * width
         spans = {k.lower(): int(v) for k, v in _SPAN_ATTR.findall(match[0])}
+        # The marks must fit into the tag they replace, so that all offsets stay; a cell that spans
+        # so much is layout.
         extra = COL * min(spans.get("col", 1) - 1, 8) + ROW * min(spans.get("row", 1) - 1, 30)
         return _same_length("|" + extra, width)
     if name == "table" and closing:

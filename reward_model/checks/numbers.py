@@ -85,6 +85,7 @@ _SIGNS = sorted(
     (
         w
         for w in {*SCALES, *_PERCENT, *_POINTS, *_TIMES, *_DAYS}
+        # One letter is a unit only right behind the digits (12m): see `NUMBER`.
         if w not in _WORDS and w not in {*"kmbx"}
     ),
     key=len,
@@ -98,6 +99,7 @@ _UNIT = (
     + r")(?![A-Za-z]))"
 )
 _CURRENCY = r"(?:US\$|HK\$|C\$|A\$|RMB|CNY|USD|EUR|GBP|[$¥￥€£])"
+# Groups of three or none: "1,23" is two numbers, or one of a country that is not read here.
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?"
 
 NUMBER = re.compile(
@@ -183,6 +185,8 @@ def _number(match: re.Match[str]) -> Number:
     sign = match["sign"] or match["sign2"] or ("(" if bracket else "")
     point = digits.find(".")
     decimals = 0 if point < 0 else len(digits) - point - 1
+    # 0.147 and not 0.14700000000000002: claims are compared with figures read from other
+    # spellings.
     value = round(float(digits.replace(",", "")) * scale, 12)
     return Number(
         start=start,

@@ -172,10 +172,12 @@ def _with_unit(spot: Spot, found: _Kind) -> _Kind | None:
         scale = scale or spot.table.scale
         if scale is not None and scale != 1.0:
             return found._replace(unit="money", scale=scale)
+        # A bare "3" or "120" in a table of no unit is a rank, a count or a day before it is money.
         told = number.unit == "money" or number.decimals or "," in number.digits
         if scale is None and not told and len(number.digits) <= 3:
             return None
         return found._replace(open_scale=scale is None)
+    # A margin of 0.35 is a fraction, one of 35 a percentage: hardly any is above 150%.
     stated = (header and header.percent) or (row and row.percent) or abs(number.value) > 1.5
     if known.unit == "percent" and number.unit == "plain" and stated:
         return found._replace(unit="percent", scale=0.01)

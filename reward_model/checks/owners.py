@@ -117,6 +117,7 @@ class Whose:
         """The company (None: none is named), and whether the line names others too."""
         line = self._lines[bisect_right(self._lines, place) - 1]
         after = bisect_right(self._lines, place)
+        # Past any text: the last line has no line after it.
         end = self._lines[after] if after < len(self._lines) else 1 << 60
         first, last = bisect_left(self._places, line), bisect_left(self._places, end)
         here = self._found[first:last]

@@ -38,6 +38,8 @@ def points_of(facts: Facts, item: str, period: Period) -> list[Point]:
             for value in facts.conventions(item, period, scope):
                 found.append(Point(value, 0.0, scope, stated))
     if item == "revenue":
+        # 营业总收入 and 营业收入 differ only at companies with interest or premiums; reports say
+        # either.
         found += [_point(f) for f in facts.lookup("total_revenue", period)]
     return found
 
@@ -49,11 +51,13 @@ def _point(figure: Figure) -> Point:
 def annualised(facts: Facts, item: Item, period: Period, points: list[Point]) -> list[Point]:
     """A part-year flow over a balance is also quoted for the whole year."""
     factor = 12 / period.months
+    # A flow to date covers the year up to its month, whatever the period itself covers.
     whole = 12 / period.end_month
     if item.unit == "days":
         return [
             Point(p.value * f, 0.0, p.scope)
             for p in points
+            # Banks' years have 360 days, and months are taken as 30, 30.4 or as long as they are.
             for f in (factor, whole, 1 / factor, 365 / 360, 30.4 / 30, 31 / 30)
         ]
     return [Point(p.value * f, 0.0, p.scope) for p in points for f in (factor, whole)]
@@ -112,6 +116,8 @@ def difference(claim: Claim, item: Item, now: Point, then: Point, clash: bool) -
             yield Reading(float("nan"), "no points of an amount", sure=True)
         return
     if then.value:
+        # First-order propagation of both roundings through now / then - 1: d(a/b) = (da + a/b db)
+        # / b.
         slack = rounding / abs(then.value) * (1 + abs(now.value / then.value))
         positive = then.value > 0 or item.kind == "ratio"
         yield Reading(

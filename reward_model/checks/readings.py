@@ -79,6 +79,7 @@ def _contradicts(claim: Claim, scope: Scope) -> bool:
 
 def _levels(facts: Facts, claim: Claim, item: Item, period: Period) -> Iterator[Reading]:
     points = points_of(facts, item.key, period)
+    # Half a year's profit over the equity is a half-yearly ROE: some report it so, some doubled.
     part_year = item.key in _OVER_BALANCE and period.months != 12
     usual = [p for p in points if p.scope != "opening"]
     for p in usual:
@@ -213,6 +214,7 @@ def _share(facts: Facts, claim: Claim) -> Iterator[Reading]:
     for period in periods_of(facts, claim):
         for top in points_of(facts, claim.item, period):
             for bottom in points_of(facts, claim.per, period):
+                # A share of 1 January's balance is no share of the year.
                 if not bottom.value or top.scope == "opening" or bottom.scope == "opening":
                     continue
                 mixed = (

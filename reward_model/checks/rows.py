@@ -108,6 +108,7 @@ def _changes(
 ) -> Iterator[Reading]:
     levels = [f for f in figures if f.measure == "value" and f.scope in _LEVEL_SCOPES]
     # Of many rows with one label only figures of the same row are compared.
+    # Each with each of a hundred rows called "Other" would find some pair for every number.
     many = len(levels) > 24
     by_row: dict[tuple[int, int], list[Figure]] = defaultdict(list)
     for then in levels:
@@ -210,6 +211,8 @@ def combined_readings(facts: Facts, claim: Claim) -> Iterator[Reading]:
         return
     spans = [[claim.base, claim.period]]
     whole = [claim.base]
+    # "From 2019 to 2023" on average: of the two ends, or of all years between. A dozen bounds the
+    # work where two dates were read wrongly.
     while whole[-1] < claim.period and len(whole) < 12:
         whole.append(Period(whole[-1].year + 1, claim.base.kind, *_rest(claim.base)))
     if len(whole) > 2:

@@ -53,6 +53,7 @@ class Scene:
         """Read the title."""
         self.clean = re.sub(r"\*\*|__|`", lambda m: " " * len(m[0]), self.flat)
         self.clean = self.clean.replace("’", "'").replace("‘", "'")
+        # Title and first paragraph; a company or year named later may be another's.
         head = self.clean[:600]
         title = next((line for line in head.split("\n") if line.strip()), "")
         named = {p for *_, p in find_periods(title)}
@@ -140,6 +141,7 @@ def is_counted(text: str, number: Number) -> bool:
         if _COUNTED.match(after) or (number.sign == "" and re.search(r"[A-Za-z_]$", before)):
             return True
         digits = number.digits
+        # "2021" without a unit is a year, though 2,021 would be an amount.
         if digits.isdigit() and len(digits) == 4 and digits[:2] in {"19", "20"}:
             return True
     return False

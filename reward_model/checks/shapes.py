@@ -186,6 +186,8 @@ def clauses(tokens: list[Token], language: str) -> list[Clause] | None:
             return []
         if at in failed:
             return None
+        # The longest clause first; no shape spans more than eight commas, so no more places to end
+        # it are tried.
         for end in reversed([e for e in ends if e > at][:8]):
             for clause in _matches(known, tokens, symbols, at, end):
                 after = end

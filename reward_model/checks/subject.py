@@ -122,6 +122,7 @@ def find_subject(
         found.own, found.label = True, label
         found.item, found.entity = (None, key[1:]) if key.startswith("@") else (key, None)
     found.tail = text[tail_start : number.start]
+    # What is left once all known words are gone is what is not understood, and is a doubt.
     rest = lx.leftover(_plain(scene, blank_periods(found.tail, tail_start, dated)))
     if not found.own:
         named = lx.YOY.search(found.tail) or lx.MOM.search(found.tail)

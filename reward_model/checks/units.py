@@ -98,6 +98,7 @@ def scale_around(text: str) -> float | None:
         if word
     ]
     if found:
+        # The nearest before the table: a page may state several, one a table.
         word = max(found)[1].lower()
         return 1e3 if word.startswith("000") else SCALES[word]
     return scale_in(text) if len(text) < 120 else None

@@ -47,10 +47,13 @@ def tolerance(claim: Claim, reading: Reading, *, most: bool = False) -> float:
     >>> [round(tolerance(c, Reading(x, ""))) for x in (12.34e6, 12.26e6)]
     [101000, 50000]
     """
+    # Cut off instead of rounded, a number is at most one last place too small, never too large;
+    # the .01 is for floats: 12.35 - 12.34 is not quite 0.01.
     places = 1.01 if abs(reading.value) > abs(claim.value) else 0.5
     if claim.kind in {"change_pp", "change_abs"}:
         places = 1.01
     allowed = places * claim.step
+    # Whoever takes a ratio of two figures that were rounded before misses it by a place or two.
     if claim.kind in {"ratio", "change_pct"}:
         allowed = max(allowed, min(2.01 * claim.step, 0.001 * abs(reading.value)))
     allowed += (reading.slack if most else min(reading.slack, claim.step)) + 1e-9 * abs(
@@ -60,6 +63,7 @@ def tolerance(claim: Claim, reading: Reading, *, most: bool = False) -> float:
 
 
 def _about(claim: Claim, reading: Reading) -> float:
+    # "About 20 million" for 20.9 is nobody's error; who rounds by eye says "about".
     return 0.05 * abs(reading.value) if claim.hedge == "about" else 0.0
 
 
@@ -74,6 +78,7 @@ def fits(claim: Claim, reading: Reading) -> bool:
     if claim.kind in {"value", "change_abs"} and abs(claim.value) > 2.5 * abs(reading.value):
         # "0.1 million" is not borne out by 900 dollars, whatever its last place allows.
         return False
+    # "Over 100 million" is said of 104, hardly of 120: who has 120 says so. The same for "under".
     if claim.hedge == "over":
         return -0.15 * abs(reading.value) <= gap <= tolerance(claim, reading)
     if claim.hedge == "under":
@@ -156,6 +161,8 @@ def judge(facts: Facts, claim: Claim) -> Verdict:
             if claim.doubt.startswith(ANOTHER) and claim.item is not None:
                 return Verdict(claim, "unverifiable", reading.value, claim.doubt)
             return Verdict(claim, "verified", reading.value, "matches the tables")
+    # From here on the claim fits no reading. It is wrong only where nothing else explains it: each
+    # question below is one such explanation.
     settled = [r for r in found if r.right and r.sure]
     nearest = min(settled, key=lambda r: abs(r.value - claim.value), default=None)
     # The usual reading is the one to quote, unless another is clearly the one that was meant.
@@ -187,10 +194,12 @@ def judge(facts: Facts, claim: Claim) -> Verdict:
     gap = abs(claim.value - best.value)
     if any(r.right and gap_to(claim, r) <= tolerance(claim, r, most=True) for r in found):
         return Verdict(claim, "unverifiable", best.value, "within the rounding of the tables")
+    # A growth of 12.34% taken from figures in millions is 12.31% from those in thousands.
     if claim.kind != "value" and gap <= 5.01 * claim.step and gap < 0.004 * abs(best.value):
         return Verdict(
             claim, "unverifiable", best.value, "off in the last digits, as from rounded inputs"
         )
+    # NaN: there is no such number at all, as with percentage points of an amount (see `points`).
     if best.value != best.value:
         return Verdict(claim, "wrong", None, f"{describe(claim)}: {best.name}")
     return Verdict(

@@ -53,6 +53,8 @@ def kind_of(
         doubt = "" if direction or number.sign else "points without a direction"
         return "change_pp", direction, doubt
     if number.unit == "percent":
+        # Of a ratio a percentage may be its level or its change; of an amount it can only be a
+        # change.
         if known and known.unit in {"percent", "times"}:
             if FROM_NUMBER.search(tail):  # "fell from 40% to 35%": a level, not the change
                 return level, None, ""
@@ -150,6 +152,7 @@ def signed(
 
 def hedge_before(text: str, number: Number) -> Hedge:
     """Whether a word before the number makes it approximate."""
+    # A word further off hedges something else.
     before = text[max(0, number.start - 16) : number.start]
     hedges: tuple[tuple[re.Pattern[str], Literal["about", "over", "under"]], ...] = (
         (lx.ABOUT, "about"),

@@ -17,7 +17,7 @@ from typing import Any
 from reward_model.records import UserError, digest, explain_os_error, write_jsonl
 from reward_model.records.cache import Folder, cache_root, made
 from reward_model.records.errors import first_line
-from reward_model.records.files import Pathish, read_jsonl
+from reward_model.records.files import Pathish, not_utf8, read_jsonl
 
 _ROWS = "rows.jsonl"
 _LINES = (".jsonl", ".ndjson", ".json")
@@ -131,12 +131,7 @@ def _csv(path: Path, delimiter: str) -> Iterator[dict[str, Any]]:
                     )
                 yield row
     except UnicodeDecodeError:
-        raise UserError(
-            "bytes that are not UTF-8",
-            expected="UTF-8 text",
-            mend="convert the file, for example with iconv -f GB18030 -t UTF-8",
-            path=path,
-        ) from None
+        raise not_utf8(path) from None
     except csv.Error as error:
         raise UserError(f"broken CSV ({error})", expected="a CSV file", path=path) from None
     except OSError as error:

@@ -167,12 +167,17 @@ def decode(content: bytes, path: Pathish | None = None) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise UserError(
-            "bytes that are not UTF-8",
-            expected="UTF-8 text",
-            mend="convert the file, for example with iconv -f GB18030 -t UTF-8",
-            path=path,
-        ) from None
+        raise not_utf8(path) from None
+
+
+def not_utf8(path: Pathish | None) -> UserError:
+    """What is said of a file in another encoding."""
+    return UserError(
+        "bytes that are not UTF-8",
+        expected="UTF-8 text",
+        mend="convert the file, for example with iconv -f GB18030 -t UTF-8",
+        path=path,
+    )
 
 
 def dump_json(value: Any) -> str:

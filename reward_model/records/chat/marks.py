@@ -9,14 +9,19 @@ from __future__ import annotations
 import json
 import re
 
-_NAME = r"think|thinking|thought|thoughts|reasoning|seed:think"
+from reward_model.records.chat.thoughts import KNOWN
+
+_TAG = re.compile("<([a-z:]+)>")
+_NAMES = [tag[1] for begin, _ in KNOWN if (tag := _TAG.fullmatch(begin))]
+_NAME = "|".join([*_NAMES, "thoughts", "reasoning"])
+_PAIRS = [pair for pair in KNOWN if not _TAG.fullmatch(pair[0]) and pair[1] != "<|end|>"]
 _THOUGHT = re.compile(
-    rf"(?P<open><(?:{_NAME})>|\[THINK\]|◁think▷|<\|(?:begin_of_thought|START_THINKING)\|>"
-    r"|<unused94>(?:thought)?|<\|channel>thought)"
-    rf"|(?P<close></(?:{_NAME})>|\[/THINK\]|◁/think▷|<\|(?:end_of_thought|END_THINKING)\|>"
-    r"|<unused95>|<channel\|>)"
+    rf"(?P<open><(?:{_NAME})>|{'|'.join(re.escape(begin) for begin, _ in _PAIRS)}"
+    r"|<unused94>(?:thought)?)"
+    rf"|(?P<close></(?:{_NAME})>|{'|'.join(re.escape(end) for _, end in _PAIRS)}|<unused95>)"
 )
-"""Thoughts of Qwen, DeepSeek, GLM, Kimi, Seed, Magistral, Command A, Gemma and MedGemma."""
+"""Thoughts of Qwen, DeepSeek, GLM, Kimi, Seed, Magistral, Command A, Gemma and MedGemma; those of
+gpt-oss are messages of a channel."""
 _CHANNEL = re.compile(
     r"<\|channel\|>\s*(?P<channel>\w+)[^<]*<\|message\|>(?P<text>.*?)"
     r"(?=<\|(?:end|return|call|start|channel)\|>|\Z)",
