@@ -10,15 +10,10 @@ from typing import Annotated
 
 import typer
 
+from reward_model.records.program import program
 from reward_model.records.terminal import given, run
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # plain help: loading rich would take longer than all the rest
-    help="Golden financial reports and controlled degradations of them, written by a model.",
-)
+app = program("Golden financial reports and controlled degradations of them, written by a model.")
 
 
 BaseUrlOption = Annotated[str | None, typer.Option(help="Address of an OpenAI-compatible server.")]

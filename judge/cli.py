@@ -28,14 +28,11 @@ from judge.options import (
     Side,
     Temperature,
 )
+from reward_model.records.program import program
 from reward_model.records.terminal import given, run
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # plain help: loading rich would take longer than all the rest
-    help="Blind scores for reports, agreement between scorings, validation of a scored data set.",
+app = program(
+    "Blind scores for reports, agreement between scorings, validation of a scored data set."
 )
 
 

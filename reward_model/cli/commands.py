@@ -6,8 +6,6 @@ fast.
 
 from __future__ import annotations
 
-import typer
-
 from reward_model.cli.audit import audit
 from reward_model.cli.bench import bench
 from reward_model.cli.calibrate import calibrate
@@ -22,15 +20,10 @@ from reward_model.cli.score import score
 from reward_model.cli.serve import serve
 from reward_model.cli.traffic import app as traffic
 from reward_model.cli.train import train
+from reward_model.records.program import program
 from reward_model.records.terminal import run
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # plain help: loading rich would take longer than all the rest
-    help="Train, measure and use multi-dimensional reward models.",
-)
+app = program("Train, measure and use multi-dimensional reward models.")
 
 for command in (
     labels,

@@ -103,6 +103,8 @@ def load_adapter(folder: Pathish, base: Pathish | None = None) -> PeftModel:
             backbone = config.backbone_config
             quantized = getattr(backbone, "quantization_config", None)
             wanted = backbone.model_type
+            if quantized:
+                require("an adapter on 4-bit weights", "qlora", "bitsandbytes")
             model = MultiDimRewardModel.from_backbone(
                 name,
                 config,

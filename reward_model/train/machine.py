@@ -90,7 +90,9 @@ def check_machine(config: TrainConfig) -> None:
         UserError: what is missing, and how to go on.
     """
     _check_precision(config)
-    if config.lora_rank:
+    if config.lora_rank and config.load_in_4bit:
+        require("QLoRA", "qlora", "bitsandbytes", "peft")
+    elif config.lora_rank:
         require("LoRA", "lora", "peft")
     if config.load_in_4bit:
         if not config.lora_rank:
@@ -142,6 +144,7 @@ def seconds(*dtypes: torch.dtype) -> list[float]:
 
 
 def _probe_4bit() -> None:
+    require("4-bit weights", "qlora", "bitsandbytes")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         from bitsandbytes.nn.modules import Linear4bit
@@ -154,6 +157,7 @@ def _probe_4bit() -> None:
 
 
 def _probe_8bit_adam() -> None:
+    require("8-bit AdamW", "qlora", "bitsandbytes")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         from bitsandbytes.optim.adamw import AdamW8bit

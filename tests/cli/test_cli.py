@@ -6,10 +6,13 @@ import os
 import resource
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 from commands import run
+
+import reward_model
 
 COMMANDS = [
     ("datagen",),
@@ -240,3 +243,16 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path: Path, words: tuple[str
     assert "Traceback" not in done.stderr
     assert "/proc/x" in done.stderr
     assert sorted(os.listdir(tmp_path)) == ["pairs.jsonl", "scored.jsonl"]
+
+
+@pytest.mark.parametrize("command", ["reward-model", "datagen", "judge"])
+def test_version_and_completion(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run(command, "--version") == (0, f"{command} {reward_model.__version__}\n", "")
+    assert metadata.version("multidim-reward") == reward_model.__version__
+    name = command.replace("-", "_")
+    monkeypatch.setenv(f"_{name.upper()}_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_CWORD", "1")
+    first = "pairs" if command == "datagen" else "score"
+    for begun, offered in [(first[:2], first), ("--ver", "--version")]:
+        monkeypatch.setenv("COMP_WORDS", f"{command} {begun}")
+        assert run(command).stdout.split() == [offered]

@@ -1,0 +1,43 @@
+"""The frame of a command line: plain help, `--version`, completion of the shell.
+
+`program(help)` is the typer application of `reward-model`, `datagen` and `judge` alike.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import reward_model
+
+
+def _tell_version(context: typer.Context, asked: bool) -> None:
+    if asked:
+        typer.echo(f"{context.info_name} {reward_model.__version__}")
+        raise typer.Exit
+
+
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_tell_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """What stands before any command."""
+
+
+def program(help: str) -> typer.Typer:
+    """An application without commands yet.
+
+    Args:
+        help: what its commands are for, in a sentence.
+    """
+    app = typer.Typer(
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,  # plain help: loading rich would take longer than all the rest
+        help=help,
+    )
+    app.callback(help=help)(_options)
+    return app
