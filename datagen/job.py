@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from datagen.making import WAITING, Named, NotMade
 from datagen.settings import ONLY_SPEED, CallSettings
 from reward_model.llm import LLM, Caller, FatalError, bounded, open_llm
-from reward_model.llm.pending import Pending, batchable, rounds
+from reward_model.llm.pending import Pending, batchable, check_none_open, rounds
 from reward_model.records import (
     Appender,
     Stopped,
@@ -315,4 +315,6 @@ def carry_out(
     job = Job(settings, out, work)
     with locked(out):
         job.open()
+        if not settings.batch:
+            check_none_open(_beside(out, "batches.json"))
         asyncio.run(job.run(list(llms)))

@@ -9,7 +9,7 @@ from pathlib import Path
 from datagen.design import Slot
 from datagen.requests import Prompts
 from datagen.settings import Settings
-from reward_model.llm.addresses import clean_name, split_address
+from reward_model.llm.addresses import clean_name
 from reward_model.records.terminal import console
 from reward_model.rubrics import Rubric, say
 
@@ -62,7 +62,7 @@ def show_design(slots: Sequence[Slot], settings: Settings, rubric: Rubric) -> No
 
 def show_estimate(slots: Sequence[Slot], settings: Settings, prompts: Prompts, out: Path) -> None:
     """Calls, tokens and money that the whole data set takes, before anything is called."""
-    from reward_model.llm import Usage
+    from reward_model.llm.estimates import Work, estimate
     from reward_model.llm.prices import Prices, likely_tokens
 
     prices = Prices.load(Path(settings.prices) if settings.prices else None)
@@ -76,30 +76,13 @@ def show_estimate(slots: Sequence[Slot], settings: Settings, prompts: Prompts, o
     edits = [likely_tokens(prompts.tables(slot)) + EDIT_TOKENS for slot in sample]
     write, edit = sum(asked) / len(asked), sum(edits) / len(edits) + REPLY_TOKENS
     terminal = console()
-    dollars: list[float] = []
+    per_pair = 2 + settings.edit_gold
+    works = []
     for index, given in enumerate(settings.llm):
-        name = split_address(given)[0]
         share = calls[index]
-        per_pair = 2 + settings.edit_gold
         tokens_in = share / per_pair * (write + edit * (per_pair - 1))
-        tokens_out = share * REPLY_TOKENS
-        price = prices.find(name, name.partition(":")[2])
-        if name == "offline":
-            cost = "no cost"
-        elif price is None:
-            cost = "price unknown: give a table with --prices"
-        else:
-            each = Usage(
-                prompt_tokens=int(tokens_in / max(1, share)), completion_tokens=REPLY_TOKENS
-            )
-            half = 0.5 if settings.batch else 1.0
-            dollars.append(price.cost(each) * share * half)
-            cost = f"about ${dollars[-1]:,.2f}"
-        terminal.print(
-            f"{name}: {share:,} calls, about {tokens_in / 1e6:,.2f} M tokens in and "
-            f"{tokens_out / 1e6:,.2f} M out, {cost}",
-            markup=False,
-        )
-    if len(dollars) > 1:
-        terminal.print(f"in all about ${sum(dollars):,.2f}", markup=False)
+        works.append(Work(given, share, tokens_in, share * REPLY_TOKENS))
+    lines, _ = estimate(works, prices, base_url=settings.base_url, batch=settings.batch)
+    for line in lines:
+        terminal.print(line, markup=False)
     terminal.print(f"dry run: nothing was called, nothing written to {out}", markup=False)

@@ -39,15 +39,15 @@ app = program(
 @app.command()
 def score(
     context: typer.Context,
-    pairs: Annotated[Path, typer.Argument(help="Pairs to score, JSON Lines.")],
-    out: Annotated[Path, typer.Option(help="Where the scored pairs go.")],
-    llm: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Judge: offline, openai:MODEL or dashscope:MODEL. Several make a panel. "
-            "[default: offline]"
+    pairs: Annotated[
+        Path,
+        typer.Argument(
+            help="Pairs, or prompt with response, completion or completions, or messages; "
+            "JSON Lines."
         ),
-    ] = None,
+    ],
+    out: Annotated[Path, typer.Option(help="Where the scored rows go.")],
+    llm: Judges = None,
     rubric: RubricName = "financial_report",
     mode: Annotated[
         str,
@@ -82,7 +82,7 @@ def score(
     retries: Annotated[int, typer.Option(help="Times a reply that cannot be read is redone.")] = 2,
     seed: Annotated[int, typer.Option(help="Shuffles the calls; sent to the provider.")] = 0,
     overwrite_scores: Annotated[
-        bool, typer.Option("--overwrite-scores", help="Score pairs that have scores anew.")
+        bool, typer.Option("--overwrite-scores", help="Score rows that have scores anew.")
     ] = False,
     ledger: Annotated[
         str | None, typer.Option(help="File of all calls. [default: OUT.calls.jsonl]")
@@ -94,24 +94,34 @@ def score(
     tokens_per_minute: Annotated[
         float | None, typer.Option(help="Never more, for each judge.")
     ] = None,
-    budget: Annotated[
-        float | None, typer.Option(help="US dollars in all, earlier runs included.")
-    ] = None,
+    batch: Annotated[
+        bool,
+        typer.Option(
+            "--batch", help="Through the provider's Batch API: half the price, a day a round."
+        ),
+    ] = False,
+    wait: Annotated[
+        bool,
+        typer.Option("--wait", help="With --batch: wait for the batches, instead of exit code 3."),
+    ] = False,
+    budget: Budget = None,
     prices: Prices = None,
     attempts: Annotated[
         int, typer.Option(help="Tries of a call without an answer, before it is owed.")
     ] = 8,
     timeout: Annotated[float, typer.Option(help="Longest wait for one reply, in seconds.")] = 600,
     base_url: BaseUrl = None,
-    config: Annotated[
-        Path | None, typer.Option(help="TOML file with any of these options; flags win.")
-    ] = None,
+    config: Config = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show calls, tokens and money; call nothing.")
+    ] = False,
 ) -> None:
-    """Score both sides of every pair, blind: one response a call, no metadata in sight."""
+    """Score pairs or single answers, blind: one response a call, no metadata in sight."""
     from judge.scoring.run import score_file
     from judge.settings import ScoreSettings, resolve
 
-    score_file(pairs, out, resolve(given(context, ScoreSettings.model_fields), config))
+    settings = resolve(given(context, ScoreSettings.model_fields), config)
+    score_file(pairs, out, settings, dry_run=dry_run)
 
 
 @app.command()

@@ -11,7 +11,9 @@ import typer
 Judges = Annotated[
     list[str] | None,
     typer.Option(
-        "--llm", help="Judge: offline, openai:MODEL or dashscope:MODEL. [default: offline]"
+        "--llm",
+        help="Judge: offline, openai:MODEL or dashscope:MODEL. Several make a panel. "
+        "[default: offline]",
     ),
 ]
 RubricName = Annotated[str, typer.Option(help="Rubric that ships, by name, or a TOML file.")]

@@ -15,6 +15,7 @@ Evidence = Literal["checks", "none"]
 WITHOUT_EFFECT = frozenset(
     {
         "attempts",
+        "batch",
         "budget",
         "ledger",
         "max_concurrency",
@@ -23,6 +24,7 @@ WITHOUT_EFFECT = frozenset(
         "requests_per_minute",
         "timeout",
         "tokens_per_minute",
+        "wait",
     }
 )
 """Settings that change how the work is done, not what comes out."""
@@ -70,6 +72,10 @@ class ScoreSettings(BaseModel):
     """US dollars in all, earlier runs with the same ledger included."""
     prices: str | None = None
     """Price table over the one that ships."""
+    batch: bool = False
+    """Through the provider's Batch API: half the price, within a day a round."""
+    wait: bool = False
+    """With `batch`: wait for the batches instead of leaving with exit code 3."""
     attempts: int = Field(default=8, ge=1, le=100)
     """Tries of a call that gets no answer, before its levels are owed."""
     timeout: float = Field(default=600.0, gt=0)

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import NamedTuple, TypedDict
 
 from judge.scoring.expectation import ALTERNATIVES, expected_levels
-from judge.scoring.parse import Verdicts, parse_comparison, parse_reply, unanswered
+from judge.scoring.parse import Cause, Verdicts, parse_comparison, parse_reply, unanswered
 from judge.scoring.prompt import (
     TEXT_NAMES,
     Language,
@@ -20,6 +20,7 @@ from judge.scoring.prompt import (
 from judge.settings import ScoreSettings
 from reward_model.checks import findings
 from reward_model.llm import LLM, Caller, ChatMessage, Reply, Request, UnansweredError
+from reward_model.llm.pending import Pending
 from reward_model.records.chat.turns import judged
 from reward_model.rubrics import Rubric
 
@@ -47,6 +48,8 @@ class Asked(NamedTuple):
     """Expected levels, where the settings ask for them and the reply allows them."""
     temperature: float | None = None
     """What was really sent; None where the model takes none."""
+    waiting: bool = False
+    """The question goes into the next batch."""
 
 
 class Asker:
@@ -58,7 +61,7 @@ class Asker:
         rubric: what is graded.
     """
 
-    def __init__(self, caller: Caller, settings: ScoreSettings, rubric: Rubric) -> None:
+    def __init__(self, caller: Caller | Pending, settings: ScoreSettings, rubric: Rubric) -> None:
         self.caller, self.settings, self.rubric = caller, settings, rubric
 
     async def ask(
@@ -78,7 +81,7 @@ class Asker:
         settings = self.settings
         if any(judged("", report).reason for report in reports):
             return Asked((unanswered(dimensions, "no_answer"),) * len(reports), final=True)
-        messages = self._messages(prompt, reports, dimensions)
+        messages = messages_of(settings, self.rubric, prompt, reports, dimensions)
         schema = reply_schema(self.rubric, dimensions, settings.reasoning, texts=len(reports))
         asked = Asked((unanswered(dimensions, "failed"),) * len(reports))
         for attempt in range(settings.retries + 1):
@@ -95,40 +98,14 @@ class Asker:
             try:
                 reply = (await self.caller.complete(llm, request)).reply
             except UnansweredError as error:
-                cause = "refused" if error.reason == "refused" else "failed"
-                return Asked((unanswered(dimensions, cause),) * len(reports))  # type: ignore[arg-type]
+                cause: Cause = "refused" if error.reason == "refused" else "failed"
+                waiting = error.reason == "waiting"
+                return Asked((unanswered(dimensions, cause),) * len(reports), waiting=waiting)
             asked = self._read(reply, dimensions, len(reports))
             asked = asked._replace(temperature=reply.sent(settings.temperature))
             if all(verdicts.whole for verdicts in asked.verdicts):
                 break
         return asked
-
-    def _messages(
-        self, prompt: str, reports: tuple[str, ...], dimensions: tuple[str, ...]
-    ) -> tuple[ChatMessage, ...]:
-        settings = self.settings
-        language: Language = (
-            text_language("\n".join(reports).strip() or prompt)
-            if settings.language == "auto"
-            else settings.language
-        )
-        evidence = None
-        if settings.evidence == "checks" and not CHECKED.isdisjoint(dimensions):
-            found = ["\n".join(findings(prompt, report)) or "-" for report in reports]
-            evidence = found[0]
-            if len(reports) > 1:
-                named = zip(TEXT_NAMES, found, strict=True)
-                evidence = "\n\n".join(f"{name}:\n{lines}" for name, lines in named)
-        options: _Options = {
-            "language": language,
-            "reasoning": settings.reasoning,
-            "evidence": evidence,
-            "max_prompt_chars": settings.max_prompt_chars,
-        }
-        if len(reports) == 1:
-            return judge_messages(prompt, reports[0], self.rubric, dimensions, **options)
-        first, second = reports
-        return compare_messages(prompt, first, second, self.rubric, dimensions, **options)
 
     def _read(self, reply: Reply, dimensions: tuple[str, ...], texts: int) -> Asked:
         scale, reason = self.rubric.scale, reply.finish_reason
@@ -142,3 +119,35 @@ class Asker:
         if self.settings.expectation and one.whole:
             expected = expected_levels(reply, dimensions, scale=scale)
         return Asked((one,), reply.model, True, expected)
+
+
+def messages_of(
+    settings: ScoreSettings,
+    rubric: Rubric,
+    prompt: str,
+    reports: tuple[str, ...],
+    dimensions: tuple[str, ...],
+) -> tuple[ChatMessage, ...]:
+    """What a judge is shown to grade one text, or two side by side."""
+    language: Language = (
+        text_language("\n".join(reports).strip() or prompt)
+        if settings.language == "auto"
+        else settings.language
+    )
+    evidence = None
+    if settings.evidence == "checks" and not CHECKED.isdisjoint(dimensions):
+        found = ["\n".join(findings(prompt, report)) or "-" for report in reports]
+        evidence = found[0]
+        if len(reports) > 1:
+            named = zip(TEXT_NAMES, found, strict=True)
+            evidence = "\n\n".join(f"{name}:\n{lines}" for name, lines in named)
+    options: _Options = {
+        "language": language,
+        "reasoning": settings.reasoning,
+        "evidence": evidence,
+        "max_prompt_chars": settings.max_prompt_chars,
+    }
+    if len(reports) == 1:
+        return judge_messages(prompt, reports[0], rubric, dimensions, **options)
+    first, second = reports
+    return compare_messages(prompt, first, second, rubric, dimensions, **options)

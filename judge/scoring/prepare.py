@@ -27,6 +27,16 @@ def open_judges(settings: ScoreSettings, rubric: Rubric) -> tuple[LLM, ...]:
     Raises:
         UserError: one of them cannot judge by this rubric.
     """
+    check_judges(settings, rubric)
+    return tuple(open_llm(name, base_url=settings.base_url) for name in settings.llm)
+
+
+def check_judges(settings: ScoreSettings, rubric: Rubric) -> None:
+    """What can be said of the judges without opening them.
+
+    Raises:
+        UserError: one of them cannot judge by this rubric.
+    """
     if len(set(settings.llm)) < len(settings.llm):
         raise UserError(
             "the same judge twice in --llm", expected="different judges", mend="use --samples"
@@ -42,7 +52,6 @@ def open_judges(settings: ScoreSettings, rubric: Rubric) -> tuple[LLM, ...]:
                 expected=f"only {', '.join(DIMENSIONS)}",
                 mend="name a language model with --llm",
             )
-    return tuple(open_llm(name, base_url=settings.base_url) for name in settings.llm)
 
 
 class Seen(NamedTuple):
@@ -148,9 +157,9 @@ def check_out(out: Path, config_path: Path, config: dict[str, Any]) -> None:
         )
     now = config["settings"]
     changes = [
-        f"{name.replace('_', '-')} {settings.get(name)!r} before, {now[name]!r} now"
+        f"{name.replace('_', '-')} {was!r} before, {now[name]!r} now"
         for name in now
-        if name not in WITHOUT_EFFECT and settings.get(name) != now[name]
+        if name not in WITHOUT_EFFECT and (was := settings.get(name, _usual(name))) != now[name]
     ]
     changes += [
         f"other {words} than before"
@@ -164,3 +173,8 @@ def check_out(out: Path, config_path: Path, config: dict[str, Any]) -> None:
             mend="delete it or choose another --out; calls already made stay in the ledger",
             path=out,
         )
+
+
+def _usual(name: str) -> Any:
+    """The default of a setting that an older file does not have."""
+    return ScoreSettings.model_fields[name].default

@@ -80,6 +80,10 @@ async def ask_all(
         UserError: no call to a judge can work; nothing was called.
         Stopped: the budget is used up or a provider is down; the answers so far are kept.
     """
+    if settings.batch:
+        raise UserError(
+            "batch = true", expected="it for judge score alone: these answers come at once"
+        )
     shown = (tuple(dimensions),) if settings.mode == "all" else tuple((d,) for d in dimensions)
     work = [
         (question, judge, names, draw)

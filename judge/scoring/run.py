@@ -15,12 +15,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from judge.scoring.ask import Asked, Asker
+from judge.scoring.dry import show_dry_run
 from judge.scoring.merge import Draw, apart, merge, paired, sent_temperature, swaps
 from judge.scoring.parse import Cause, unanswered
-from judge.scoring.prepare import Seen, check_out, check_rows, configuration, open_judges
+from judge.scoring.prepare import (
+    Seen,
+    check_judges,
+    check_out,
+    check_rows,
+    configuration,
+    open_judges,
+)
 from judge.scoring.rows import Item, RowFile, item_of
 from judge.settings import ScoreSettings
 from reward_model.llm import LLM, Caller, FatalError, Prices, bounded
+from reward_model.llm.pending import Pending, batchable, check_none_open, rounds
 from reward_model.records import (
     SIDES,
     Stopped,
@@ -47,12 +56,18 @@ class Task(NamedTuple):
 
 
 def score_file(
-    pairs: Path, out: Path, settings: ScoreSettings, *, judges: Sequence[LLM] | None = None
+    pairs: Path,
+    out: Path,
+    settings: ScoreSettings,
+    *,
+    judges: Sequence[LLM] | None = None,
+    dry_run: bool = False,
 ) -> None:
     """Score a file of pairs, single responses, or completions of prompts.
 
     Args:
         judges: models to ask; None opens those that `settings.llm` names.
+        dry_run: say what it would take; call and write nothing.
 
     Raises:
         UserError: settings or files that cannot be used; nothing was called or written.
@@ -60,18 +75,34 @@ def score_file(
     """
     config_path = out.with_name(out.name + ".config.json")
     ledger = Path(settings.ledger) if settings.ledger else out.with_name(out.name + ".calls.jsonl")
+    manifest = out.with_name(out.name + ".batches.json")
     check_outputs(
-        {"--out": out, "--out with .config.json": config_path, "--ledger": ledger},
+        {
+            "--out": out,
+            "--out with .config.json": config_path,
+            "--out with .batches.json": manifest,
+            "--ledger": ledger,
+        },
         (pairs, settings.rubric),
     )
     rubric = load_rubric(settings.rubric)
+    if dry_run:
+        check_judges(settings, rubric)
+        rows = RowFile(pairs)
+        check_rows(rows, settings)
+        show_dry_run(rows, settings, rubric, out)
+        return
     llms = tuple(judges) if judges is not None else open_judges(settings, rubric)
     rows = RowFile(pairs)
     seen = check_rows(rows, settings)
     config = configuration(rows, settings, rubric)
+    if settings.batch:
+        batchable(llms)
     with locked(out):
         check_out(out, config_path, config)
-        scoring = Scoring(rows, seen, out, settings, rubric, llms, ledger, config)
+        if not settings.batch:
+            check_none_open(manifest)
+        scoring = Scoring(rows, seen, out, settings, rubric, llms, ledger, manifest, config)
         summary = asyncio.run(scoring.run())
     if owed := summary.causes["failed"]:
         raise Stopped(
@@ -94,11 +125,12 @@ class Scoring:
         rubric: Rubric,
         llms: tuple[LLM, ...],
         ledger: Path,
+        manifest: Path,
         config: dict[str, Any],
     ) -> None:
         self.rows, self.out, self.settings, self.rubric = rows, out, settings, rubric
         self.seen = seen
-        self.llms, self.ledger, self.config = llms, ledger, config
+        self.llms, self.ledger, self.manifest, self.config = llms, ledger, manifest, config
         self.dimensions = (
             (rubric.names,) if settings.mode == "all" else tuple((n,) for n in rubric.names)
         )
@@ -121,16 +153,15 @@ class Scoring:
             prices=Prices.load(Path(settings.prices)) if settings.prices else None,
             timeout_s=settings.timeout,
         ) as caller:
-            asker = Asker(caller, self.settings, self.rubric)
             report: dict[str, Any] = {}
             try:
                 try:
-                    await self._ask_all(caller, asker)
+                    await self._ask_all(caller)
                 finally:
                     # Writing takes every answer from the ledger once more, which is no news.
                     report = caller.report() if caller.counts else {}
                 made, kept = caller.counts["calls"], caller.counts["cached"]
-                summary = await self._write(asker)
+                summary = await self._write(Asker(caller, self.settings, self.rubric))
             except FatalError as error:
                 if caller.counts["calls"]:
                     raise Stopped(f"no further call can work: {error}") from None
@@ -159,8 +190,21 @@ class Scoring:
         texts = f"{self.seen.texts - 2 * self.seen.pairs} responses in {others} rows"
         return f"{self.seen.pairs} pairs, {texts}" if self.seen.pairs else texts
 
-    async def _ask_all(self, caller: Caller, asker: Asker) -> None:
+    async def _ask_all(self, caller: Caller) -> None:
         """Make every call; each answer is in the ledger when this returns."""
+        if not self.settings.batch:
+            return await self._ask_each(caller, caller)
+        models, wait = batchable(self.llms), self.settings.wait
+
+        async def work(pending: Pending) -> None:
+            await self._ask_each(caller, pending)
+
+        return await rounds(caller, models, self.manifest, work, wait=wait)
+
+    async def _ask_each(self, caller: Caller, by: Caller | Pending) -> None:
+        asker = Asker(by, self.settings, self.rubric)
+        self.causes.clear()
+        self.unanswered.clear()
         each = len(self.dimensions) * len(self.llms) * self.settings.samples
         causes = self.causes
 
@@ -177,6 +221,8 @@ class Scoring:
 
     async def _work(self, asker: Asker, task: Task, item: Item) -> list[Cause]:
         asked = await self._ask(asker, task, item)
+        if asked.waiting:
+            return []
         problems = [cause for v in asked.verdicts for cause in v.problems.values()]
         if not asked.final:
             self.unanswered[task] = problems[0]

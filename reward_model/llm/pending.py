@@ -6,6 +6,7 @@ and each time the calls that it lacked go out as batches, until the work lacks n
 
 from __future__ import annotations
 
+import glob
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
@@ -13,8 +14,10 @@ from pathlib import Path
 from reward_model.llm.base import LLM, Request
 from reward_model.llm.batch import Batches
 from reward_model.llm.caller import Answer, Caller, UnansweredError
+from reward_model.llm.manifest import Manifest
 from reward_model.llm.openai import OpenAILLM
 from reward_model.records import Stopped, UserError
+from reward_model.records.terminal import console
 
 LONGEST_POLL_S = 60.0
 
@@ -68,6 +71,28 @@ def batchable(llms: Sequence[LLM]) -> list[OpenAILLM]:
     return found
 
 
+def check_none_open(manifest: Path) -> None:
+    """Before calls are made at once: none of them is under way in a batch, to be paid twice.
+
+    Raises:
+        UserError: batches that another run sent have not been collected.
+    """
+    for path in sorted(
+        {manifest, *manifest.parent.glob(f"{glob.escape(manifest.stem)}.*{manifest.suffix}")}
+    ):
+        try:
+            found = Manifest.model_validate_json(path.read_bytes())
+        except (OSError, ValueError):
+            continue  # no batches: what is no manifest is told by whom uses it
+        if waiting := sum(len(one.keys) for one in found.open):
+            raise UserError(
+                f"{waiting:,} calls in batches that are under way",
+                expected="--batch, to collect them",
+                mend="remove the file to pay for them once more",
+                path=path,
+            )
+
+
 async def rounds(
     caller: Caller,
     llms: Sequence[OpenAILLM],
@@ -93,7 +118,10 @@ async def rounds(
     pending = Pending(caller)
     while True:
         await _collect(every)
+        caller.counts["cached"] = 0  # each round takes everything from the ledger anew
         await work(pending)
+        came = sum(batches.progress.answered + batches.progress.refused for _, batches in every)
+        caller.counts["cached"] = max(0, caller.counts["cached"] - came)
         stop = None
         for llm, batches in every:
             try:
@@ -109,6 +137,7 @@ async def rounds(
                 f"{waiting:,} calls are in batches with the provider, which takes up to a day; "
                 "run the same command again to go on with their replies"
             )
+        console().print(f"{waiting:,} calls are in batches with the provider; waiting for them")
         pause_s = 1.0
         while sum(batches.progress.open for _, batches in every) == waiting:
             await caller.rest(pause_s)

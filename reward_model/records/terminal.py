@@ -47,7 +47,8 @@ def console() -> Console:
                 else:
                     yield segment
 
-    return Safe(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+    # Of a model named `openai:m:` rich would make a sign of its own.
+    return Safe(stderr=True, highlight=False, emoji=False, soft_wrap=not sys.stderr.isatty())
 
 
 def progress(*, transient: bool = False) -> Progress:

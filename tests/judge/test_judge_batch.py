@@ -1,0 +1,124 @@
+"""`judge score --dry-run` and `--batch`: what it would cost, and half of that."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands import Outcome, run, spawn
+from llm_server import LLMServer
+
+from reward_model.llm.offline import OfflineLLM
+
+PRICES = '["m"]\ninput = 10.0\noutput = 10.0\n'
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    """A pair, and two answers: four texts, twelve calls."""
+    own = [
+        {"prompt": "p", "chosen": "Revenue rose by 20% on volume.", "rejected": "Fine."},
+        {"prompt": "q", "completions": ["Costs fell by 3%.", "<think>cut"], "source": 1},
+        {"prompt": "r", "response": "Margins of 14% are thin, since prices fell."},
+    ]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in own), "utf-8")
+    (tmp_path / "prices.toml").write_text(PRICES, "utf-8")
+    return path
+
+
+def score(server: LLMServer, rows: Path, out: Path, *options: object) -> Outcome:
+    done = run(
+        "judge", "score", rows, "--out", out, "--llm", "openai:m", "--base-url", server.url,
+        "--prices", rows.with_name("prices.toml"), *options,
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def report(out: Path) -> dict[str, Any]:
+    return dict(json.loads(out.with_name(out.name + ".report.json").read_text("utf-8")))
+
+
+def test_a_dry_run_says_what_it_would_cost_and_sends_nothing(rows: Path, tmp_path: Path) -> None:
+    out, before = tmp_path / "out", sorted(tmp_path.iterdir())
+    with LLMServer(model=OfflineLLM()) as server:
+        told = score(server, rows, out, "--dry-run", "--budget", 0.0001)
+        assert (told.code, server.requests) == (0, 0)
+        half = score(server, rows, out, "--dry-run", "--batch", "--samples", 2)
+        assert sorted(tmp_path.iterdir()) == before
+        assert score(server, rows, out).code == 0
+    assert "openai:m: 12 calls" in told.stderr
+    assert "more than the budget" in told.stderr
+    assert "openai:m: 24 calls" in half.stderr
+    cost, same = (
+        float(done.stderr.partition("about $")[2].split("\n")[0]) for done in (told, half)
+    )
+    assert same == pytest.approx(cost, rel=1e-2)
+    assert cost == pytest.approx(report(out)["cost_usd"], rel=0.9)
+    none = run("judge", "score", rows, "--out", out, "--dry-run", "--llm", "openai:secret")
+    assert (none.code, "price unknown" in none.stderr) == (0, True)
+
+
+def test_batches_give_the_same_file_at_half_the_price(rows: Path, tmp_path: Path) -> None:
+    direct, out = tmp_path / "direct", tmp_path / "out"
+    with LLMServer(model=OfflineLLM()) as server:
+        assert score(server, rows, direct).code == 0
+        server.requests = server.paid = 0
+        server.batch_ready = False
+        for _ in range(2):  # the second time they are under way, and are not sent again
+            done = score(server, rows, out, "--batch")
+            assert (done.code, out.exists(), len(server.batches)) == (3, False, 1)
+            assert "12 calls are in batches" in done.stderr
+        at_once = score(server, rows, out)
+        assert (at_once.code, "--batch, to collect them" in at_once.stderr) == (2, True)
+        server.batch_ready = True
+        assert score(server, rows, out, "--batch").code == 0
+        assert (server.requests, server.paid, len(server.batches)) == (0, 12, 1)
+        counts, cost = report(out)["counts"], report(out)["cost_usd"]
+        assert (counts["calls"], counts["cached"]) == (12, 0)
+        assert cost == pytest.approx(report(direct)["cost_usd"] / 2)
+        again = score(server, rows, out)
+        assert (again.code, server.paid) == (0, 12)
+        assert "0 calls made, 12 taken" in again.stderr
+    assert out.read_bytes() == direct.read_bytes()
+
+
+def test_killed_while_it_waits_nothing_is_paid_twice(rows: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with LLMServer(model=OfflineLLM()) as server:
+        server.batch_ready = False
+        options = ("--llm", "openai:m", "--base-url", server.url, "--batch", "--wait")
+        process = spawn("judge", "score", rows, "--out", out, *options)
+        while not server.batches and process.poll() is None:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        server.batch_ready = True
+        assert score(server, rows, out, "--batch", "--wait").code == 0
+        assert (server.paid, len(server.batches)) == (12, 1)
+
+
+def test_a_rejected_batch_is_told_from_a_lost_one(rows: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with LLMServer(model=OfflineLLM()) as server:
+        server.batch_ready = False
+        score(server, rows, out, "--batch")
+        errors = {"data": [{"code": "x", "message": "no such endpoint"}], "object": "list"}
+        server.batches["batch-0"] |= {"status": "failed", "errors": errors}
+        failed = score(server, rows, out, "--batch")
+        assert failed.code == 3
+        assert "rejected a batch of openai:m as a whole (failed: no such endpoint)" in failed.stderr
+        score(server, rows, out, "--batch")
+        server.batches.clear()
+        lost = score(server, rows, out, "--batch")
+        assert (lost.code, "came back without a reply" in lost.stderr) == (3, True)
+        server.batch_ready = True
+        assert score(server, rows, out, "--batch", "--wait").code == 0
+        assert server.paid == 12
+    offline = run("judge", "score", rows, "--out", tmp_path / "o", "--batch")
+    assert (offline.code, "batch mode with offline" in offline.stderr) == (2, True)
