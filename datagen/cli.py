@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from reward_model.llm.flags import Body, Effort, Header, Thinking
 from reward_model.records.program import program
 from reward_model.records.terminal import given, run
 
@@ -60,6 +61,10 @@ def pairs(
         ),
     ] = None,
     base_url: BaseUrlOption = None,
+    header: Header = None,
+    body: Body = None,
+    thinking: Thinking = None,
+    reasoning_effort: Effort = None,
     rubric: Annotated[
         str, typer.Option(help="Rubric that ships, by name, or a TOML file.")
     ] = "financial_report",
@@ -139,6 +144,10 @@ def revise(
         typer.Option(help="openai:MODEL or dashscope:MODEL; several share the work."),
     ] = None,
     base_url: BaseUrlOption = None,
+    header: Header = None,
+    body: Body = None,
+    thinking: Thinking = None,
+    reasoning_effort: Effort = None,
     constitution: Annotated[
         str, typer.Option(help="Rubric whose dimensions are the principles: a name or TOML file.")
     ] = "constitution",
@@ -184,6 +193,10 @@ def frameworks(
         str, typer.Option(help="offline copies those that ship; or openai:MODEL, dashscope:MODEL.")
     ] = "offline",
     base_url: BaseUrlOption = None,
+    header: Header = None,
+    body: Body = None,
+    thinking: Thinking = None,
+    reasoning_effort: Effort = None,
     temperature_gold: Annotated[float, typer.Option("--temperature", help="Of the writer.")] = 0.7,
     seed: Annotated[int, typer.Option(help="Sent to the model.")] = 0,
 ) -> None:

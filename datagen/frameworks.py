@@ -19,9 +19,10 @@ from reward_model.llm import (
     Request,
     UnansweredError,
     fill,
-    open_llm,
     prompt_file,
 )
+from reward_model.llm.options import ModelOptions
+from reward_model.llm.providers import open_llms
 from reward_model.records import Stopped, UserError, write_json, write_text
 from reward_model.records.terminal import console
 
@@ -52,8 +53,9 @@ def make_frameworks(settings: Settings, out: Path) -> None:
             markup=False,
         )
         return
-    llm = open_llm(settings.llm[0], base_url=settings.base_url)
+    (llm,) = open_llms(settings.llm[:1], base_url=settings.base_url, options=settings)
     kept_options = {"fields", "language", "llm", "base_url", "temperature_gold", "seed"}
+    kept_options |= set(ModelOptions.model_fields)
     write_json(out / "config.json", settings.model_dump(mode="json", include=kept_options))
     lost = asyncio.run(_write_all(llm, settings, todo, out))
     terminal.print(f"{len(todo) - len(lost)} written to {out}, {kept} kept", markup=False)
@@ -79,6 +81,7 @@ async def _write_all(
                 max_tokens=settings.max_tokens,
                 seed=settings.seed + sample,  # with the same one a provider says the same again
                 sample=sample,
+                **settings.asked(),
             )
             try:
                 answer = await caller.complete(llm, request)

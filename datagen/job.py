@@ -17,8 +17,10 @@ from typing import Any, Protocol
 
 from datagen.making import WAITING, Named, NotMade
 from datagen.settings import ONLY_SPEED, CallSettings
-from reward_model.llm import LLM, Caller, FatalError, bounded, open_llm
+from reward_model.llm import LLM, Caller, FatalError, bounded
+from reward_model.llm.options import ModelOptions
 from reward_model.llm.pending import Pending, batchable, check_none_open, rounds
+from reward_model.llm.providers import open_llms
 from reward_model.records import (
     Appender,
     Stopped,
@@ -36,6 +38,10 @@ from reward_model.records.terminal import console, progress
 
 BESIDE = ("config.json", "report.json", "failures.json", "batches.json")
 """Endings of the files that stand beside the pairs."""
+
+
+USUAL = {name: field.default for name, field in ModelOptions.model_fields.items()}
+"""Options that older files do not have, as they were then."""
 
 
 class Maker(Protocol):
@@ -131,7 +137,7 @@ class Job:
         wrong = [
             f"{name} {settings.get(name)!r} (now {now[name]!r})"
             for name in now
-            if name not in ONLY_SPEED and settings.get(name) != now[name]
+            if name not in ONLY_SPEED and settings.get(name, USUAL.get(name)) != now[name]
         ]
         wrong += [
             f"other {name}"
@@ -309,7 +315,7 @@ def carry_out(
         Stopped: pairs are owed to another run.
     """
     # Keys and names are looked at before anything is written.
-    llms = llms or [open_llm(name, base_url=settings.base_url) for name in settings.llm]
+    llms = llms or open_llms(settings.llm, base_url=settings.base_url, options=settings)
     if settings.batch:
         batchable(llms)
     job = Job(settings, out, work)

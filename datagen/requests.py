@@ -133,6 +133,7 @@ class Prompts:
             # Another draw gets another seed: with the same one a provider says the same again.
             seed=self._draw(slot, f"{what}:{sample}" if sample else what),
             sample=sample,
+            **self.settings.asked(),
         )
 
     def _draw(self, of: Slot | Company, what: str) -> int:

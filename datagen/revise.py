@@ -256,6 +256,7 @@ class RevisionMaker:
             max_tokens=self.settings.max_tokens,
             seed=int(digest(seed, 7), 16),
             sample=sample,
+            **self.settings.asked(),
         )
 
 

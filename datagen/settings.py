@@ -5,17 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from datagen.fields import FIELDS, field_name
 from reward_model.llm.addresses import Address, ModelName
+from reward_model.llm.options import ModelOptions
 from reward_model.records.settings import parse_settings, read_toml
 
 
-class CallSettings(BaseModel):
+class CallSettings(ModelOptions):
     """How models are called, whatever is made with them."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     seed: int = 0
     llm: tuple[ModelName, ...] = ("offline",)
@@ -117,7 +116,7 @@ class RevisionSettings(CallSettings):
 
 ONLY_SPEED = {
     "ledger", "max_concurrency", "requests_per_minute", "tokens_per_minute", "timeout_s", "batch",
-    "wait", "budget_usd", "prices",
+    "wait", "budget_usd", "prices", "header",
 }  # fmt: skip
 """Options that change how a data set is made, not what it holds."""
 

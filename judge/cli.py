@@ -28,6 +28,7 @@ from judge.options import (
     Side,
     Temperature,
 )
+from reward_model.llm.flags import Body, Effort, Header, Thinking
 from reward_model.records.program import program
 from reward_model.records.terminal import given, run
 
@@ -111,6 +112,10 @@ def score(
     ] = 8,
     timeout: Annotated[float, typer.Option(help="Longest wait for one reply, in seconds.")] = 600,
     base_url: BaseUrl = None,
+    header: Header = None,
+    body: Body = None,
+    thinking: Thinking = None,
+    reasoning_effort: Effort = None,
     config: Config = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show calls, tokens and money; call nothing.")
@@ -153,6 +158,10 @@ def redteam(
     budget: Budget = None,
     prices: Prices = None,
     base_url: BaseUrl = None,
+    header: Header = None,
+    body: Body = None,
+    thinking: Thinking = None,
+    reasoning_effort: Effort = None,
     config: Config = None,
 ) -> None:
     """What attacks planted into reports gain from the judge: instructions, fakes, flattery.
@@ -202,6 +211,10 @@ def calibrate(
     budget: Budget = None,
     prices: Prices = None,
     base_url: BaseUrl = None,
+    header: Header = None,
+    body: Body = None,
+    thinking: Thinking = None,
+    reasoning_effort: Effort = None,
     config: Config = None,
 ) -> None:
     """How many planted errors the judge finds, by kind, and how often it accuses clean text."""

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from reward_model.llm.addresses import Address, ModelName
+from reward_model.llm.options import ModelOptions
 from reward_model.records.settings import parse_settings, read_toml
 
 Evidence = Literal["checks", "none"]
@@ -17,6 +18,7 @@ WITHOUT_EFFECT = frozenset(
         "attempts",
         "batch",
         "budget",
+        "header",
         "ledger",
         "max_concurrency",
         "overwrite_scores",
@@ -30,10 +32,8 @@ WITHOUT_EFFECT = frozenset(
 """Settings that change how the work is done, not what comes out."""
 
 
-class ScoreSettings(BaseModel):
+class ScoreSettings(ModelOptions):
     """What decides the levels, and how the calls are made."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     llm: tuple[ModelName, ...] = Field(default=("offline",), min_length=1)
     """`provider:model`; several are a panel."""

@@ -94,6 +94,7 @@ class Asker:
                 json_schema=schema,
                 top_logprobs=ALTERNATIVES if settings.expectation else None,
                 sample=draw,
+                **settings.asked(),
             )
             try:
                 reply = (await self.caller.complete(llm, request)).reply

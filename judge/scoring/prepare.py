@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 from judge.scoring.rows import Item, RowFile
 from judge.settings import WITHOUT_EFFECT, Evidence, ScoreSettings
-from reward_model.llm import LLM, open_llm
+from reward_model.llm import LLM
 from reward_model.llm.addresses import clean_name
 from reward_model.llm.family import family
+from reward_model.llm.providers import open_llms
 from reward_model.records import UserError, digest, read_object
 from reward_model.records.terminal import console
 from reward_model.rubrics import Rubric
@@ -28,7 +29,7 @@ def open_judges(settings: ScoreSettings, rubric: Rubric) -> tuple[LLM, ...]:
         UserError: one of them cannot judge by this rubric.
     """
     check_judges(settings, rubric)
-    return tuple(open_llm(name, base_url=settings.base_url) for name in settings.llm)
+    return open_llms(settings.llm, base_url=settings.base_url, options=settings)
 
 
 def check_judges(settings: ScoreSettings, rubric: Rubric) -> None:

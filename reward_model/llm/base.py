@@ -48,12 +48,25 @@ class Request(_Record):
     """Ask for the alternatives of each token, where the provider has them."""
     thinking: bool = False
     """Let a model that can think do so; sent only to models that have the switch."""
+    effort: Literal["none", "low", "medium", "high"] | None = None
+    """How long to think, in the provider's own terms; `none`: not at all, said in so many words.
+    None leaves it to the provider."""
+    extra: dict[str, Any] = {}
+    """Further fields of the body; a text `$NAME` stands for a variable of the environment."""
     sample: int = 0
     """Number of this draw; the same request with another number is another call."""
 
     def key(self, model: str, base_url: str = "") -> str:
         """Fingerprint of the call: this request, to this model, at this address."""
-        return digest([model, base_url, self.model_dump(mode="json")], 24)
+        fields = self.model_dump(mode="json")
+        for name in _LATER:  # as if they were not there: ledgers of before know nothing of them
+            if not fields[name]:
+                del fields[name]
+        return digest([model, base_url, fields], 24)
+
+
+_LATER = ("effort", "extra")
+"""Fields that came after the first ledgers."""
 
 
 class Usage(_Record):

@@ -157,6 +157,8 @@ class Batches:
             known.add(key)
             held += most
             body = self._llm.body(request)
+            body.pop("stream", None)  # a file has no streams
+            body.pop("stream_options", None)
             line = _line(key, request.sample, body)
             if len(line) > self._most_bytes:
                 raise UserError(
@@ -356,8 +358,12 @@ class _Part:
     def add(self, key: str, line: bytes, most_usd: float, body: dict[str, Any], asked: int) -> None:
         self.keys.append(key)
         self.asked.append(asked)
+        if any(message["role"] == "system" for message in body["messages"]):
+            self.sent["messages"] = [{"role": "system"}]
         form = body.get("response_format")
         self.sent |= dict.fromkeys(body.keys() - {"model", "messages", "response_format"})
+        if "reasoning_effort" in body:
+            self.sent["reasoning_effort"] = body["reasoning_effort"]
         if form is not None:
             self.sent["response_format"] = {"type": form["type"]}
         self.size += self.file.write(line)

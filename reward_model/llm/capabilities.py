@@ -19,6 +19,8 @@ _NAMES = {
     "temperature": "temperature",
     "logprobs": "top_logprobs|logprobs",
     "seed": "seed",
+    "effort": "reasoning_effort|thinking_budget",
+    "stream_usage": "stream_options|include_usage",
     "thinking": "enable_thinking|chat_template_kwargs|thinking",
     "json": "response_format|json_schema|json_object|guided_json|json mode|structured outputs?",
 }
@@ -40,6 +42,29 @@ _TOO_MUCH = re.compile(
 )
 _MUST_THINK = re.compile(r"(?:restricted to|must be|set to) (?:set to )?true", re.I)
 _JSON = ("json_schema", "json_object", "prompt")
+_NO_SYSTEM = re.compile(
+    r"system['\"]? (?:role|messages?|prompts?|instructions?)\b[^.]{0,60}?"
+    r"(?:n[o']t (?:be )?(?:support|allow|permit|accept|enabl)|unsupported)"
+    r"|(?:n[o']t (?:support|accept|allow|permit)\w*|unsupported|unexpected|unknown|invalid)"
+    r"[^.]{0,60}['\"]?system['\"]?(?: role| messages?| prompts?|['\"])"
+    r"|developer instructions? (?:is|are) not enabled"
+    r"|roles must alternate"
+    r"|only[^.]{0,40}user['\"]? and ['\"]?assistant['\"]? roles"
+    r"|should be 'user'(?:,| or) 'assistant'",
+    re.I,
+)
+"""How servers say that they take no system role."""
+_STREAM_ONLY = re.compile(
+    r"only supports? (?:the )?stream|non-?stream\w*[^.]{0,40}(?:not|unsupported)"
+    r"|(?:not|false) (?:support\w* )?(?:for |in )?non-?stream"
+    r"|(?:enable|requires?|use|set) (?:the )?['\"`]?stream(?:ing)?\b"
+    r"|['\"`]?\bstream(?:ing)?['\"`]? (?:must|has to|needs to) be (?:set to |enabled)?"
+    r"|stream(?:ing)? (?:mode )?is required|仅支持流式|只支持流式|not support http call",
+    re.I,
+)
+"""How servers say that a model answers as a stream only."""
+BUDGETS = {"low": 1024, "medium": 4096, "high": 16384}
+"""Tokens of thought that Alibaba's models are given for an effort."""
 
 
 @dataclass
@@ -53,8 +78,17 @@ class Capabilities:
     temperature: bool = True
     seed: bool = True
     logprobs: bool = True
-    thinking: Literal["switch", "always", "none"] = "none"
-    """`switch`: sent explicitly; `always`: cannot be turned off; `none`: no such parameter."""
+    thinking: Literal["switch", "asked", "always", "none"] = "none"
+    """`switch`: sent explicitly; `asked`: sent where somebody asks for it; `always`: cannot be
+    turned off; `none`: no such parameter."""
+    effort: Literal["any", "minimal", "none"] = "any"
+    """`minimal`: thinking cannot be turned off, only that short; `none`: no such parameter."""
+    system: bool = True
+    """Takes the system role; else its words begin the user's turn."""
+    stream: bool = False
+    """Answers as a stream only."""
+    stream_usage: bool = True
+    """Takes the request to count tokens in a stream."""
     learned: list[str] = field(default_factory=list)
     """What the server taught, in words."""
 
@@ -71,7 +105,11 @@ class Capabilities:
         ['seed: False']
         """
         what = refused(param, message)
-        if what == "token_limit":
+        if self.system and _has_system(sent) and _NO_SYSTEM.search(message):
+            self._set("system", False)
+        elif not self.stream and "stream" not in sent and _STREAM_ONLY.search(message):
+            self._set("stream", True)
+        elif what == "token_limit":
             self._rename_limit(sent)
         elif what == "json":
             kind = (sent.get("response_format") or {}).get("type")
@@ -80,8 +118,14 @@ class Capabilities:
                 if _JSON.index(lower) > _JSON.index(self.json):
                     self._set("json", lower)
         elif what == "thinking":
-            if "enable_thinking" in sent and self.thinking == "switch":
+            if "enable_thinking" in sent and self.thinking in {"switch", "asked"}:
                 self._set("thinking", "always" if _MUST_THINK.search(message) else "none")
+        elif what == "effort":
+            shortest = sent.get("reasoning_effort") == "none" and "minimal" in message
+            if not sent.keys().isdisjoint({"reasoning_effort", "thinking_budget"}):
+                self._set("effort", "minimal" if shortest else "none")
+        elif what == "stream_usage":
+            self._set("stream_usage", "stream_options" not in sent)
         elif what is not None and (what in sent or (what == "logprobs" and "top_logprobs" in sent)):
             self._set(what, False)
 
@@ -107,7 +151,7 @@ class Capabilities:
     def remember(self, taught: Mapping[str, Any]) -> None:
         """Take in what another process was taught."""
         for name, value in taught.items():
-            if name in _NAMES:
+            if name in _NAMES or name in {"system", "stream"}:
                 self._set(name, value)
 
     def ask_json(self, request: Request) -> tuple[dict[str, Any] | None, tuple[ChatMessage, ...]]:
@@ -116,7 +160,7 @@ class Capabilities:
         Where the server cannot enforce the schema, it stands in the last message (which also puts
         the word JSON there, as `json_object` requires).
         """
-        schema, messages = request.json_schema, request.messages
+        schema, messages = request.json_schema, self._fit(request.messages)
         if schema is None:
             return None, messages
         if self.json == "json_schema":
@@ -129,11 +173,51 @@ class Capabilities:
         messages = (*messages[:-1], ChatMessage(role=last.role, content=words))
         return ({"type": "json_object"} if self.json == "json_object" else None), messages
 
+    def _fit(self, messages: tuple[ChatMessage, ...]) -> tuple[ChatMessage, ...]:
+        """Messages in roles that the model takes."""
+        words = [m.content for m in messages if m.role == "system"]
+        rest = [m for m in messages if m.role != "system"]
+        if self.system or not words:
+            return messages
+        if not rest or rest[0].role != "user":
+            return (ChatMessage(role="user", content="\n\n".join(words)), *rest)
+        first = ChatMessage(role="user", content="\n\n".join([*words, rest[0].content]))
+        return (first, *rest[1:])
+
+    def ask_thinking(
+        self, request: Request, dialect: Literal["openai", "alibaba", "other"]
+    ) -> dict[str, Any]:
+        """Fields that say whether and how long to think.
+
+        OpenAI has an effort alone; Alibaba a switch and a budget of tokens; other servers are told
+        by OpenAI's effort and, as vLLM and SGLang hand it to the chat template, by the switch.
+
+        >>> from reward_model.llm.base import ChatMessage
+        >>> asked = Request(messages=(ChatMessage(role="user", content="?"),), effort="low")
+        >>> Capabilities().ask_thinking(asked, "openai")
+        {'reasoning_effort': 'low'}
+        """
+        told: dict[str, Any] = {}
+        on = request.thinking or self.thinking == "always"
+        asked = self.thinking == "asked" and (request.thinking or request.effort is not None)
+        if asked or self.thinking in {"switch", "always"}:
+            told["enable_thinking"] = on
+            if dialect == "other":
+                told["chat_template_kwargs"] = {"enable_thinking": on}
+        if request.effort is None or self.effort == "none":
+            return told
+        if dialect == "alibaba":
+            return told | ({"thinking_budget": BUDGETS[request.effort]} if request.thinking else {})
+        if request.effort != "none":
+            return told | {"reasoning_effort": request.effort}
+        if dialect == "openai":
+            told["reasoning_effort"] = "none" if self.effort == "any" else "minimal"
+        return told
+
     def without(self) -> tuple[str, ...]:
         """Parameters that this model never gets."""
-        return tuple(
-            name for name in ("temperature", "seed", "logprobs") if not getattr(self, name)
-        )
+        left = [name for name in ("temperature", "seed", "logprobs") if not getattr(self, name)]
+        return (*left, "reasoning_effort") if self.effort == "none" else tuple(left)
 
     def as_dict(self) -> dict[str, Any]:
         """For a manifest."""
@@ -161,6 +245,10 @@ def refused(param: str, message: str) -> str | None:
         if found:
             return min(found)[1]
     return None
+
+
+def _has_system(sent: Mapping[str, Any]) -> bool:
+    return any(m.get("role") == "system" for m in sent.get("messages") or ())
 
 
 class Learning:

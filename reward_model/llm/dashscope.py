@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,6 +19,7 @@ from reward_model.llm.addresses import check_url, clean_url
 from reward_model.llm.addresses import key_variable as find_variable
 from reward_model.llm.base import RefusedError, Reply, Request, RetryableError
 from reward_model.llm.capabilities import Capabilities, Learning
+from reward_model.llm.extras import headers_of, joined, secrets_of
 from reward_model.llm.failures import (
     Where,
     connection_error,
@@ -25,12 +28,15 @@ from reward_model.llm.failures import (
     retry_after,
 )
 from reward_model.llm.replies import read_choice, read_usage
+from reward_model.llm.streams import whole_body
 from reward_model.records import UserError
 
 KEY = "DASHSCOPE_API_KEY"
 BACKSTOP_S = 1800
 """The SDK's own time-out; callers set a shorter one around each call."""
-_MOST_CHANGES = 8
+_MOST_CHANGES = 12
+_TEACHES = re.compile(r"stream|http call|\brole\b", re.I)
+"""Lessons that come under other codes than that of a parameter."""
 
 
 class DashScopeLLM(Learning):
@@ -41,6 +47,7 @@ class DashScopeLLM(Learning):
         base_url: None takes DASHSCOPE_HTTP_BASE_URL, else the SDK's own address.
         own: the address is this model's own, and part of its name.
         key_variable: environment variable of the key; None goes by the host.
+        header: lines sent with every call, `Name: value`.
 
     Raises:
         UserError: the server is Alibaba's and no key is in the environment.
@@ -53,6 +60,7 @@ class DashScopeLLM(Learning):
         base_url: str | None = None,
         own: bool = False,
         key_variable: str | None = None,
+        header: Sequence[str] = (),
     ) -> None:
         import dashscope
         from dashscope.api_entities.aiohttp_request import AioHttpRequest
@@ -71,7 +79,8 @@ class DashScopeLLM(Learning):
         self._address = url
         self._url = clean_url(url)
         self._key = key or "none"
-        self._where = Where(model, self._url, variable, True)
+        self._headers = headers_of(header)
+        self._where = Where(model, self._url, variable, True, secrets_of(header))
         # The SDK's own type of a choice has no place for log-probabilities: asked for, they would
         # break every reply.
         self.accepts = Capabilities(json="json_object", thinking="switch", logprobs=False)
@@ -108,9 +117,10 @@ class DashScopeLLM(Learning):
             body |= {"logprobs": True, "top_logprobs": request.top_logprobs}
         if response_format is not None:
             body["response_format"] = response_format
-        if accepts.thinking != "none":
-            body["enable_thinking"] = request.thinking or accepts.thinking == "always"
-        return body
+        body |= accepts.ask_thinking(request, "alibaba")
+        if accepts.stream:
+            body |= {"stream": True, "incremental_output": True}
+        return joined(body, request.extra)
 
     async def complete(self, request: Request) -> Reply:
         """Answer once; a parameter that the server refuses is left out or changed, and sent again.
@@ -125,7 +135,7 @@ class DashScopeLLM(Learning):
             if status == 200:
                 return self._read(answer)
             code, message = str(answer.get("code") or ""), str(answer.get("message") or "")
-            if status == 400 and code.startswith("InvalidParameter"):
+            if status == 400 and (code.startswith("InvalidParameter") or _TEACHES.search(message)):
                 self.accepts.learn(body, "", message)
                 if self.body(request) != body:
                     continue
@@ -138,6 +148,8 @@ class DashScopeLLM(Learning):
         from dashscope import AioGeneration
 
         options: dict[str, Any] = {"session": await self._open()} if self._sessions else {}
+        if self._headers:
+            options["headers"] = dict(self._headers)  # the SDK takes some out
         try:
             answer: Any = await AioGeneration.call(
                 model=self.model,
@@ -147,6 +159,8 @@ class DashScopeLLM(Learning):
                 **options,
                 **body,
             )
+            if body.get("stream"):
+                return await _whole(answer)
         except asyncio.CancelledError:
             raise
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -181,6 +195,20 @@ class DashScopeLLM(Learning):
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+
+async def _whole(pieces: AsyncIterator[Any]) -> dict[str, Any]:
+    """One answer of those that a stream is made of; the first failure where there is one."""
+    outputs: list[dict[str, Any]] = []
+    last: dict[str, Any] = {}
+    async for piece in pieces:
+        last = dict(piece)
+        if int(last.get("status_code") or 0) != 200:
+            return last
+        output = last.get("output")
+        outputs.append({**(dict(output) if output else {}), "usage": last.get("usage")})
+    body = whole_body(outputs)
+    return {**last, "output": {"choices": body["choices"]}, "usage": body.get("usage")}
 
 
 def _quiet() -> None:

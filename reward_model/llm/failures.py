@@ -17,6 +17,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from reward_model.llm.base import FatalError, LLMError, RefusedError, Request, RetryableError
+from reward_model.llm.extras import secrets_of
 from reward_model.records import UserError
 
 _REFUSED = ("contentfilter", "contentpolicy", "datainspection", "moderation", "responsibleai")
@@ -42,6 +43,8 @@ class Where(NamedTuple):
     """Environment variable that holds the key."""
     aliyun: bool = False
     """Alibaba's meaning of codes: there `insufficient_quota` is tokens per minute."""
+    secrets: tuple[str, ...] = ()
+    """What went along in headers and is never shown, should a server say it."""
 
 
 def failure(
@@ -62,6 +65,8 @@ def failure(
     found a key that dashscope.aliyuncs.com refuses (401, InvalidApiKey); expected a valid key in \
 the environment variable DASHSCOPE_API_KEY
     """
+    for secret in (*where.secrets, *secrets_of((), request.extra if request else None)):
+        message = message.replace(secret, "[...]")
     flat = re.sub(r"[^a-z]", "", code.lower())
     label = f"{status}, {code}" if code else str(status)
     host = urlsplit(where.base_url).netloc or where.base_url

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from reward_model.llm.addresses import OPENAI_KEY, OPENAI_URL, check_url, clean_url
@@ -23,6 +24,7 @@ from reward_model.llm.base import (
     RetryableError,
 )
 from reward_model.llm.capabilities import Capabilities, Learning
+from reward_model.llm.extras import headers_of, joined, secrets_of
 from reward_model.llm.failures import (
     Where,
     connection_error,
@@ -42,8 +44,8 @@ BACKSTOP_S = 1800.0
 """The SDK's own time-out; callers set a shorter one around each call."""
 CONNECTIONS = 16
 """Calls out at once through one client of the SDK, see `_free`."""
-_MOST_CHANGES = 8
-"""Times one request is built anew; each takes a lesson, and a model has seven to give."""
+_MOST_CHANGES = 12
+"""Times one request is built anew; each takes a lesson, and a model has eleven to give."""
 
 
 class OpenAILLM(Learning):
@@ -54,6 +56,7 @@ class OpenAILLM(Learning):
         base_url: None takes OPENAI_BASE_URL, else OpenAI itself.
         own: the address is this model's own, and part of its name.
         key_variable: environment variable of the key; None goes by the host.
+        header: lines sent with every call, `Name: value`.
 
     Raises:
         UserError: the server is OpenAI's or Alibaba's and no key is in the environment.
@@ -66,6 +69,7 @@ class OpenAILLM(Learning):
         base_url: str | None = None,
         own: bool = False,
         key_variable: str | None = None,
+        header: Sequence[str] = (),
     ) -> None:
         url = check_url(base_url or os.environ.get(OPENAI_URL) or OFFICIAL)
         host = urlsplit(url).hostname or ""
@@ -80,11 +84,16 @@ class OpenAILLM(Learning):
             f"openai:{model}@{urlsplit(clean_url(url)).netloc}" if own else f"openai:{model}"
         )
         self._url = clean_url(url)
-        self.where = Where(model, self._url, variable, aliyun or qwen)
+        self._headers = headers_of(header)
+        self.where = Where(model, self._url, variable, aliyun or qwen, secrets_of(header))
+        official = host == "api.openai.com"
+        self._dialect: Literal["openai", "alibaba", "other"] = (
+            "openai" if official else "alibaba" if aliyun else "other"
+        )
         self.accepts = Capabilities(
             token_limit="max_completion_tokens" if url == OFFICIAL else "max_tokens",
             json="json_object" if qwen and aliyun else "json_schema",
-            thinking="switch" if qwen else "none",
+            thinking="switch" if qwen else "none" if official else "asked",
         )
         self._key = key or "none"
         parts = urlsplit(url)
@@ -104,7 +113,11 @@ class OpenAILLM(Learning):
         return self._url
 
     def body(self, request: Request) -> dict[str, Any]:
-        """The request as this server takes it."""
+        """The request as this server takes it.
+
+        Raises:
+            UserError: a variable that stands in its further fields is not in the environment.
+        """
         accepts = self.accepts
         response_format, messages = accepts.ask_json(request)
         body: dict[str, Any] = {
@@ -121,13 +134,12 @@ class OpenAILLM(Learning):
             body |= {"logprobs": True, "top_logprobs": request.top_logprobs}
         if response_format is not None:
             body["response_format"] = response_format
-        if accepts.thinking != "none":
-            thinking = request.thinking or accepts.thinking == "always"
-            body["enable_thinking"] = thinking
-            if not urlsplit(self._url).netloc.endswith("aliyuncs.com"):
-                # vLLM and SGLang hand the switch to the chat template.
-                body["chat_template_kwargs"] = {"enable_thinking": thinking}
-        return body
+        body |= accepts.ask_thinking(request, self._dialect)
+        if accepts.stream:
+            body["stream"] = True
+            if accepts.stream_usage:
+                body["stream_options"] = {"include_usage": True}
+        return joined(body, request.extra)
 
     async def complete(self, request: Request) -> Reply:
         """Answer once; a parameter that the server refuses is left out or changed, and sent again.
@@ -202,6 +214,7 @@ class OpenAILLM(Learning):
             api_key=self._key,
             base_url=self._address,
             default_query=self._query or None,
+            default_headers=self._headers or None,
             max_retries=0,
             timeout=BACKSTOP_S,
             http_client=http_client,

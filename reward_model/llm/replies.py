@@ -12,6 +12,7 @@ from typing import Any
 
 from reward_model.llm.base import RefusedError, Reply, Request, RetryableError, Token, Usage, whole
 from reward_model.llm.failures import Where, failure, page_words
+from reward_model.llm.streams import body_of_stream, is_stream
 from reward_model.records.chat.marks import answer_of
 
 _CUT = {
@@ -67,6 +68,8 @@ def read_reply(data: bytes, where: Where, request: Request) -> Reply:
     Raises:
         RetryableError, RefusedError, FatalError: it holds no reply.
     """
+    if is_stream(data):
+        return read_body(body_of_stream(data), where, request)
     try:
         body = json.loads(data)
     except (ValueError, RecursionError):

@@ -30,6 +30,42 @@ def chat_reply(text: str, body: dict[str, Any], messages: list[Message]) -> dict
     }
 
 
+def chat_pieces(reply: dict[str, Any], *, usage: bool, thought: str = "") -> list[dict[str, Any]]:
+    """A reply as OpenAI streams it: the role, a thought, the text in pieces, its end, the usage."""
+    (choice,) = reply["choices"]
+    text = choice["message"]["content"]
+    head = {k: reply[k] for k in ("id", "created", "model")} | {"object": "chat.completion.chunk"}
+    deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
+    deltas += [{"content": None, "reasoning_content": thought}] if thought else []
+    deltas += [{"content": text[i : i + 7]} for i in range(0, len(text), 7)]
+    pieces = [
+        {**head, "choices": [{"index": 0, "delta": d, "finish_reason": None}]} for d in deltas
+    ]
+    if choice.get("logprobs"):
+        pieces[-1]["choices"][0]["logprobs"] = choice["logprobs"]
+    pieces.append({**head, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+    if usage:
+        pieces.append({**head, "choices": [], "usage": reply["usage"]})
+    return pieces
+
+
+def native_pieces(reply: dict[str, Any], thought: str = "") -> list[dict[str, Any]]:
+    """The same as DashScope's own protocol streams it, by increments."""
+    text = reply["output"]["choices"][0]["message"]["content"]
+    said = [{"content": "", "reasoning_content": thought}] if thought else []
+    said += [{"content": text[i : i + 7]} for i in range(0, len(text), 7)] or [{"content": ""}]
+    ends = ["null"] * (len(said) - 1) + ["stop"]
+    return [
+        {
+            **reply,
+            "output": {
+                "choices": [{"finish_reason": end, "message": {"role": "assistant", **one}}]
+            },
+        }
+        for one, end in zip(said, ends, strict=True)
+    ]
+
+
 def native_reply(text: str, messages: list[Message]) -> dict[str, Any]:
     asked = sum(len(m["content"]) for m in messages)
     return {

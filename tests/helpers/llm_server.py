@@ -18,7 +18,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from llm_bodies import Message, chat_reply, file_object, form_file, native_reply
+from llm_bodies import (
+    Message,
+    chat_pieces,
+    chat_reply,
+    file_object,
+    form_file,
+    native_pieces,
+    native_reply,
+)
 
 from reward_model.llm import LLM, ChatMessage, RefusedError, Request
 from reward_model.llm.offline import OfflineLLM
@@ -71,6 +79,7 @@ class LLMServer:
         seed: int = 0,
         retry_after: str | None = None,
         port: int = 0,
+        thought: str = "",
     ) -> None:
         self.latency_s, self.at_once, self.faults = latency_s, at_once, faults or {}
         self.script = script or []
@@ -82,6 +91,8 @@ class LLMServer:
         """Answers instead of `answer`, as a model behind a server would."""
         self.key = key
         self.retry_after = retry_after
+        self.thought = thought
+        """What stands in `reasoning_content` beside every answer."""
         self.random = random.Random(seed)
         self.requests = 0
         self.paid = 0
@@ -91,7 +102,9 @@ class LLMServer:
         self.prompts: Counter[str] = Counter()
         """Last message of each paid request."""
         self.bodies: list[dict[str, Any]] = []
-        """The first hundred requests."""
+        """The first hundred requests; one that asks for a stream has `stream` in both protocols."""
+        self.headers: list[dict[str, str]] = []
+        """Of every request, files and batches included."""
         self.done_at: list[float] = []
         self.files: dict[str, bytes] = {}
         self.batches: dict[str, dict[str, Any]] = {}
@@ -168,12 +181,16 @@ class LLMServer:
             data = b"".join(parts)
         else:
             data = await reader.readexactly(int(headers.get("content-length", 0)))
+        self.headers = [*self.headers[-99:], headers]
         path = path.partition("?")[0]
         if self.key and headers.get("authorization") != f"Bearer {self.key}":
             fault = Fault(status=401, code="invalid_api_key", message="Incorrect key: sk-****word")
             return await self._error(writer, fault, native=path == NATIVE)
         if path == "/v1/chat/completions" or path == NATIVE:
-            return await self._generate(writer, json.loads(data), native=path == NATIVE)
+            body = json.loads(data)
+            if headers.get("x-dashscope-sse") == "enable":
+                body["stream"] = True
+            return await self._generate(writer, body, native=path == NATIVE)
         if path == "/stats":
             return await self._send(writer, 200, self.stats())
         if path.startswith(("/v1/files", "/v1/batches")):
@@ -250,6 +267,11 @@ class LLMServer:
                 refusal = Fault(status=400, code="content_filter", message=str(refused))
                 return await self._error(writer, refusal, native=native)
             reply = native_reply(text, messages) if native else chat_reply(text, body, messages)
+            if body.get("stream"):
+                return await self._stream(writer, body, reply, native, cut=fault is not None)
+            if self.thought:
+                said = (reply["output"] if native else reply)["choices"][0]["message"]
+                said["reasoning_content"] = self.thought
             data = json.dumps(reply)
             if fault is not None:  # truncated: half of what the header promised
                 writer.write(
@@ -263,6 +285,39 @@ class LLMServer:
             return await self._send(writer, 200, data.encode())
         finally:
             self.in_flight -= 1
+
+    async def _stream(
+        self,
+        writer: asyncio.StreamWriter,
+        body: dict[str, Any],
+        reply: dict[str, Any],
+        native: bool,
+        *,
+        cut: bool,
+    ) -> bool:
+        """Events, one a piece; a stream that is cut ends without a word."""
+        if native:
+            pieces = native_pieces(reply, self.thought)
+            head = "event:result\n:HTTP_STATUS/200\n"
+        else:
+            usage = bool((body.get("stream_options") or {}).get("include_usage"))
+            pieces, head = chat_pieces(reply, usage=usage, thought=self.thought), ": ping\n\n"
+        events = [f"{head}data: {json.dumps(piece)}\n\n" for piece in pieces]
+        if not native:
+            events.append("data: [DONE]\n\n")
+        writer.write(
+            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
+            b"transfer-encoding: chunked\r\n\r\n"
+        )
+        for event in events[: len(events) // 2] if cut else events:
+            data = event.encode()
+            writer.write(b"%x\r\n%b\r\n" % (len(data), data))
+            await writer.drain()
+        writer.write(b"0\r\n\r\n")
+        self.statuses[200] += 1
+        self.done_at.append(time.monotonic())
+        await writer.drain()
+        return True
 
     def _fault(self, body: dict[str, Any]) -> Fault | None:
         if self.script:
