@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from statistics import fmean, pstdev
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from judge.scoring.parse import Cause
 from reward_model.records import SIDES
@@ -186,18 +186,22 @@ def merge(
     return scores
 
 
-def apart(scores: dict[str, Any], sides: Sequence[str], *, single: bool) -> dict[str, Any]:
-    """`scores` and `judge` of a row that is no pair: what stands by side is the response's own, or
-    a list in the order of the completions.
+def apart(
+    scores: dict[str, Any], sides: Sequence[str], form: Literal["single", "list", "named"]
+) -> dict[str, Any]:
+    """`scores` and `judge` of a row that is no pair: what stands by side is the response's own, a
+    list in the order of the completions, or goes by the name of their columns.
 
     >>> judge = {"model": "m", "spread": {"1": {}}}
-    >>> apart({"0": {"depth": 4}, "1": {"depth": 1}, "judge": judge}, ["0", "1"], single=False)
+    >>> apart({"0": {"depth": 4}, "1": {"depth": 1}, "judge": judge}, ["0", "1"], "list")
     {'scores': [{'depth': 4}, {'depth': 1}], 'judge': {'model': 'm', 'spread': [{}, {}]}}
     """
 
     def told(by_side: dict[str, Any]) -> Any:
-        each = [by_side.get(side, {}) for side in sides]
-        return each[0] if single else each
+        each = {side: by_side.get(side, {}) for side in sides}
+        if form == "named":
+            return each
+        return each[sides[0]] if form == "single" else list(each.values())
 
     judge = dict(scores["judge"])
     if "reasoning" in scores:

@@ -10,7 +10,7 @@ import hashlib
 from array import array
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from reward_model.records import (
     SIDES,
@@ -36,11 +36,15 @@ class Item(NamedTuple):
 
     prompt: str
     texts: dict[str, str]
-    """By slot: `chosen` and `rejected`, `response`, or `0`, `1`, ... of completions."""
+    """By slot: `chosen` and `rejected`, `response`, `0`, `1`, ... of completions, or the columns of
+    two responses."""
     pair: Pair | None
     """The row as a pair, where it is one."""
     scored: bool
     """It has scores already."""
+
+    listed: bool = False
+    """The row has a list of completions."""
 
     @property
     def slots(self) -> tuple[str, ...]:
@@ -48,9 +52,9 @@ class Item(NamedTuple):
         return tuple(self.texts)
 
     @property
-    def single(self) -> bool:
-        """One response by itself."""
-        return RESPONSE in self.texts
+    def form(self) -> Literal["single", "list", "named"]:
+        """How what is said of its texts is written."""
+        return "single" if RESPONSE in self.texts else "list" if self.listed else "named"
 
 
 def item_of(
@@ -67,13 +71,16 @@ def item_of(
     if any(side in value for side in SIDES):
         pair = parse_pair(value, path=path, line=line)
         sides: dict[str, str] = {side: as_text(pair.side(side)) for side in SIDES}
-        return Item(as_text(pair.prompt), sides, pair, pair.scores is not None)
+        return Item(as_text(pair.prompt), sides, pair, value.get("scores") is not None)
     scored = any(value.get(name) is not None for name in _ADDED)
     row = parse_row(value, path=path, line=line)
     read = [judged(row.prompt, text) for text in row.completions]
-    several = "completions" in value
-    texts = {str(i) if several else RESPONSE: one.text for i, one in enumerate(read)}
-    return Item(as_text(read[0].prompt), texts, None, scored)
+    names = row.names if row.names and len(row.names) > 1 else None
+    slots = names or ([RESPONSE] if row.names else list(map(str, range(len(read)))))
+    by_slot = {slot: one.text for slot, one in zip(slots, read, strict=True)}
+    # In the order of the columns: that of `names` says which people preferred.
+    texts = {name: by_slot[name] for name in value if name in by_slot} if names else by_slot
+    return Item(as_text(read[0].prompt), texts, None, scored, listed=row.names is None)
 
 
 class RowFile:

@@ -272,7 +272,7 @@ class Scoring:
                 scores = await self._scores(asker, number, item)
                 summary.add(scores, item.slots)
                 if item.pair is None:
-                    value |= apart(scores, item.slots, single=item.single)
+                    value |= apart(scores, item.slots, item.form)
                 else:
                     value["scores"] = scores
                 file.write(dump_json(value).encode() + b"\n")

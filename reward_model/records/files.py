@@ -240,6 +240,8 @@ def check_outputs(
     Raises:
         UserError: naming the flag, and what writing there would destroy.
     """
+    if all(name is None or str(name) == "-" for name in outputs.values()):
+        return
     read = [place for one in inputs if one is not None for place in _files(Path(one))]
     taken: list[tuple[str, Path]] = []
     for flag, name in outputs.items():
@@ -265,7 +267,8 @@ def check_outputs(
 def _files(place: Path) -> Iterator[Path]:
     yield place
     if place.is_dir():
-        yield from (file for file in place.rglob("*") if _CONTENT.fullmatch(file.name))
+        for folder, _, names in os.walk(place):  # what cannot be read is nobody's input
+            yield from (Path(folder, name) for name in names if _CONTENT.fullmatch(name))
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -142,9 +142,16 @@ def parse_pair(
             path=path,
             line=line,
         )
-    known = {key: kept for key, kept in value.items() if key != KEY and _of_pair(key, value)}
-    pair: Pair = parse_record(Pair, known, path=path, line=line)
+    pair: Pair = parse_record(Pair, _own(unscored(value)), path=path, line=line)
     return pair
+
+
+def _own(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns of a pair, and its prompt under whatever name."""
+    own = {name: kept for name, kept in row.items() if _of_pair(name, row)}
+    if "prompt" not in own and (found := asked(row)) is not None:
+        own["prompt"] = found[1]
+    return own
 
 
 def parse_row(
@@ -230,17 +237,14 @@ def _unknown(rest: Mapping[str, Any], where: Mapping[str, Any]) -> UserError:
         f"keys {', '.join(rest) or 'none'}",
         expected="prompt with completions or response, messages, two responses such as response_a "
         "and response_b, or a pair with chosen and rejected",
-        mend="rename the column that holds the text to response, or name it: --columns response=…",
+        mend="rename the column that holds the text to response; score, prefer and bench can be "
+        "told it as well: --columns response=…",
         **where,
     )
 
 
 def _pair(rest: Mapping[str, Any], known: Any, where: Mapping[str, Any], *, labelled: bool) -> Row:
-    own = dict(rest)
-    if not labelled:
-        own = {name: kept for name, kept in rest.items() if _of_pair(name, rest)}
-        if "prompt" not in own and (found := asked(rest)) is not None:
-            own["prompt"] = found[1]
+    own = dict(rest) if labelled else _own(rest)
     pair: Pair = parse_record(Pair, own, **where)
     sides: _Sides = parse_record(_Sides, own, **where)
     prompt, written = _apart(sides.prompt, (sides.chosen, sides.rejected), where)
@@ -274,6 +278,8 @@ def _two(rest: Mapping[str, Any], sides: Sides, known: Any, where: Mapping[str, 
             written,
             _known_of(known, sides.names),
             _prompt_id(rest),
+            levels=_known_of(rest.get("scores"), sides.names),
+            spreads=_known_of(_spread(rest), sides.names),
             names=sides.names,
             tied=sides.tied,
             unread=sides.unread,
@@ -283,7 +289,16 @@ def _two(rest: Mapping[str, Any], sides: Sides, known: Any, where: Mapping[str, 
     named = _prompt_id(rest)
     texts = {"prompt": prompt, "chosen": written[0], "rejected": written[1]}
     pair: Pair = parse_record(Pair, {**texts, "metadata": {"prompt_id": named or None}}, **where)
-    return Row(prompt, written, _known_of(known, names), named, pair, names=names)
+    return Row(
+        prompt,
+        written,
+        _known_of(known, names),
+        named,
+        pair,
+        levels=_known_of(rest.get("scores"), names),
+        spreads=_known_of(_spread(rest), names),
+        names=names,
+    )
 
 
 def _known_of(known: Any, names: Sequence[str]) -> tuple[Any, ...]:

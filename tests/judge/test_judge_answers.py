@@ -117,3 +117,32 @@ def test_other_commands_take_pairs_with_columns_of_ones_own(tmp_path: Path) -> N
     assert "web" not in text[0]
     assert run("judge", "redteam", scored, "--max-reports", 1).code in {0, 1}
     assert run("judge", "calibrate", scored, "--max-reports", 1).code == 0
+
+
+def test_two_responses_of_public_forms_are_both_judged(tmp_path: Path) -> None:
+    """LMSYS's and HelpSteer's rows, ShareGPT's conversations, pairs whose prompt is a question."""
+    rows = [
+        {"question": TABLE, "response_a": BAD, "response_b": GOOD, "winner": "model_a"},
+        {"prompt": TABLE, "completion_a": GOOD, "completion_b": BAD, "preference": None},
+        {"conversations": [{"from": "human", "value": TABLE}, {"from": "gpt", "value": GOOD}]},
+        {"question": TABLE, "chosen": GOOD, "rejected": BAD, "scores": [1, 2]},
+    ]
+    source, out = _lines(tmp_path / "rows", rows), tmp_path / "out"
+    done = run("judge", "score", source, "--out", out)
+    assert (done.code, "line 4: found scores already" in done.stderr) == (2, True)
+    del rows[3]["scores"]
+    assert run("judge", "score", _lines(source, rows), "--out", out).code == 0
+    pair = (found := _rows(out))[3]["scores"]
+    good, bad = pair["chosen"], pair["rejected"]
+    assert good != bad
+    assert found[0]["scores"] == {"response_a": bad, "response_b": good}
+    assert found[1]["scores"] == {"completion_a": good, "completion_b": bad}
+    assert found[2]["scores"] == good
+    assert found[0]["judge"]["reasons"]["response_b"] == pair["reasoning"]["chosen"]
+    prefs = tmp_path / "prefs"
+    judged = _lines(tmp_path / "judged", found[:2])
+    assert run("reward-model", "prefer", judged, "--out", prefs).code == 0
+    (one,) = _rows(prefs / "train.jsonl")
+    assert (one["chosen"], one["rejected"]) == (GOOD, BAD)
+    unknown = run("judge", "score", _lines(source, [{"prompt": "p", "text": "t"}]), "--out", "x")
+    assert (unknown.code, "rename the column" in unknown.stderr) == (2, True)

@@ -136,7 +136,7 @@ def _by(row: Row, value: Mapping[str, Any], model: bool, path: Path) -> By:
     if any(known is not None for known in row.known):
         return "reward_model"
     if value.get("scores") is not None:
-        return "scores" if row.pair is not None else "answers"
+        return "scores" if row.scores is not None else "answers"
     raise UserError(
         "neither scores of a judge nor of a model in the first row",
         expected=f"rows with scores or {KEY}, or a model to score them with",
