@@ -11,8 +11,8 @@ from typing import Annotated
 import typer
 
 from reward_model.llm.flags import Body, Effort, Header, Thinking
-from reward_model.records.program import program
-from reward_model.records.terminal import given, run
+from reward_model.records.program import PushOption, program
+from reward_model.records.terminal import console, given, run
 
 app = program("Golden financial reports and controlled degradations of them, written by a model.")
 
@@ -123,13 +123,27 @@ def pairs(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the design and an estimate; call nothing.")
     ] = False,
+    push_to_hub: PushOption = None,
 ) -> None:
     """Make pairs: a golden report, and an edit of it that is worse in known dimensions."""
     from datagen.pairs import make_pairs
     from datagen.settings import Settings, resolve
+    from reward_model.records.hub import check_push, push_rows
 
     settings = resolve(given(context, Settings.model_fields), config)
+    if push_to_hub is not None:
+        check_push(push_to_hub)  # a wrong name is said before the calls
     make_pairs(settings, out, dry_run=dry_run)
+    if push_to_hub is not None and not dry_run:
+        name = push_rows(
+            out,
+            push_to_hub,
+            title="Pairs of a good and a worse report",
+            tags=["rlhf", "preference", "synthetic-data"],
+            body="`rejected` is `chosen` made worse in a dimension, kind and severity that "
+            "`metadata` names; every record names its writer.",
+        )
+        console().print(f"pushed to {name}, private", markup=False)
 
 
 @app.command()

@@ -29,8 +29,8 @@ from judge.options import (
     Temperature,
 )
 from reward_model.llm.flags import Body, Effort, Header, Thinking
-from reward_model.records.program import program
-from reward_model.records.terminal import given, run
+from reward_model.records.program import PushOption, program
+from reward_model.records.terminal import console, given, run
 
 app = program(
     "Blind scores for reports, agreement between scorings, validation of a scored data set."
@@ -120,13 +120,27 @@ def score(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show calls, tokens and money; call nothing.")
     ] = False,
+    push_to_hub: PushOption = None,
 ) -> None:
     """Score pairs or single answers, blind: one response a call, no metadata in sight."""
+    from reward_model.records.hub import check_push, push_rows
+
+    if push_to_hub is not None:
+        check_push(push_to_hub)  # a wrong name is said before the calls
     from judge.scoring.run import score_file
     from judge.settings import ScoreSettings, resolve
 
     settings = resolve(given(context, ScoreSettings.model_fields), config)
     score_file(pairs, out, settings, dry_run=dry_run)
+    if push_to_hub is not None and not dry_run:
+        name = push_rows(
+            out,
+            push_to_hub,
+            title="Scored texts",
+            tags=["rlhf", "reward-model", "llm-as-a-judge"],
+            body="Each response was scored blind; every record names its judge and says why.",
+        )
+        console().print(f"pushed to {name}, private", markup=False)
 
 
 @app.command()

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from reward_model.cli.options import DeviceOption, JsonOption
+from reward_model.policy import require_trl
 from reward_model.records import UserError
 
 app = typer.Typer(
@@ -173,9 +174,7 @@ def train(
     from reward_model.policy.settings import resolve
 
     settings = resolve(data, config, flags)
-    from reward_model.records.errors import require
-
-    require("training of policies", "rlhf", "trl", "peft")
+    require_trl()
     from reward_model.policy.training.train import train as start
 
     start(settings, resume=resume)
@@ -322,10 +321,9 @@ def loop(
 ) -> None:
     """Sample, prefer, mix, train and evaluate in rounds; exits 1 where the gate stops it."""
     from reward_model.records import check_outputs, write_result
-    from reward_model.records.errors import require
     from reward_model.records.terminal import console
 
-    require("training of policies", "rlhf", "trl", "peft")
+    require_trl()
     from reward_model.policy.loop import loop as start
     from reward_model.policy.loop import read_loop
 

@@ -9,6 +9,7 @@ import typer
 
 from reward_model.cli.options import BatchTokensOption, ColumnsOption, DeviceOption, JsonOption
 from reward_model.records import check_outputs, write_result
+from reward_model.records.program import PushOption
 from reward_model.records.terminal import console
 
 
@@ -50,9 +51,7 @@ def prefer(
     columns: ColumnsOption = None,
     device: DeviceOption = None,
     batch_tokens: BatchTokensOption = None,
-    push_to_hub: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Upload the folder as a private data set.")
-    ] = None,
+    push_to_hub: PushOption = None,
     json: JsonOption = None,
 ) -> None:
     """Make preference data of completions: pairs for DPO and the like, labels for KTO, prompts.
@@ -60,7 +59,8 @@ def prefer(
     The folder feeds TRL's trainers as it is. Exits 1 if the filters leave nothing.
     """
     from reward_model.data.columns import read_columns
-    from reward_model.rlhf.preferences.card import push
+    from reward_model.records.hub import check_push, push
+    from reward_model.rlhf.preferences.card import UPLOADED
     from reward_model.rlhf.preferences.make import run_prefer
     from reward_model.rlhf.preferences.options import WRITTEN, Options
 
@@ -68,7 +68,7 @@ def prefer(
     check_outputs({"--json": json, **written}, (*files, rubric, columns))
     asked: dict[str, Any] = {"to": to, "how": pairs}
     if push_to_hub is not None:
-        push(None, push_to_hub)  # a wrong name is said before the work
+        check_push(push_to_hub)  # a wrong name is said before the work
     result = run_prefer(
         files,
         out,
@@ -85,7 +85,8 @@ def prefer(
     if not result["counts"]["written"]:
         raise typer.Exit(1)
     if out is not None and push_to_hub is not None:
-        console().print(f"pushed to {push(out, push_to_hub)}, private", markup=False)
+        name = push(out, push_to_hub, "dataset", UPLOADED)
+        console().print(f"pushed to {name}, private", markup=False)
 
 
 def _tell(result: dict[str, Any], out: Path | None) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from reward_model.cli.options import ColumnsOption, RubricOption, Scored
+from reward_model.records.program import PushOption
 
 
 def train(
@@ -92,11 +93,14 @@ def train(
         typer.Option(min=0, help="Of the split alone: the same texts held out for every --seed."),
     ] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint.")] = False,
+    push_to_hub: PushOption = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Start anew where OUTPUT_DIR holds another run.")
     ] = False,
 ) -> None:
     """Train a reward model on SCORED and keep its best checkpoint in OUTPUT_DIR/best."""
+    from reward_model.records.hub import MODEL_FILES, check_push, push
+    from reward_model.records.terminal import console
     from reward_model.train.config import TrainConfig, resolve
 
     # A flag is called like its setting, so those that were given are found by their names.
@@ -109,6 +113,12 @@ def train(
     flags["labels"] = "soft" if soft_labels else None
     flags["hold_out"] = hold_out or None
     settings = resolve(scored, output_dir, config, flags)
+    if push_to_hub is not None:
+        check_push(push_to_hub, "model")  # a wrong name is said before the work
+    from reward_model.train.processes import processes
     from reward_model.train.run import train as start
 
-    start(settings, resume=resume, overwrite=overwrite)
+    best = start(settings, resume=resume, overwrite=overwrite)
+    if push_to_hub is not None and processes().is_main_process:
+        name = push(best, push_to_hub, "model", MODEL_FILES)
+        console().print(f"pushed to {name}, private", markup=False)

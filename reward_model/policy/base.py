@@ -21,6 +21,7 @@ from transformers import (
     AutoTokenizer,
 )
 
+from reward_model.data.tokens.wrapping import TODAY, dated, prints_date
 from reward_model.model.device import best_dtype, checked_device
 from reward_model.model.network import MultiDimRewardConfig
 from reward_model.model.quiet import UNREADABLE, model_type, quiet
@@ -220,7 +221,8 @@ def folder_digest(place: str) -> str:
 
 
 def read_tokenizer(place: Place) -> Any:
-    """The tokenizer of a policy, with tokens for padding and the end.
+    """The tokenizer of a policy, with tokens for padding and the end, and one date for a chat
+    template that prints the date of the day.
 
     Raises:
         UserError: none there, no causal language model, or no end token.
@@ -246,7 +248,21 @@ def read_tokenizer(place: Place) -> Any:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     tokenizer.padding_side = "left"
+    if prints_date(tokenizer):
+        # What is learnt and measured tomorrow is what was today.
+        tokenizer.own_chat_template = tokenizer.chat_template
+        tokenizer.chat_template = dated(tokenizer.get_chat_template(), TODAY)
     return tokenizer
+
+
+def save_tokenizer(tokenizer: Any, folder: Path) -> None:
+    """Write one of `read_tokenizer` as its base has it: at work it prints the date of the day."""
+    fixed = tokenizer.chat_template
+    tokenizer.chat_template = getattr(tokenizer, "own_chat_template", fixed)
+    try:
+        tokenizer.save_pretrained(folder)
+    finally:
+        tokenizer.chat_template = fixed
 
 
 def load_weights(place: Place, *, dtype: torch.dtype, **kwargs: Any) -> Any:

@@ -7,6 +7,7 @@ what was found, what was expected and how to mend it; 3 stopped early with the w
 from __future__ import annotations
 
 import errno
+import importlib.metadata
 import importlib.util
 import os
 from collections.abc import Sequence
@@ -113,15 +114,30 @@ def require(what: str, extra: str, *modules: str) -> None:
     Args:
         what: needs it, in words.
         extra: its name in `pip install 'multidim-reward[...]'`.
-        modules: what it brings.
+        modules: what it brings, with the versions it works with where only some do:
+            ``"trl>=1.15,<2"``.
 
     Raises:
-        UserError: a module is missing.
+        UserError: a module is missing, or has another version.
     """
-    missing = [name for name in modules if importlib.util.find_spec(name) is None]
+    from packaging.requirements import Requirement
+
+    needed = [Requirement(name) for name in modules]
+    mend = f"pip install 'multidim-reward[{extra}]'"
+    missing = [one.name for one in needed if importlib.util.find_spec(one.name) is None]
     if missing:
         raise UserError(
             f"no {' and no '.join(missing)}, which {what} needs",
             expected=f"the extra {extra}",
-            mend=f"pip install 'multidim-reward[{extra}]'",
+            mend=mend,
         )
+    for one in needed:
+        if not one.specifier:
+            continue
+        version = importlib.metadata.version(one.name)
+        if not one.specifier.contains(version, prereleases=True):
+            raise UserError(
+                f"{one.name} {version}",
+                expected=f"{one}, which {what} needs",
+                mend=mend,
+            )

@@ -11,6 +11,11 @@ import typer
 
 import reward_model
 
+PushOption = Annotated[
+    str | None,
+    typer.Option("--push-to-hub", metavar="NAME", help="Upload what was made, private."),
+]
+
 
 def _tell_version(context: typer.Context, asked: bool) -> None:
     if asked:

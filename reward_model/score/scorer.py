@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from reward_model.model.forward import Forward
 from reward_model.records import Text, UserError
 from reward_model.records.chat.turns import judged
 from reward_model.records.files import Pathish
+from reward_model.records.hub import fetch
 from reward_model.records.texts import Words, as_pairs, as_words, unfit
 from reward_model.score.memory import Memory, fingerprint
 from reward_model.score.terms import checked_risk, shares
@@ -116,6 +118,7 @@ class RewardScorer:
         cls,
         path: Pathish,
         *,
+        revision: str | None = None,
         device: str | torch.device | None = None,
         dtype: torch.dtype | str | None = None,
         batch_tokens: int | None = None,
@@ -123,10 +126,11 @@ class RewardScorer:
         risk: float = 0.0,
         cache_size: int = 0,
     ) -> RewardScorer:
-        """Load a trained model from its folder; no code in the folder is ever run.
+        """Load a trained model from its folder or a hub; no code in the folder is ever run.
 
         Args:
-            path: the folder, e.g. ``outputs/multidim/best``.
+            path: the folder, e.g. ``outputs/multidim/best``, or ``owner/name`` on a hub.
+            revision: branch, tag or commit on the hub.
             device: ``cuda``, ``mps`` or ``cpu``; the best there is if not given.
             dtype: of the backbone; bfloat16 on a GPU that computes in it, else float32.
             batch_tokens: see the class, as the rest.
@@ -135,11 +139,21 @@ class RewardScorer:
             cache_size: see the class.
 
         Raises:
-            UserError: there is no such folder or device, or it holds no model of this package.
+            UserError: there is no such folder, name or device, or it holds no model of this
+                package.
         """
         where = checked_device(device)
+        folder = Path(path)
+        if isinstance(path, str) and not folder.exists():
+            folder = fetch(path, revision)
+        elif revision is not None:
+            raise UserError(
+                f"revision {revision!r} of a folder",
+                expected="owner/name on a hub, which has revisions",
+                path=path,
+            )
         return cls(
-            load_bundle(path, dtype=dtype or best_dtype(where)),
+            load_bundle(folder, dtype=dtype or best_dtype(where)),
             device=where,
             batch_tokens=batch_tokens,
             weights=weights,

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from commands import run, spawn
+from conftest import ROOT
 from safetensors.torch import load_file, save_file
-from tiny_policies import save_policy
+from tiny_policies import CHATML, save_policy
 from toy import write
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -20,6 +25,7 @@ pytest.importorskip("trl", minversion="1.15")
 
 from reward_model.policy.settings import resolve
 from reward_model.policy.training.builder import build, read_fields
+from reward_model.policy.training.run import alone
 from reward_model.policy.training.train import parts_of, prepare, train
 from reward_model.records import UserError
 
@@ -337,3 +343,66 @@ def test_rows_without_a_prompt_are_trained_measured_by_kind_and_talked_to(
     assert runs["run"]["preference_accuracy"] > runs["base"]["preference_accuracy"]
     said = run("reward-model", "policy", "chat", tmp_path / "run", "--prompt", "Hello")
     assert (said.code, said.stdout.endswith("\n")) == (0, True)
+
+
+def test_a_template_that_prints_the_date_is_told_one_and_kept(world: Path, tmp_path: Path) -> None:
+    base = shutil.copytree(world / "base", tmp_path / "base")
+    template = "{{ strftime_now('%d %b %Y') }} " + CHATML
+    (base / "chat_template.jinja").write_text(template)
+    flags = {**COMMON, "base_model": str(base), "output_dir": tmp_path / "run"}
+    flags |= {"method": "sft", "trl": {"max_steps": 1}}
+    config = resolve(str(world / "pairs.jsonl"), None, flags)
+    assert prepare(config).frame.rendered("Margins?").startswith("01 Jan 2025 <|im_start|>user")
+    train(config)
+    best = AutoTokenizer.from_pretrained(tmp_path / "run" / "best")
+    assert best.chat_template == template
+
+
+def test_two_runs_do_not_share_a_folder(world: Path, tmp_path: Path) -> None:
+    config = settings(world, "sft", tmp_path / "run")
+    with alone(config.folder), pytest.raises(UserError, match="another run is training in"):
+        train(config)
+    assert not list((tmp_path / "run").glob("*"))
+
+
+def test_an_older_trl_is_named_with_the_range(tmp_path: Path) -> None:
+    folder = tmp_path / "trl-1.12.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: trl\nVersion: 1.12.0\n")
+    code = "from reward_model.policy import require_trl; require_trl()"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    words = "found trl 1.12.0; expected trl<2,>=1.15, which training of policies needs; pip install"
+    assert words in done.stderr
+
+
+@pytest.mark.slow
+def test_two_processes_see_the_losses_of_one(world: Path, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    words = ["policy", "train", world / "pairs.jsonl", "--base-model", world / "base", "--lr", 1e-3]
+    words += ["--batch-size", 4, "--max-length", 96, "--set", "max_steps=3"]
+    words += ["--set", "logging_steps=1", "--set", "save_strategy=no"]
+    done = subprocess.run(
+        [sys.executable, ROOT / "tests/helpers/twins.py", str(port), *map(str, words)],
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    logs = [
+        [json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
+        for name in ("one", "two")
+    ]
+    one, two = ([line["loss"] for line in log if "loss" in line] for log in logs)
+    assert len(one) == 3
+    assert two == pytest.approx(one, abs=1e-5)
+    alone, together = weights(tmp_path / "one"), weights(tmp_path / "two")
+    for name, value in alone.items():
+        torch.testing.assert_close(together[name], value, atol=1e-5, rtol=0)

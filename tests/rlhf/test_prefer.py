@@ -369,54 +369,6 @@ def test_the_input_is_never_written_over(tmp_path: Path) -> None:
     assert scored.read_bytes() == before
 
 
-def test_a_public_data_set_is_not_pushed_to(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from types import SimpleNamespace
-
-    from huggingface_hub import HfApi, constants
-
-    path, out = write(tmp_path / "s.jsonl", [judged(4, 2)]), tmp_path / "o"
-    words = ("reward-model", "prefer", path, "--out", out, "--push-to-hub", "prefs")
-    there, uploaded = SimpleNamespace(private=False), []
-    full = SimpleNamespace(repo_id="me/prefs")
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setenv("HF_TOKEN", "hf_x")
-    monkeypatch.setattr(HfApi, "create_repo", lambda *_, **__: full)
-    monkeypatch.setattr(HfApi, "repo_info", lambda *_, **__: there)
-    monkeypatch.setattr(HfApi, "upload_folder", lambda *_, **of: uploaded.append(of["repo_id"]))
-    done = run(*words)
-    assert done.code == 2
-    assert "found a public data set me/prefs" in done.stderr
-    assert not uploaded
-    there.private = True
-    done = run(*words)
-    assert (done.code, uploaded) == (0, ["me/prefs"])
-    assert "pushed to me/prefs, private" in done.stderr
-
-
-def test_pushing_without_a_hub_is_told_before_anything_is_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from huggingface_hub import constants
-
-    path, out = write(tmp_path / "s.jsonl", [judged(4, 2)]), tmp_path / "o"
-    words = ("reward-model", "prefer", path, "--out", out, "--push-to-hub", "me/prefs")
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    done = run(*words)
-    assert done.code == 2
-    assert "HF_HUB_OFFLINE" in done.stderr
-    assert not out.exists()
-    # A hub that is not there, reached for real: the data set stays, and the message says so.
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setenv("HF_TOKEN", "hf_x")
-    done = run(*words)
-    assert done.code == 2, done.stderr
-    assert "the data set is whole on this disk" in done.stderr
-    assert len(read(out)) == 1
-
-
 def test_the_card_is_one_that_hubs_read(model: Path, tmp_path: Path) -> None:
     from huggingface_hub import DatasetCard
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,10 @@ from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, TrainerCallback
 from reward_model.data.split import SPLIT, Split
 from reward_model.model.adapter import merged_state
 from reward_model.model.quiet import quiet
-from reward_model.policy.base import ADAPTER, BASE, BEST, RUN, folder_digest
+from reward_model.policy.base import ADAPTER, BASE, BEST, RUN, folder_digest, save_tokenizer
 from reward_model.policy.settings import PolicyConfig
 from reward_model.records import UserError, explain_os_error, read_object, write_json, write_text
-from reward_model.records.appending import Appender
+from reward_model.records.appending import Appender, locked
 from reward_model.records.files import write_jsonl
 from reward_model.records.folders import staged
 from reward_model.train.checkpoints import METRICS, last_checkpoint
@@ -87,6 +88,19 @@ def begin(
         },
     )
     return None, False
+
+
+def alone(folder: Path) -> AbstractContextManager[None]:
+    """Keep other runs out of the folder.
+
+    Raises:
+        UserError: one is in it.
+    """
+    return locked(
+        folder / RUN,
+        found="a folder that another run is training in",
+        mend="wait for it to end, or name another one with --name",
+    )
 
 
 def base_path(place: str) -> str:
@@ -182,7 +196,7 @@ def _save_adapter(
     model.peft_config["default"].base_model_name_or_path = base
     with staged(config.folder / ADAPTER) as staging, quiet():
         model.save_pretrained(str(staging), state_dict=weights, selected_adapters=["default"])
-        tokenizer.save_pretrained(staging)
+        save_tokenizer(tokenizer, staging)
         write_json(staging / BASE, {"base": base, "digest": folder_digest(base)})
         for card in staging.glob("README.md"):
             card.unlink()
@@ -203,7 +217,7 @@ def _save_best(config: PolicyConfig, model: Any, tokenizer: Any, weights: Weight
         whole = kind.from_pretrained(None, config=settings, state_dict=dict(state), dtype=dtype)
         whole.generation_config = inner.generation_config
         whole.save_pretrained(staging)
-        tokenizer.save_pretrained(staging)
+        save_tokenizer(tokenizer, staging)
 
 
 def _card(config: PolicyConfig, metrics: Mapping[str, Any]) -> str:
@@ -220,4 +234,4 @@ def _card(config: PolicyConfig, metrics: Mapping[str, Any]) -> str:
     )
 
 
-__all__ = ["LOG", "STATE", "LogFile", "base_path", "begin", "finish"]
+__all__ = ["LOG", "STATE", "LogFile", "alone", "base_path", "begin", "finish"]

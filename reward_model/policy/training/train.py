@@ -10,6 +10,7 @@ import os
 import random
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallbac
 
 from reward_model.data.split import Split
 from reward_model.model.quiet import quiet
+from reward_model.policy import require_trl
 from reward_model.policy.base import Place, find_policy, folder_digest, read_tokenizer
 from reward_model.policy.frame import Fitted, Frame, unpaired
 from reward_model.policy.generate import Manner
@@ -30,7 +32,6 @@ from reward_model.policy.training import run as folder_of
 from reward_model.policy.training.builder import Parts, build
 from reward_model.policy.training.watch import Watch, sharded
 from reward_model.records import Stopped, UserError
-from reward_model.records.errors import require
 from reward_model.records.terminal import console
 from reward_model.train.checkpoints import METRICS, last_checkpoint, write_failure
 from reward_model.train.config import TrainConfig
@@ -67,11 +68,17 @@ def train(config: PolicyConfig, *, resume: bool = False) -> Path:
         UserError: wrong settings or input, before any step.
         Stopped: interrupted; the checkpoints are kept.
     """
-    require("training of policies", "rlhf", "trl", "peft")
+    require_trl()
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    first = processes().is_main_process
     ready = prepare(config)
+    alone = folder_of.alone(config.folder) if processes().is_main_process else nullcontext()
+    with alone:
+        return _train(config, ready, resume=resume)
+
+
+def _train(config: PolicyConfig, ready: Prepared, *, resume: bool) -> Path:
+    first = processes().is_main_process
     with processes().main_process_first():
         checkpoint, over = (
             folder_of.begin(config, ready.split, _digests(ready), resume=resume)

@@ -1,18 +1,16 @@
-"""The card of a preference data set, and pushing the folder to a hub.
+"""The card of a preference data set.
 
-`card(config)` is README.md from the resolved configuration and its counts; `push(folder, name)`
-uploads data, card and configuration, nothing else of the folder.
+`card(config)` is README.md from the resolved configuration and its counts; `UPLOADED` is what of
+the folder goes to a hub.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from reward_model.records import UserError
-from reward_model.records.errors import first_line
+from reward_model.records.hub import size_category
 
 UPLOADED = ["README.md", "train.jsonl", "config.json"]
 _COLUMNS = {
@@ -29,7 +27,6 @@ _FROM = {
     "scores": "levels that a judge gave to both sides of each pair",
     "answers": "levels that a judge gave to every completion",
 }
-_SIZES = ((1000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (10**6, "100K<n<1M"))
 
 
 def card(config: Mapping[str, Any]) -> str:
@@ -91,7 +88,7 @@ _PAIR_TRAINERS = "TRL's DPO, ORPO, CPO and (with `margin`) Reward trainers"
 
 def _header(config: Mapping[str, Any]) -> list[str]:
     counts = config["counts"]
-    size = next((name for top, name in _SIZES if counts["written"] < top), "n>1M")
+    size = size_category(counts["written"])
     languages = [name for name in ("en", "zh") if counts["languages"].get(name)]
     out = ["---", "configs:", "- config_name: default", "  data_files:"]
     out += ["  - split: train", "    path: train.jsonl", "size_categories:", f"- {size}"]
@@ -137,61 +134,6 @@ def _choice(config: Mapping[str, Any]) -> list[str]:
     if counts["desirable"] is not None:
         lines.append(f"- Desirable: {counts['desirable']} of {counts['written']}.")
     return lines
-
-
-def push(folder: Path | None, name: str) -> str:
-    """Upload the data set as a private one and give its full name; without a folder, only see
-    whether that could work.
-
-    Raises:
-        UserError: no such name, no token, no hub to reach, or a data set there that is public.
-    """
-    from huggingface_hub import HfApi, constants, get_token
-    from huggingface_hub.errors import HfHubHTTPError
-
-    mend = "upload the folder later: hf upload NAME PREFS --repo-type dataset"
-    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", name):
-        raise UserError(f"--push-to-hub {name!r}", expected="a name such as owner/data")
-    if constants.HF_HUB_OFFLINE:
-        raise UserError("HF_HUB_OFFLINE is set", expected="a hub to push to", mend=mend)
-    if get_token() is None:
-        raise UserError(
-            "no token of the hub", expected="one in HF_TOKEN or from `hf auth login`", mend=mend
-        )
-    if folder is None:
-        return name
-    try:
-        api = HfApi()
-        made = api.create_repo(name, repo_type="dataset", private=True, exist_ok=True).repo_id
-        # One that was there before stays as public as it was.
-        if not api.repo_info(made, repo_type="dataset").private:
-            raise UserError(
-                f"a public data set {made}",
-                expected="a private one, or none yet",
-                mend=f"name another --push-to-hub; the data set is whole on this disk; {mend}",
-                path=folder,
-            )
-        api.upload_folder(
-            repo_id=made, repo_type="dataset", folder_path=folder, allow_patterns=UPLOADED
-        )
-        return made
-    except (HfHubHTTPError, OSError, ValueError) as error:
-        words = first_line(error)
-        raise UserError(
-            f"a hub that did not take {name} ({words})",
-            expected="a hub that can be reached, and the right to write there",
-            mend=f"the data set is whole on this disk; {mend}",
-            path=folder,
-        ) from None
-    except Exception as error:  # what the hub's HTTP client raises is no OSError
-        if not type(error).__module__.startswith(("httpx", "httpcore")):
-            raise
-        raise UserError(
-            f"no hub to reach ({error})",
-            expected="a network that leads to it",
-            mend=f"the data set is whole on this disk; {mend}",
-            path=folder,
-        ) from None
 
 
 def _code(value: object) -> str:

@@ -1,0 +1,175 @@
+"""A hub of models and data sets: `push` uploads a folder, `push_rows` a file with a card, `fetch`
+brings a model here. The token comes from the environment (`HF_TOKEN`) or `hf auth login`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from reward_model.records.errors import UserError, first_line
+
+Kind = Literal["model", "dataset"]
+MODEL_FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt", "README.md"]
+"""What a folder of a trained model is made of; nothing that could be code."""
+_WORDS: dict[Kind, str] = {"model": "model", "dataset": "data set"}
+_NAME = r"[A-Za-z0-9][\w.-]*"
+_SIZES = ((1000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (10**6, "100K<n<1M"))
+
+
+def size_category(rows: int) -> str:
+    """The word of hubs for so many rows.
+
+    >>> size_category(1000)
+    '1K<n<10K'
+    """
+    return next((name for top, name in _SIZES if rows < top), "n>1M")
+
+
+def check_push(name: str, kind: Kind = "dataset") -> None:
+    """See whether a push could work, before the work whose result it is to upload.
+
+    Raises:
+        UserError: no such name, no token, or the hub is switched off.
+    """
+    from huggingface_hub import constants, get_token
+
+    if not re.fullmatch(rf"{_NAME}(/{_NAME})?", name):
+        wanted = "owner/data" if kind == "dataset" else "owner/model"
+        raise UserError(f"--push-to-hub {name!r}", expected=f"a name such as {wanted}")
+    if constants.HF_HUB_OFFLINE:
+        raise UserError("HF_HUB_OFFLINE is set", expected="a hub to push to", mend=_later(kind))
+    if get_token() is None:
+        raise UserError(
+            "no token of the hub",
+            expected="one in HF_TOKEN or from `hf auth login`",
+            mend=_later(kind),
+        )
+
+
+def push(
+    folder: Path, name: str, kind: Kind, patterns: Sequence[str], *, made: Path | None = None
+) -> str:
+    """Upload files of a folder to a private place of the hub, made where there is none.
+
+    Args:
+        name: ``owner/name``, or a name of one's own.
+        patterns: of the files that are uploaded.
+        made: what an error names, where the folder is only a copy.
+
+    Returns:
+        Its full name.
+
+    Raises:
+        UserError: what `check_push` finds, no hub to reach, or a place there that is public.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    check_push(name, kind)
+    disable_progress_bars()
+    kept = f"the {_WORDS[kind]} is whole on this disk; {_later(kind)}"
+    told = made or folder
+    with _explained(f"a hub that did not take {name}", "the right to write there", kept, told):
+        api = HfApi()
+        full = api.create_repo(name, repo_type=kind, private=True, exist_ok=True).repo_id
+        # One that was there before stays as public as it was.
+        if not api.repo_info(full, repo_type=kind).private:
+            raise UserError(
+                f"a public {_WORDS[kind]} {full}",
+                expected="a private one, or none yet",
+                mend=f"name another --push-to-hub; {kept}",
+                path=told,
+            )
+        api.upload_folder(
+            repo_id=full, repo_type=kind, folder_path=folder, allow_patterns=list(patterns)
+        )
+    return full
+
+
+def push_rows(path: Path, name: str, *, title: str, tags: Sequence[str], body: str) -> str:
+    """Upload a file of JSON Lines as a data set with a card; see `push`.
+
+    Args:
+        title: of the card.
+        body: what the card says of how it was made, Markdown.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        shutil.copyfile(path, folder / "train.jsonl")
+        with path.open("rb") as file:
+            count = sum(1 for line in file if line.strip())
+        head = ["---", "configs:", "- config_name: default", "  data_files:"]
+        head += ["  - split: train", "    path: train.jsonl", "size_categories:"]
+        head += [f"- {size_category(count)}", "tags:", *(f"- {tag}" for tag in tags), "---", ""]
+        words = [f"# {title}", "", f"{count} rows. {body}", ""]
+        words += ["No licence is stated: it is that of the prompts and of the models that wrote."]
+        (folder / "README.md").write_text("\n".join([*head, *words]) + "\n", "utf-8")
+        return push(folder, name, "dataset", ["README.md", "train.jsonl"], made=path)
+
+
+def fetch(name: str, revision: str | None = None) -> Path:
+    """The folder of a model of the hub, fetched unless it is here already; no code is fetched.
+
+    Args:
+        name: ``owner/name``.
+        revision: branch, tag or commit; the main branch if not given.
+
+    Raises:
+        UserError: no such name, and no such folder either; no such revision; no hub to reach.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    at = f" at {revision}" if revision else ""
+    if not re.fullmatch(rf"{_NAME}/{_NAME}", name):
+        raise UserError(
+            "no such folder",
+            expected="the folder of a trained model, for example outputs/multidim/best, or the "
+            "name of one on a hub, owner/name",
+            path=name,
+        )
+    with _explained(
+        f"no folder {name}, and no such model{at} from the hub",
+        "the folder of a trained model, for example outputs/multidim/best",
+        "check the spelling, the revision, and HF_TOKEN if it is private",
+    ):
+        disable_progress_bars()
+        return Path(snapshot_download(name, revision=revision, allow_patterns=MODEL_FILES))
+
+
+@contextmanager
+def _explained(
+    found: str, expected: str, mend: str, path: str | os.PathLike[str] | None = None
+) -> Iterator[None]:
+    """Everything that a hub, the way to it and its client raise, in one sentence."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        yield
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        raise UserError(
+            f"{found} ({first_line(error)})", expected=expected, mend=mend, path=path
+        ) from None
+    except Exception as error:  # what the hub's HTTP client raises is no OSError
+        if not type(error).__module__.startswith(("httpx", "httpcore")):
+            raise
+        raise UserError(
+            f"no hub to reach ({error})",
+            expected="a network that leads to it",
+            mend=mend,
+            path=path,
+        ) from None
+
+
+def _later(kind: Kind) -> str:
+    return "upload it later: hf upload NAME PATH" + " --repo-type dataset" * (kind == "dataset")
+
+
+__all__ = ["MODEL_FILES", "check_push", "fetch", "push", "push_rows", "size_category"]
