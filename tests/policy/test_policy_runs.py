@@ -393,7 +393,7 @@ def test_two_processes_see_the_losses_of_one(world: Path, tmp_path: Path) -> Non
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=280,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     logs = [
