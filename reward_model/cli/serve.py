@@ -60,6 +60,13 @@ def serve(
         int, typer.Option(min=1, help="Megabytes of all requests that are not answered yet.")
     ] = 512,
     timeout: Annotated[float, typer.Option(help="Seconds for a request; 504 after them.")] = 120.0,
+    evidence_timeout: Annotated[
+        float,
+        typer.Option(
+            help="Seconds for the checks of one text, where the model reads their evidence; a text "
+            "that takes longer has no opinion."
+        ),
+    ] = 10.0,
     drain: Annotated[
         float, typer.Option(help="Seconds to finish what was accepted when told to stop.")
     ] = 60.0,
@@ -83,6 +90,7 @@ def serve(
         max_body_mb=max_body_mb,
         max_items=min(max_items, max_queue),
         timeout_s=timeout,
+        evidence_s=evidence_timeout,
         drain_s=drain,
         chat_template=chat_template,
         no_opinion=no_opinion,

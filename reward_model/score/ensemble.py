@@ -98,10 +98,11 @@ class EnsembleScorer:
         *,
         weights: Mapping[str, float] | None = None,
         risk: float | None = None,
+        evidence: Sequence[str | None] | None = None,
     ) -> list[Score]:
         """As `RewardScorer.score_batch`; every score says how far the members disagree."""
         each = [
-            member.score_batch(prompts, responses, weights=weights, risk=risk)
+            member.score_batch(prompts, responses, weights=weights, risk=risk, evidence=evidence)
             for member in self.members
         ]
         return [self._joined(scores, weights, risk) for scores in zip(*each, strict=True)]

@@ -194,6 +194,7 @@ class RewardScorer:
         *,
         weights: Mapping[str, float] | None = None,
         risk: float | None = None,
+        evidence: Sequence[str | None] | None = None,
     ) -> list[Score]:
         """Score responses, one score each in the order given.
 
@@ -207,6 +208,8 @@ class RewardScorer:
                 thought, gets no opinion (`reward` None), never a number.
             weights: for this call only.
             risk: for this call only.
+            evidence: what `reward_model.checks.evidence` found in each text, where it is known;
+                it is worked out if not given.
         """
         texts = as_pairs(prompts, responses)
         parts = self._weights if weights is None else self._shares(weights)
@@ -217,8 +220,9 @@ class RewardScorer:
         missing = {
             key: i for i, key in reversed(list(enumerate(keys))) if key not in known
         }  # the first of identical texts stands for all
-        asked_anew = [asked[i] for i in missing.values()], [answers[i] for i in missing.values()]
-        fresh = dict(zip(missing, self._look(*asked_anew), strict=True))
+        given = [None] * len(texts) if evidence is None else evidence
+        anew = [(asked[i], answers[i], given[i]) for i in missing.values()]
+        fresh = dict(zip(missing, self._look(anew), strict=True))
         self._memory.keep(fresh)
         known |= fresh
         return [self._score(known[key], parts, penalty) for key in keys]
@@ -235,11 +239,11 @@ class RewardScorer:
         penalty = self._risk if risk is None else checked_risk(risk)
         return self._score(_Seen(probabilities), parts, penalty)
 
-    def encode(self, prompt: Words, response: Words) -> Encoded:
-        """The tokens the model reads of one response."""
+    def encode(self, prompt: Words, response: Words, evidence: str | None = None) -> Encoded:
+        """The tokens the model reads of one response; `evidence` where it is known."""
         with self._tokenizer_lock:
             asked = judged(as_words(prompt, "prompt"), as_words(response, "response"))
-            return self.builder.one(asked.prompt, asked.answer)
+            return self.builder.one(asked.prompt, asked.answer, evidence)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of token ids, without the tokens that this model's tokenizer puts around it.
@@ -265,14 +269,16 @@ class RewardScorer:
             raise UserError("token ids that end within a character", expected="ids of whole text")
         return str(text)
 
-    def _look(self, prompts: list[Text], responses: list[Text]) -> list[_Seen]:
-        """Run the model on texts that differ from each other."""
-        read = [judged(p, r) for p, r in zip(prompts, responses, strict=True)]
+    def _look(self, texts: list[tuple[Text, Text, str | None]]) -> list[_Seen]:
+        """Run the model on texts, with their evidence, that differ from each other."""
+        read = [judged(prompt, response) for prompt, response, _ in texts]
         reasons = [one.reason or unfit(one.prompt, one.answer) for one in read]
         seen = [_Seen(None, reason=reason) for reason in reasons]
         rows = [i for i, reason in enumerate(reasons) if reason is None]
         with self._tokenizer_lock:
-            encoded = {i: self.builder.one(read[i].prompt, read[i].answer) for i in rows}
+            encoded = {
+                i: self.builder.one(read[i].prompt, read[i].answer, texts[i][2]) for i in rows
+            }
         alike: dict[Text, list[int]] = {}
         for i in rows:
             alike.setdefault(read[i].prompt, []).append(i)

@@ -178,7 +178,8 @@ def test_texts_with_other_weights_are_not_mixed() -> None:
     assert sum(scorer.passes) == len(bodies)
     for found, texts in scorer.seen:
         (n,) = {int(text.split()[1]) for text in texts}
-        assert found == {"weights": None, "risk": None} | terms[n]
+        same = {"weights": None, "risk": None, "evidence": [None] * len(texts)}
+        assert found == same | terms[n]
 
 
 def test_silence_is_null_for_ours_and_an_error_for_others() -> None:

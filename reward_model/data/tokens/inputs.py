@@ -98,9 +98,15 @@ class InputBuilder:
         """Encode texts in order; each result depends on its own text alone."""
         return [self.one(p, r) for p, r in zip(prompts, responses, strict=True)]
 
-    def one(self, prompt: Text, response: Text) -> Encoded:
-        """Encode one text."""
-        evidence = self._evidence_ids(prompt, response)
+    def one(self, prompt: Text, response: Text, found: str | None = None) -> Encoded:
+        """Encode one text.
+
+        Args:
+            prompt: what was asked.
+            response: what is judged.
+            found: the evidence of the checks, where it is known.
+        """
+        evidence = self._evidence_ids(prompt, response, found)
         wrapped = self._wrapping.around(prompt)
         room = self.max_length - len(evidence)
         answer, response_cut = head_and_tail(
@@ -133,12 +139,14 @@ class InputBuilder:
             types = [0] * len(ids) if wrapped is None else [0] * first + [1] * (len(ids) - first)
         return Encoded(ids, types, prompt_cut, response_cut)
 
-    def _evidence_ids(self, prompt: Text, response: Text) -> list[int]:
+    def _evidence_ids(self, prompt: Text, response: Text, found: str | None) -> list[int]:
         if self.evidence == "none":
             return []
-        from reward_model.checks import evidence
+        if found is None:
+            from reward_model.checks import evidence
 
-        ids = self._ids(evidence(as_text(prompt), as_text(response)))
+            found = evidence(as_text(prompt), as_text(response))
+        ids = self._ids(found)
         # Evidence is short by contract; the bound keeps the response in the majority regardless.
         ids = ids[: self.max_length // 4]
         return [*ids, *self._gap] if ids else []

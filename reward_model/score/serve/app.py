@@ -29,7 +29,6 @@ from reward_model.score.serve.bodies import (
     score_items,
 )
 from reward_model.score.serve.errors import ApiError, error_words, json_response
-from reward_model.score.serve.explain import Explainer
 from reward_model.score.serve.page import demo_page
 from reward_model.score.serve.schema import describe
 from reward_model.score.serve.scorers import members
@@ -48,7 +47,6 @@ def create_app(service: Service) -> FastAPI:
         redirect_slashes=False,  # it would be built from whatever Host a client sends
         description="Levels by dimension and one reward for a response to a prompt.",
     )
-    explainer = Explainer()
 
     async def score(request: Request, body: bytes) -> Response:
         asked = parse(SCORE, body)
@@ -56,7 +54,7 @@ def create_app(service: Service) -> FastAPI:
         found = await service.scores(request, items, weights=asked.weights, risk=asked.risk)
         scores = [one.to_json() for one in found]
         if isinstance(asked, ScoreOne) and asked.explain:
-            scores[0]["evidence"] = await explainer.evidence(_scorer(service), items[0])
+            scores[0]["evidence"] = await service.checks.show(service.batcher.loaded, items[0])
         model = {"name": service.name, "digest": service.digest}
         return json_response({"model": model, "scores": scores})
 
@@ -74,8 +72,9 @@ def create_app(service: Service) -> FastAPI:
         request: Request, items: list[Item], kind: str, shape: Callable[..., list[dict[str, Any]]]
     ) -> Response:
         """The rewards of texts in one of vLLM's shapes."""
-        data = shape(await service.scores(request, items), service.settings.no_opinion)
-        tokens = await asyncio.to_thread(_tokens, _scorer(service), items)
+        read, scores = await service.scored(request, items)
+        data = shape(scores, service.settings.no_opinion)
+        tokens = await asyncio.to_thread(_tokens, service.batcher.loaded, read)
         return json_response(vllm.envelope(kind, service.name, data, tokens))
 
     async def classify(request: Request, body: bytes) -> Response:
@@ -92,7 +91,7 @@ def create_app(service: Service) -> FastAPI:
 
     async def texts(asked: vllm.Asked) -> list[Item]:
         def decode(ids: list[int]) -> str:
-            return members(_scorer(service))[0].decode(ids)
+            return members(service.batcher.loaded)[0].decode(ids)
 
         return await asyncio.to_thread(vllm.pooled_items, asked, service.template, decode)
 
@@ -159,17 +158,12 @@ def create_app(service: Service) -> FastAPI:
     return app
 
 
-def _scorer(service: Service) -> Scorer:
-    scorer = service.batcher.scorer
-    assert scorer is not None, "requests are let in once it is there"
-    return scorer
-
-
 def _tokens(scorer: Scorer, items: Sequence[Item]) -> int:
     return sum(
-        len(member.encode(item.prompt, item.response).input_ids)
+        len(member.encode(item.prompt, item.response, item.evidence).input_ids)
         for member in members(scorer)
         for item in items
+        if item.reason is None
     )
 
 

@@ -41,6 +41,10 @@ class Item(NamedTuple):
     response: Words
     bytes: int
     """Of both, in UTF-8."""
+    evidence: str | None = None
+    """What the checks found, where the model reads it."""
+    reason: str | None = None
+    """Why it is not scored."""
 
 
 @dataclass(eq=False)
@@ -142,6 +146,12 @@ class Batcher:
     def start(self) -> None:
         """Begin to load the model."""
         self._thread.start()
+
+    @property
+    def loaded(self) -> Scorer:
+        """The scorer, where it is known to be there: no request is let in before."""
+        assert self.scorer is not None, "requests are let in once it is there"
+        return self.scorer
 
     @property
     def waiting(self) -> int:
@@ -263,6 +273,7 @@ class Batcher:
                     [item.response for item in items],
                     weights=job.weights,
                     risk=job.risk,
+                    evidence=[item.evidence for item in items],
                 )
             ]
         except UserError as error:

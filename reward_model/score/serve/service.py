@@ -14,10 +14,10 @@ import hmac
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -26,6 +26,7 @@ from reward_model.records import UserError
 from reward_model.records.chat.templates import load_template
 from reward_model.score.serve.batching import Batcher, Broken, Full, Item, Job, ScoringError
 from reward_model.score.serve.errors import ApiError, ClientGone
+from reward_model.score.serve.evidence import Checks, reads_evidence
 from reward_model.score.serve.metrics import Metrics
 from reward_model.score.serve.settings import Settings
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+Done = TypeVar("Done")
 Work = Callable[[Request, bytes], Awaitable[Response]]
 
 
@@ -84,7 +86,7 @@ class Service:
         self._key = None if key is None else key.encode()
         self._load, self._on_failed, self._on_ready = load, on_failed, on_ready
         self._batcher: Batcher | None = None
-        self._jobs: set[Job] = set()
+        self._tasks: set[asyncio.Future[Any]] = set()
         self.metrics.watch("queue_texts", "Texts waiting.", lambda: self.batcher.waiting)
         self.metrics.watch("active_requests", "Requests not answered yet.", lambda: self.active)
         self.metrics.watch("pending_bytes", "Bodies held in memory.", lambda: self.pending)
@@ -103,6 +105,7 @@ class Service:
             on_ready=self._loaded,
             on_pass=self.metrics.passed,
         )
+        self.checks = Checks(settings.evidence_s)
         self._batcher.start()
 
     @property
@@ -118,6 +121,8 @@ class Service:
 
     def _loaded(self, error: BaseException | None) -> None:
         if error is None:
+            if reads_evidence(self.batcher.loaded):
+                self._warming = asyncio.ensure_future(self.checks.warm_up())
             self._on_ready()
         else:
             self._on_failed(error)
@@ -239,7 +244,18 @@ class Service:
         weights: Mapping[str, float] | None = None,
         risk: float | None = None,
     ) -> list[Score]:
-        """Score texts, together with those of other requests.
+        """Score texts, together with those of other requests; see `scored`."""
+        return (await self.scored(request, items, weights=weights, risk=risk))[1]
+
+    async def scored(
+        self,
+        request: Request,
+        items: Sequence[Item],
+        *,
+        weights: Mapping[str, float] | None = None,
+        risk: float | None = None,
+    ) -> tuple[list[Item], list[Score]]:
+        """Texts as the model read them, and their scores.
 
         Raises:
             ApiError: too many texts, no room, or the model refused or failed.
@@ -249,49 +265,79 @@ class Service:
             raise ApiError(
                 413, "too_many", f"{len(items)} texts; at most {self.settings.max_items} a request"
             )
+        gone: asyncio.Future[None] = asyncio.ensure_future(_hang_up(request))
+        try:
+            read = await self._unless(gone, self._with_evidence(items))
+            asked = [item for item in read if item.reason is None]
+            found = await self._unless(gone, self._queued(asked, weights, risk)) if asked else []
+        finally:
+            gone.cancel()
+        fresh = iter(found)
+        scores = [
+            no_opinion(item.reason) if item.reason is not None else next(fresh) for item in read
+        ]
+        self.metrics.scored(scores)
+        return read, scores
+
+    async def _with_evidence(self, items: Sequence[Item]) -> list[Item]:
+        scorer, checks = self.batcher.loaded, self.checks
+        if checks.waiting + len(items) > self.settings.max_queue:
+            raise self._overloaded("too many texts wait to be checked")
+        return await checks.read(scorer, items)
+
+    async def _queued(
+        self, items: Sequence[Item], weights: Mapping[str, float] | None, risk: float | None
+    ) -> list[Score]:
         job = Job(items, weights, risk, asyncio.get_running_loop().create_future())
         try:
             self.batcher.submit(job)
+            return await job.done
         except Full:
-            job.done.cancel()
             raise self._overloaded("the queue is full") from None
         except Broken:
-            job.done.cancel()
             raise self._broken() from None
-        self._jobs.add(job)
-        gone: asyncio.Future[object] = asyncio.ensure_future(_hang_up(request))
-        try:
-            done: asyncio.Future[object] = job.done  # type: ignore[assignment]
-            await asyncio.wait({done, gone}, return_when=asyncio.FIRST_COMPLETED)
-            if not job.done.done():
-                raise ClientGone
-            scores = job.done.result()
         except UserError as error:
             raise ApiError(422, "invalid_request", str(error)) from None
-        except Full:
-            raise ApiError(503, "draining", "the server is stopping", retry_after=1) from None
         except ScoringError:
             raise ApiError(500, "scoring", "the model failed on a text") from None
         finally:
-            gone.cancel()
-            self._jobs.discard(job)
             self.batcher.drop(job)
             job.done.cancel()
-        self.metrics.scored(scores)
-        return scores
+
+    async def _unless(self, gone: asyncio.Future[None], work: Coroutine[Any, Any, Done]) -> Done:
+        """The result of some work, which is given up when the client leaves or the server stops."""
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        waited: set[asyncio.Future[Any]] = {task, gone}
+        try:
+            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise ClientGone
+            if task.cancelled():
+                raise ApiError(503, "draining", "the server is stopping", retry_after=1)
+            return task.result()
+        finally:
+            task.cancel()
+            self._tasks.discard(task)
 
     def stop(self) -> None:
         """Let go of what still waits, and of what is being scored: it is answered 503."""
+        for task in self._tasks:
+            task.cancel()
         self.batcher.close()
-        for job in self._jobs:
-            if not job.done.done():
-                job.done.set_exception(Full())
 
 
 async def _hang_up(request: Request) -> None:
     """Returns when the client closes its connection."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
+
+
+def no_opinion(reason: str | None) -> Score:
+    """Of a text that the model is not shown."""
+    from reward_model.score.scorer import Score
+
+    return Score(None, reason=reason)
 
 
 def served_name(folder: Path) -> str:

@@ -29,6 +29,8 @@ class Settings:
     """Texts of one request."""
     timeout_s: float = 120.0
     """From the end of a request's headers to its answer; 504 after it. OpenRLHF waits 180 s."""
+    evidence_s: float = 10.0
+    """For the checks of one text, where the model reads them; without them it has no opinion."""
     drain_s: float = 60.0
     """How long a stopping server works on what it has accepted."""
     chat_template: str | None = None
@@ -46,6 +48,7 @@ class Settings:
             "--max-body-mb": self.max_body_mb,
             "--max-items": self.max_items,
             "--timeout": self.timeout_s,
+            "--evidence-timeout": self.evidence_s,
             "--drain": self.drain_s,
         }
         for name, value in numbers.items():
