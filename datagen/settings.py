@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from datagen.fields import FIELDS, field_name
-from reward_model.llm.addresses import Address, ModelName
+from reward_model.llm.addresses import Address, ModelName, model_names
 from reward_model.llm.options import ModelOptions
 from reward_model.records.settings import parse_settings, read_toml
 
@@ -160,8 +160,8 @@ def _values(given: dict[str, Any], config: Path | None) -> dict[str, Any]:
     """What a file says, in Python's names, and what is given over it."""
     read: dict[str, Any] = read_toml(config) if config is not None else {}
     values = {name.replace("-", "_"): value for name, value in read.items()} | given
-    if isinstance(values.get("llm"), str):
-        values["llm"] = [values["llm"]]
+    if "llm" in values:
+        values["llm"] = model_names(values["llm"], config)
     return values
 
 

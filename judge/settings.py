@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from reward_model.llm.addresses import Address, ModelName
+from reward_model.llm.addresses import Address, ModelName, model_names
 from reward_model.llm.options import ModelOptions
 from reward_model.records.settings import parse_settings, read_toml
 
@@ -100,7 +100,7 @@ def resolve(given: Mapping[str, Any], config: Path | None = None) -> ScoreSettin
         UserError: unreadable file, or unknown or wrong settings.
     """
     values = read_toml(config) if config is not None else {}
-    if isinstance(values.get("llm"), str):
-        values["llm"] = [values["llm"]]
+    if "llm" in values:
+        values["llm"] = model_names(values["llm"], config)
     what = "the settings that docs/judge.md lists"
     return parse_settings({**values, **given}, ScoreSettings, what, path=config)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import PlainSerializer
 
 from reward_model.records import UserError
+from reward_model.records.files import Pathish
 
 OPENAI_KEY, OPENAI_URL = "OPENAI_API_KEY", "OPENAI_BASE_URL"
 _HOSTS = {
@@ -57,6 +58,61 @@ def split_address(name: str) -> tuple[str, str | None, str | None]:
     """
     found = _OWN.fullmatch(name.strip())
     return (found["name"], found["url"], found["variable"]) if found else (name, None, None)
+
+
+_TABLE = ("name", "url", "key")
+
+
+def model_names(given: Any, path: Pathish | None = None) -> Any:
+    """Models of a settings file in the form of `--llm`; what is no list of models stays as it is.
+
+    A model is a text, or a table of its `name`, the `url` where it is served, and the environment
+    variable of its `key`.
+
+    >>> model_names([{"name": "openai:m", "url": "http://gpu:8000/v1", "key": "GPU_KEY"}])
+    ['openai:m@http://gpu:8000/v1#GPU_KEY']
+    >>> model_names("offline")
+    ['offline']
+
+    Raises:
+        UserError: a table is none of a model's; what stands under `key` is not shown.
+    """
+    models = [given] if isinstance(given, (str, dict)) else given
+    if not isinstance(models, list):
+        return given
+    return [_named(one, i, path) if isinstance(one, dict) else one for i, one in enumerate(models)]
+
+
+def _named(table: dict[str, Any], at: int, path: Pathish | None) -> str:
+    def wrong(found: str, expected: str) -> UserError:
+        return UserError(f"llm.{at}: {found}", expected=expected, path=path)
+
+    if unknown := [name for name in table if name not in _TABLE]:
+        raise wrong(f"unknown key {unknown[0]}", "name, url and key")
+    name, url, key = (table.get(part) for part in _TABLE)
+    if not isinstance(name, str) or not name.strip():
+        raise wrong("no name", 'name = "provider:model"')
+    if url is None and key is None:
+        return name
+    if not isinstance(url, str) or split_address(name)[1] is not None:
+        raise wrong(
+            f"{clean_name(name)} without an address of its own" if url is None else "two addresses",
+            'url = "https://HOST/v1" beside key',
+        )
+    try:
+        place = check_url(url)
+    except UserError as error:
+        raise wrong(error.found, error.expected) from None
+    if "#" in place:
+        raise wrong("a url with #", "the variable of the key under key")
+    if key is None:
+        return f"{name.strip()}@{place}"
+    if not isinstance(key, str) or not re.fullmatch(r"[A-Z_][A-Z0-9_]*", key):
+        raise wrong(
+            "a key that is no name of an environment variable",
+            'the name, as in key = "GPU_KEY"; the key itself stands in the environment alone',
+        )
+    return f"{name.strip()}@{place}#{key}"
 
 
 def clean_name(name: str) -> str:

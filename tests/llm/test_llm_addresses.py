@@ -60,6 +60,59 @@ def test_each_judge_of_a_panel_has_its_own_address_and_key(
     assert len(row["scores"]["judge"]["levels"]) == 3
 
 
+def test_a_panel_may_stand_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FIRST_KEY", "one")
+    pairs, out, config = tmp_path / "pairs.jsonl", tmp_path / "out.jsonl", tmp_path / "judge.toml"
+    pairs.write_text(json.dumps(PAIR) + "\n")
+    with (
+        LLMServer(answer=judged, key="one") as first,
+        LLMServer(answer=judged, key="none") as second,
+    ):
+        config.write_text(
+            f'samples = 1\n[[llm]]\nname = "openai:m"\nurl = "{first.url}"\nkey = "FIRST_KEY"\n'
+            f'[[llm]]\nname = "openai:m"\nurl = "{second.url}"\n'
+        )
+        done = run("judge", "score", pairs, "--out", out, "--config", config)
+        assert done.code == 0, done.stderr
+        assert [s.paid for s in (first, second)] == [6, 6]
+    from datagen.settings import resolve as datagen_settings
+
+    assert datagen_settings({}, config=_only_models(config)).llm == (
+        f"openai:m@{first.url}#FIRST_KEY",
+        f"openai:m@{second.url}",
+    )
+
+
+def _only_models(config: Path) -> Path:
+    config.write_text(config.read_text().replace("samples = 1\n", ""))
+    return config
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ('name = "openai:m"\nurl = "http://h/v1"\nkey = "sk-secret1"', "environment variable"),
+        ('name = "openai:m"\nurl = "http://h/v1"\nkey = "secret1"', "environment variable"),
+        ('name = "openai:m"\nkey = "GPU_KEY"', "without an address"),
+        ('name = "openai:m@http://h/v1"\nurl = "http://secret1:x@h/v1"', "two addresses"),
+        ('name = "openai:m"\nurl = "h:8000"', "base URL"),
+        ('name = "openai:m"\nurl = "http://h/v1#GPU_KEY"', "with #"),
+        ('name = "openai:m"\napi_key = "secret1"', "unknown key api_key"),
+        ('url = "http://h/v1"', "no name"),
+    ],
+)
+def test_a_wrong_table_is_told_without_what_may_be_secret(
+    tmp_path: Path, table: str, words: str
+) -> None:
+    config = tmp_path / "judge.toml"
+    config.write_text(f"[[llm]]\n{table}\n")
+    done = run("judge", "score", tmp_path / "none", "--out", tmp_path / "out", "--config", config)
+    assert done.code == 2
+    assert words in done.stderr
+    assert "judge.toml" in done.stderr
+    assert "secret1" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("url", "own", "variable"),
     [
