@@ -58,6 +58,14 @@ def evaluate(
     compare_out: Annotated[
         Path | None, typer.Option(help="Folder to keep that scalar model in; implies --compare.")
     ] = None,
+    explain: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="In the page, show of as many of the worst pairs and texts which sentences "
+            "carry their scores.",
+        ),
+    ] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the intervals.")] = 0,
     resamples: ResamplesOption = 1000,
     device: DeviceOption = None,
@@ -69,6 +77,8 @@ def evaluate(
 
     if split not in WANTED:
         raise UserError(f"--split {split}", expected=f"one of {', '.join(WANTED)}")
+    if explain and html is None:
+        raise UserError("--explain without --html", expected="the page that shows it")
     check_outputs(
         {"--json": json, "--html": html}, (model, scored, columns, train_data, compare_out)
     )
@@ -88,6 +98,7 @@ def evaluate(
         batch_tokens=batch_tokens,
         compare=compare or compare_out is not None,
         compare_out=compare_out,
+        explain=explain,
     )
     screen = console()
     report = found.report

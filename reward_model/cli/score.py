@@ -23,11 +23,19 @@ from reward_model.records import UserError, check_outputs, read_text, write_resu
 from reward_model.records.terminal import console, table
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from reward_model.rubrics import Rubric
     from reward_model.score.files.run import Summary
     from reward_model.score.scorer import Score
+    from reward_model.score.sentences import Explanation, Passage
+
+SENTENCES = 12
+"""Sentences of the table: those that move any number most."""
+MARKED = 0.05
+"""Share of the largest effect from which a sentence is marked in the text."""
 
 
 def score(
@@ -48,6 +56,12 @@ def score(
         str | None, typer.Option(help="One response to score; @FILE reads one.")
     ] = None,
     columns: ColumnsOption = None,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain", help="Of one response: which sentences carry each dimension, in the text."
+        ),
+    ] = False,
     others: OthersOption = None,
     how: HowOption = "mean",
     weight: WeightOption = None,
@@ -83,7 +97,14 @@ def score(
                 expected="them with a file: one response is one batch",
             )
         found = score_one(
-            models, prompt, response, how=how, weights=weights, risk=risk, device=device
+            models,
+            prompt,
+            response,
+            how=how,
+            weights=weights,
+            risk=risk,
+            device=device,
+            explain=explain,
         )
         write_result(found, json)
         return
@@ -93,6 +114,8 @@ def score(
         raise UserError(
             "no --out", expected="--out OUT.jsonl or OUT.parquet, where the scored rows go"
         )
+    if explain:
+        raise UserError("--explain beside a file", expected="it with --response, of one text")
     if prompt:
         raise UserError(
             "--prompt beside a file",
@@ -159,23 +182,32 @@ def score_one(
     weights: dict[str, float] | None = None,
     risk: float = 0.0,
     device: str | None = None,
+    explain: bool = False,
 ) -> dict[str, Any]:
-    """Score one response, show it as a table, and return it as JSON."""
+    """Score one response, show it as a table, and return it as JSON.
+
+    With `explain` the sentences that carry it are shown as well, and stand under `sentences`.
+    """
     from reward_model.model.folder import read_rubric
     from reward_model.records.texts import language_of
     from reward_model.score.files.workers import Models
+    from reward_model.score.sentences import explain as why
 
     asked, answer = text_or_file(prompt), text_or_file(response)
     paths = (models,) if isinstance(models, Path) else tuple(models)
     for path in paths:  # a wrong folder is said before anything slow happens
         read_rubric(path)
     scorer = Models(paths, how, weights, risk, device).load()
-    found = scorer.score(asked, answer)
+    explanation = why(scorer, asked, answer) if explain else None
+    found = scorer.score(asked, answer) if explanation is None else explanation.score
     screen = console()
     screen.print(score_table(found, scorer.rubric, scorer.weights, language_of(answer)))
     for words in truncation_words(found, scorer.max_length):
         screen.print(words, markup=False)
-    return found.to_json()
+    if explanation is None:
+        return found.to_json()
+    show_sentences(screen, explanation, scorer.rubric, language_of(answer))
+    return found.to_json() | {"sentences": explanation.to_json()}
 
 
 def bars(probabilities: list[float]) -> str:
@@ -224,3 +256,79 @@ def truncation_words(found: Score, max_length: int) -> list[str]:
     if found.response_truncated:
         words.append(f"the response did not fit {max_length} tokens: its middle was not judged")
     return words
+
+
+def show_sentences(screen: Console, found: Explanation, rubric: Rubric, language: str) -> None:
+    """The text, a table of the strongest sentences, and whether effects add up."""
+    from rich.text import Text
+
+    from reward_model.rubrics import say
+
+    if not found.passages:
+        return
+    screen.print(drawn(found))
+    names = [say(rubric.dimension(name).title, language) or name for name in found.levels]
+    ranked = sorted(
+        range(len(found.passages)), key=lambda i: -_most(found.passages[i], rubric.scale)
+    )
+    kept = sorted(ranked[:SENTENCES])
+    more = (
+        f", the {len(kept)} strongest of {len(found.passages)}" if len(kept) < len(ranked) else ""
+    )
+    told = table(f"what is lost without a sentence{more}", "", "reward", *names)
+    for i in kept:
+        one = found.passages[i]
+        told.add_row(
+            Text(f"[{i + 1}] {_start(one.text)}"),
+            _signed(one.reward),
+            *(_signed(one.levels.get(name)) for name in found.levels),
+        )
+    sums = [found.reward, *found.levels.values()]
+    told.add_section()
+    told.add_row("sum of all", *(_signed(one.passages if one else None) for one in sums))
+    told.add_row("without the whole", *(_signed(one.whole if one else None) for one in sums))
+    screen.print(told)
+    screen.print(
+        "effects need not add up: sentences say things twice, and lean on each other", markup=False
+    )
+    for note in found.notes:
+        screen.print(f"• {note}", markup=False)
+
+
+def drawn(found: Explanation) -> Text:
+    """The text: sentences that raise the reward in green after [n+], those that lower it in red
+    after [n-], so that it reads without colours too.
+    """
+    from rich.text import Text
+
+    largest = max((abs(one.reward or 0.0) for one in found.passages), default=0.0)
+    out, end = Text(), 0
+    for number, one in enumerate(found.passages, 1):
+        out.append(found.text[end : one.start])
+        end = one.end
+        effect = one.reward or 0.0
+        if largest == 0 or abs(effect) < MARKED * largest:
+            out.append(f"[{number}] ", "dim")
+            out.append(one.text)
+            continue
+        sign, colour = ("+", "green") if effect > 0 else ("-", "red")
+        style = f"bold {colour}" if abs(effect) > largest / 2 else colour
+        out.append(f"[{number}{sign}] ", "dim")
+        out.append(one.text, style)
+    out.append(found.text[end:])
+    return out
+
+
+def _most(one: Passage, scale: int) -> float:
+    """How much a sentence moves the number that it moves most, in parts of the score's range."""
+    levels = [abs(level) / scale for level in one.levels.values()]
+    return max([abs(one.reward or 0.0), *levels])
+
+
+def _start(text: str) -> str:
+    words = " ".join(text.split())
+    return words if len(words) <= 40 else f"{words[:39]}…"
+
+
+def _signed(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.3f}"

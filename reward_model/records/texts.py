@@ -80,7 +80,16 @@ def visible(text: str) -> bool:
     return any(unicodedata.category(c) not in {"Cc", "Cf", "Zs", "Zl", "Zp"} for c in text)
 
 
-__all__ = ["Words", "as_pairs", "as_words", "unfit", "visible"]
+__all__ = [
+    "SENTENCE_END",
+    "Words",
+    "as_pairs",
+    "as_words",
+    "language_of",
+    "sentence_starts",
+    "unfit",
+    "visible",
+]
 
 
 def language_of(text: str) -> str:
@@ -92,3 +101,37 @@ def language_of(text: str) -> str:
     chinese = len(re.findall(r"[\u4e00-\u9fff]", text))
     words = len(re.findall(r"[A-Za-z]+", text))
     return "zh" if chinese > words else "en"
+
+
+SENTENCE_END = re.compile(r"(?<=[。！？；])|(?<=[.!?])\s+(?=\S)")
+"""Between two sentences of a line; a point inside a number ends none."""
+_CLOSING = "。！？；”’」』）)]》\"'"
+_NO_END = re.compile(
+    r"(?:\b(?:Inc|Ltd|Co|Corp|No|Nos|Mr|Ms|Dr|vs|approx|Fig|e\.g|i\.e)|\b[A-Z])\.$"
+)
+"""A point after one of these abbreviations, or after a single capital, ends no sentence."""
+
+
+def sentence_starts(line: str) -> list[int]:
+    """Where the second and all later sentences of a line begin, in Chinese and English.
+
+    Quotation marks and brackets that close stay with their sentence.
+
+    >>> line = "他说：“增长10.5%。”成本下降。 Acme Inc. grew. So did U.S. sales."
+    >>> cuts = [0, *sentence_starts(line), len(line)]
+    >>> [line[a:b] for a, b in zip(cuts, cuts[1:])]
+    ['他说：“增长10.5%。”', '成本下降。 ', 'Acme Inc. grew. ', 'So did U.S. sales.']
+    """
+    starts: list[int] = []
+    for end in SENTENCE_END.finditer(line):
+        place = end.end()
+        if end.start() == place:  # after a Chinese mark
+            while place < len(line) and line[place] in _CLOSING:
+                place += 1
+            while place < len(line) and line[place].isspace():
+                place += 1
+        elif _NO_END.search(line[max(0, end.start() - 10) : end.start()]):
+            continue
+        if place < len(line) and (not starts or place > starts[-1]):
+            starts.append(place)
+    return starts

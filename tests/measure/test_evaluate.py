@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -353,11 +354,18 @@ def test_the_command_writes_json_and_page_or_nothing(
     model = Path(shutil.copytree(model.parent, tmp_path / "run")) / "best"
     json_to, html_to = tmp_path / "e.json", tmp_path / "e.html"
     flags = ["--resamples", "100", "--json", str(json_to), "--html", str(html_to)]
-    done = run(app, ["evaluate", str(model), str(scored), *flags, "--no-card"])
+    done = run(app, ["evaluate", str(model), str(scored), *flags, "--no-card", "--explain", "1"])
     assert not (model / "card").exists()
+    shown = html_to.read_text()
+    rows = set(re.findall('data-explanation="([0-9]+)"', shown))
+    kept = json.loads(shown.split('id="page-data">')[1].split("</script>")[0])["explanations"]
+    assert rows == set(kept)
+    assert all(one["passages"] and one["levels"].keys() for one in kept.values())
+    assert 1 <= len(rows) <= 3  # both sides of a pair, and one text
     done = run(app, ["evaluate", str(model), str(scored), *flags])
     assert done.exit_code == 0, done.exception
     assert json.loads(json_to.read_text())["split"]["part"] == "test"
+    assert "data-explanation" not in html_to.read_text().split("<script")[0]
     assert html_to.read_text().startswith("<!doctype html>")
     kept = read_parts(model)["evaluation"]
     assert kept["metrics"] == json.loads(json_to.read_text())["metrics"]
@@ -383,6 +391,7 @@ def test_the_command_writes_json_and_page_or_nothing(
         ("unknown dimension 'tone'", model, tone),
         ("no level on any line", model, bare),
         ("--split some", model, scored, "--split", "some"),
+        ("--explain without --html", model, scored, "--explain", 1),
         ("a folder; expected a file to write", model, scored, "--html", tmp_path),
     ]:
         out = tmp_path / "never.json"

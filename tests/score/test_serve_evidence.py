@@ -15,12 +15,12 @@ from tiny_models import save_encoder
 
 from reward_model.score.scorer import RewardScorer
 
-SECONDS = 4
+SECONDS = 5
 TABLE = "Unit: CNY million\n| Item | FY2021 | FY2020 |\n|---|---|---|\n" + "\n".join(
     f"| Item {i} | {i * 37 % 911} | {i * 53 % 887} |" for i in range(300)
 )
 QUICK = "Item 5 was 185 million in FY2021, up from 900 million."
-SLOW = " ".join(f"Item {i} rose {i % 40}.0% to {i} million in FY2021." for i in range(6000))
+SLOW = " ".join(f"Item {i} rose {i % 40}.0% to {i} million in FY2021." for i in range(12000))
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +54,8 @@ def test_a_slow_text_holds_up_nobody_and_gets_no_number(served: Running, model: 
             longest, asked = max(longest, time.monotonic() - at), asked + 1
         assert quick.body["scores"][0]["reward"] == pytest.approx(own.reward, abs=1e-5)
     slow.join()
-    assert asked > 2
-    assert longest < SECONDS / 2
+    assert asked > 1
+    assert longest < SECONDS
     first, second = told[0].body["scores"]
     assert first["reward"] is None
     assert first["reason"] == f"its figures were not checked within {SECONDS} s"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,7 @@ async def _use(served: Running, folder: Path) -> None:
             ]
             assert "verified" in shown
             assert "wrong" not in await tab.run("document.getElementById('claims').innerText")
+        await _sentences(tab, served)
         wrong = EXAMPLES["en"][1].replace("20.0%", "25.0%")
         shown = await _score(tab, EXAMPLES["en"][0], wrong)
         assert "1 wrong" in shown
@@ -93,6 +95,36 @@ async def _score(tab: Tab, prompt: str | None = None, response: str | None = Non
     await tab.until("!document.getElementById('go').disabled")
     assert "scored in" in await tab.run("document.getElementById('status').innerText")
     return await tab.run("document.getElementById('result').innerText")
+
+
+async def _sentences(tab: Tab, served: Running) -> None:
+    """Every sentence is a mark in the text, shaded by what it does to the dimension chosen."""
+    assert not await tab.run("document.querySelector('.passage:not(.full)')?.checkVisibility()")
+    await tab.run("document.getElementById('why').click()")
+    await tab.until("!document.getElementById('go').disabled")
+    prompt, response = EXAMPLES["zh"]
+    said = served.ask("/v1/score", {"prompt": prompt, "response": response, "sentences": True})
+    (score,) = said.body["scores"]
+    found = score["sentences"]
+    assert len(found["passages"]) == len(re.findall("[；。]", response))
+    marks = "[...document.querySelectorAll('.text .passage')]"
+    assert await tab.run(f"{marks}.map((m) => m.innerText)") == [
+        one["text"] for one in found["passages"]
+    ]
+    for name in ("reward", "accuracy"):
+        await tab.run(
+            "{ const s = document.querySelector('.passages-bar select');"
+            f" s.value = '{name}'; s.dispatchEvent(new Event('change')); }}"
+        )
+        effects = [
+            p["reward"] if name == "reward" else p["levels"][name] for p in found["passages"]
+        ]
+        shown = await tab.run(f"{marks}.map((m) => m.title.split(' ').pop().replace('−', '-'))")
+        assert [float(one) for one in shown] == [pytest.approx(e, abs=0.0011) for e in effects]
+        strongest = max(range(len(effects)), key=lambda i: abs(effects[i]))
+        kind = "up" if effects[strongest] > 0 else "down"
+        assert kind in await tab.run(f"{marks}[{strongest}].className")
+    assert "need not add up" in await tab.run("document.getElementById('passages').innerText")
 
 
 async def _looks(tab: Tab, folder: Path) -> None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from reward_model.measure.evaluation.run import Evaluation
+from reward_model.measure.evaluation.worst import furthest_texts, wrong_pairs
 from reward_model.records import IGNORE, Text, as_text
-from reward_model.stats.levels import expected_levels
 
 MOST = 10
 CHARACTERS = 6000
@@ -17,11 +15,6 @@ CHARACTERS = 6000
 
 def worst_pairs(evaluation: Evaluation) -> list[dict[str, Any]]:
     """Preference pairs whose rejected side got the higher or the same reward, widest gap first."""
-    found = []
-    for chosen, rejected in evaluation.truth.pairs.tolist():
-        a, b = evaluation.scores[chosen].reward, evaluation.scores[rejected].reward
-        if a is not None and b is not None and a <= b:
-            found.append((a - b, chosen, rejected))
     return [
         {
             "gap": gap,
@@ -30,26 +23,22 @@ def worst_pairs(evaluation: Evaluation) -> list[dict[str, Any]]:
             "prompt": quote(evaluation.samples[chosen].prompt),
             "sides": [text_of(evaluation, chosen), text_of(evaluation, rejected)],
         }
-        for gap, chosen, rejected in sorted(found)[:MOST]
+        for gap, chosen, rejected in wrong_pairs(evaluation.truth, evaluation.scores)[:MOST]
     ]
 
 
 def worst_texts(evaluation: Evaluation) -> list[dict[str, Any]]:
     """Texts whose expected levels are furthest from their labels, summed over the dimensions."""
-    labels = evaluation.truth.labels
-    off = np.abs(expected_levels(evaluation.probabilities) - labels)
-    total = np.where(labels != IGNORE, off, 0.0).sum(axis=1)
-    order = [int(i) for i in np.argsort(-np.nan_to_num(total), kind="stable")[:MOST]]
+    order = furthest_texts(evaluation.truth, evaluation.probabilities)[:MOST]
     return [
         {
-            "off": float(total[i]),
+            "off": off,
             "pair": evaluation.samples[i].pair,
             "about": _about(evaluation, i),
             "prompt": quote(evaluation.samples[i].prompt),
             "sides": [text_of(evaluation, i)],
         }
-        for i in order
-        if total[i] >= 1
+        for off, i in order
     ]
 
 
@@ -61,6 +50,7 @@ def text_of(evaluation: Evaluation, row: int) -> dict[str, Any]:
         "reward": score.reward,
         "text": quote(sample.response),
         "truncated": score.response_truncated,
+        "explanation": row if row in evaluation.explained else None,
         "levels": [
             {
                 "dimension": name,

@@ -25,6 +25,12 @@ def page(evaluation: Evaluation) -> str:
     return render(
         "reward_model.measure.evaluation",
         "evaluate",
+        parts=("passages",),
+        data={
+            "explanations": {i: one.to_json() for i, one in evaluation.explained.items()},
+            "titles": {},
+        },
+        explained=bool(evaluation.explained),
         result=evaluation.report,
         rubric=evaluation.rubric,
         metrics=LABELS,

@@ -7,7 +7,7 @@ numbers, `.result` is its JSON, and the page is drawn from the same object.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from reward_model.measure.evaluation.baselines import TITLES
 from reward_model.measure.evaluation.fitting import fit_baselines, level_power
 from reward_model.measure.evaluation.slices import slices_of
 from reward_model.measure.evaluation.words import comparisons, notes
+from reward_model.measure.evaluation.worst import explain_rows, worst_rows
 from reward_model.measure.texts import (
     ece_if_perfect,
     fitted_on,
@@ -34,6 +35,7 @@ from reward_model.measure.texts import (
 from reward_model.records.errors import require
 from reward_model.rubrics import Rubric
 from reward_model.score.scorer import RewardScorer, Score
+from reward_model.score.sentences import Explanation
 from reward_model.stats.bootstrap import RESAMPLES, Floats
 from reward_model.stats.evaluated import (
     EvaluatedTexts,
@@ -65,6 +67,8 @@ class Evaluation:
     """The same before temperature scaling, where the model has temperatures."""
     truth: Truth
     report: EvaluationReport
+    explained: dict[int, Explanation] = field(default_factory=dict)
+    """Row -> which of its sentences carry the score; of the worst mistakes, where asked for."""
 
     @property
     def result(self) -> dict[str, Any]:
@@ -111,6 +115,7 @@ def evaluate(
     batch_tokens: int | None = None,
     compare: bool = False,
     compare_out: Path | None = None,
+    explain: int = 0,
 ) -> Evaluation:
     """Measure `model` on the held-out texts of `scored`.
 
@@ -126,6 +131,7 @@ def evaluate(
         batch_tokens: most tokens of a batch.
         compare: train a Bradley-Terry scalar beside it; see `reward_model.measure.comparison`.
         compare_out: folder to keep that one in.
+        explain: explain as many of the worst pairs, and of the worst texts, sentence by sentence.
 
     Raises:
         UserError: the model does not load, or a file is wrong.
@@ -194,7 +200,9 @@ def evaluate(
     if kinds:
         report = report.model_copy(update={"by_training": kinds})
     report = report.model_copy(update={"notes": held.words + notes(report, rubric)})
-    return Evaluation(rubric, held.test, scores, probabilities, raw, truth, report)
+    worst = worst_rows(truth, scores, probabilities, explain)
+    explained = explain_rows(scorer, held.test, worst)
+    return Evaluation(rubric, held.test, scores, probabilities, raw, truth, report, explained)
 
 
 def _check_compare(model: Path, out: Path | None) -> None:

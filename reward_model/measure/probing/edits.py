@@ -15,7 +15,7 @@ from importlib.resources import files
 from typing import Any
 
 from reward_model.checks.numbers import Number, find_numbers, fold
-from reward_model.records.texts import language_of
+from reward_model.records.texts import SENTENCE_END, language_of
 
 PADDING = 0.5
 """Length of the padding, relative to the text."""
@@ -24,7 +24,6 @@ STUFFING = 0.2
 KEPT = 0.6
 """What a truncated text keeps."""
 _ENDS = "。！？；.!?;"
-_SENTENCES = re.compile(r"(?<=[。！？；])|(?<=[.!?])\s+(?=\S)")
 _NOT_PROSE = ("|", "#", "<", "```")
 _PROSE = {"zh": 12, "en": 30}
 """Characters from which a line without an end of sentence is taken for prose, not for a title."""
@@ -113,7 +112,7 @@ def repeat(text: str, prompt: str, rng: random.Random) -> str | None:
     'One. Two. Three.\\n\\nTwo. Three.'
     """
     starts = [m.end() for m in re.finditer(r"\n+", text)] + [
-        m.end() for m in _SENTENCES.finditer(text)
+        m.end() for m in SENTENCE_END.finditer(text)
     ]
     inside = sorted({start for start in starts if 0 < start < len(text.rstrip())})
     before = [start for start in inside if start <= len(text) // 2]
@@ -184,7 +183,7 @@ def sentences(line: str) -> list[str]:
     >>> sentences("增长10.5%。成本下降。"), sentences("Up 10.5% on 2020. Costs fell.")
     (['增长10.5%。', '成本下降。'], ['Up 10.5% on 2020.', 'Costs fell.'])
     """
-    return [part.strip() for part in _SENTENCES.split(line) if part.strip()]
+    return [part.strip() for part in SENTENCE_END.split(line) if part.strip()]
 
 
 def _lines(text: str) -> list[tuple[str, bool]]:

@@ -20,18 +20,28 @@ BASE = "reward_model.records.page"
 
 
 def render(
-    package: str, name: str, /, *, data: Any = None, connect: bool = False, **context: Any
+    package: str,
+    name: str,
+    /,
+    *,
+    data: Any = None,
+    connect: bool = False,
+    parts: tuple[str, ...] = (),
+    **context: Any,
 ) -> str:
     """The page `package/templates/NAME.html.j2` filled with `context`.
 
     `NAME.css` and `NAME.js` beside the template come after the shared ones. `data` (any JSON value)
     is put in the page for the script, which reads it with `pageData()`. The template gets the
     filters `number` (`{{ x|number(2) }}`, a dash for None), `percent` and `svg` (a `Plot`).
+    `parts` are scripts and styles of `records.page` that not all pages need, such as `passages`.
     `connect` lets the script ask the server that the page came from, and no other.
     """
-    styles = [_asset(BASE, "base.css"), _asset(package, f"{name}.css")]
-    scripts = [_asset(BASE, "base.js"), _asset(package, f"{name}.js")]
-    style, script = ("\n".join(part for part in parts if part) for parts in (styles, scripts))
+    assets = [*((BASE, part) for part in ("base", *parts)), (package, name)]
+    style, script = (
+        "\n".join(filter(None, (_asset(where, f"{what}.{kind}") for where, what in assets)))
+        for kind in ("css", "js")
+    )
     return (
         _environment(package)
         .get_template(f"{name}.html.j2")

@@ -44,6 +44,36 @@ class Evidence(BaseModel):
     claims: list[Claim]
 
 
+class PassageOut(BaseModel):
+    """A sentence of a response, or several, and what it does to the score."""
+
+    start: int
+    end: int
+    """In characters of `text`."""
+    text: str
+    reward: float | None
+    """Reward of the whole less that without it; null where that has no score."""
+    levels: dict[str, float]
+
+
+class SumOut(BaseModel):
+    """Effects need not add up: their sum, and what leaving out all at once does."""
+
+    passages: float
+    whole: float
+
+
+class SentencesOut(BaseModel):
+    """Which sentences carry each dimension."""
+
+    text: str
+    passages: list[PassageOut]
+    sentences: int
+    reward: SumOut | None
+    levels: dict[str, SumOut]
+    notes: list[str]
+
+
 class ScoreOut(BaseModel):
     """What the model thinks of one response."""
 
@@ -61,6 +91,7 @@ class ScoreOut(BaseModel):
     """Of several models: how far their rewards are apart."""
     level_spread: dict[str, float] | None = None
     evidence: Evidence | None = None
+    sentences: SentencesOut | None = None
 
     model_config = ConfigDict(extra="allow")
 

@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.responses import Response
 from starlette.routing import Route
 
+from reward_model.score import sentences
 from reward_model.score.serve import vllm
 from reward_model.score.serve.answers import openrlhf
 from reward_model.score.serve.batching import Item
@@ -24,11 +25,13 @@ from reward_model.score.serve.bodies import (
     REWARD,
     SCORE,
     ScoreOne,
+    made,
     parse,
     reward_items,
     score_items,
 )
 from reward_model.score.serve.errors import ApiError, error_words, json_response
+from reward_model.score.serve.evidence import MOST_SHOWN_BYTES
 from reward_model.score.serve.page import demo_page
 from reward_model.score.serve.schema import describe
 from reward_model.score.serve.scorers import members
@@ -51,8 +54,15 @@ def create_app(service: Service) -> FastAPI:
     async def score(request: Request, body: bytes) -> Response:
         asked = parse(SCORE, body)
         items = score_items(asked)
+        plan = None
+        if isinstance(asked, ScoreOne) and asked.sentences:
+            most = min(sentences.MOST, service.settings.max_items - 2)
+            plan = await asyncio.to_thread(_plan, items[0], most)
+            items = [made(*pair) for pair in plan.pairs]
         found = await service.scores(request, items, weights=asked.weights, risk=asked.risk)
-        scores = [one.to_json() for one in found]
+        scores = [one.to_json() for one in (found if plan is None else found[:1])]
+        if plan is not None:
+            scores[0]["sentences"] = sentences.explained(plan, found).to_json()
         if isinstance(asked, ScoreOne) and asked.explain:
             scores[0]["evidence"] = await service.checks.show(service.batcher.loaded, items[0])
         model = {"name": service.name, "digest": service.digest}
@@ -156,6 +166,15 @@ def create_app(service: Service) -> FastAPI:
     app.add_exception_handler(StarletteHTTPException, _http_error)
     describe(app, service.rubric)
     return app
+
+
+def _plan(item: Item, most: int) -> sentences.Plan:
+    if item.bytes > MOST_SHOWN_BYTES:
+        words = f"sentences are told of texts up to {MOST_SHOWN_BYTES:,} bytes"
+        raise ApiError(413, "too_large", words, param="sentences")
+    if most < 1:
+        raise ApiError(422, "invalid_request", "--max-items leaves no room for sentences")
+    return sentences.plan_of(item.prompt, item.response, most)
 
 
 def _tokens(scorer: Scorer, items: Sequence[Item]) -> int:

@@ -85,6 +85,8 @@ class ScoreOne(ScoreItem, _Terms):
 
     explain: bool = False
     """Tell what the checks found, where the model reads their evidence."""
+    sentences: bool = False
+    """Tell which sentences carry each dimension: the text is scored once more without each."""
 
 
 class ScoreMany(_Terms):

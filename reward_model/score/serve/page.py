@@ -41,6 +41,7 @@ def demo_page(service: Service) -> tuple[str, str]:
         "reward_model.score.serve",
         "serve",
         connect=True,
+        parts=("passages",),
         data={"dimensions": names, "examples": EXAMPLES},
         model=service.name,
         digest=service.digest,

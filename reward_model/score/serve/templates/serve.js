@@ -54,6 +54,12 @@ function show(score, language) {
     heads.append(head);
   }
   explain(score.evidence);
+  const known = score.sentences && score.sentences.passages.length;
+  part("sentences").hidden = !known;
+  if (known) {
+    const titles = Object.entries(about.dimensions).map(([name, said]) => [name, said[language] || name]);
+    drawPassages(part("passages"), score.sentences, Object.fromEntries(titles));
+  }
   part("result").hidden = false;
 }
 
@@ -71,12 +77,13 @@ function explain(evidence) {
   }));
 }
 
-async function ask() {
+async function ask(sentences) {
   const response = part("response").value;
   const headers = { "content-type": "application/json" };
   if (part("key")) headers.authorization = `Bearer ${part("key").value}`;
   const body = {
     prompt: part("prompt").value, response, risk: Number(part("risk").value) || 0, explain: true,
+    sentences,
   };
   const began = performance.now();
   const answer = await fetch("v1/score", { method: "POST", headers, body: JSON.stringify(body) });
@@ -86,22 +93,27 @@ async function ask() {
   return `scored in ${Math.round(performance.now() - began)} ms`;
 }
 
-part("ask").addEventListener("submit", async (event) => {
-  event.preventDefault();
-  const status = part("status");
-  part("go").disabled = true;
+async function score(sentences) {
+  const status = part("status"), buttons = [part("go"), part("why")];
+  buttons.forEach((button) => { button.disabled = true; });
   status.className = "faint";
-  status.textContent = "scoring …";
+  status.textContent = sentences ? "scoring without each sentence …" : "scoring …";
   try {
-    status.textContent = await ask();
+    status.textContent = await ask(sentences);
   } catch (error) {
     part("result").hidden = true;
     status.className = "bad";
     status.textContent = error.message;
   } finally {
-    part("go").disabled = false;
+    buttons.forEach((button) => { button.disabled = false; });
   }
+}
+
+part("ask").addEventListener("submit", (event) => {
+  event.preventDefault();
+  score(false);
 });
+part("why").addEventListener("click", () => score(true));
 
 document.querySelectorAll("[data-example]").forEach((button) => {
   button.addEventListener("click", () => {

@@ -1,0 +1,4 @@
+const { explanations, titles } = pageData();
+document.querySelectorAll("[data-explanation]").forEach((place) => {
+  drawPassages(place, explanations[place.dataset.explanation], titles);
+});
