@@ -22,6 +22,7 @@ from reward_model.checks import findings
 from reward_model.llm import LLM, Caller, ChatMessage, Reply, Request, UnansweredError
 from reward_model.llm.pending import Pending
 from reward_model.records.chat.turns import judged
+from reward_model.records.texts import visible
 from reward_model.rubrics import Rubric
 
 CHECKED = frozenset({"accuracy", "correctness"})
@@ -52,6 +53,16 @@ class Asked(NamedTuple):
     """The question goes into the next batch."""
 
 
+def answers(report: str) -> bool:
+    """Whether there is anything to judge: no call is made about a text that is empty or ends within
+    its thought.
+
+    >>> answers("Margins fell."), answers("<think>hm"), answers(" \u200b")
+    (True, False, False)
+    """
+    return judged("", report).reason is None and visible(report)
+
+
 class Asker:
     """Asks judges for levels of texts.
 
@@ -79,7 +90,7 @@ class Asker:
             Stopped: the budget is used up.
         """
         settings = self.settings
-        if any(judged("", report).reason for report in reports):
+        if not all(map(answers, reports)):
             return Asked((unanswered(dimensions, "no_answer"),) * len(reports), final=True)
         messages = messages_of(settings, self.rubric, prompt, reports, dimensions)
         schema = reply_schema(self.rubric, dimensions, settings.reasoning, texts=len(reports))

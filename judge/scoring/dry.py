@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from judge.scoring.ask import messages_of
+from judge.scoring.ask import answers, messages_of
 from judge.scoring.rows import RowFile
 from judge.settings import ScoreSettings
 from reward_model.llm.addresses import clean_name
 from reward_model.llm.estimates import Work, estimate
 from reward_model.llm.prices import Prices, likely_tokens
 from reward_model.records import SIDES
-from reward_model.records.chat.turns import judged
 from reward_model.records.terminal import console
 from reward_model.rubrics import Rubric
 
@@ -33,7 +32,7 @@ def show_dry_run(rows: RowFile, settings: ScoreSettings, rubric: Rubric, out: Pa
         if settings.mode == "pairwise":
             first, second = (item.texts[side] for side in SIDES)
             shown = [(first, second), (second, first)]  # type: ignore[list-item]
-        shown = [texts for texts in shown if not any(judged("", text).reason for text in texts)]
+        shown = [texts for texts in shown if all(map(answers, texts))]
         questions += len(shown) * len(parts)
         if number % step:
             continue

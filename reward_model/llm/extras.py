@@ -47,8 +47,8 @@ def check_header(line: str) -> tuple[str, str]:
     name, colon, value = line.partition(":")
     name, value = name.strip(), value.strip()
     if not colon or not _NAME.fullmatch(name) or not value.isascii() or not value.isprintable():
-        shown = name if colon and _NAME.fullmatch(name) else "(a line that is none)"
-        raise UserError(f"header {shown}", expected="'Name: value' in one line of ASCII")
+        shown = f"header {name}" if colon and _NAME.fullmatch(name) else "a line that is no header"
+        raise UserError(shown, expected="'Name: value' in one line of ASCII")
     if name.lower() in _OURS:
         raise UserError(f"header {name}", expected="one that the call does not set itself")
     _check_secret(name, value, f"header '{name}: $VARIABLE'")

@@ -146,3 +146,20 @@ def test_two_responses_of_public_forms_are_both_judged(tmp_path: Path) -> None:
     assert (one["chosen"], one["rejected"]) == (GOOD, BAD)
     unknown = run("judge", "score", _lines(source, [{"prompt": "p", "text": "t"}]), "--out", "x")
     assert (unknown.code, "rename the column" in unknown.stderr) == (2, True)
+
+
+def test_nothing_is_asked_about_an_answer_that_is_empty(tmp_path: Path) -> None:
+    asked = [{"role": "user", "content": "Why?"}]
+    rows = [
+        {"prompt": "p", "response": " \n"},
+        {"messages": asked},
+        {"prompt": "p", "completions": ["", GOOD]},
+    ]
+    out = tmp_path / "out"
+    done = run("judge", "score", _lines(tmp_path / "rows", rows), "--out", out)
+    assert (done.code, "3 calls made" in done.stderr) == (0, True)
+    assert "draws without a level: 9 no_answer" in done.stderr
+    nothing = {"depth": None, "professionalism": None, "accuracy": None}
+    empty, silent, several = (row["scores"] for row in _rows(out))
+    assert (empty, silent, several[0]) == (nothing, nothing, nothing)
+    assert several[1]["depth"] is not None
