@@ -117,7 +117,7 @@ async def rounds(
         every.append((llm, Batches(llm, caller, path)))
     pending = Pending(caller)
     while True:
-        await _collect(every)
+        await _collect(every, caller)
         caller.counts["cached"] = 0  # each round takes everything from the ledger anew
         await work(pending)
         came = sum(batches.progress.answered + batches.progress.refused for _, batches in every)
@@ -142,14 +142,15 @@ async def rounds(
         while sum(batches.progress.open for _, batches in every) == waiting:
             await caller.rest(pause_s)
             pause_s = min(LONGEST_POLL_S, 2 * pause_s)
-            await _collect(every)
+            await _collect(every, caller)
 
 
-async def _collect(every: Sequence[tuple[OpenAILLM, Batches]]) -> None:
+async def _collect(every: Sequence[tuple[OpenAILLM, Batches]], caller: Caller) -> None:
     for llm, batches in every:
         before = batches.progress
         after = await batches.collect()
-        why = f" ({after.problems[-1]})" if after.problems else ""
+        told = [*(one["detail"] for one in caller.reasons.commonest(1)), *after.problems]
+        why = f" ({told[-1]})" if told else ""
         if failed := after.failed - before.failed:
             raise Stopped(
                 f"the provider rejected a batch of {llm.name} as a whole{why}; none of its "

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from commands import Outcome, run, spawn
-from llm_server import LLMServer
+from llm_server import Fault, LLMServer
 
 from reward_model.llm.offline import OfflineLLM
 
@@ -122,3 +122,22 @@ def test_a_rejected_batch_is_told_from_a_lost_one(rows: Path, tmp_path: Path) ->
         assert server.paid == 12
     offline = run("judge", "score", rows, "--out", tmp_path / "o", "--batch")
     assert (offline.code, "batch mode with offline" in offline.stderr) == (2, True)
+
+
+def test_a_line_that_is_never_taken_stops_with_its_reason(rows: Path, tmp_path: Path) -> None:
+    """All others are in the ledger; a run without batches writes the file, null for that one."""
+
+    def rule(body: dict[str, Any]) -> Fault | None:
+        long = "Margins of 14%" in body["messages"][-1]["content"]
+        return Fault(status=400, code="context_length", message="too long by far") if long else None
+
+    out = tmp_path / "out"
+    with LLMServer(model=OfflineLLM(), rule=rule) as server:
+        done = score(server, rows, out, "--batch", "--wait")
+        assert done.code == 3
+        assert "its 3 calls (request not accepted (400, context_length): too long" in done.stderr
+        assert server.paid == 9
+        assert score(server, rows, out).code == 0
+        assert server.paid == 9
+    scores = json.loads(out.read_text("utf-8").splitlines()[2])["scores"]
+    assert set(scores.values()) == {None}
