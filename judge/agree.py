@@ -7,13 +7,14 @@ where it keeps several draws or several judges.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from judge.scoring.rows import Item, item_of
 from reward_model.records import (
     SIDES,
     UserError,
@@ -21,7 +22,6 @@ from reward_model.records import (
     read_jsonl,
     write_result,
 )
-from reward_model.records.rows import parse_pair
 from reward_model.records.terminal import console
 from reward_model.rubrics import Rubric, load_rubric
 from reward_model.stats.agreement import (
@@ -76,9 +76,9 @@ def agree_files(
         others = {u for r in raters if r is not rater for u in r.levels}
         if others.isdisjoint(rater.levels):
             raise UserError(
-                "no pair that another file has",
-                expected="scorings of the same pairs",
-                mend="pairs are matched by id, or by their texts where they have none",
+                "no row that another file has",
+                expected="scorings of the same rows",
+                mend="rows are matched by id, or by their texts where they have none",
                 path=Path(rater.name),
             )
     report = compare(raters, groups, rubric, resamples=resamples, seed=seed)
@@ -91,34 +91,76 @@ def _read(path: Path, rubric: Rubric, groups: dict[Unit, str], inside: bool) -> 
     seen: Counter[str] = Counter()
     scored = False
     for line in read_jsonl(path):
-        pair = parse_pair(line.value, path=path, line=line.number)
-        scores, key = pair.scores, pair.key
-        number = seen[key]
-        seen[key] += 1
-        if scores is None:
+        where: dict[str, Any] = {"path": path, "line": line.number}
+        item = item_of(line.value, **where)
+        number = seen[item.key]
+        seen[item.key] += 1
+        if not item.scored:
             continue
         scored = True
-        for side in SIDES:
-            unit = (key, number, side)
-            groups[unit] = pair.group
-            where = f"scores.{side}"
+        levels, draws = _levels(line.value, item, where), _draws(line.value, item)
+        for slot in item.slots:
+            unit = (item.key, number, slot)
+            groups[unit] = item.group
+            place = "scores" if item.form == "single" else f"scores.{slot}"
             if not inside:
-                rubric.check_levels(scores.side(side), where=where, path=path, line=line.number)
-                raters[str(path)].levels[unit] = dict(scores.side(side))
+                rubric.check_levels(levels[slot], where=place, **where)
+                raters[str(path)].levels[unit] = dict(levels[slot])
                 continue
-            kept = (scores.judge.model_extra or {}).get("levels", {}) if scores.judge else {}
-            for judge, sides in kept.items():
-                for name, draws in sides.get(side, {}).items():
-                    for draw, level in enumerate(draws, 1):
-                        rubric.check_levels({name: level}, where=where, path=path, line=line.number)
-                        rater = raters.setdefault(
-                            f"{judge} #{draw}" if len(draws) > 1 else judge,
-                            Rater(f"{judge} #{draw}" if len(draws) > 1 else judge),
-                        )
+            for judge, by_slot in draws.items():
+                for name, given in by_slot.get(slot, {}).items():
+                    for draw, level in enumerate(given, 1):
+                        rubric.check_levels({name: level}, where=place, **where)
+                        who = f"{judge} #{draw}" if len(given) > 1 else judge
+                        rater = raters.setdefault(who, Rater(who))
                         rater.levels.setdefault(unit, {})[name] = level
     if not scored:
-        raise UserError("no scores", expected="scored pairs", mend="run judge score", path=path)
+        raise UserError("no scores", expected="scored rows", mend="run judge score", path=path)
     return list(raters.values())
+
+
+def _levels(
+    value: Mapping[str, Any], item: Item, where: Mapping[str, Any]
+) -> dict[str, Mapping[str, int | None]]:
+    """Levels of the texts of a row, by slot."""
+    if item.pair is not None and item.pair.scores is not None:
+        scores = item.pair.scores
+        return {side: scores.side(side) for side in SIDES}
+    found = _by_slot(value.get("scores"), item)
+    for slot in item.slots:
+        levels = found.get(slot)
+        if not isinstance(levels, Mapping) or not all(map(_is_level, levels.values())):
+            raise UserError(
+                f"no levels of {slot} in scores",
+                expected="what judge score writes: a level or null by dimension",
+                **where,
+            )
+    return found
+
+
+def _draws(value: Mapping[str, Any], item: Item) -> dict[str, dict[str, Any]]:
+    """Every draw by judge, slot and dimension."""
+    if item.pair is not None and item.pair.scores is not None:
+        judge = item.pair.scores.judge
+        kept: dict[str, dict[str, Any]] = (
+            (judge.model_extra or {}).get("levels", {}) if judge else {}
+        )
+        return kept
+    about = value.get("judge")
+    own = about.get("levels") if isinstance(about, dict) else None
+    return {name: _by_slot(one, item) for name, one in (own or {}).items()}
+
+
+def _by_slot(told: Any, item: Item) -> dict[str, Any]:
+    if item.form == "single":
+        return dict.fromkeys(item.slots, told)
+    if item.form == "list":
+        return dict(zip(item.slots, told, strict=False)) if isinstance(told, list) else {}
+    return told if isinstance(told, dict) else {}
+
+
+def _is_level(value: Any) -> bool:
+    return value is None or (isinstance(value, int) and not isinstance(value, bool))
 
 
 def compare(
@@ -195,8 +237,8 @@ def _show(report: dict[str, Any], rubric: Rubric) -> None:
     for name, letter in names.items():
         out.print(f"{letter} = {name}", markup=False)
     out.print(
-        f"{report['units']} units (sides of pairs) in {report['groups']} groups; intervals of 95% "
-        f"from {report['resamples']} resamples of groups",
+        f"{report['units']} units (sides of pairs, answers) in {report['groups']} groups; "
+        f"intervals of 95% from {report['resamples']} resamples of groups",
         markup=False,
     )
     together = table("dimension", "units", "alpha, ordinal")

@@ -17,6 +17,7 @@ from reward_model.records import (
     Pair,
     UserError,
     as_text,
+    digest,
     explain_os_error,
     parse_json,
     read_jsonl,
@@ -43,6 +44,10 @@ class Item(NamedTuple):
     scored: bool
     """It has scores already."""
 
+    key: str
+    """Its id, or a fingerprint of its texts."""
+    group: str
+    """What bootstraps keep together: that of the pair, `prompt_id`, else the prompt."""
     listed: bool = False
     """The row has a list of completions."""
 
@@ -71,7 +76,8 @@ def item_of(
     if any(side in value for side in SIDES):
         pair = parse_pair(value, path=path, line=line)
         sides: dict[str, str] = {side: as_text(pair.side(side)) for side in SIDES}
-        return Item(as_text(pair.prompt), sides, pair, value.get("scores") is not None)
+        scored = value.get("scores") is not None
+        return Item(as_text(pair.prompt), sides, pair, scored, pair.key, pair.group)
     scored = any(value.get(name) is not None for name in _ADDED)
     row = parse_row(value, path=path, line=line)
     read = [judged(row.prompt, text) for text in row.completions]
@@ -80,7 +86,11 @@ def item_of(
     by_slot = {slot: one.text for slot, one in zip(slots, read, strict=True)}
     # In the order of the columns: that of `names` says which people preferred.
     texts = {name: by_slot[name] for name in value if name in by_slot} if names else by_slot
-    return Item(as_text(read[0].prompt), texts, None, scored, listed=row.names is None)
+    prompt, group = as_text(read[0].prompt), row.prompt_id or row.group
+    key = (
+        str(value["id"]) if value.get("id") not in (None, "") else digest([prompt, *texts.values()])
+    )
+    return Item(prompt, texts, None, scored, key, group, row.names is None)
 
 
 class RowFile:

@@ -120,7 +120,7 @@ def test_what_cannot_be_compared_is_told(tmp_path: Path) -> None:
     other = tmp_path / "other.jsonl"
     other.write_text(a.read_text().replace('"id": "r', '"id": "x'))
     apart = run("judge", "agree", a, other)
-    assert (apart.code, "no pair that another file has" in apart.stderr) == (2, True)
+    assert (apart.code, "no row that another file has" in apart.stderr) == (2, True)
     bare = tmp_path / "bare.jsonl"
     bare.write_text('{"chosen": "a", "rejected": "b"}\n')
     unscored = run("judge", "agree", a, bare)

@@ -62,6 +62,10 @@ def test_single_answers_are_judged_like_sides_of_pairs(tmp_path: Path) -> None:
     report = json.loads((tmp_path / "out.jsonl.report.json").read_text())
     assert (again.code, out.read_bytes()) == (0, first)
     assert report["counts"] == {"cached": 3 * 2 * 7}
+    inside, beside = run("judge", "agree", out), run("judge", "agree", out, out)
+    assert (inside.code, beside.code) == (0, 0)
+    assert "8 units (sides of pairs, answers) in 2 groups" in inside.stderr
+    assert "offline #2" in inside.stderr
     pairwise = run("judge", "score", rows, "--out", tmp_path / "p", "--mode", "pairwise")
     assert (pairwise.code, "line 1: found no pair" in pairwise.stderr) == (2, True)
 
