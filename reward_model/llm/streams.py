@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -28,19 +29,24 @@ def body_of_stream(data: bytes) -> Any:
     """
     pieces: list[Any] = []
     ended = False
-    for raw in data.replace(b"\r\n", b"\n").split(b"\n"):
-        if not raw.startswith(b"data:"):
-            continue
-        line = raw.removeprefix(b"data:").strip()
-        if line == b"[DONE]":
-            ended = True
-        elif line:
-            try:
-                pieces.append(json.loads(line))
-            except (ValueError, RecursionError):
-                raise RetryableError("a stream that is no JSON", billed=True) from None
+    for event in re.split(rb"\n\s*\n", data.replace(b"\r\n", b"\n")):
+        found = [raw[5:].strip() for raw in event.split(b"\n") if raw.startswith(b"data:")]
+        lines = [line for line in found if line and line != b"[DONE]"]
+        ended = ended or b"[DONE]" in found
+        try:
+            pieces += _parsed(lines)
+        except (ValueError, RecursionError):
+            raise RetryableError("a stream that is no JSON", billed=True) from None
     broken = next((one for one in pieces if isinstance(one, dict) and one.get("error")), None)
     return broken or whole_body(pieces, ended=ended)
+
+
+def _parsed(lines: list[bytes]) -> list[Any]:
+    """What the lines of an event say: one object each, or one over several lines."""
+    try:
+        return [json.loads(line) for line in lines]
+    except ValueError:
+        return [json.loads(b"\n".join(lines))]
 
 
 def whole_body(pieces: Iterable[Any], *, ended: bool = False) -> dict[str, Any]:

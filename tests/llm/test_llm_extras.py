@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 from commands import Outcome, run
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from llm_server import Fault, LLMServer
 
 from reward_model.llm import (
@@ -21,9 +23,11 @@ from reward_model.llm import (
     capabilities,
     open_llm,
 )
+from reward_model.llm.base import whole
 from reward_model.llm.offline import OfflineLLM
 from reward_model.llm.options import ModelOptions
 from reward_model.llm.replies import read_reply
+from reward_model.llm.streams import body_of_stream
 from reward_model.records import digest
 
 SECRET = "tok3n-of-the-team"
@@ -339,6 +343,29 @@ def test_streams_that_break_off_are_no_replies() -> None:
     ):
         with pytest.raises(RetryableError, match=words):
             read_reply(data, where.where, ask())
+
+
+@given(
+    pieces=st.lists(st.text(max_size=8), min_size=1, max_size=5),
+    end=st.sampled_from(["\n\n", "\r\n\r\n", "\n"]),
+    indent=st.sampled_from([None, 1]),
+    quiet=st.booleans(),
+)
+def test_a_text_is_the_same_in_whatever_pieces_it_comes(
+    pieces: list[str], end: str, indent: int | None, quiet: bool
+) -> None:
+    """Lines ended in every way, with or without pauses, objects over several lines."""
+    assume(indent is None or end != "\n")
+    events = [{"model": "m", "choices": [{"delta": {"content": piece}}]} for piece in pieces]
+    events.append({"choices": [{"delta": {}, "finish_reason": "length"}], "usage": None})
+    events.append({"choices": [], "usage": {"prompt_tokens": 3}})
+    line = end[: len(end) // 2] or "\n"
+    said = [json.dumps(e, ensure_ascii=quiet, indent=indent).split("\n") for e in events]
+    data = end.join(line.join(f"data: {part}" for part in lines) for lines in said) + end
+    body = body_of_stream(whole(data).encode())
+    (choice,) = body["choices"]
+    assert choice == {"message": {"content": whole("".join(pieces))}, "finish_reason": "length"}
+    assert (body["model"], body["usage"]) == ("m", {"prompt_tokens": 3})
 
 
 def test_a_judge_behind_such_a_server_gives_the_same_levels(tmp_path: Path) -> None:
