@@ -27,6 +27,7 @@ from reward_model.llm import (
 )
 from reward_model.records import Stopped, Text, UserError, as_text
 from reward_model.records.chat.marks import answer_of
+from reward_model.records.terminal import progress
 from reward_model.records.texts import language_of
 from reward_model.rubrics import Rubric, Words, say
 
@@ -71,11 +72,14 @@ class Judge:
                 return self.read(answer.reply.text)
 
             try:
-                async for at, reward in bounded(one, list(range(len(texts))), 256):
-                    if isinstance(reward, str):
-                        owed += 1
-                    else:
-                        rewards[at] = reward
+                with progress(transient=True) as bar:
+                    task = bar.add_task("judge", total=len(texts), note="")
+                    async for at, reward in bounded(one, list(range(len(texts))), 256):
+                        bar.update(task, advance=1, note=caller.note())
+                        if isinstance(reward, str):
+                            owed += 1
+                        else:
+                            rewards[at] = reward
             except FatalError as error:
                 raise UserError(f"a model that cannot be called: {error}") from None
             finally:

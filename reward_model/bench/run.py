@@ -10,12 +10,16 @@ from typing import Any
 import numpy as np
 
 from reward_model.bench.forms import Benchmark
+from reward_model.bench.judging import Judge
 from reward_model.bench.rewards import Reward
 from reward_model.bench.scoring import Counted, Metric, count
 from reward_model.records import Text
+from reward_model.records.terminal import progress
 from reward_model.stats.bootstrap import Bootstrap, Floats, Part
 
 SCHEMA = "reward_model.bench/1"
+_AT_ONCE = 512
+"""Responses between two looks at how far it is."""
 
 
 def bench(
@@ -78,13 +82,27 @@ def _scored(benchmark: Benchmark, give: Any) -> tuple[list[list[float]], int]:
     for item in benchmark.items:
         prompts += [item.prompt] * len(item.responses)
         responses += item.responses
-    flat = give(prompts, responses)
+    flat = (
+        give(prompts, responses) if isinstance(give, Judge) else _in_turn(give, prompts, responses)
+    )
     values = [-math.inf if value is None else float(value) for value in flat]
     out, start = [], 0
     for item in benchmark.items:
         out.append(values[start : start + len(item.responses)])
         start += len(item.responses)
     return out, sum(value is None for value in flat)
+
+
+def _in_turn(give: Any, prompts: Sequence[Text], responses: Sequence[str]) -> list[float | None]:
+    """The rewards, asked for in pieces, so that it can be told how far it is."""
+    flat: list[float | None] = []
+    with progress(transient=True) as bar:
+        task = bar.add_task("score", total=len(responses), note="")
+        for start in range(0, len(responses), _AT_ONCE):
+            piece = slice(start, start + _AT_ONCE)
+            flat += give(prompts[piece], responses[piece])
+            bar.update(task, completed=len(flat))
+    return flat
 
 
 def _measure(

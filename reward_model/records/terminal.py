@@ -51,11 +51,25 @@ def console() -> Console:
     return Safe(stderr=True, highlight=False, emoji=False, soft_wrap=not sys.stderr.isatty())
 
 
-def progress(*, transient: bool = False) -> Progress:
+EVERY = 30.0
+"""Seconds between the lines of long work in a log."""
+QUIET = 2.0
+"""Seconds for which work that leaves no bar behind says nothing in a log: most is done by then."""
+
+
+def progress(*, transient: bool = False, every: float = EVERY) -> Progress:
     """A bar with rate, time left and a free text field `note` (cost, failures so far).
+
+    Where there is no terminal (a pipe, a log) it is plain lines: one at the start, then one every
+    `every` seconds with count, rate, time left and note, however long a step takes, and the last.
 
     Use: ``task = bar.add_task("pairs", total=n, note="")``, then
     ``bar.update(task, advance=1, note="2 failed, $0.41")``.
+
+    Args:
+        transient: the bar goes when the work is done; in a log, work that is done within two
+            seconds says nothing.
+        every: seconds between lines.
     """
     from rich.progress import (
         BarColumn,
@@ -69,6 +83,12 @@ def progress(*, transient: bool = False) -> Progress:
         TimeRemainingColumn,
     )
     from rich.text import Text
+
+    screen = console()
+    if not (screen.is_terminal or screen.is_jupyter):
+        from reward_model.records.lines import Lines
+
+        return Lines(screen, every=every, quiet=QUIET if transient else 0.0)
 
     class Rate(ProgressColumn):
         def render(self, task: Task) -> Text:
@@ -85,7 +105,7 @@ def progress(*, transient: bool = False) -> Progress:
         TextColumn("eta"),
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
-        console=console(),
+        console=screen,
         transient=transient,
     )
 

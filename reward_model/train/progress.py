@@ -1,4 +1,5 @@
-"""Training on the terminal: one bar with rate and time left, one line an evaluation.
+"""Training on the terminal: one bar with rate and time left, one line an evaluation; in a log,
+lines (`records.lines`).
 
 A TrainerCallback; transformers' own bars and logs are turned off beside it.
 """
@@ -13,9 +14,14 @@ from reward_model.records.terminal import progress
 
 
 class TrainingBar(TrainerCallback):
-    """Shows steps, the running loss and what validation says; on the main process only."""
+    """Shows steps, the running loss and what validation says; on the main process only.
 
-    def __init__(self) -> None:
+    Args:
+        texts: how many are trained on, for the beginning.
+    """
+
+    def __init__(self, texts: int | None = None) -> None:
+        self._note = "" if texts is None else f"{texts:,} texts"
         self._bar: Any = None
         self._task: Any = None
 
@@ -25,7 +31,7 @@ class TrainingBar(TrainerCallback):
             self._bar = progress()
             self._bar.start()
             self._task = self._bar.add_task(
-                "training", total=state.max_steps, completed=state.global_step, note=""
+                "training", total=state.max_steps, completed=state.global_step, note=self._note
             )
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

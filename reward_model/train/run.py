@@ -110,7 +110,7 @@ def _alone(folder: Path) -> AbstractContextManager[None]:
 def _train(run: Run, checkpoint: Path | None) -> Path:
     """From the start or a checkpoint to `best/`."""
     config = run.config
-    bar = TrainingBar()
+    bar = TrainingBar(len(run.train.samples))
     trainer = make_trainer(run, bar)
     failure: UserError | None = None
     try:

@@ -383,7 +383,9 @@ def test_rows_of_other_data_sets_and_named_columns(model: Path, tmp_path: Path) 
         score_file(model, tmp_path / "own.csv", tmp_path / "own.jsonl")
     told = ["score", str(model), str(tmp_path / "own.csv"), "--out", str(tmp_path / "own.jsonl")]
     invoke = CliRunner().invoke
-    assert invoke(app, [*told, "--columns", "prompt=ask,response=text"]).exit_code == 0
+    done = invoke(app, [*told, "--columns", "prompt=ask,response=text"])
+    assert done.exit_code == 0
+    assert "\nscore: 0 of " in f"\n{done.stderr}"  # long work says so without a terminal too
     (own,) = rows_of(tmp_path / "own.jsonl")
     assert (own["ask"], own["note"]) == ("q", "1")
     rewards("good", own["reward_model"])
