@@ -70,7 +70,7 @@ def audit(
     from reward_model.measure.probing.run import SAMPLE
     from reward_model.measure.probing.run import audit as measure
     from reward_model.model.card import record
-    from reward_model.model.card_text import say_passed
+    from reward_model.model.card.text import say_passed
 
     found = measure(
         model,

@@ -23,6 +23,14 @@ RiskOption = Annotated[
     float,
     typer.Option("--risk", help="Lambda of the reward's mean - lambda x sd; 0 is the mean."),
 ]
+AbstainOption = Annotated[
+    float | None,
+    typer.Option(
+        "--abstain",
+        help="No opinion on texts less familiar than this, such as 0.01: of texts like those it "
+        "was validated on, so large a share.",
+    ),
+]
 OthersOption = Annotated[
     list[Path] | None,
     typer.Option("--with", help="A further model of the same rubric: an ensemble; repeatable."),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reward_model.cli.options import (
+    AbstainOption,
     BatchTokensOption,
     ColumnsOption,
     DeviceOption,
@@ -66,6 +67,7 @@ def score(
     how: HowOption = "mean",
     weight: WeightOption = None,
     risk: RiskOption = 0.0,
+    abstain: AbstainOption = None,
     num_workers: Annotated[
         int, typer.Option(min=1, help="Processes for a file; on GPUs, one a device.")
     ] = 1,
@@ -83,7 +85,7 @@ def score(
 
     models = (model, *(others or []))
     weights = parse_weights(weight or [])
-    check_terms(how, risk)
+    check_terms(how, risk, abstain)
     read = [text[1:] for text in (prompt, response or "") if text.startswith("@")]
     check_outputs({"--out": out, "--json": json}, (texts, columns, *models, *read))
     if response is not None:
@@ -105,6 +107,7 @@ def score(
             risk=risk,
             device=device,
             explain=explain,
+            abstain=abstain,
         )
         write_result(found, json)
         return
@@ -135,6 +138,7 @@ def score(
         batch_tokens=batch_tokens,
         num_workers=num_workers,
         columns=read_columns(columns) if columns else None,
+        abstain=abstain,
     )
     tell(summary, out)
     write_result(asdict(summary), json)
@@ -183,6 +187,7 @@ def score_one(
     risk: float = 0.0,
     device: str | None = None,
     explain: bool = False,
+    abstain: float | None = None,
 ) -> dict[str, Any]:
     """Score one response, show it as a table, and return it as JSON.
 
@@ -197,12 +202,15 @@ def score_one(
     paths = (models,) if isinstance(models, Path) else tuple(models)
     for path in paths:  # a wrong folder is said before anything slow happens
         read_rubric(path)
-    scorer = Models(paths, how, weights, risk, device).load()
+    scorer = Models(paths, how, weights, risk, device, abstain=abstain).load()
     explanation = why(scorer, asked, answer) if explain else None
     found = scorer.score(asked, answer) if explanation is None else explanation.score
     screen = console()
-    screen.print(score_table(found, scorer.rubric, scorer.weights, language_of(answer)))
-    for words in truncation_words(found, scorer.max_length):
+    if found.reward is None:
+        screen.print(f"no reward: {found.reason}", markup=False)
+    else:
+        screen.print(score_table(found, scorer.rubric, scorer.weights, language_of(answer)))
+    for words in reading_words(found, scorer.max_length):
         screen.print(words, markup=False)
     if explanation is None:
         return found.to_json()
@@ -225,8 +233,6 @@ def score_table(found: Score, rubric: Rubric, weights: dict[str, float], languag
 
     from reward_model.rubrics import say
 
-    if found.reward is None:
-        return table(f"no reward: {found.reason}")
     spread = "" if found.spread is None else f", ± {found.spread:.3f} between models"
     out = table(
         f"reward {found.reward:.3f} (0 to 1){spread}, levels 0 to {rubric.scale}",
@@ -248,9 +254,14 @@ def score_table(found: Score, rubric: Rubric, weights: dict[str, float], languag
     return out
 
 
-def truncation_words(found: Score, max_length: int) -> list[str]:
-    """What of the texts the model did not see."""
+def reading_words(found: Score, max_length: int) -> list[str]:
+    """How familiar the text is, and what of it the model did not see."""
     words = []
+    if found.familiarity is not None:
+        words.append(
+            f"familiarity {found.familiarity:.3f}: so large a share of the texts it was validated "
+            "on is as far from what it learned from"
+        )
     if found.prompt_truncated:
         words.append(f"the prompt was not read whole: it gives way within {max_length} tokens")
     if found.response_truncated:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from reward_model.cli.options import (
+    AbstainOption,
     BatchTokensOption,
     DeviceOption,
     HowOption,
@@ -46,6 +47,7 @@ def serve(
     device: DeviceOption = None,
     weight: WeightOption = None,
     risk: RiskOption = 0.0,
+    abstain: AbstainOption = None,
     batch_tokens: BatchTokensOption = None,
     batch_items: Annotated[int, typer.Option(min=1, help="Most texts of a pass.")] = 256,
     max_wait: Annotated[
@@ -80,7 +82,7 @@ def serve(
     from reward_model.score.terms import check_terms, parse_weights
 
     weights = parse_weights(weight or [])
-    check_terms(how, risk)
+    check_terms(how, risk, abstain)
     settings = Settings(
         max_batch_items=batch_items,
         max_batch_tokens=batch_tokens,
@@ -101,7 +103,7 @@ def serve(
     from reward_model.model.folder import model_digest, read_rubric
     from reward_model.score.files.workers import Models
 
-    models = Models((model, *(others or [])), how, weights, risk, device, batch_tokens)
+    models = Models((model, *(others or [])), how, weights, risk, device, batch_tokens, abstain)
     for path in models.paths:
         read_rubric(path)
     digests = [model_digest(path) for path in models.paths]

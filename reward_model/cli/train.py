@@ -56,6 +56,14 @@ def train(
     pooling: Annotated[str | None, typer.Option(help="mean, cls or last.")] = None,
     head: Annotated[str | None, typer.Option(help="multi (one a dimension) or shared.")] = None,
     evidence: Annotated[str | None, typer.Option(help="none or checks.")] = None,
+    counterexamples: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Copies for each training text, up to 0.3: words in no order at level 0, and "
+            "another layout at the same levels.",
+        ),
+    ] = None,
     probe: Annotated[
         bool | None,
         typer.Option(help="Begin with heads fitted on the untrained backbone (the default)."),

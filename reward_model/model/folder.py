@@ -25,6 +25,8 @@ from transformers.utils.hub import cached_file
 
 from reward_model.data.tokens.inputs import InputBuilder
 from reward_model.data.tokens.wrapping import TODAY
+from reward_model.model.familiarity import Familiarity
+from reward_model.model.familiarity import load as load_familiarity
 from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
 from reward_model.model.quiet import UNREADABLE, check_fetched, model_type, quiet
 from reward_model.records import UserError, explain_os_error, write_json, write_text
@@ -44,6 +46,8 @@ class Bundle:
     tokenizer: Any
     rubric: Rubric
     builder: InputBuilder
+    familiarity: Familiarity | None = None
+    """How like its training texts others are; None for models from before it was measured."""
 
 
 def save_bundle(
@@ -120,7 +124,10 @@ def load_bundle(folder: Pathish, **kwargs: Any) -> Bundle:
             path=path / RUBRIC,
         )
     model.eval()
-    return Bundle(model, tokenizer, rubric, builder_of(tokenizer, config))
+    known: Any = config.backbone_config
+    width = known.get_text_config().hidden_size
+    familiar = load_familiarity(path, width)
+    return Bundle(model, tokenizer, rubric, builder_of(tokenizer, config), familiar)
 
 
 def check_backbone(settings: Mapping[str, Any], path: Path) -> None:

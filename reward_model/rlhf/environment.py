@@ -15,7 +15,7 @@ from reward_model.records import UserError
 from reward_model.records.chat.templates import ChatTemplate, load_template
 from reward_model.rlhf.source import Source, open_source
 from reward_model.rlhf.texts import Marks
-from reward_model.score.terms import checked_risk, parse_weights
+from reward_model.score.terms import checked_abstain, checked_risk, parse_weights
 
 MODEL = "REWARD_MODEL"
 """Folder of a trained model, or address of `reward-model serve`."""
@@ -25,13 +25,15 @@ RISK = "REWARD_MODEL_RISK"
 """Lambda of mean - lambda x sd."""
 NO_OPINION = "REWARD_MODEL_NO_OPINION"
 """Reward of a response that the model gives none, such as an empty one."""
+ABSTAIN = "REWARD_MODEL_ABSTAIN"
+"""Familiarity below which a response has none."""
 CHAT_TEMPLATE = "REWARD_MODEL_CHAT_TEMPLATE"
 """Chat template of the policy, a name or a TOML file: whose tokens are in OpenRLHF's texts, and
 which marks stand around a thought.
 """
 DEVICE = "REWARD_MODEL_DEVICE"
 """`cuda`, `mps` or `cpu`."""
-_VARIABLES = (MODEL, WEIGHTS, RISK, NO_OPINION, CHAT_TEMPLATE, DEVICE)
+_VARIABLES = (MODEL, WEIGHTS, RISK, NO_OPINION, ABSTAIN, CHAT_TEMPLATE, DEVICE)
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Settings:
     weights: dict[str, float] | None
     risk: float | None
     no_opinion: float | None
+    abstain: float | None
     template: ChatTemplate | None
 
     @property
@@ -61,7 +64,13 @@ def from_environment() -> Settings:
 
 @functools.cache
 def _settings(
-    model: str, weights: str, risk: str, no_opinion: str, chat_template: str, device: str
+    model: str,
+    weights: str,
+    risk: str,
+    no_opinion: str,
+    abstain: str,
+    chat_template: str,
+    device: str,
 ) -> Settings:
     if not model:
         raise UserError(
@@ -74,6 +83,7 @@ def _settings(
         weights=_weights(weights),
         risk=checked_risk(_number(risk, RISK), RISK),
         no_opinion=_number(no_opinion, NO_OPINION),
+        abstain=checked_abstain(_number(abstain, ABSTAIN), ABSTAIN),
         template=load_template(chat_template or None),
     )
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from reward_model.records import UserError
 from reward_model.records.chat.templates import ChatTemplate, split_query
 from reward_model.rlhf.environment import CHAT_TEMPLATE, NO_OPINION, from_environment
-from reward_model.rlhf.terms import numbers
+from reward_model.rlhf.terms import familiar, numbers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,11 +46,15 @@ def reward_func(
         weights=settings.weights,
         risk=settings.risk,
     )
+    scores = familiar(scores, settings.abstain)
     rewards = numbers(scores, settings.no_opinion, trainer="OpenRLHF", declare=NO_OPINION)
     logs: dict[str, Tensor] = {}
     for name in settings.source.dimensions():
         logs[name] = torch.tensor([s.levels.get(name, math.nan) for s in scores])
         logs[f"{name}_sd"] = torch.tensor([s.uncertainty.get(name, math.nan) for s in scores])
+    if any(score.familiarity is not None for score in scores):
+        known = [math.nan if s.familiarity is None else s.familiarity for s in scores]
+        logs["familiarity"] = torch.tensor(known)
     logs["prompt_truncated"] = torch.tensor([float(s.prompt_truncated) for s in scores])
     logs["response_truncated"] = torch.tensor([float(s.response_truncated) for s in scores])
     total = torch.tensor(rewards)

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from reward_model.records import Text, UserError
 from reward_model.records.chat.templates import ChatTemplate, load_template, split_query
 from reward_model.rlhf.source import Model, Source, open_source
-from reward_model.rlhf.terms import numbers
-from reward_model.score.terms import checked_risk
+from reward_model.rlhf.terms import familiar, numbers
+from reward_model.score.terms import checked_abstain, checked_risk
 
 
 class PPOReward(nn.Module):
@@ -40,6 +40,7 @@ class PPOReward(nn.Module):
         no_opinion: reward of a response that the model has no opinion on, such as an empty one; PPO
             has no other way to leave one out, so without it that is an error.
         device: where a model folder runs; the trainer's own device if not given.
+        abstain: no opinion on responses whose familiarity is below it, such as 0.01.
 
     Raises:
         UserError: no such model or template, or nothing that says where responses begin.
@@ -58,6 +59,7 @@ class PPOReward(nn.Module):
         risk: float | None = None,
         no_opinion: float | None = None,
         device: str | None = None,
+        abstain: float | None = None,
     ) -> None:
         super().__init__()
         if prompts is None and chat_template is None:
@@ -74,6 +76,7 @@ class PPOReward(nn.Module):
             None if weights is None else dict(weights),
             checked_risk(risk),
             no_opinion,
+            checked_abstain(abstain),
         )
         self.score = nn.Identity()
 
@@ -88,10 +91,12 @@ class _Scored(nn.Module):
         weights: dict[str, float] | None,
         risk: float | None,
         no_opinion: float | None,
+        abstain: float | None,
     ) -> None:
         super().__init__()
         self._source, self._split = source, split
-        self._weights, self._risk, self._no_opinion = weights, risk, no_opinion
+        self._weights, self._risk = weights, risk
+        self._no_opinion, self._abstain = no_opinion, abstain
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, **_: Any
@@ -106,6 +111,7 @@ class _Scored(nn.Module):
             weights=self._weights,
             risk=self._risk,
         )
+        scores = familiar(scores, self._abstain)
         rewards = numbers(scores, self._no_opinion, trainer="PPO", declare="no_opinion")
         state = torch.tensor(rewards, dtype=torch.float32, device=input_ids.device)
         hidden = state[:, None, None].expand(*input_ids.shape, 1)

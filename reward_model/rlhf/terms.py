@@ -1,4 +1,4 @@
-"""What trainers ask of rewards: numbers alone.
+"""What trainers ask of rewards: numbers alone, and of texts like those the model knows.
 
 `numbers(scores, None, ...)` says what is wrong before a policy learns it.
 """
@@ -39,3 +39,20 @@ def numbers(
             )
         rewards.append(reward)
     return rewards
+
+
+def familiar(scores: Sequence[Score], abstain: float | None) -> list[Score]:
+    """The scores, with no opinion where a response is less familiar than `abstain`.
+
+    Raises:
+        UserError: a model that cannot tell, of which every response would seem familiar.
+    """
+    if abstain is None:
+        return list(scores)
+    if any(score.reward is not None and score.familiarity is None for score in scores):
+        raise UserError(
+            f"abstain {abstain:g}, and scores of a model that knows no familiarity",
+            expected="one whose folder holds familiarity.safetensors",
+            mend="train it anew with texts to validate on, or leave out abstain",
+        )
+    return [score.unless_unfamiliar(abstain) for score in scores]

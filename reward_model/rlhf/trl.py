@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from reward_model.records import UserError
 from reward_model.rlhf.environment import from_environment
 from reward_model.rlhf.source import Model, Source, open_source
+from reward_model.rlhf.terms import familiar
 from reward_model.rlhf.texts import Marks, read_pair
-from reward_model.score.terms import checked_risk
+from reward_model.score.terms import checked_abstain, checked_risk
 
 if TYPE_CHECKING:
     from reward_model.score.scorer import Score
@@ -28,9 +29,10 @@ NAME = "multidim"
 class MultiDimReward:
     """The scalar reward, in [0, 1]: the weighted expected level.
 
-    It logs the mean level and uncertainty of each dimension, and the shares of truncated responses
-    and of those without an opinion, where the trainer takes metrics. It can be pickled when made
-    from a path or an address, and loads the model on its first call.
+    It logs the mean level and uncertainty of each dimension, the mean familiarity (NaN of a model
+    that does not know it), and the shares of truncated responses and of those without an opinion,
+    where the trainer takes metrics. It can be pickled when made from a path or an address, and
+    loads the model on its first call.
 
     Args:
         model: folder of a trained model, address of `reward-model serve`, or a scorer.
@@ -44,9 +46,10 @@ class MultiDimReward:
         device: where a model folder runs; the trainer's own device if not given.
         thinking: marks around a thought of the policy, which is not judged:
             ``("<think>", "</think>")``.
+        abstain: no opinion on responses whose familiarity is below it, such as 0.01.
 
     Raises:
-        UserError: there is no such model, or a risk below 0.
+        UserError: there is no such model, a risk below 0, or `abstain` not between 0 and 1.
     """
 
     def __init__(
@@ -59,12 +62,14 @@ class MultiDimReward:
         name: str = NAME,
         device: str | None = None,
         thinking: Marks | None = None,
+        abstain: float | None = None,
     ) -> None:
         self._source = open_source(model, device=device)
         self._weights = None if weights is None else dict(weights)
         self._risk = checked_risk(risk)
         self._no_opinion = no_opinion
         self._thinking = thinking
+        self._abstain = checked_abstain(abstain)
         self.__name__ = name
 
     def __call__(
@@ -77,7 +82,9 @@ class MultiDimReward:
         self, prompts: Sequence[Any], completions: Sequence[Any]
     ) -> tuple[list[Score], tuple[str, ...]]:
         scores = _scores(
-            self._source, prompts, completions, self._thinking, self._weights, self._risk
+            *(self._source, prompts, completions, self._thinking, self._abstain),
+            weights=self._weights,
+            risk=self._risk,
         )
         return scores, self._source.names(scores)
 
@@ -123,10 +130,12 @@ class DimensionReward:
         no_opinion: float | None = None,
         group: str = NAME,
         thinking: Marks | None = None,
+        abstain: float | None = None,
     ) -> None:
         self._source = source
         self._risk = checked_risk(risk) or 0.0
         self._thinking = thinking
+        self._abstain = checked_abstain(abstain)
         self._no_opinion = no_opinion
         self._group = group
         self.dimension = self.__name__ = dimension
@@ -135,7 +144,7 @@ class DimensionReward:
         self, prompts: Sequence[Any], completions: Sequence[Any], **kwargs: Any
     ) -> list[float | None]:
         """One reward a completion; `kwargs` are the trainer's, dataset columns among them."""
-        scores = _scores(self._source, prompts, completions, self._thinking)
+        scores = _scores(self._source, prompts, completions, self._thinking, self._abstain)
         log_scores(scores, [self.dimension], self._group, kwargs)
         return [self._reward(score) for score in scores]
 
@@ -156,6 +165,7 @@ def dimension_rewards(
     name: str = NAME,
     device: str | None = None,
     thinking: Marks | None = None,
+    abstain: float | None = None,
 ) -> list[DimensionReward]:
     """One callable a dimension, named after it; all together cost one forward pass a step.
 
@@ -172,6 +182,7 @@ def dimension_rewards(
         name: what stands before their common metrics.
         device: where a model folder runs.
         thinking: see `MultiDimReward`.
+        abstain: see `MultiDimReward`.
 
     Raises:
         UserError: there is no such model, it has no such dimension, or a risk below 0.
@@ -185,7 +196,14 @@ def dimension_rewards(
             expected=f"dimensions of this model: {', '.join(known)}",
         )
     return [
-        DimensionReward(source, d, risk=risk, no_opinion=no_opinion, group=name, thinking=thinking)
+        DimensionReward(
+            *(source, d),
+            risk=risk,
+            no_opinion=no_opinion,
+            group=name,
+            thinking=thinking,
+            abstain=abstain,
+        )
         for d in dimensions or known
     ]
 
@@ -217,6 +235,8 @@ def log_scores(
         for d in names:
             log_metric(f"{name}/{d}/level", _mean([s.levels[d] for s in told]))
             log_metric(f"{name}/{d}/uncertainty", _mean([s.uncertainty[d] for s in told]))
+        known = [s.familiarity for s in scores if s.familiarity is not None]
+        log_metric(f"{name}/familiarity", _mean(known))
         log_metric(f"{name}/truncated_responses", fmean(s.response_truncated for s in scores))
         log_metric(f"{name}/truncated_prompts", fmean(s.prompt_truncated for s in scores))
         log_metric(f"{name}/no_opinion", 1 - len(told) / len(scores))
@@ -241,6 +261,7 @@ def reward(prompts: Sequence[Any], completions: Sequence[Any], **kwargs: Any) ->
         risk=settings.risk,
         no_opinion=settings.no_opinion,
         thinking=settings.thinking,
+        abstain=settings.abstain,
     )
     return scalar(prompts, completions, **kwargs)
 
@@ -257,6 +278,7 @@ def __getattr__(name: str) -> Any:
                 risk=settings.risk or 0.0,
                 no_opinion=settings.no_opinion,
                 thinking=settings.thinking,
+                abstain=settings.abstain,
             )
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
@@ -266,13 +288,16 @@ def _scores(
     prompts: Sequence[Any],
     completions: Sequence[Any],
     thinking: Marks | None,
+    abstain: float | None,
+    *,
     weights: Mapping[str, float] | None = None,
     risk: float | None = None,
 ) -> list[Score]:
     read = [read_pair(p, c, thinking) for p, c in zip(prompts, completions, strict=True)]
-    return source.scores(
+    scores = source.scores(
         [one.prompt for one in read], [one.text for one in read], weights=weights, risk=risk
     )
+    return familiar(scores, abstain)
 
 
 __all__ = [

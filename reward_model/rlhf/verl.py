@@ -15,9 +15,9 @@ from reward_model.records import UserError
 from reward_model.records.chat.templates import load_template
 from reward_model.rlhf.environment import from_environment
 from reward_model.rlhf.source import Source, open_source
-from reward_model.rlhf.terms import numbers
+from reward_model.rlhf.terms import familiar, numbers
 from reward_model.rlhf.texts import read_pair
-from reward_model.score.terms import checked_risk
+from reward_model.score.terms import checked_abstain, checked_risk
 
 if TYPE_CHECKING:
     from reward_model.score.scorer import Score
@@ -35,13 +35,15 @@ async def compute_score(
     risk: float | None = None,
     no_opinion: float | None = None,
     chat_template: str | None = None,
+    abstain: float | None = None,
     **_: Any,
 ) -> dict[str, float]:
     """The reward of one response, and what it is made of under the same keys for every sample.
 
     `score` is what verl optimises. Each dimension's reward in [0, 1] stands under its name: list
     them in ``algorithm.gdpo_reward_keys`` for GDPO. `<dimension>_uncertainty`, in levels, and the
-    flags `response_truncated`, `prompt_truncated` and `no_opinion` are for the logs.
+    flags `response_truncated`, `prompt_truncated` and `no_opinion`, and `familiarity`, are for the
+    logs.
 
     Args:
         data_source: of the sample; not used.
@@ -57,6 +59,7 @@ async def compute_score(
             verl needs a number, so without it that is an error.
         chat_template: of the policy, a name or a TOML file: which marks stand around a thought,
             which is not judged. `qwen` has ``<think>``.
+        abstain: no opinion on responses whose familiarity is below it, such as 0.01.
 
     Raises:
         UserError: no prompt, no model, a wrong risk or template, or no reward where none was
@@ -75,13 +78,15 @@ async def compute_score(
         weights = settings.weights if weights is None else weights
         risk = settings.risk if risk is None else risk
         no_opinion = settings.no_opinion if no_opinion is None else no_opinion
+        abstain = settings.abstain if abstain is None else abstain
         template = settings.template if chat_template is None else load_template(chat_template)
     else:
         source = open_source(model)
         template = load_template(chat_template)
     careful = checked_risk(risk)
     read = read_pair(prompt, solution_str, template.thinking if template else None)
-    score = await _score(source, read.prompt, read.text, weights, careful)
+    found = await _score(source, read.prompt, read.text, weights, careful)
+    (score,) = familiar([found], checked_abstain(abstain))
     names = tuple(score.levels) or await asyncio.to_thread(source.dimensions)
     return _fields(score, names, no_opinion, careful or 0.0)
 
@@ -120,4 +125,5 @@ def _fields(
         "response_truncated": float(score.response_truncated),
         "prompt_truncated": float(score.prompt_truncated),
         "no_opinion": float(not told),
+        "familiarity": math.nan if score.familiarity is None else score.familiarity,
     }

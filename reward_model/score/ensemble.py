@@ -26,7 +26,9 @@ class EnsembleScorer:
 
     `mean` averages the members' distributions, so `uncertainty` holds their disagreement too;
     `minimum` takes the score of the member with the lowest reward, which a policy that found one
-    member's blind spot does not raise. A text that one member has no opinion on gets none.
+    member's blind spot does not raise. A text that one member has no opinion on gets none, and its
+    familiarity is that of the member which knows it least: a mean would let those that do not see
+    what is odd about it outvote the one that does.
 
     Args:
         members: at least two, of one rubric; backbones and tokenizers may differ.
@@ -52,6 +54,8 @@ class EnsembleScorer:
                 raise UserError(
                     "members with different weights or risk", expected="the same for all"
                 )
+            if other.abstain != first.abstain:
+                raise UserError("members with different abstain", expected="the same for all")
         self.members, self.how = tuple(members), how
         self.rubric = first.rubric
         self.dimensions = first.dimensions
@@ -74,6 +78,11 @@ class EnsembleScorer:
     def max_length(self) -> int:
         """Tokens that every member reads; more is cut by one of them."""
         return min(member.max_length for member in self.members)
+
+    @property
+    def abstain(self) -> float | None:
+        """Familiarity below which there is no opinion."""
+        return self.members[0].abstain
 
     @property
     def risk(self) -> float:
@@ -114,6 +123,8 @@ class EnsembleScorer:
             "prompt_truncated": any(score.prompt_truncated for score in scores),
             "response_truncated": any(score.response_truncated for score in scores),
         }
+        known = [score.familiarity for score in scores if score.familiarity is not None]
+        cut["familiarity"] = min(known, default=None)
         rewards = [score.reward for score in scores if score.reward is not None]
         if len(rewards) < len(scores):
             reason = next(score.reason for score in scores if score.reward is None)

@@ -18,6 +18,7 @@ import torch
 from reward_model.data.tokens.inputs import Encoded
 from reward_model.model.batches import pad_id
 from reward_model.model.device import best_dtype, checked_device, tokens_at_once
+from reward_model.model.familiarity import Familiarity
 from reward_model.model.folder import Bundle, load_bundle
 from reward_model.model.forward import Forward
 from reward_model.records import Text, UserError
@@ -26,7 +27,7 @@ from reward_model.records.files import Pathish
 from reward_model.records.hub import fetch
 from reward_model.records.texts import Words, as_pairs, as_words, unfit
 from reward_model.score.memory import Memory, fingerprint
-from reward_model.score.terms import checked_risk, shares
+from reward_model.score.terms import checked_abstain, checked_risk, shares
 from reward_model.stats.bootstrap import Floats
 from reward_model.stats.levels import expected_levels, level_sd, reward_of
 
@@ -51,15 +52,32 @@ class Score:
     """The response alone did not fit: what was judged is its head and tail."""
     reason: str | None = None
     """Why there is no opinion."""
+    familiarity: float | None = None
+    """Share of the validation texts that are at least as far from the training texts, in (0, 1];
+    None where the model does not know. Of several models: the least."""
     spread: float | None = None
     """Of several models: standard deviation of the reward between them."""
     level_spread: dict[str, float] | None = None
     """Of several models: dimension -> standard deviation of the expected level between them."""
 
     def to_json(self) -> dict[str, Any]:
-        """The score as it is written to a file; the last three only where there are any."""
-        optional = ("reason", "spread", "level_spread")
+        """The score as it is written to a file; the last four only where there are any."""
+        optional = ("reason", "familiarity", "spread", "level_spread")
         return {k: v for k, v in self.__dict__.items() if k not in optional or v is not None}
+
+    def unless_unfamiliar(self, abstain: float | None) -> Score:
+        """The score, or no opinion where the text is less familiar than `abstain`."""
+        if abstain is None or self.familiarity is None or self.reward is None:
+            return self
+        if self.familiarity >= abstain:
+            return self
+        return Score(
+            None,
+            prompt_truncated=self.prompt_truncated,
+            response_truncated=self.response_truncated,
+            reason=f"unlike the training texts: familiarity below {abstain:g}",
+            familiarity=self.familiarity,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +89,7 @@ class _Seen:
     prompt_cut: bool = False
     response_cut: bool = False
     reason: str | None = None
+    familiarity: float | None = None
 
 
 class RewardScorer:
@@ -83,6 +102,10 @@ class RewardScorer:
         weights: dimension -> share in the reward instead of the rubric's; those left out count 0.
         risk: lambda of the reward's ``mean - lambda * sd``, a dimension at a time; 0 is the mean.
         cache_size: texts whose scores are remembered; 0 for none.
+        abstain: no opinion on texts whose familiarity is below it; None: on every text.
+
+    Raises:
+        UserError: `abstain` for a model that cannot tell texts so unfamiliar.
     """
 
     def __init__(
@@ -94,6 +117,7 @@ class RewardScorer:
         weights: Mapping[str, float] | None = None,
         risk: float = 0.0,
         cache_size: int = 0,
+        abstain: float | None = None,
     ) -> None:
         self.device = checked_device(device)
         self.model = bundle.model
@@ -109,6 +133,10 @@ class RewardScorer:
         )
         self._weights = self._shares(bundle.rubric.weights if weights is None else weights)
         self._risk = checked_risk(risk)
+        self._familiarity = bundle.familiarity
+        self._abstain = checked_abstain(abstain)
+        if self._abstain is not None:
+            _check_can_abstain(self._abstain, self._familiarity)
         self._memory: Memory[bytes, _Seen] = Memory(cache_size)
         # Fast tokenizers refuse to be used by two threads at once ("Already borrowed").
         self._tokenizer_lock = threading.Lock()
@@ -125,6 +153,7 @@ class RewardScorer:
         weights: Mapping[str, float] | None = None,
         risk: float = 0.0,
         cache_size: int = 0,
+        abstain: float | None = None,
     ) -> RewardScorer:
         """Load a trained model from its folder or a hub; no code in the folder is ever run.
 
@@ -137,6 +166,7 @@ class RewardScorer:
             weights: see the class.
             risk: see the class.
             cache_size: see the class.
+            abstain: see the class.
 
         Raises:
             UserError: there is no such folder, name or device, or it holds no model of this
@@ -159,6 +189,7 @@ class RewardScorer:
             weights=weights,
             risk=risk,
             cache_size=cache_size,
+            abstain=abstain,
         )
 
     @property
@@ -175,6 +206,11 @@ class RewardScorer:
     def risk(self) -> float:
         """Lambda of the reward's `mean - lambda * sd`."""
         return self._risk
+
+    @property
+    def abstain(self) -> float | None:
+        """Familiarity below which there is no opinion."""
+        return self._abstain
 
     def score(
         self,
@@ -282,11 +318,15 @@ class RewardScorer:
         alike: dict[Text, list[int]] = {}
         for i in rows:
             alike.setdefault(read[i].prompt, []).append(i)
-        for batch, probabilities in self._forward.batches(encoded, alike.values()):
-            for i, levels in zip(batch, probabilities, strict=True):
+        for batch, found in self._forward.readings(encoded, alike.values()):
+            known: Any = [None] * len(batch)
+            if self._familiarity is not None:
+                known = self._familiarity.of(found.vectors).tolist()
+            for i, levels, familiar in zip(batch, found.chances, known, strict=True):
                 one = encoded[i]
                 if np.isfinite(levels).all():
-                    seen[i] = _Seen(levels, one.prompt_cut, one.response_cut)
+                    cuts = one.prompt_cut, one.response_cut
+                    seen[i] = _Seen(levels, *cuts, familiarity=familiar)
                 else:
                     reason = "the model's output is not a number"
                     seen[i] = _Seen(None, one.prompt_cut, one.response_cut, reason)
@@ -314,11 +354,27 @@ class RewardScorer:
             uncertainty=dict(zip(names, sd.tolist(), strict=True)),
             prompt_truncated=seen.prompt_cut,
             response_truncated=seen.response_cut,
-        )
+            familiarity=seen.familiarity,
+        ).unless_unfamiliar(self._abstain)
 
     def _shares(self, weights: Mapping[str, float]) -> Floats:
         known = shares(weights, self.dimensions, "this model")
         return np.array([known.get(name, 0.0) for name in self.dimensions])
+
+
+def _check_can_abstain(abstain: float, known: Familiarity | None) -> None:
+    if known is None:
+        raise UserError(
+            f"abstain {abstain:g}, and a model that knows no familiarity",
+            expected="one whose folder holds familiarity.safetensors",
+            mend="train it anew with texts to validate on, or leave out abstain",
+        )
+    if abstain <= known.least:
+        raise UserError(
+            f"abstain {abstain:g}, and a model validated on {len(known.tail)} texts",
+            expected=f"more than {known.least:.3g}: it tells no text to be less familiar than that",
+            mend="validate on more texts (--eval-share), or abstain sooner",
+        )
 
 
 __all__ = ["RewardScorer", "Score", "Words"]

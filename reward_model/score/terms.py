@@ -28,8 +28,8 @@ def parse_weights(words: list[str]) -> dict[str, float] | None:
     return weights or None
 
 
-def check_terms(how: str, risk: float) -> None:
-    """Look at `--how` and `--risk` before a model is loaded.
+def check_terms(how: str, risk: float, abstain: float | None = None) -> None:
+    """Look at `--how`, `--risk` and `--abstain` before a model is loaded.
 
     Raises:
         UserError: one of them is wrong.
@@ -37,6 +37,7 @@ def check_terms(how: str, risk: float) -> None:
     if how not in ("mean", "minimum"):
         raise UserError(f"--how {how}", expected="mean or minimum")
     checked_risk(risk, "--risk")
+    checked_abstain(abstain, "--abstain")
 
 
 @overload
@@ -56,6 +57,17 @@ def checked_risk(risk: float | None, name: str = "risk") -> float | None:
     if not 0 <= risk < math.inf:
         raise UserError(f"{name} {risk}", expected="a number from 0 up")
     return float(risk)
+
+
+def checked_abstain(abstain: float | None, name: str = "abstain") -> float | None:
+    """Familiarity below which there is no opinion; None stays None.
+
+    Raises:
+        UserError: it is no number between 0 and 1.
+    """
+    if abstain is not None and not 0 < abstain < 1:
+        raise UserError(f"{name} {abstain}", expected="a number between 0 and 1, such as 0.01")
+    return abstain
 
 
 def shares(weights: Mapping[str, float], names: Sequence[str], of: str) -> dict[str, float]:

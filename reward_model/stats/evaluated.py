@@ -152,6 +152,39 @@ class Kind(Report):
     comparisons: list[BesideScalar] = Field(default_factory=list)
 
 
+class FamiliarTexts(Report):
+    """Texts whose familiarity is above `low` and at most `high`."""
+
+    low: float
+    high: float
+    texts: int
+    accuracy: Number
+    """Levels right."""
+    error: Number
+    """Mean absolute error of the expected level, in levels."""
+
+
+class Covered(Report):
+    """What is left of the error where only some texts are answered."""
+
+    share: float
+    """Of the texts."""
+    error: float
+    """Where those are the most familiar ones."""
+    error_by_spread: float
+    """Where those are the ones whose levels the model is surest of."""
+    error_at_best: float
+    """Where those are the ones with the least error: no order does better."""
+
+
+class ByFamiliarity(Report):
+    """How right a model is on what it knows well, and on what it does not."""
+
+    texts: int
+    bins: list[FamiliarTexts]
+    coverage: list[Covered]
+
+
 class EvaluationReport(Report):
     """A model on held-out texts, beside its baselines."""
 
@@ -175,6 +208,8 @@ class EvaluationReport(Report):
     calibration: dict[str, Scaled] = Field(default_factory=dict)
     comparisons: list[Comparison]
     slices: dict[str, dict[str, Slice]] = Field(default_factory=dict)
+    familiarity: ByFamiliarity | None = None
+    """None where the model does not tell."""
     bradley_terry: ScalarReport | None = None
     by_training: dict[str, Kind] = Field(default_factory=dict)
     notes: list[str] = Field(default_factory=list)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from reward_model.data.counterexamples import MOST
 from reward_model.records import UserError, read_object
 from reward_model.records.settings import parse_settings, read_toml
 
@@ -103,6 +104,9 @@ class TrainConfig(BaseModel):
     head_width: int | None = Field(default=None, ge=1)
     """Units between the two layers; none: half as many as the backbone is wide."""
 
+    counterexamples: float = Field(default=0.0, ge=0, le=MOST)
+    """Copies for each training text: its words in no order and salad at level 0, and the text in
+    another layout at its own levels, a third each."""
     probe: bool = True
     """Heads begin where logistic regressions on the pooled vectors of the untrained backbone end,
     and the model as it is then may be the best one: first the head, then all of it (arXiv

@@ -15,6 +15,7 @@ from transformers import CONFIG_MAPPING, set_seed
 
 from reward_model.checks import VERSION
 from reward_model.data.columns import read_columns
+from reward_model.data.counterexamples import counterexamples
 from reward_model.data.dataset import (
     MultiDimRewardDataset,
     Sample,
@@ -81,6 +82,14 @@ class Run:
     """With LoRA: a PeftModel around it, which reaches through to its attributes."""
     remarks: list[str]
     """What the reader of any number from this run should know."""
+    copies: dict[str, int]
+    """Kind -> counterexamples of it, which are the last of the training texts."""
+
+    @property
+    def originals(self) -> MultiDimRewardDataset:
+        """The training texts without counterexamples."""
+        made = sum(self.copies.values())
+        return self.train.take(range(len(self.train) - made)) if made else self.train
 
 
 def divide(config: TrainConfig) -> Texts:
@@ -237,7 +246,16 @@ def prepare(config: TrainConfig, texts: Texts | None = None) -> Run:
             )
         if config.lora_rank:
             model = add_lora(model, config, base.name_or_path)
-    train_set, validation = _encoded(texts, builder, config)
+    made: list[Sample] = []
+    copies: dict[str, int] = {}
+    if config.counterexamples:
+        share, seed = config.counterexamples, config.seed
+        made, copies = counterexamples(parts["train"], share, rubric, seed)
+        words.append(
+            f"{len(made)} counterexamples beside {len(parts['train'])} training texts: "
+            + ", ".join(f"{count} {kind}" for kind, count in copies.items())
+        )
+    train_set, validation = _encoded(texts, builder, config, made)
     _check_ids(model, base.tokenizer, (train_set, validation))
     return Run(
         config,
@@ -249,6 +267,7 @@ def prepare(config: TrainConfig, texts: Texts | None = None) -> Run:
         base.tokenizer,
         model,
         words + _code_words(model) + _truncation_words(train_set),
+        copies,
     )
 
 
@@ -273,13 +292,15 @@ def _check_ids(model: Any, tokenizer: Any, data: Sequence[MultiDimRewardDataset]
 
 
 def _encoded(
-    texts: Texts, builder: InputBuilder, config: TrainConfig
+    texts: Texts, builder: InputBuilder, config: TrainConfig, made: Sequence[Sample]
 ) -> tuple[MultiDimRewardDataset, MultiDimRewardDataset]:
-    """Training and validation texts with their token ids."""
+    """Training texts, those made of them at the end, and validation texts, with token ids."""
     rubric, train, validation = texts.rubric, texts.parts["train"], texts.parts["validation"]
+    if made:
+        train = [*train, *made]
     # The vocabulary of a tiny model is its training texts' own: nobody would find it again.
     root = None if config.base_model == TINY else cache_root(config.cache_dir)
-    if root is None:
+    if root is None or made:
         return (
             MultiDimRewardDataset(train, rubric, builder),
             MultiDimRewardDataset(validation, rubric, builder),

@@ -206,7 +206,7 @@ def begin_at_probe(
     """
     began = time.monotonic()
     model = plain(trainer.model)
-    rows = _chosen(dataset.samples, config.seed)
+    rows = chosen(dataset.samples, config.seed)
     vectors = _read(trainer, dataset, rows)
     linear = config.head_type == "linear"
     lines: list[Line | None] = [None] * len(names)
@@ -259,8 +259,8 @@ def _own(head: Any) -> LevelHead:
     return own
 
 
-def _chosen(samples: Sequence[Sample], seed: int) -> Ints:
-    """Rows to be read: all, or of many so many whole groups."""
+def chosen(samples: Sequence[Sample], seed: int) -> Ints:
+    """Rows to be read: all, or of many `MOST` of them, by whole groups."""
     rows = np.arange(len(samples))
     if len(rows) <= MOST:
         return rows
@@ -314,4 +314,4 @@ def _targets(samples: Sequence[Sample], dimensions: int, config: Any) -> Any:
         yield there, shares, groups[there]
 
 
-__all__ = ["Line", "begin_at_probe", "fit", "probe_words", "put", "unfit_for_probe"]
+__all__ = ["Line", "begin_at_probe", "chosen", "fit", "probe_words", "put", "unfit_for_probe"]

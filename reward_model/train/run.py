@@ -50,7 +50,11 @@ from reward_model.train.progress import TrainingBar
 from reward_model.train.provenance import training_part
 from reward_model.train.steps import LevelCollator
 from reward_model.train.trainer import MultiDimRewardTrainer
-from reward_model.train.validation import ValidationMetrics, level_weights
+from reward_model.train.validation import (
+    ValidationMetrics,
+    level_weights,
+    measure_familiarity,
+)
 
 
 def train(config: TrainConfig, *, resume: bool = False, overwrite: bool = False) -> Path:
@@ -244,6 +248,20 @@ def _finish(
             "a lower --lr, more --epochs or more data may help"
         )
         console().print(f"[yellow]note:[/] {run.remarks[-1]}")
+    folder = run.config.output_dir / "best"
+    model: Any = trainer.accelerator.unwrap_model(trainer.model)
+    if is_adapted(model):
+        save_adapter(model, run.tokenizer, run.config.output_dir / ADAPTER, weights)
+        if weights is None:
+            model = merge(model)
+        else:  # sharded: no process could build another model
+            model, weights = plain(model), merged_state(model, weights)
+    save_bundle(model, run.tokenizer, run.rubric, folder, state=weights)
+    run.split.write(folder)
+    where = torch.device(trainer.args.device)
+    unknown = measure_familiarity(folder, run.originals, run.validation, where, run.config.seed)
+    if unknown is not None:
+        run.remarks.append(unknown)
     metrics = {
         "best_step": step,
         "steps": trainer.state.global_step,
@@ -260,22 +278,13 @@ def _finish(
             "validation": len(run.validation),
             "test": run.test_texts,
         },
+        **({"counterexamples": run.copies} if run.copies else {}),
         "truncation": run.train.truncation(),
         "data": fingerprint(itertools.chain(run.train.samples, run.validation.samples)),
         "rubric": run.rubric.id,
         **_probed(run.config.output_dir),
         "remarks": run.remarks,
     }
-    folder = run.config.output_dir / "best"
-    model: Any = trainer.accelerator.unwrap_model(trainer.model)
-    if is_adapted(model):
-        save_adapter(model, run.tokenizer, run.config.output_dir / ADAPTER, weights)
-        if weights is None:
-            model = merge(model)
-        else:  # sharded: no process could build another model
-            model, weights = plain(model), merged_state(model, weights)
-    save_bundle(model, run.tokenizer, run.rubric, folder, state=weights)
-    run.split.write(folder)
     record(folder, "training", training_part(run.config, metrics))
     if finished:
         write_json(run.config.output_dir / METRICS, metrics)

@@ -1,21 +1,37 @@
-"""`ValidationMetrics(samples, rubric)`: what training reports of the validation texts."""
+"""What the validation texts are for: picking the best checkpoint, and telling what is unlike them.
+
+`ValidationMetrics(samples, rubric)` is what training reports of them; `measure_familiarity(...)`
+puts into a trained model how far they lie from what it was trained on.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 from transformers import EvalPrediction
 
-from reward_model.data.dataset import Sample, label_array, pair_indices
+from reward_model.data.dataset import (
+    MultiDimRewardDataset,
+    Sample,
+    label_array,
+    pair_indices,
+)
+from reward_model.model.batches import pad_id
+from reward_model.model.device import best_dtype, tokens_at_once
+from reward_model.model.familiarity import fit
+from reward_model.model.folder import load_bundle
+from reward_model.model.forward import Forward, Vectors
 from reward_model.model.losses import level_cross_entropy
 from reward_model.records import IGNORE, UserError
 from reward_model.rubrics import Rubric
 from reward_model.stats import levels
 from reward_model.stats.bootstrap import Ints
 from reward_model.stats.metrics import kappa_of
+from reward_model.train.probe import chosen
 
 
 class ValidationMetrics:
@@ -84,3 +100,48 @@ def level_weights(samples: Sequence[Sample], rubric: Rubric, power: float = 1.0)
     """(D, K) weights of the levels; see `reward_model.stats.levels.level_weights`."""
     weights = levels.level_weights(label_array(samples).astype(np.int64), rubric.classes, power)
     return torch.tensor(weights, dtype=torch.float32)
+
+
+def measure_familiarity(
+    folder: Path,
+    train: MultiDimRewardDataset,
+    validation: MultiDimRewardDataset,
+    device: torch.device,
+    seed: int,
+) -> str | None:
+    """Put `familiarity.safetensors` into a model folder, of what the model itself makes of texts.
+
+    Args:
+        folder: of the trained model, which is read as it will be for scoring.
+        train: texts it was trained on; of many, some.
+        validation: texts of other groups.
+        device: where to read them.
+        seed: of the choice.
+
+    Returns:
+        Why it could not be measured; None where it was.
+    """
+    if not len(validation) or len(train) < 2:
+        return "no validation texts, so the model cannot tell how familiar a text is to it"
+    try:
+        bundle = load_bundle(folder, dtype=best_dtype(device))
+        torch.nn.Module.to(bundle.model, device)
+        tokens = tokens_at_once(device)
+        forward = Forward(bundle.model, device, pad_id(bundle.tokenizer), tokens)
+        learned, held_out = (
+            _vectors(forward, one, chosen(one.samples, seed)) for one in (train, validation)
+        )
+    except torch.OutOfMemoryError:
+        return "too little memory beside the trained model to measure how familiar texts are to it"
+    fit(learned, held_out).save(folder)
+    return None
+
+
+def _vectors(forward: Forward, dataset: MultiDimRewardDataset, rows: Ints) -> Vectors:
+    if dataset.encoded is None:
+        raise ValueError("a dataset made with a builder is needed")
+    encoded = {i: dataset.encoded[int(row)] for i, row in enumerate(rows)}
+    found: dict[int, Vectors] = {}
+    for batch, read in forward.readings(encoded):
+        found.update(zip(batch, read.vectors, strict=True))
+    return np.stack([found[i] for i in range(len(rows))])

@@ -6,6 +6,7 @@ import json
 import random
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from reward_model.measure.evaluation.slices import slices_of
 from reward_model.measure.evaluation.words import calibration_words, verdict_words
 from reward_model.model.card import read_parts
 from reward_model.records import UserError
-from reward_model.stats.bootstrap import Estimate
+from reward_model.stats.bootstrap import Bootstrap, Estimate
 from reward_model.stats.evaluated import ByChance, CalibrationReport, Comparison, EvaluationReport
 from reward_model.stats.reports import Report
 
@@ -408,3 +409,38 @@ def test_real_pairs_are_measured_as_they_are(real_data: Path, tmp_path: Path) ->
     notes = "\n".join(found.result["notes"])
     assert "depth (rejected): level 2 on every text" in notes
     assert '<div class="executive-summary"' not in page(found)
+
+
+def test_error_is_shown_by_familiarity(model: Path, scored: Path, tmp_path: Path) -> None:
+    from reward_model.measure.evaluation.familiarity import by_familiarity, familiarity_words
+
+    plain = evaluate(model, scored, resamples=100)
+    assert plain.report.familiarity is None
+    assert "familiarity" not in plain.result
+    known = np.linspace(0.001, 1, len(plain.scores))
+    scores = [
+        replace(score, familiarity=float(value))
+        for score, value in zip(plain.scores, known, strict=True)
+    ]
+    bootstrap = Bootstrap(plain.truth.groups, resamples=100)
+    found = by_familiarity(scores, plain.probabilities, plain.truth, bootstrap)
+    assert found is not None
+    labels = plain.truth.labels[:, :2]  # accuracy has no labels here
+    off = np.abs(plain.probabilities @ np.arange(5.0) - plain.truth.labels)[:, :2].mean(1)
+    right = (plain.probabilities.argmax(2)[:, :2] == labels).mean(1)
+    assert sum(part.texts for part in found.bins) == found.texts == len(labels)
+    last = known > 0.5
+    assert found.bins[-1].error.value == pytest.approx(off[last].mean())
+    assert found.bins[-1].accuracy.value == pytest.approx(right[last].mean())
+    whole, *_, half = found.coverage
+    assert [whole.error, whole.error_by_spread] == pytest.approx([off.mean()] * 2)
+    assert half.error == pytest.approx(off[-round(len(off) / 2) :].mean())
+    assert half.error_at_best <= min(half.error, half.error_by_spread) + 1e-9
+    assert familiarity_words(found) == []
+    strange = [replace(score, familiarity=0.004) for score in plain.scores]
+    words = familiarity_words(by_familiarity(strange, plain.probabilities, plain.truth, bootstrap))
+    assert f"{len(labels)} of {len(labels)} texts are less familiar" in words[0]
+    report = plain.report.model_copy(update={"familiarity": found})
+    drawn = page(replace(plain, report=report))
+    assert 'id="familiarity"' in drawn
+    assert EvaluationReport.model_validate(report.to_json()).familiarity == found

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reward_model.checks import read_facts, verify
+from reward_model.data.dataset import Sample
 from reward_model.measure.probing.edits import sentences, stock
-from reward_model.measure.probing.probes import PROBES, apply, choose_probes
+from reward_model.measure.probing.probes import PROBES, apply, choose_probes, edits_of
 from reward_model.records import Message, UserError
 
 TABLES = {
@@ -218,3 +219,47 @@ def test_an_unknown_probe_is_told_with_the_known_ones() -> None:
     with pytest.raises(UserError, match="found probe 'padding'; expected one of length_padding, "):
         choose_probes(["padding"])
     assert choose_probes([]) == PROBES
+
+
+@BOTH
+def test_scrambled_texts_are_made_of_the_same_and_say_nothing(language: str) -> None:
+    before = REPORTS[language]
+    shuffled = edited("shuffled_words", language)
+    assert Counter(re.sub(r"\s", "", shuffled)) == Counter(re.sub(r"\s", "", before))
+    assert shuffled.count("\n") == before.count("\n")
+    turned = edited("shuffled_sentences", language)
+    known = [sentence for line in before.splitlines() for sentence in sentences(line)]
+    assert sorted(s for line in turned.splitlines() for s in sentences(line)) == sorted(known)
+    salad = edited("salad", language)
+    assert 0.5 * len(before) < len(salad) <= len(before)
+    facts = read_facts(TABLES[language])
+    right = [v for v in verify(facts, before) if v.status == "verified"]
+    left = [v for v in verify(facts, shuffled) if v.status == "verified"]
+    assert len(left) < len(right) / 2
+
+
+@BOTH
+def test_figures_without_analysis_are_those_of_the_tables(language: str) -> None:
+    listed = edited("no_analysis", language)
+    assert "120.0" in listed
+    assert "100.0" in listed
+    words = ("因此", "来自") if language == "zh" else ("because", "came from", "Growth")
+    assert not any(word in listed for word in words)
+    (probe,) = choose_probes(["no_analysis"])
+    assert apply(probe, "no table here", "Sales rose.", 0) is None
+
+
+def test_a_good_text_stands_under_the_prompt_of_another_company() -> None:
+    (probe,) = choose_probes(["other_company"])
+    texts = [
+        Sample(f"prompt {i // 2}", f"text {i}", (4, 4, 4), f"g{i // 2}", side, f"p{i // 2}")
+        for i, side in enumerate(("chosen", "rejected") * 3)
+    ]
+    found = edits_of(probe, texts, 0)
+    assert found[1::2] == [None] * 3
+    for text, made in zip(texts[::2], found[::2], strict=True):
+        assert made is not None
+        assert made[1] == text.response
+        assert made[0] in {other.prompt for other in texts} - {text.prompt}
+    assert edits_of(probe, texts, 0) == found
+    assert edits_of(probe, texts[:2], 0) == [None, None]

@@ -15,7 +15,7 @@ from scored_sets import scored_set, write
 from tiny_models import save_encoder
 
 from reward_model.model.card import read_parts, record
-from reward_model.model.card_text import card_text
+from reward_model.model.card.text import card_text
 from reward_model.train.config import TrainConfig
 from reward_model.train.provenance import provenance, training_part
 

@@ -109,6 +109,28 @@ def level_gaps(evaluation: Evaluation) -> Plot | None:
     return drawing
 
 
+def coverage(evaluation: Evaluation) -> Plot | None:
+    """What is left of the error where only the most familiar texts are answered."""
+    found = evaluation.report.familiarity
+    if found is None:
+        return None
+    title = "Mean absolute error of the expected level against the share of the texts answered"
+    with plot("coverage", title, width=6, height=2.9) as drawing:
+        axes = drawing.axes
+        shares = [point.share for point in found.coverage]
+        for name, values, style in (
+            ("most familiar first", [point.error for point in found.coverage], "o-"),
+            ("surest first", [point.error_by_spread for point in found.coverage], "s--"),
+            ("least error first", [point.error_at_best for point in found.coverage], ":"),
+        ):
+            axes.plot(shares, values, style, ms=4, label=name)
+        axes.set_xlabel("share of the texts answered")
+        axes.set_ylabel("error in levels")
+        axes.set_ylim(bottom=0)
+        axes.legend(loc="lower right")
+    return drawing
+
+
 def confusion(evaluation: Evaluation, j: int) -> Ints:
     """Counts [K, K] of one dimension: true level by most likely level."""
     k = evaluation.rubric.classes

@@ -10,7 +10,13 @@ from typing import Any
 import numpy as np
 
 from reward_model.measure.comparison.numbers import METRICS
-from reward_model.measure.evaluation.figures import confusion, level_gaps, reliability, reward_gaps
+from reward_model.measure.evaluation.figures import (
+    confusion,
+    coverage,
+    level_gaps,
+    reliability,
+    reward_gaps,
+)
 from reward_model.measure.evaluation.mistakes import worst_pairs, worst_texts
 from reward_model.measure.evaluation.run import Evaluation
 from reward_model.records import IGNORE
@@ -42,6 +48,7 @@ def page(evaluation: Evaluation) -> str:
         reliability=reliability(evaluation),
         reward_gaps=reward_gaps(evaluation),
         level_gaps=level_gaps(evaluation),
+        coverage=coverage(evaluation),
         matrices=_matrices(evaluation),
         worst_pairs=worst_pairs(evaluation),
         worst_texts=worst_texts(evaluation),

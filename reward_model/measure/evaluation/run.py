@@ -19,6 +19,7 @@ from reward_model.data.held_out import HeldOut, Wanted, choose
 from reward_model.data.reading import read_samples
 from reward_model.data.split import Split
 from reward_model.measure.evaluation.baselines import TITLES
+from reward_model.measure.evaluation.familiarity import by_familiarity
 from reward_model.measure.evaluation.fitting import fit_baselines, level_power
 from reward_model.measure.evaluation.slices import slices_of
 from reward_model.measure.evaluation.words import comparisons, notes
@@ -187,6 +188,9 @@ def evaluate(
             for name, values in slices.items()
         },
     )
+    known = by_familiarity(scores, probabilities, truth, measured["model"].bootstrap)
+    if known is not None:
+        report = report.model_copy(update={"familiarity": known})
     scalar: Floats | None = None
     if compare:
         picked = split.select(samples, "validation") if split is not None else []

@@ -11,6 +11,7 @@ from typing import Any
 
 from reward_model.data.labels import label_warnings
 from reward_model.measure.evaluation.baselines import TITLES
+from reward_model.measure.evaluation.familiarity import familiarity_words
 from reward_model.rubrics import Rubric
 from reward_model.stats.evaluated import ByChance, Comparison, EvaluationReport, ScalarTraining
 from reward_model.stats.metrics import Measured
@@ -79,6 +80,7 @@ def notes(report: EvaluationReport, rubric: Rubric) -> list[str]:
         words.append(f"{given.prompts_truncated:.0%} of the prompts gave way and lost their middle")
     for reason, count in given.no_opinion.items():
         words.append(f"{count} texts got no score ({reason}) and are in no number")
+    words += familiarity_words(report.familiarity)
     words.append(f"baselines: {report.baseline_text}")
     words += [f"baselines: {sentence}" for sentence in report.baseline_notes]
     if report.bradley_terry is not None:

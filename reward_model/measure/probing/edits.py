@@ -14,7 +14,10 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from reward_model.checks import read_facts
 from reward_model.checks.numbers import Number, find_numbers, fold
+from reward_model.data import scrambled
+from reward_model.data.scrambled import sentences
 from reward_model.records.texts import SENTENCE_END, language_of
 
 PADDING = 0.5
@@ -177,13 +180,43 @@ def truncate(text: str, prompt: str, rng: random.Random) -> str | None:
     return kept if len(kept) >= 8 else None
 
 
-def sentences(line: str) -> list[str]:
-    """A line in sentences; a point inside a number ends none.
+def shuffle_words(text: str, prompt: str, rng: random.Random) -> str | None:
+    """The same words in an order that says nothing."""
+    return scrambled.shuffle_words(text, rng)
 
-    >>> sentences("增长10.5%。成本下降。"), sentences("Up 10.5% on 2020. Costs fell.")
-    (['增长10.5%。', '成本下降。'], ['Up 10.5% on 2020.', 'Costs fell.'])
+
+def shuffle_sentences(text: str, prompt: str, rng: random.Random) -> str | None:
+    """The same sentences in another order: what followed from what is lost."""
+    return scrambled.shuffle_sentences(text, rng)
+
+
+def salad(text: str, prompt: str, rng: random.Random) -> str | None:
+    """Words of text, prompt and stock jargon at random, as many as the text has characters."""
+    pool = " ".join([text, prompt[: len(text)], *stock(language_of(text))["jargon"]])
+    return scrambled.salad(pool, rng)[: len(text)]
+
+
+def list_figures(text: str, prompt: str, rng: random.Random) -> str | None:
+    """The tables of the prompt in sentences, and no analysis: as long as the text, if they are.
+
+    >>> table = "Unit: CNY m\\n| Item | FY2021 | FY2020 |\\n|---|---|---|\\n| Sales | 12.0 | 10.0 |"
+    >>> list_figures("Revenue rose because prices did. Good.", table, random.Random(0))
+    'Sales (FY2021): 12.0. Sales (FY2020): 10.0.'
     """
-    return [part.strip() for part in SENTENCE_END.split(line) if part.strip()]
+    chinese = language_of(text) == "zh"
+    told: list[str] = []
+    size = 0
+    for figure in read_facts(prompt).figures:
+        if not (figure.label and figure.shown) or size >= len(text):
+            continue
+        head = (
+            f"{figure.label}（{figure.column}）："
+            if chinese
+            else f"{figure.label} ({figure.column}): "
+        )
+        told.append(head + figure.shown + ("。" if chinese else "."))
+        size += len(told[-1])
+    return ("" if chinese else " ").join(told) or None
 
 
 def _lines(text: str) -> list[tuple[str, bool]]:

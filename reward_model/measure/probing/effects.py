@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from reward_model.data.dataset import Sample
-from reward_model.measure.probing.probes import Probe, apply
+from reward_model.measure.probing.probes import Probe, edits_of
 from reward_model.measure.texts import Asked, score_all
 from reward_model.records import Text
 from reward_model.records.terminal import progress
@@ -74,15 +74,14 @@ def measure(
         for probe in probes:
             edited: list[Asked | None] = []
             skipped = unseen = 0
-            for text, old in zip(texts, tokens, strict=True):
-                response = apply(probe, text.prompt, text.response, seed)
-                skipped += response is None
-                if response is None or old is None:
+            for made, old in zip(edits_of(probe, texts, seed), tokens, strict=True):
+                skipped += made is None
+                if made is None or old is None:
                     edited.append(None)
                     continue
-                same = scorer.encode(text.prompt, response).input_ids == old
+                same = scorer.encode(*made).input_ids == old
                 unseen += same
-                edited.append(None if same else _Edit(text.prompt, response))
+                edited.append(None if same else _Edit(*made))
             after, cut = look(edited, probe.name)
             change = after - before
             scored: Bools = np.asarray(np.isfinite(change).all(axis=1))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from reward_model.data.dataset import Sample
 from reward_model.measure.probing import edits
 from reward_model.records import Text, UserError, as_text, digest
 from reward_model.records.texts import visible
@@ -25,7 +26,8 @@ class Probe:
     name: str
     what: str
     """The edit, in words."""
-    edit: Callable[[str, str, random.Random], str | None]
+    edit: Callable[[str, str, random.Random], str | None] | None
+    """None: the text stays, and stands under the prompt of another group."""
     lowers: tuple[str, ...] = ()
     """Dimensions that must fall, where the rubric has them; no dimension may rise in any probe."""
     may_raise: tuple[str, ...] = ()
@@ -36,6 +38,7 @@ class Probe:
         return "must_lower" if set(self.lowers) & set(names) else "must_not_raise"
 
 
+_QUALITY = ("depth", "professionalism", "accuracy", "helpfulness", "correctness", "coherence")
 PROBES: tuple[Probe, ...] = (
     Probe(
         "length_padding",
@@ -84,6 +87,38 @@ PROBES: tuple[Probe, ...] = (
         edits.truncate,
         lowers=("depth", "helpfulness"),
     ),
+    Probe(
+        "shuffled_words",
+        "the same words in an order that says nothing",
+        edits.shuffle_words,
+        lowers=_QUALITY,
+    ),
+    Probe(
+        "shuffled_sentences",
+        "the same sentences in another order",
+        edits.shuffle_sentences,
+        lowers=("depth", "coherence"),
+    ),
+    Probe(
+        "salad",
+        "words of text, prompt and stock jargon drawn at random",
+        edits.salad,
+        lowers=_QUALITY,
+        may_raise=("verbosity", "complexity"),
+    ),
+    Probe(
+        "other_company",
+        "the same text under the prompt of another company",
+        None,
+        lowers=("accuracy", "correctness", "helpfulness"),
+    ),
+    Probe(
+        "no_analysis",
+        "the tables of the prompt in sentences, and nothing else",
+        edits.list_figures,
+        lowers=("depth", "professionalism", "helpfulness"),
+        may_raise=("accuracy", "verbosity"),
+    ),
 )
 
 
@@ -108,8 +143,32 @@ def choose_probes(names: Sequence[str]) -> tuple[Probe, ...]:
 def apply(probe: Probe, prompt: Text, response: Text, seed: int) -> str | None:
     """The edited response; None where this text offers nothing to edit."""
     text, asked = as_text(response), as_text(prompt)
-    if not visible(text):
+    if not visible(text) or probe.edit is None:
         return None
     rng = random.Random(f"{seed}:{probe.name}:{digest([asked, text])}")
     edited = probe.edit(text, asked, rng)
     return None if edited is None or edited == text else edited
+
+
+def edits_of(probe: Probe, texts: Sequence[Sample], seed: int) -> list[tuple[Text, Text] | None]:
+    """Prompt and response of every text as the probe makes them; None where there is no edit.
+
+    A text stands under another prompt where it is no rejected one: a bad text is bad under any.
+    """
+    if probe.edit is not None:
+        edited = [apply(probe, text.prompt, text.response, seed) for text in texts]
+        return [
+            None if response is None else (text.prompt, response)
+            for text, response in zip(texts, edited, strict=True)
+        ]
+    prompts = {text.group: text.prompt for text in texts}
+    groups = sorted(prompts)
+    found: list[tuple[Text, Text] | None] = []
+    for text in texts:
+        others = [group for group in groups if prompts[group] != text.prompt]
+        if text.side == "rejected" or not others or not visible(as_text(text.response)):
+            found.append(None)
+            continue
+        rng = random.Random(f"{seed}:{probe.name}:{text.text_digest}")
+        found.append((prompts[rng.choice(others)], text.response))
+    return found

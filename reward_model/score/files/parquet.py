@@ -24,7 +24,11 @@ GROUP_ROWS, GROUP_BYTES = 10_000, 64 << 20
 
 
 def score_type(
-    dimensions: Sequence[str], kinds: Iterable[str | None], *, ensemble: bool = False
+    dimensions: Sequence[str],
+    kinds: Iterable[str | None],
+    *,
+    ensemble: bool = False,
+    familiar: bool = False,
 ) -> pyarrow.DataType:
     """The type of the column of scores, the same for every row of a file.
 
@@ -32,6 +36,7 @@ def score_type(
         dimensions: of the rubric.
         kinds: sides that the rows of the file have; empty for a single response, None for a list.
         ensemble: scores of several models, which say how far they disagree.
+        familiar: scores that say how familiar a text is.
 
     Raises:
         UserError: lists of responses beside rows of another form.
@@ -51,6 +56,8 @@ def score_type(
         ("response_truncated", pa.bool_()),
         ("reason", pa.string()),
     ]
+    if familiar:
+        one.append(("familiarity", pa.float64()))
     if ensemble:
         one += [("spread", pa.float64()), ("level_spread", by_dimension(pa.float64()))]
     found = set(kinds)

@@ -27,12 +27,13 @@ class ScoreBlocks:
     Args:
         model: folder of a trained model that every worker can read, or several for an ensemble.
         settings: of `reward_model.score.files.workers.Models`: how, weights, risk, device,
-            batch_tokens.
+            batch_tokens, abstain.
     """
 
     def __init__(self, model: Pathish | Sequence[Pathish], **settings: Any) -> None:
         paths = [model] if isinstance(model, str | Path) else list(model)  # type: ignore[arg-type]
-        self._scorer = Models(tuple(Path(path) for path in paths), **settings).load()
+        models = Models(tuple(Path(path) for path in paths), **settings)
+        self._scorer, self._familiar = models.load(), models.familiar
         self._ensemble = len(paths) > 1
 
     def __call__(self, block: pyarrow.Table) -> pyarrow.Table:
@@ -60,7 +61,9 @@ class ScoreBlocks:
             raise UserError(
                 "pairs and single responses in one table", mend="score them as two tables"
             )
-        kind = score_type(self._scorer.dimensions, sides, ensemble=self._ensemble)
+        kind = score_type(
+            self._scorer.dimensions, sides, ensemble=self._ensemble, familiar=self._familiar
+        )
         return block.append_column(KEY, pa.array(results, kind))
 
 

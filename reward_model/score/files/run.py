@@ -99,6 +99,7 @@ def score_file(
     batch_tokens: int | None = None,
     num_workers: int = 1,
     columns: ColumnMap | None = None,
+    abstain: float | None = None,
 ) -> Summary:
     """Score every row of `texts`.
 
@@ -113,6 +114,7 @@ def score_file(
         batch_tokens: most tokens of a batch.
         num_workers: processes; on GPUs, one a device.
         columns: which columns hold the texts, where they have names of their own.
+        abstain: no opinion on texts whose familiarity is below it.
 
     Raises:
         UserError: an input row is wrong, the model does not load, `out` holds something else, or
@@ -136,12 +138,15 @@ def score_file(
         "rubric": rubric.id,
         "weights": dict(weights) if weights else dict(rubric.weights),
         "risk": risk,
+        "abstain": abstain,
     }
     if columns is not None:
         config["columns"] = columns.digest
+    shares = dict(weights) if weights else None
+    models = Models(paths, how, shares, risk, device, batch_tokens, abstain)
     table = None
     if is_parquet(out):
-        table = _columns(texts, contents, rubric, ensemble=len(paths) > 1)
+        table = _columns(texts, contents, rubric, models)
         config["input"] = contents.digest
     with locked(out):
         first = _members([first_model_digest(path) for path in paths], how)
@@ -153,8 +158,6 @@ def score_file(
             here = f"{where.type}, {best_dtype(where)}".replace("torch.", "")
             summary.computed_on = list(dict.fromkeys([*summary.computed_on, here]))
             config["computed_on"] = summary.computed_on
-            shares = dict(weights) if weights else None
-            models = Models(paths, how, shares, risk, device, batch_tokens)
             _score_rest(models, (texts, columns), journal, out, config, summary, num_workers)
         if table and _size(journal):
             from reward_model.score.files.parquet import write_scored
@@ -233,10 +236,12 @@ def _rubric(paths: Sequence[Path]) -> Rubric:
     return first
 
 
-def _columns(texts: Path, contents: Contents, rubric: Rubric, *, ensemble: bool) -> pyarrow.Schema:
+def _columns(texts: Path, contents: Contents, rubric: Rubric, models: Models) -> pyarrow.Schema:
     from reward_model.score.files.parquet import schema_for, score_type
 
-    scores = score_type(rubric.names, contents.sides, ensemble=ensemble)
+    scores = score_type(
+        rubric.names, contents.sides, ensemble=len(models.paths) > 1, familiar=models.familiar
+    )
     return schema_for(texts, scores)
 
 
@@ -311,7 +316,7 @@ def _done(
     if changed:
         raise UserError(
             f"scores with another {', '.join(changed)}",
-            expected="the same model, weights and risk, to go on",
+            expected="the same model, weights, risk and abstain, to go on",
             mend=elsewhere,
             path=journal if begun else out,
         )

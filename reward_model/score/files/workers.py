@@ -19,6 +19,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reward_model.model.familiarity import FILE
 from reward_model.records import Stopped, Text
 
 if TYPE_CHECKING:
@@ -41,6 +42,12 @@ class Models:
     risk: float = 0.0
     device: str | None = None
     batch_tokens: int | None = None
+    abstain: float | None = None
+
+    @property
+    def familiar(self) -> bool:
+        """Some of them tell how familiar a text is."""
+        return any((path / FILE).exists() for path in self.paths)
 
     def load(self) -> RewardScorer | EnsembleScorer:
         """The scorer.
@@ -56,6 +63,7 @@ class Models:
             "risk": self.risk,
             "device": self.device,
             "batch_tokens": self.batch_tokens,
+            "abstain": self.abstain,
         }
         if len(self.paths) == 1:
             return RewardScorer.from_pretrained(self.paths[0], **settings)

@@ -87,6 +87,8 @@ class ScoreOut(BaseModel):
     response_truncated: bool
     reason: str | None = None
     """Why there is no opinion."""
+    familiarity: float | None = None
+    """Share of the validation texts that are at least as far from the training texts."""
     spread: float | None = None
     """Of several models: how far their rewards are apart."""
     level_spread: dict[str, float] | None = None
@@ -164,6 +166,8 @@ def openrlhf(
         logs[f"{name}_sd"] = [score.uncertainty.get(name, -1.0) for score in scores]
     if no_opinion is not None:
         logs["no_opinion"] = [float(score.reward is None) for score in scores]
+    if any(score.familiarity is not None for score in scores):
+        logs["familiarity"] = [-1.0 if s.familiarity is None else s.familiarity for s in scores]
     logs["prompt_truncated"] = [float(score.prompt_truncated) for score in scores]
     logs["response_truncated"] = [float(score.response_truncated) for score in scores]
     return {"rewards": numbers, "scores": numbers, "extra_logs": logs}

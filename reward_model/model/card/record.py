@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import ValidationError
 
-from reward_model.model.card_text import card_text
+from reward_model.model.card.text import card_text
 from reward_model.records import UserError, read_object, write_json, write_text
 from reward_model.records.errors import first_line
 from reward_model.records.files import Pathish
