@@ -174,7 +174,7 @@ def in_thread(
     thread.start()
     try:
         end = time.monotonic() + 30
-        while not (running.started and service.batcher.scorer):
+        while not (running.started and service.ready):
             assert time.monotonic() < end
             time.sleep(0.01)
         yield Running(running.servers[0].sockets[0].getsockname()[1]), running

@@ -86,6 +86,7 @@ class Service:
         self._key = None if key is None else key.encode()
         self._load, self._on_failed, self._on_ready = load, on_failed, on_ready
         self._batcher: Batcher | None = None
+        self._warm = False
         self._tasks: set[asyncio.Future[Any]] = set()
         self.metrics.watch("queue_texts", "Texts waiting.", lambda: self.batcher.waiting)
         self.metrics.watch("active_requests", "Requests not answered yet.", lambda: self.active)
@@ -117,15 +118,20 @@ class Service:
     @property
     def ready(self) -> bool:
         """The model is loaded and new texts are taken."""
-        return self.batcher.scorer is not None and not self.draining and not self.batcher.pause
+        return self._warm and not self.draining and not self.batcher.pause
 
     def _loaded(self, error: BaseException | None) -> None:
         if error is None:
-            if reads_evidence(self.batcher.loaded):
-                self._warming = asyncio.ensure_future(self.checks.warm_up())
-            self._on_ready()
+            self._warming = asyncio.ensure_future(self._warm_up())
         else:
             self._on_failed(error)
+
+    async def _warm_up(self) -> None:
+        """Be ready once the checks are: the start of their processes is no text's own time."""
+        if reads_evidence(self.batcher.loaded):
+            await self.checks.warm_up()
+        self._warm = True
+        self._on_ready()
 
     def route(self, path: str, work: Work) -> Callable[[Request], Awaitable[Response]]:
         """`work` as a route that admits, reads, times and counts."""
@@ -221,7 +227,7 @@ class Service:
             raise ApiError(503, "draining", "the server is stopping", retry_after=1)
         if self.batcher.pause:
             raise self._broken()
-        if self.batcher.scorer is None:
+        if not self._warm:
             raise ApiError(503, "not_ready", "the model is being loaded", retry_after=2)
         if self.active > self.settings.max_queue:
             raise self._overloaded("too many requests wait")
