@@ -8,43 +8,23 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from datasets import Dataset
-from tiny_world import PROMPTS, mean_reward, policy, reward_model, tokenizer
-from trl import GRPOConfig, GRPOTrainer
-
-from reward_model.rlhf.trl import dimension_rewards
+from tiny_world import command, mean_reward, reward_model, saved_policy, write_prompts
 
 
 def main(folder: Path) -> tuple[float, float]:
     """Train a policy; give its mean reward before and after."""
-    reward = reward_model(folder)
-    model = policy()
-    before = mean_reward(model, reward)
-    trainer = GRPOTrainer(
-        model=model,
-        # Together one forward pass a step; an answer of no words earns the least.
-        reward_funcs=dimension_rewards(reward, no_opinion=0.0),
-        args=GRPOConfig(
-            output_dir=str(folder / "grpo"),
-            multi_objective_aggregation="normalize_then_sum",
-            reward_weights=[0.4, 0.3, 0.3],
-            per_device_train_batch_size=32,
-            num_generations=8,
-            max_completion_length=12,
-            learning_rate=1e-2,
-            max_steps=24,
-            gradient_checkpointing=False,
-            disable_tqdm=True,
-            logging_steps=15,
-            save_strategy="no",
-            report_to=[],
-            use_cpu=True,
-        ),
-        train_dataset=Dataset.from_dict({"prompt": PROMPTS * 8}),
-        processing_class=tokenizer(),
+    reward, base = reward_model(folder), saved_policy(folder / "base")
+    before = mean_reward(base, reward)
+    command(
+        *("reward-model", "policy", "train", write_prompts(folder / "prompts.jsonl")),
+        *("--base-model", base, "--method", "grpo", "--reward", f"{reward}#*"),
+        *("--output-dir", folder / "run", "--epochs", 24, "--lr", 1e-2, "--batch-size", 32),
+        *("--max-length", 32, "--max-new-tokens", 12, "--eval-share", 0, "--test-share", 0),
+        # Fields of TRL by their own names.
+        *("--set", "num_generations=8", "--set", "save_strategy=no"),
+        *("--set", "multi_objective_aggregation=normalize_then_sum"),
     )
-    trainer.train()
-    return before, mean_reward(trainer.model, reward)
+    return before, mean_reward(folder / "run" / "best", reward)
 
 
 if __name__ == "__main__":

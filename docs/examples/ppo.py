@@ -10,7 +10,7 @@ from pathlib import Path
 
 from datasets import Dataset
 from tiny_world import PROMPTS, mean_reward, policy, reward_model, tokenizer
-from transformers import Qwen2ForSequenceClassification
+from transformers import LlamaForSequenceClassification
 from trl.experimental.ppo import PPOConfig, PPOTrainer
 
 from reward_model.rlhf.ppo import PPOReward
@@ -46,7 +46,7 @@ def main(folder: Path) -> tuple[float, float]:
         reward_model=PPOReward(
             reward, words, prompts=prompts["input_ids"], no_opinion=0.0, device="cpu"
         ),
-        value_model=Qwen2ForSequenceClassification(shape),
+        value_model=LlamaForSequenceClassification(shape),
         train_dataset=prompts,
         eval_dataset=prompts,
     )

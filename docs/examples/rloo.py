@@ -1,4 +1,4 @@
-"""RLOO with the scalar reward, careful where the model is unsure.
+"""RLOO with the scalar reward.
 
 Run it: ``python docs/examples/rloo.py``; half a minute on a CPU, nothing is downloaded.
 """
@@ -8,42 +8,22 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from datasets import Dataset
-from tiny_world import PROMPTS, mean_reward, policy, reward_model, tokenizer
-from trl import RLOOConfig, RLOOTrainer
-
-from reward_model.rlhf.trl import MultiDimReward
+from tiny_world import command, mean_reward, reward_model, saved_policy, write_prompts
 
 
 def main(folder: Path) -> tuple[float, float]:
     """Train a policy; give its mean reward before and after."""
-    reward = reward_model(folder)
-    model = policy()
-    before = mean_reward(model, reward)
-    trainer = RLOOTrainer(
-        model=model,
-        # Half a standard deviation less than expected; an answer of no words earns the least.
-        reward_funcs=MultiDimReward(reward, risk=0.5, no_opinion=0.0),
-        args=RLOOConfig(
-            output_dir=str(folder / "rloo"),
-            per_device_train_batch_size=32,
-            num_generations=8,
-            max_completion_length=12,
-            learning_rate=1e-2,
-            beta=0.0,
-            max_steps=24,
-            gradient_checkpointing=False,
-            disable_tqdm=True,
-            logging_steps=15,
-            save_strategy="no",
-            report_to=[],
-            use_cpu=True,
-        ),
-        train_dataset=Dataset.from_dict({"prompt": PROMPTS * 8}),
-        processing_class=tokenizer(),
+    reward, base = reward_model(folder), saved_policy(folder / "base")
+    before = mean_reward(base, reward)
+    command(
+        *("reward-model", "policy", "train", write_prompts(folder / "prompts.jsonl")),
+        *("--base-model", base, "--method", "rloo", "--reward", reward),
+        *("--output-dir", folder / "run", "--epochs", 24, "--lr", 1e-2, "--batch-size", 32),
+        *("--max-length", 32, "--max-new-tokens", 12, "--eval-share", 0, "--test-share", 0),
+        # Fields of TRL by their own names.
+        *("--set", "num_generations=8", "--beta", 0, "--set", "save_strategy=no"),
     )
-    trainer.train()
-    return before, mean_reward(trainer.model, reward)
+    return before, mean_reward(folder / "run" / "best", reward)
 
 
 if __name__ == "__main__":

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from reward_model import RewardScorer, load_rubric
+from reward_model.cli.commands import app
 from reward_model.train import train
 from reward_model.train.config import resolve
 
@@ -58,17 +59,18 @@ def tokenizer() -> Any:
     vocabulary = {word: i for i, word in enumerate(["<pad>", "<eos>", *WORDS])}
     words = Tokenizer(models.WordLevel(vocab=vocabulary, unk_token="<eos>"))
     words.pre_tokenizer = pre_tokenizers.Whitespace()
+    words.decoder = decoders.WordPiece()  # a space between words, from a folder too
     return PreTrainedTokenizerFast(
         tokenizer_object=words, pad_token="<pad>", eos_token="<eos>", padding_side="left"
     )
 
 
 def policy(*, seed: int = 0) -> Any:
-    """A Qwen2 of two thin layers with random weights."""
+    """A Llama of two thin layers with random weights."""
     torch.manual_seed(seed)
     words = tokenizer()
-    return Qwen2ForCausalLM(
-        Qwen2Config(
+    return LlamaForCausalLM(
+        LlamaConfig(
             vocab_size=len(words),
             hidden_size=32,
             num_hidden_layers=2,
@@ -81,6 +83,28 @@ def policy(*, seed: int = 0) -> Any:
             bos_token_id=None,
         )
     )
+
+
+def saved_policy(folder: Path) -> Path:
+    """`policy()` with its tokenizer as transformers writes them; their folder."""
+    policy().save_pretrained(folder)
+    tokenizer().save_pretrained(folder)
+    return folder
+
+
+def write_prompts(path: Path) -> Path:
+    """The prompts, a row each."""
+    path.write_text("".join(json.dumps({"prompt": prompt}) + "\n" for prompt in PROMPTS), "utf-8")
+    return path
+
+
+def command(*words: object) -> None:
+    """Show a command and run it in this process, where the libraries are loaded already."""
+    print("$", *words)
+    program, *rest = map(str, words)
+    assert program == "reward-model"
+    code = app(rest, standalone_mode=False)
+    assert not code, code
 
 
 @torch.no_grad()
@@ -96,6 +120,8 @@ def answers(model: Any, *, count: int = 16, length: int = 12) -> tuple[list[str]
 
 
 def mean_reward(model: Any, reward: Path) -> float:
-    """What a policy earns on average; an answer of no words earns nothing."""
+    """What a policy, or one in a folder, earns on average; an answer of no words earns nothing."""
+    if isinstance(model, Path):
+        model = LlamaForCausalLM.from_pretrained(model)
     scores = RewardScorer.from_pretrained(reward, device="cpu").score_batch(*answers(model))
     return sum(score.reward or 0.0 for score in scores) / len(scores)

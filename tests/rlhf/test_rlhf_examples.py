@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("trl", minversion="1.13")
+pytest.importorskip("trl", minversion="1.15")
 
 
 @pytest.mark.slow
