@@ -13,7 +13,9 @@ from reward_model.cli.options import (
     DeviceOption,
     JsonOption,
     ResamplesOption,
+    RiskOption,
     Scored,
+    WeightOption,
 )
 from reward_model.records import UserError, check_outputs, write_result
 from reward_model.records.terminal import console, table
@@ -21,6 +23,7 @@ from reward_model.records.terminal import console, table
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from reward_model.data.columns import ColumnMap
     from reward_model.stats.evaluated import CalibrationReport
 
 _SPLITS = ("auto", "validation", "test")
@@ -36,6 +39,16 @@ def calibrate(
             "training), validation or test."
         ),
     ] = "auto",
+    rewards: Annotated[
+        bool,
+        typer.Option(
+            "--rewards",
+            help="Store mean and standard deviation of the reward on these texts, which need no "
+            "levels, instead of temperatures: for score, serve and rewards that are centred.",
+        ),
+    ] = False,
+    weight: WeightOption = None,
+    risk: RiskOption = 0.0,
     columns: ColumnsOption = None,
     json: JsonOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the intervals.")] = 0,
@@ -44,10 +57,19 @@ def calibrate(
     batch_tokens: BatchTokensOption = None,
 ) -> None:
     """Fit one temperature a head on held-out groups of SCORED and store it in MODEL."""
+    from reward_model.data.columns import read_columns
+
     if split not in _SPLITS:
         raise UserError(f"--split {split}", expected=f"one of {', '.join(_SPLITS)}")
     check_outputs({"--json": json}, (model, scored, columns))
-    from reward_model.data.columns import read_columns
+    layout = read_columns(columns) if columns else None
+    if rewards:
+        if split != "auto":
+            raise UserError("--split with --rewards", expected="all texts of the file")
+        _rewards(model, scored, weight, risk, layout, json, device, batch_tokens)
+        return
+    if weight or risk:
+        raise UserError("--weight or --risk without --rewards", expected="them with --rewards")
     from reward_model.measure.calibration import calibrate as fit
     from reward_model.model.card import record
 
@@ -55,7 +77,7 @@ def calibrate(
         model,
         scored,
         part=split,
-        columns=read_columns(columns) if columns else None,
+        columns=layout,
         seed=seed,
         resamples=resamples,
         device=device,
@@ -69,6 +91,47 @@ def calibrate(
     record(model, "calibration", {k: v for k, v in result.items() if k != "model"})
     screen.print(f"stored in {model / 'config.json'}", markup=False)
     write_result(result, json)
+
+
+def _rewards(
+    model: Path,
+    texts: Path,
+    weight: list[str] | None,
+    risk: float,
+    columns: ColumnMap | None,
+    json: str | None,
+    device: str | None,
+    batch_tokens: int | None,
+) -> None:
+    from dataclasses import asdict
+
+    from reward_model.model.folder import read_rubric
+    from reward_model.score.files.reference import measure_scale
+    from reward_model.score.scale import store_scale
+    from reward_model.score.terms import parse_weights
+
+    weights = parse_weights(weight or [])
+    read_rubric(model)  # a wrong folder is said before the texts are read
+    scale = measure_scale(
+        model,
+        texts,
+        columns=columns,
+        weights=weights,
+        risk=risk,
+        device=device,
+        batch_tokens=batch_tokens,
+    )
+    path = store_scale(model, scale)
+    screen = console()
+    screen.print(
+        f"mean reward {scale.mean:.4f}, standard deviation {scale.sd:.4f}, of {scale.texts} "
+        f"responses in {texts}",
+        markup=False,
+    )
+    if scale.no_opinion:
+        screen.print(f"left out: {scale.no_opinion} responses without a reward", markup=False)
+    screen.print(f"stored in {path}", markup=False)
+    write_result(asdict(scale), json)
 
 
 def _table(report: CalibrationReport) -> Table:

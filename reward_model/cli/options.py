@@ -31,6 +31,14 @@ AbstainOption = Annotated[
         "was validated on, so large a share.",
     ),
 ]
+CenteredOption = Annotated[
+    bool,
+    typer.Option(
+        "--centered",
+        help="Rewards less the mean of reference texts, over their standard deviation, as "
+        "calibrate --rewards stored them.",
+    ),
+]
 OthersOption = Annotated[
     list[Path] | None,
     typer.Option("--with", help="A further model of the same rubric: an ensemble; repeatable."),

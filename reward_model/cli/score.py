@@ -12,6 +12,7 @@ import typer
 from reward_model.cli.options import (
     AbstainOption,
     BatchTokensOption,
+    CenteredOption,
     ColumnsOption,
     DeviceOption,
     HowOption,
@@ -68,6 +69,7 @@ def score(
     weight: WeightOption = None,
     risk: RiskOption = 0.0,
     abstain: AbstainOption = None,
+    centered: CenteredOption = False,
     num_workers: Annotated[
         int, typer.Option(min=1, help="Processes for a file; on GPUs, one a device.")
     ] = 1,
@@ -108,6 +110,7 @@ def score(
             device=device,
             explain=explain,
             abstain=abstain,
+            centered=centered,
         )
         write_result(found, json)
         return
@@ -139,6 +142,7 @@ def score(
         num_workers=num_workers,
         columns=read_columns(columns) if columns else None,
         abstain=abstain,
+        centered=centered,
     )
     tell(summary, out)
     write_result(asdict(summary), json)
@@ -188,6 +192,7 @@ def score_one(
     device: str | None = None,
     explain: bool = False,
     abstain: float | None = None,
+    centered: bool = False,
 ) -> dict[str, Any]:
     """Score one response, show it as a table, and return it as JSON.
 
@@ -202,7 +207,7 @@ def score_one(
     paths = (models,) if isinstance(models, Path) else tuple(models)
     for path in paths:  # a wrong folder is said before anything slow happens
         read_rubric(path)
-    scorer = Models(paths, how, weights, risk, device, abstain=abstain).load()
+    scorer = Models(paths, how, weights, risk, device, abstain=abstain, centered=centered).load()
     explanation = why(scorer, asked, answer) if explain else None
     found = scorer.score(asked, answer) if explanation is None else explanation.score
     screen = console()
@@ -234,8 +239,11 @@ def score_table(found: Score, rubric: Rubric, weights: dict[str, float], languag
     from reward_model.rubrics import say
 
     spread = "" if found.spread is None else f", ± {found.spread:.3f} between models"
+    of = "0 to 1"
+    if found.uncentered is not None:
+        of = f"centred; {found.uncentered:.3f} of 0 to 1"
     out = table(
-        f"reward {found.reward:.3f} (0 to 1){spread}, levels 0 to {rubric.scale}",
+        f"reward {found.reward:.3f} ({of}){spread}, levels 0 to {rubric.scale}",
         *("dimension", "level", "± sd", "weight"),
         Column(f"0–{rubric.scale}"),
         *(f"P{level}" for level in range(rubric.classes)),

@@ -10,6 +10,7 @@ import typer
 from reward_model.cli.options import (
     AbstainOption,
     BatchTokensOption,
+    CenteredOption,
     DeviceOption,
     HowOption,
     OthersOption,
@@ -48,6 +49,7 @@ def serve(
     weight: WeightOption = None,
     risk: RiskOption = 0.0,
     abstain: AbstainOption = None,
+    centered: CenteredOption = False,
     batch_tokens: BatchTokensOption = None,
     batch_items: Annotated[int, typer.Option(min=1, help="Most texts of a pass.")] = 256,
     max_wait: Annotated[
@@ -102,10 +104,15 @@ def serve(
     load_template(chat_template)
     from reward_model.model.folder import model_digest, read_rubric
     from reward_model.score.files.workers import Models
+    from reward_model.score.scale import scale_of
 
-    models = Models((model, *(others or [])), how, weights, risk, device, batch_tokens, abstain)
+    models = Models(
+        (model, *(others or [])), how, weights, risk, device, batch_tokens, abstain, centered
+    )
     for path in models.paths:
         read_rubric(path)
+    if centered:
+        scale_of(models.paths)  # what is missing is said before anything is loaded
     digests = [model_digest(path) for path in models.paths]
     from reward_model.score.serve.server import serve as run_server
 

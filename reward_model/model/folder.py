@@ -36,6 +36,8 @@ from reward_model.records.folders import staged
 from reward_model.rubrics import Rubric
 
 RUBRIC = "rubric.json"
+SCALE = "reward_scale.json"
+"""Mean and standard deviation of the reward on reference texts, where somebody stored them."""
 
 
 @dataclass(frozen=True)
@@ -214,7 +216,7 @@ def read_rubric(folder: Pathish) -> Rubric:
 def model_digest(folder: Path) -> str:
     """Fingerprint of what scores follow from: configuration, rubric, tokenizer and all weights.
 
-    Not of what is written about the model: card, README and split may change beside it.
+    Not of what is written about the model: card, README, split and scale may change beside it.
 
     Raises:
         UserError: the folder cannot be read.
@@ -223,7 +225,7 @@ def model_digest(folder: Path) -> str:
     kinds = {".json", ".jinja", ".model", ".safetensors", ".txt"}
     try:
         for path in sorted(folder.iterdir()):
-            if path.suffix in kinds and path.name != "split.json":
+            if path.suffix in kinds and path.name not in ("split.json", SCALE):
                 with path.open("rb") as file:
                     content = hashlib.file_digest(file, "sha256").hexdigest()
                 found.update(f"{path.name} {content}\n".encode())

@@ -24,7 +24,7 @@ from reward_model.records import UserError
 from reward_model.records.errors import require
 from reward_model.rlhf import wire
 from reward_model.rlhf.address import read_address
-from reward_model.rlhf.wire import KEY
+from reward_model.rlhf.wire import FALLBACK, KEY
 
 if TYPE_CHECKING:
     from reward_model.records.texts import Words
@@ -37,12 +37,18 @@ logger = logging.getLogger(__name__)
 _BUSY = (429, 502, 503, 504)
 """Answers of a server that is full, starting, stopping or slow: the same request may succeed."""
 _BROKEN = "the text is not valid Unicode: it holds half of a character"
+PATIENCE = 600.0
+"""Seconds that a server is waited for where nothing else is said."""
 _REMIND = 60.0
 """Seconds between two warnings that a server is waited for."""
 
 
 class UnreachableError(UserError):
     """A server that gave no scores for as long as was waited: other texts would fare no better."""
+
+
+class _PatienceError(UnreachableError):
+    """It was waited for as long as was declared."""
 
 
 class RewardClient:
@@ -58,9 +64,12 @@ class RewardClient:
         timeout: seconds one request may take, from when it is sent.
         patience: seconds to go on asking a server that is busy or not there, from the first try.
         connections: requests on their way at once; the others wait for their turn.
+        fallback_reward: what a response earns when no request was answered for `patience` seconds.
+            None: that is an error. Such rewards are counted (`fallbacks`) and logged, and their
+            scores have a `reason` and no levels.
 
     Raises:
-        UserError: an address that is none, or no aiohttp.
+        UserError: an address that is none, a fallback that is no number, or no aiohttp.
     """
 
     def __init__(
@@ -69,8 +78,9 @@ class RewardClient:
         *,
         key: str | None = None,
         timeout: float = 300.0,
-        patience: float = 600.0,
+        patience: float = PATIENCE,
         connections: int = 64,
+        fallback_reward: float | None = None,
     ) -> None:
         address = read_address(url)
         if connections < 1:
@@ -81,6 +91,12 @@ class RewardClient:
         self._timeout = timeout
         self._patience = patience
         self._connections = connections
+        if fallback_reward is not None and not math.isfinite(fallback_reward):
+            raise UserError(f"fallback_reward {fallback_reward}", expected="a number")
+        self._fallback = None if fallback_reward is None else float(fallback_reward)
+        self._alive = -math.inf
+        self.fallbacks = 0
+        """Responses that got `fallback_reward`."""
         self._start_lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -149,7 +165,8 @@ class RewardClient:
         broken = [wire.is_broken(item) for item in items]
         sent = [item for item, half in zip(items, broken, strict=True) if not half]
         try:
-            parts = await _all(self._post(part, options) for part in wire.parts(sent))
+            begun = time.monotonic()
+            parts = await _all(self._post(part, options, begun) for part in wire.parts(sent))
         except asyncio.CancelledError:
             if self._loop is not None:
                 raise
@@ -157,29 +174,41 @@ class RewardClient:
         scores = iter(wire.joined(parts))
         return [Score(None, reason=_BROKEN) if half else next(scores) for half in broken]
 
-    async def _post(self, items: list[dict[str, Any]], options: dict[str, Any]) -> list[Score]:
+    async def _post(
+        self, items: list[dict[str, Any]], options: dict[str, Any], begun: float
+    ) -> list[Score]:
         """The scores of one request, or of its halves where the server takes less at once."""
         async with self._slots:
-            scores = await self._answered(items, options)
+            try:
+                scores = await self._answered(items, options, begun)
+            except _PatienceError as error:
+                if self._fallback is None:
+                    raise
+                return self._fallen_back(len(items), self._fallback, error)
         if scores is not None:
             return scores
         half = len(items) // 2
         halves = (items[:half], items[half:])
-        return wire.joined(await _all(self._post(part, options) for part in halves))
+        return wire.joined(await _all(self._post(part, options, begun) for part in halves))
 
     async def _answered(
-        self, items: list[dict[str, Any]], options: dict[str, Any]
+        self, items: list[dict[str, Any]], options: dict[str, Any], begun: float
     ) -> list[Score] | None:
         """Post one request until it is answered or patience ends; None where it is too large."""
         import aiohttp
 
         data = json.dumps({"items": items, **options}, ensure_ascii=False).encode()
-        until = time.monotonic() + self._patience
+        first = time.monotonic()
         tries = 0
         while True:
             tries += 1
+            limit = self._timeout
+            if self._fallback is not None:
+                limit = min(limit, max(self._until(first, begun) - time.monotonic(), 0.05))
             try:
-                async with self._session.post(f"{self.url}/v1/score", data=data) as answer:
+                async with self._session.post(
+                    f"{self.url}/v1/score", data=data, timeout=aiohttp.ClientTimeout(total=limit)
+                ) as answer:
                     status, headers = answer.status, answer.headers
                     text = await answer.text(errors="replace")
             except (aiohttp.InvalidURL, aiohttp.ClientConnectorCertificateError) as error:
@@ -194,20 +223,42 @@ class RewardClient:
                 if status == 413 and len(items) > 1:
                     return None
                 if status not in _BUSY:
+                    self._alive = time.monotonic()
                     return wire.scores(status, text, len(items), self.url)
                 trouble = f"{status} ({wire.message(text)})"
                 asked = wire.retry_after(headers.get("Retry-After"))
             # Clients that failed together must not come back together.
             pause = min(30.0, 0.25 * 2 ** min(tries, 10)) * random.uniform(0.5, 1.0)
             pause = pause if asked is None else asked + random.uniform(0.0, 0.25)
-            if time.monotonic() + pause > until:
-                raise UnreachableError(
+            left = self._until(first, begun) - time.monotonic()
+            if self._fallback is not None and left > 0:
+                pause = min(pause, left)
+            if pause > left:
+                raise _PatienceError(
                     f"{trouble} from {self.url} after {tries} tries within {self._patience:g} s",
                     expected="scores",
                     mend="see that reward-model serve runs there and is not overloaded",
                 )
             self._warn(trouble)
             await asyncio.sleep(pause)
+
+    def _until(self, first: float, begun: float) -> float:
+        """When patience ends. With a declared reward the time is for all requests together, and
+        any that is answered begins it anew; else it is for each, from its first try.
+        """
+        since = first if self._fallback is None else max(begun, self._alive)
+        return since + self._patience
+
+    def _fallen_back(self, count: int, reward: float, error: UserError) -> list[Score]:
+        """The declared reward, counted and told each time."""
+        from reward_model.score.scorer import Score
+
+        self.fallbacks += count
+        logger.warning(
+            "%s: %d responses get the declared fallback_reward %g (%d so far)",
+            error.found, count, reward, self.fallbacks,
+        )  # fmt: skip
+        return [Score(reward, reason=f"{FALLBACK}: {error.found}") for _ in range(count)]
 
     def _warn(self, trouble: str) -> None:
         """Say what is waited for, once a minute for all requests together."""
@@ -291,12 +342,12 @@ class RewardClient:
     @property
     def settings(self) -> tuple[Any, ...]:
         """All but the address; `with_settings` makes the same client of them, in any process."""
-        return self._key, self._timeout, self._patience, self._connections
+        return self._key, self._timeout, self._patience, self._connections, self._fallback
 
     @classmethod
     def with_settings(cls, url: str, settings: tuple[Any, ...] = ()) -> RewardClient:
         """A client like another one; the defaults without settings."""
-        names = ("key", "timeout", "patience", "connections")
+        names = ("key", "timeout", "patience", "connections", "fallback_reward")
         return cls(url, **dict(zip(names, settings, strict=bool(settings))))
 
     def __reduce__(self) -> tuple[Any, ...]:

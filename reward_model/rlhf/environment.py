@@ -13,7 +13,9 @@ from dataclasses import dataclass
 
 from reward_model.records import UserError
 from reward_model.records.chat.templates import ChatTemplate, load_template
-from reward_model.rlhf.source import Source, open_source
+from reward_model.rlhf.client import PATIENCE as PATIENCE_S
+from reward_model.rlhf.client import RewardClient
+from reward_model.rlhf.source import Source, is_address, open_source
 from reward_model.rlhf.texts import Marks
 from reward_model.score.terms import checked_abstain, checked_risk, parse_weights
 
@@ -33,7 +35,15 @@ which marks stand around a thought.
 """
 DEVICE = "REWARD_MODEL_DEVICE"
 """`cuda`, `mps` or `cpu`."""
-_VARIABLES = (MODEL, WEIGHTS, RISK, NO_OPINION, ABSTAIN, CHAT_TEMPLATE, DEVICE)
+CENTERED = "REWARD_MODEL_CENTERED"
+"""`1`: rewards are centred and scaled by the reference texts of the model."""
+PATIENCE = "REWARD_MODEL_PATIENCE"
+"""Seconds that a server is waited for."""
+FALLBACK = "REWARD_MODEL_FALLBACK"
+"""What a response earns when no request was answered for so long; without it that is an error."""
+_VARIABLES = (
+    MODEL, WEIGHTS, RISK, NO_OPINION, ABSTAIN, CHAT_TEMPLATE, DEVICE, CENTERED, PATIENCE, FALLBACK
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -71,6 +81,9 @@ def _settings(
     abstain: str,
     chat_template: str,
     device: str,
+    centered: str,
+    patience: str,
+    fallback: str,
 ) -> Settings:
     if not model:
         raise UserError(
@@ -79,13 +92,43 @@ def _settings(
             mend=f"export {MODEL}=outputs/multidim/best",
         )
     return Settings(
-        source=open_source(model, device=device or None),
+        source=open_source(
+            waiting(model, _number(patience, PATIENCE), _number(fallback, FALLBACK)),
+            device=device or None,
+            centered=_switch(centered, CENTERED),
+        ),
         weights=_weights(weights),
         risk=checked_risk(_number(risk, RISK), RISK),
         no_opinion=_number(no_opinion, NO_OPINION),
         abstain=checked_abstain(_number(abstain, ABSTAIN), ABSTAIN),
         template=load_template(chat_template or None),
     )
+
+
+def waiting(model: str, patience: float | None, fallback: float | None) -> str | RewardClient:
+    """The address of a server as a client that waits so long, and then gives the declared reward.
+
+    Raises:
+        UserError: a folder, which is never waited for, or a time that is none.
+    """
+    if patience is None and fallback is None:
+        return model
+    if not is_address(model):
+        raise UserError(
+            f"a time to wait or a fallback reward with {model}",
+            expected="them with the address of reward-model serve",
+        )
+    if patience is not None and patience <= 0:
+        raise UserError(f"{patience:g} seconds to wait for a server", expected="more than 0")
+    return RewardClient(model, patience=patience or PATIENCE_S, fallback_reward=fallback)
+
+
+def _switch(value: str, variable: str) -> bool:
+    if value.strip().lower() in ("", "0", "false", "no"):
+        return False
+    if value.strip().lower() in ("1", "true", "yes"):
+        return True
+    raise UserError(f"{value!r} in {variable}", expected="1 or 0")
 
 
 def _weights(words: str) -> dict[str, float] | None:

@@ -14,6 +14,7 @@ from reward_model.records import UserError
 from reward_model.records.chat.templates import ChatTemplate, split_query
 from reward_model.rlhf.environment import CHAT_TEMPLATE, NO_OPINION, from_environment
 from reward_model.rlhf.terms import familiar, numbers
+from reward_model.rlhf.wire import is_fallback
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,7 +50,7 @@ def reward_func(
     scores = familiar(scores, settings.abstain)
     rewards = numbers(scores, settings.no_opinion, trainer="OpenRLHF", declare=NO_OPINION)
     logs: dict[str, Tensor] = {}
-    for name in settings.source.dimensions():
+    for name in settings.source.names(scores):
         logs[name] = torch.tensor([s.levels.get(name, math.nan) for s in scores])
         logs[f"{name}_sd"] = torch.tensor([s.uncertainty.get(name, math.nan) for s in scores])
     if any(score.familiarity is not None for score in scores):
@@ -57,6 +58,7 @@ def reward_func(
         logs["familiarity"] = torch.tensor(known)
     logs["prompt_truncated"] = torch.tensor([float(s.prompt_truncated) for s in scores])
     logs["response_truncated"] = torch.tensor([float(s.response_truncated) for s in scores])
+    logs["fallback"] = torch.tensor([float(is_fallback(s)) for s in scores])
     total = torch.tensor(rewards)
     return {"rewards": total, "scores": total, "extra_logs": logs}
 

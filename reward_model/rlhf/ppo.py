@@ -39,6 +39,7 @@ class PPOReward(nn.Module):
         risk: lambda of ``mean - lambda * sd`` instead of the model's own 0.
         no_opinion: reward of a response that the model has no opinion on, such as an empty one; PPO
             has no other way to leave one out, so without it that is an error.
+        centered: see `reward_model.rlhf.trl.MultiDimReward`.
         device: where a model folder runs; the trainer's own device if not given.
         abstain: no opinion on responses whose familiarity is below it, such as 0.01.
 
@@ -58,6 +59,7 @@ class PPOReward(nn.Module):
         weights: Mapping[str, float] | None = None,
         risk: float | None = None,
         no_opinion: float | None = None,
+        centered: bool = False,
         device: str | None = None,
         abstain: float | None = None,
     ) -> None:
@@ -71,7 +73,7 @@ class PPOReward(nn.Module):
         template = load_template(chat_template)
         known = None if prompts is None else _Prompts(prompts, tokenizer.pad_token_id)
         self.backbone = _Scored(
-            open_source(model, device=device),
+            open_source(model, device=device, centered=centered),
             _Split(tokenizer, known, template),
             None if weights is None else dict(weights),
             checked_risk(risk),

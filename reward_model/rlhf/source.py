@@ -17,6 +17,7 @@ from reward_model.records import Text, UserError
 from reward_model.rlhf.address import is_address as is_address
 from reward_model.rlhf.address import read_address
 from reward_model.rlhf.client import RewardClient, UnreachableError
+from reward_model.rlhf.wire import is_fallback
 from reward_model.score.memory import Memory, fingerprint
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ class Origin:
     device: str | None = None
     client: tuple[Any, ...] = field(default=(), repr=False)
     """Settings of the client, where one was given: they may hold a key."""
+    centered: bool = False
+    """Rewards are to be centred and scaled."""
 
     @property
     def is_server(self) -> bool:
@@ -85,6 +88,9 @@ class Source:
     origin: Origin | None = None
     """None where the scorer was given; then the source cannot leave this process."""
     scorer: Scorer | None = None
+    centered: bool = False
+    """Scores that are not centred are refused."""
+    _names: tuple[str, ...] = field(default=(), repr=False)
     _opening: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _turn: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _door: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -143,12 +149,41 @@ class Source:
 
             return read_rubric(self.origin.model).names
         known = getattr(self.opened(), "dimensions", None)
-        return tuple(known) if known else tuple(self.scores([""], ["."])[0].levels)
+        if known:
+            return tuple(known)
+        if not self._names:
+            (score,) = self.scores([""], ["."])
+            if is_fallback(score):
+                raise UnreachableError(
+                    f"{score.reason}",
+                    expected="a server that answers once: the names of its dimensions are needed",
+                )
+            self._names = tuple(score.levels)
+        return self._names
 
     def names(self, scores: Sequence[Score]) -> tuple[str, ...]:
         """Names of the dimensions, also where none of the scores has levels."""
         levels = next((score.levels for score in scores if score.levels), None)
+        if levels:
+            self._names = tuple(levels)
         return tuple(levels) if levels else self.dimensions()
+
+    def check(self, scores: Sequence[Score]) -> None:
+        """Whether scores are centred, where that was asked for.
+
+        Raises:
+            UserError: a reward that is not.
+        """
+        if not self.centered:
+            return
+        if any(
+            s.reward is not None and s.uncentered is None and not is_fallback(s) for s in scores
+        ):
+            raise UserError(
+                "rewards that are not centred",
+                expected="centred ones, as was asked for",
+                mend="start the server with --centered, or make the scorer with centered=True",
+            )
 
     def _answer(self, asks: list[_Ask]) -> None:
         """Score what was asked, each manner in one batch; a failure is only of who asked for it."""
@@ -184,8 +219,11 @@ class Source:
                 weights=None if weights is None else dict(weights),
                 risk=risk,
             )
+            self.check(fresh)
             found.update(zip(missing, fresh, strict=True))
-            self._memory.keep({(manner, key): found[key] for key in missing})
+            self._memory.keep(
+                {(manner, key): found[key] for key in missing if not is_fallback(found[key])}
+            )
         return found
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -205,31 +243,41 @@ _OPEN: dict[Origin, Source] = {}
 _OPEN_LOCK = threading.Lock()
 
 
-def open_source(model: Model, *, device: str | None = None) -> Source:
+def open_source(model: Model, *, device: str | None = None, centered: bool = False) -> Source:
     """The source of a folder, a server or a scorer; nothing is loaded yet.
 
+    Args:
+        model: folder, address, scorer, or a source, which stays what it is.
+        device: where a folder runs.
+        centered: rewards have to be centred and scaled; see `RewardScorer.from_pretrained`.
+
     Raises:
-        UserError: the folder is not there, or holds no trained model.
+        UserError: the folder is not there, holds no trained model, or has no mean and standard
+            deviation of rewards where they are asked for.
     """
     if isinstance(model, Source):
         return model
     if not isinstance(model, str | os.PathLike):
         if isinstance(model, RewardClient):
-            return _shared(Origin(model.url, client=model.settings))
-        return Source(scorer=model)
+            return _shared(Origin(model.url, client=model.settings, centered=centered))
+        return Source(scorer=model, centered=centered)
     if is_address(str(model)) and not Path(model).exists():
         address = read_address(str(model))
         settings = () if address.key is None else RewardClient(str(model)).settings
-        return _shared(Origin(address.url, client=settings))
+        return _shared(Origin(address.url, client=settings, centered=centered))
     from reward_model.model.folder import read_rubric
 
     read_rubric(model)  # a wrong folder is said now, not after the first rollouts
-    return _shared(Origin(str(Path(model).resolve()), device))
+    if centered:
+        from reward_model.score.scale import read_scale
+
+        read_scale(model)
+    return _shared(Origin(str(Path(model).resolve()), device, centered=centered))
 
 
 def _shared(origin: Origin) -> Source:
     with _OPEN_LOCK:
-        return _OPEN.setdefault(origin, Source(origin))
+        return _OPEN.setdefault(origin, Source(origin, centered=origin.centered))
 
 
 def _load(origin: Origin) -> Scorer:
@@ -237,7 +285,9 @@ def _load(origin: Origin) -> Scorer:
         return RewardClient.with_settings(origin.model, origin.client)
     from reward_model.score.scorer import RewardScorer
 
-    return RewardScorer.from_pretrained(origin.model, device=_device(origin.device))
+    return RewardScorer.from_pretrained(
+        origin.model, device=_device(origin.device), centered=origin.centered
+    )
 
 
 def _device(wanted: str | None) -> str | None:

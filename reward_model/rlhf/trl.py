@@ -17,6 +17,7 @@ from reward_model.rlhf.environment import from_environment
 from reward_model.rlhf.source import Model, Source, open_source
 from reward_model.rlhf.terms import familiar
 from reward_model.rlhf.texts import Marks, read_pair
+from reward_model.rlhf.wire import is_fallback
 from reward_model.score.terms import checked_abstain, checked_risk
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ NAME = "multidim"
 
 
 class MultiDimReward:
-    """The scalar reward, in [0, 1]: the weighted expected level.
+    """The scalar reward, in [0, 1] where it is not centred: the weighted expected level.
 
     It logs the mean level and uncertainty of each dimension, the mean familiarity (NaN of a model
     that does not know it), and the shares of truncated responses and of those without an opinion,
@@ -42,6 +43,8 @@ class MultiDimReward:
             Without it that is None, and GRPO and RLOO leave a response out for which every reward
             said None; beside another reward that gave a number they make 0 of it, the worst, and
             so does OnlineDPO: say it then.
+        centered: give ``(reward - mean) / sd`` of reference texts, which the model's folder has
+            from `reward-model calibrate --rewards`; a server has to be started with `--centered`.
         name: of the reward in the trainer's metrics.
         device: where a model folder runs; the trainer's own device if not given.
         thinking: marks around a thought of the policy, which is not judged:
@@ -59,12 +62,13 @@ class MultiDimReward:
         weights: Mapping[str, float] | None = None,
         risk: float | None = None,
         no_opinion: float | None = None,
+        centered: bool = False,
         name: str = NAME,
         device: str | None = None,
         thinking: Marks | None = None,
         abstain: float | None = None,
     ) -> None:
-        self._source = open_source(model, device=device)
+        self._source = open_source(model, device=device, centered=centered)
         self._weights = None if weights is None else dict(weights)
         self._risk = checked_risk(risk)
         self._no_opinion = no_opinion
@@ -149,11 +153,11 @@ class DimensionReward:
         return [self._reward(score) for score in scores]
 
     def _reward(self, score: Score) -> float | None:
-        return (
-            self._no_opinion
-            if score.reward is None
-            else dimension_reward(score, self.dimension, self._risk)
-        )
+        if score.reward is None:
+            return self._no_opinion
+        if is_fallback(score):
+            return score.reward
+        return dimension_reward(score, self.dimension, self._risk)
 
 
 def dimension_rewards(
@@ -229,7 +233,7 @@ def log_scores(
         name: what stands before the metrics.
         kwargs: what the trainer called the reward with.
     """
-    told = [score for score in scores if score.reward is not None]
+    told = [score for score in scores if score.levels]
     log_metric, log_extra = kwargs.get("log_metric"), kwargs.get("log_extra")
     if callable(log_metric) and scores:
         for d in names:
@@ -239,7 +243,8 @@ def log_scores(
         log_metric(f"{name}/familiarity", _mean(known))
         log_metric(f"{name}/truncated_responses", fmean(s.response_truncated for s in scores))
         log_metric(f"{name}/truncated_prompts", fmean(s.prompt_truncated for s in scores))
-        log_metric(f"{name}/no_opinion", 1 - len(told) / len(scores))
+        log_metric(f"{name}/no_opinion", fmean(s.reward is None for s in scores))
+        log_metric(f"{name}/fallback", fmean(map(is_fallback, scores)))
     if callable(log_extra):
         for d in names:
             log_extra(f"{name}/{d}", [s.levels.get(d) for s in scores])

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from reward_model.records import UserError
 from reward_model.records.chat.templates import load_template
-from reward_model.rlhf.environment import from_environment
+from reward_model.rlhf.environment import from_environment, waiting
 from reward_model.rlhf.source import Source, open_source
 from reward_model.rlhf.terms import familiar, numbers
 from reward_model.rlhf.texts import read_pair
+from reward_model.rlhf.wire import is_fallback
 from reward_model.score.terms import checked_abstain, checked_risk
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ async def compute_score(
     no_opinion: float | None = None,
     chat_template: str | None = None,
     abstain: float | None = None,
+    centered: bool = False,
+    patience: float | None = None,
+    fallback_reward: float | None = None,
     **_: Any,
 ) -> dict[str, float]:
     """The reward of one response, and what it is made of under the same keys for every sample.
@@ -60,6 +64,11 @@ async def compute_score(
         chat_template: of the policy, a name or a TOML file: which marks stand around a thought,
             which is not judged. `qwen` has ``<think>``.
         abstain: no opinion on responses whose familiarity is below it, such as 0.01.
+        centered: give ``(reward - mean) / sd`` of reference texts; see
+            `reward_model.rlhf.trl.MultiDimReward`. Like the next two, beside `model` alone.
+        patience: seconds that the server is waited for.
+        fallback_reward: what a response earns when no request was answered for so long; without it
+            that is an error. `fallback` is 1 for such a sample.
 
     Raises:
         UserError: no prompt, no model, a wrong risk or template, or no reward where none was
@@ -81,13 +90,13 @@ async def compute_score(
         abstain = settings.abstain if abstain is None else abstain
         template = settings.template if chat_template is None else load_template(chat_template)
     else:
-        source = open_source(model)
+        source = open_source(waiting(model, patience, fallback_reward), centered=centered)
         template = load_template(chat_template)
     careful = checked_risk(risk)
     read = read_pair(prompt, solution_str, template.thinking if template else None)
     found = await _score(source, read.prompt, read.text, weights, careful)
     (score,) = familiar([found], checked_abstain(abstain))
-    names = tuple(score.levels) or await asyncio.to_thread(source.dimensions)
+    names = await asyncio.to_thread(source.names, [score])
     return _fields(score, names, no_opinion, careful or 0.0)
 
 
@@ -102,6 +111,7 @@ async def _score(
     if source.origin is not None and source.origin.is_server:
         client: Any = source.opened()
         scores = await client.score_async([prompt], [response], weights=shares, risk=risk)
+        source.check(scores)
     else:
         scores = await asyncio.to_thread(
             source.scores, [prompt], [response], weights=shares, risk=risk
@@ -115,7 +125,7 @@ def _fields(
 ) -> dict[str, float]:
     from reward_model.rlhf.trl import dimension_reward
 
-    told = score.reward is not None
+    told = bool(score.levels)
     (reward,) = numbers([score], no_opinion, trainer="verl", declare="reward_kwargs.no_opinion")
     out = {"score": reward}
     for name in dimensions:
@@ -124,6 +134,7 @@ def _fields(
     return out | {
         "response_truncated": float(score.response_truncated),
         "prompt_truncated": float(score.prompt_truncated),
-        "no_opinion": float(not told),
         "familiarity": math.nan if score.familiarity is None else score.familiarity,
+        "no_opinion": float(score.reward is None),
+        "fallback": float(is_fallback(score)),
     }

@@ -19,6 +19,15 @@ KEY = "REWARD_MODEL_KEY"
 """Environment variable with the server's bearer key, if it asks for one."""
 
 
+FALLBACK = "the declared reward, for want of a server"
+"""How the reason of a score begins that no model gave."""
+
+
+def is_fallback(score: Score) -> bool:
+    """Whether a reward is the declared one, because the server could not be reached."""
+    return score.reward is not None and (score.reason or "").startswith(FALLBACK)
+
+
 MOST_ITEMS = 64
 """Texts of one request: small enough that several are on their way while one is scored."""
 
@@ -102,6 +111,8 @@ def is_whole(score: Score) -> bool:
     """A reward that is a number with all it was made of, or none with its reason."""
     if score.reward is None:
         return not score.levels
+    if score.uncentered is not None and not math.isfinite(score.uncentered):
+        return False
     numbers = [score.reward, *score.levels.values(), *score.uncertainty.values()]
     return (
         bool(score.levels)

@@ -43,6 +43,10 @@ class EnsembleScorer:
             raise UserError(f"how {how!r}", expected=" or ".join(HOWS))
         if len(members) < 2:
             raise UserError(f"{len(members)} models in an ensemble", expected="at least two")
+        if any(member.scale is not None for member in members):
+            raise UserError(
+                "centred rewards of several models", expected="them of one model, or rewards as is"
+            )
         first = members[0]
         for other in members[1:]:
             if other.rubric.id != first.rubric.id:

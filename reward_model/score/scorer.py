@@ -27,6 +27,7 @@ from reward_model.records.files import Pathish
 from reward_model.records.hub import fetch
 from reward_model.records.texts import Words, as_pairs, as_words, unfit
 from reward_model.score.memory import Memory, fingerprint
+from reward_model.score.scale import RewardScale, read_scale
 from reward_model.score.terms import checked_abstain, checked_risk, shares
 from reward_model.stats.bootstrap import Floats
 from reward_model.stats.levels import expected_levels, level_sd, reward_of
@@ -37,7 +38,8 @@ class Score:
     """What the model thinks of one response."""
 
     reward: float | None
-    """Weighted expected level over the scale, in [0, 1]; None where there is no opinion."""
+    """Weighted expected level over the scale, in [0, 1]; None where there is no opinion. Of a
+    scorer that centres: standard deviations above the mean of the reference texts."""
     levels: dict[str, float] = field(default_factory=dict)
     """Dimension -> expected level, e.g. 3.42; empty where there is no opinion."""
     probabilities: dict[str, list[float]] = field(default_factory=dict)
@@ -59,10 +61,12 @@ class Score:
     """Of several models: standard deviation of the reward between them."""
     level_spread: dict[str, float] | None = None
     """Of several models: dimension -> standard deviation of the expected level between them."""
+    uncentered: float | None = None
+    """Where rewards are centred: the reward before, in [0, 1]."""
 
     def to_json(self) -> dict[str, Any]:
-        """The score as it is written to a file; the last four only where there are any."""
-        optional = ("reason", "familiarity", "spread", "level_spread")
+        """The score as it is written to a file; the last five only where there are any."""
+        optional = ("reason", "familiarity", "spread", "level_spread", "uncentered")
         return {k: v for k, v in self.__dict__.items() if k not in optional or v is not None}
 
     def unless_unfamiliar(self, abstain: float | None) -> Score:
@@ -103,6 +107,7 @@ class RewardScorer:
         risk: lambda of the reward's ``mean - lambda * sd``, a dimension at a time; 0 is the mean.
         cache_size: texts whose scores are remembered; 0 for none.
         abstain: no opinion on texts whose familiarity is below it; None: on every text.
+        scale: mean and standard deviation of the reward; rewards are centred and scaled by it.
 
     Raises:
         UserError: `abstain` for a model that cannot tell texts so unfamiliar.
@@ -118,6 +123,7 @@ class RewardScorer:
         risk: float = 0.0,
         cache_size: int = 0,
         abstain: float | None = None,
+        scale: RewardScale | None = None,
     ) -> None:
         self.device = checked_device(device)
         self.model = bundle.model
@@ -137,6 +143,9 @@ class RewardScorer:
         self._abstain = checked_abstain(abstain)
         if self._abstain is not None:
             _check_can_abstain(self._abstain, self._familiarity)
+        self.scale = scale
+        if scale is not None:
+            scale.check(self.weights, self._risk)
         self._memory: Memory[bytes, _Seen] = Memory(cache_size)
         # Fast tokenizers refuse to be used by two threads at once ("Already borrowed").
         self._tokenizer_lock = threading.Lock()
@@ -154,6 +163,7 @@ class RewardScorer:
         risk: float = 0.0,
         cache_size: int = 0,
         abstain: float | None = None,
+        centered: bool = False,
     ) -> RewardScorer:
         """Load a trained model from its folder or a hub; no code in the folder is ever run.
 
@@ -167,10 +177,13 @@ class RewardScorer:
             risk: see the class.
             cache_size: see the class.
             abstain: see the class.
+            centered: give ``(reward - mean) / sd`` of the reference texts whose rewards
+                `reward-model calibrate --rewards` stored in the folder.
 
         Raises:
-            UserError: there is no such folder, name or device, or it holds no model of this
-                package.
+            UserError: there is no such folder, name or device, it holds no model of this package,
+                or no stored mean and standard deviation for these weights where they are asked
+                for.
         """
         where = checked_device(device)
         folder = Path(path)
@@ -182,6 +195,7 @@ class RewardScorer:
                 expected="owner/name on a hub, which has revisions",
                 path=path,
             )
+        scale = read_scale(folder) if centered else None
         return cls(
             load_bundle(folder, dtype=dtype or best_dtype(where)),
             device=where,
@@ -190,6 +204,7 @@ class RewardScorer:
             risk=risk,
             cache_size=cache_size,
             abstain=abstain,
+            scale=scale,
         )
 
     @property
@@ -250,6 +265,8 @@ class RewardScorer:
         texts = as_pairs(prompts, responses)
         parts = self._weights if weights is None else self._shares(weights)
         penalty = self._risk if risk is None else checked_risk(risk)
+        if self.scale is not None and (weights is not None or risk is not None):
+            self.scale.check(dict(zip(self.dimensions, parts.tolist(), strict=True)), penalty)
         asked, answers = [p for p, _ in texts], [r for _, r in texts]
         keys = [fingerprint(p, r) for p, r in texts]
         known = self._memory.recall(keys)
@@ -346,8 +363,10 @@ class RewardScorer:
             )
         mean, sd = expected_levels(seen.probabilities), level_sd(seen.probabilities)
         names = self.dimensions
+        reward = float(reward_of(mean - risk * sd, parts, self.rubric.scale))
         return Score(
-            reward=float(reward_of(mean - risk * sd, parts, self.rubric.scale)),
+            reward=reward if self.scale is None else self.scale.centered(reward),
+            uncentered=None if self.scale is None else reward,
             levels=dict(zip(names, mean.tolist(), strict=True)),
             probabilities=dict(zip(names, seen.probabilities.tolist(), strict=True)),
             predicted=dict(zip(names, seen.probabilities.argmax(1).tolist(), strict=True)),

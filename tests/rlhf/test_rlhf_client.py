@@ -262,6 +262,49 @@ def test_patience_ends_with_words() -> None:
         RewardClient("http://127.0.0.1:9", patience=0.1).score("a", "b")
 
 
+def test_a_declared_reward_after_a_declared_time(caplog: pytest.LogCaptureFixture) -> None:
+    """Counted, logged, told apart from scores, and never kept: a server that is back is asked."""
+    busy = (503, "{}", {"Retry-After": "0"})
+    script = Script(GOOD, *[busy] * 400)
+    client = RewardClient(script.url, patience=0.6, fallback_reward=-1.0)
+    reward = MultiDimReward(client, name="report")
+    metrics: dict[str, float] = {}
+    assert reward(["q"], ["a"], log_metric=metrics.__setitem__) == [0.5]
+    assert metrics["report/fallback"] == 0
+    begun = time.monotonic()
+    with caplog.at_level(logging.WARNING, "reward_model"):
+        assert reward(["q"], ["b"], log_metric=metrics.__setitem__) == [-1.0]
+    assert 0.5 < time.monotonic() - begun < 3
+    assert (metrics["report/fallback"], metrics["report/no_opinion"]) == (1, 0)
+    assert "1 responses get the declared fallback_reward -1 (1 so far)" in caplog.messages[-1]
+    script.answers = [GOOD] * 2
+    assert reward(["q"], ["b"], log_metric=metrics.__setitem__) == [0.5]
+    script.answers = []
+    (score,) = client.score_batch(["q"], ["c"])  # it hangs up
+    assert (score.reward, score.levels, client.fallbacks) == (-1.0, {}, 1)
+    assert (score.reason or "").startswith("the declared reward, for want of a server: ")
+    script.answers, script.pause = [GOOD], 3.0
+    begun = time.monotonic()
+    assert client.score("q", "d").reward == -1.0  # it takes the request, and is silent
+    assert time.monotonic() - begun < 2
+    script.shutdown()
+
+
+def test_a_declared_reward_hides_no_refusal() -> None:
+    script = Script((401, "{}", {}), (200, "{}", {}))
+    client = RewardClient(script.url, patience=0.5, fallback_reward=0.0)
+    for words in ("401 from", "no scores of 1 texts"):
+        with pytest.raises(UserError, match=words):
+            client.score("a", "b")
+    script.shutdown()
+    with pytest.raises(UserError, match="fallback_reward nan; expected a number"):
+        RewardClient(script.url, fallback_reward=float("nan"))
+    with pytest.raises(UserError, match="a server that answers once"):
+        MultiDimReward(RewardClient("http://127.0.0.1:9", patience=0.2, fallback_reward=0.0))(
+            ["q"], ["a"]
+        )
+
+
 @pytest.mark.parametrize(
     "answer",
     [

@@ -148,7 +148,7 @@ def _by(row: Row, value: Mapping[str, Any], model: bool, path: Path) -> By:
 def _check(row: Row, by: By, where: Mapping[str, Any]) -> None:
     if by == "reward_model" and not row.neutral:
         for known in row.known:
-            reward = known.get("reward", ...) if isinstance(known, dict) else ...
+            reward = _in_share(known) if isinstance(known, dict) else ...
             if reward is not None and (isinstance(reward, bool) or not _is_share(reward)):
                 raise UserError(
                     f"no score in {KEY}" if reward is ... else f"reward {reward!r} in {KEY}",
@@ -174,6 +174,11 @@ def _is_levels(value: Any) -> bool:
         level is None or (isinstance(level, int) and not isinstance(level, bool))
         for level in value.values()
     )
+
+
+def _in_share(known: Mapping[str, Any]) -> Any:
+    """The reward in [0, 1], also of scores whose reward is centred."""
+    return known.get("uncentered", known.get("reward", ...))
 
 
 def _is_share(value: Any) -> bool:

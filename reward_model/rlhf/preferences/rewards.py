@@ -177,7 +177,7 @@ def stored_groups(
 
 
 def _stored(text: Text, score: Mapping[str, Any], weights: Mapping[str, float]) -> Candidate:
-    reward = score["reward"]
+    reward = score.get("uncentered", score["reward"])
     if reward is None:
         return Candidate(text, None, reason=str(score.get("reason") or "no reward"))
     spread = score.get("uncertainty") or {}

@@ -29,6 +29,7 @@ def score_type(
     *,
     ensemble: bool = False,
     familiar: bool = False,
+    centered: bool = False,
 ) -> pyarrow.DataType:
     """The type of the column of scores, the same for every row of a file.
 
@@ -37,6 +38,7 @@ def score_type(
         kinds: sides that the rows of the file have; empty for a single response, None for a list.
         ensemble: scores of several models, which say how far they disagree.
         familiar: scores that say how familiar a text is.
+        centered: scores with the reward before it was centred.
 
     Raises:
         UserError: lists of responses beside rows of another form.
@@ -60,6 +62,8 @@ def score_type(
         one.append(("familiarity", pa.float64()))
     if ensemble:
         one += [("spread", pa.float64()), ("level_spread", by_dimension(pa.float64()))]
+    if centered:
+        one.append(("uncentered", pa.float64()))
     found = set(kinds)
     if found == {None}:
         return pa.list_(pa.struct(one))

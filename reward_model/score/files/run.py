@@ -37,6 +37,7 @@ from reward_model.score.files.rows import (
     row_texts,
 )
 from reward_model.score.files.workers import Models, scored_blocks
+from reward_model.score.scale import scale_of
 
 if TYPE_CHECKING:
     import pyarrow
@@ -100,6 +101,7 @@ def score_file(
     num_workers: int = 1,
     columns: ColumnMap | None = None,
     abstain: float | None = None,
+    centered: bool = False,
 ) -> Summary:
     """Score every row of `texts`.
 
@@ -115,6 +117,7 @@ def score_file(
         num_workers: processes; on GPUs, one a device.
         columns: which columns hold the texts, where they have names of their own.
         abstain: no opinion on texts whose familiarity is below it.
+        centered: see `RewardScorer.from_pretrained`.
 
     Raises:
         UserError: an input row is wrong, the model does not load, `out` holds something else, or
@@ -142,8 +145,10 @@ def score_file(
     }
     if columns is not None:
         config["columns"] = columns.digest
+    if centered:
+        config["centered"] = scale_of(paths).told()
     shares = dict(weights) if weights else None
-    models = Models(paths, how, shares, risk, device, batch_tokens, abstain)
+    models = Models(paths, how, shares, risk, device, batch_tokens, abstain, centered)
     table = None
     if is_parquet(out):
         table = _columns(texts, contents, rubric, models)
@@ -240,7 +245,11 @@ def _columns(texts: Path, contents: Contents, rubric: Rubric, models: Models) ->
     from reward_model.score.files.parquet import schema_for, score_type
 
     scores = score_type(
-        rubric.names, contents.sides, ensemble=len(models.paths) > 1, familiar=models.familiar
+        rubric.names,
+        contents.sides,
+        ensemble=len(models.paths) > 1,
+        familiar=models.familiar,
+        centered=models.centered,
     )
     return schema_for(texts, scores)
 

@@ -43,6 +43,8 @@ class Models:
     device: str | None = None
     batch_tokens: int | None = None
     abstain: float | None = None
+    centered: bool = False
+    """Rewards less the mean of the reference texts, over their standard deviation."""
 
     @property
     def familiar(self) -> bool:
@@ -64,6 +66,7 @@ class Models:
             "device": self.device,
             "batch_tokens": self.batch_tokens,
             "abstain": self.abstain,
+            "centered": self.centered,
         }
         if len(self.paths) == 1:
             return RewardScorer.from_pretrained(self.paths[0], **settings)

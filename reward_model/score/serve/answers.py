@@ -78,7 +78,7 @@ class ScoreOut(BaseModel):
     """What the model thinks of one response."""
 
     reward: float | None
-    """In [0, 1]; null where there is no opinion."""
+    """In [0, 1], or centred and scaled; null where there is no opinion."""
     levels: dict[str, float]
     probabilities: dict[str, list[float]]
     predicted: dict[str, int]
@@ -92,6 +92,8 @@ class ScoreOut(BaseModel):
     spread: float | None = None
     """Of several models: how far their rewards are apart."""
     level_spread: dict[str, float] | None = None
+    uncentered: float | None = None
+    """Where the server centres: the reward before, in [0, 1]."""
     evidence: Evidence | None = None
     sentences: SentencesOut | None = None
 
@@ -168,6 +170,10 @@ def openrlhf(
         logs["no_opinion"] = [float(score.reward is None) for score in scores]
     if any(score.familiarity is not None for score in scores):
         logs["familiarity"] = [-1.0 if s.familiarity is None else s.familiarity for s in scores]
+    if any(score.uncentered is not None for score in scores):
+        logs["uncentered"] = [
+            -1.0 if score.uncentered is None else score.uncentered for score in scores
+        ]
     logs["prompt_truncated"] = [float(score.prompt_truncated) for score in scores]
     logs["response_truncated"] = [float(score.response_truncated) for score in scores]
     return {"rewards": numbers, "scores": numbers, "extra_logs": logs}
