@@ -14,7 +14,7 @@ from typing import Any, Literal
 from reward_model.data.sources import find_source
 from reward_model.records import Message, Text, UserError, as_text, digest, read_jsonl, read_text
 from reward_model.records.forms import two_sides
-from reward_model.records.rows import preferred
+from reward_model.records.rows import preferred, subset_of
 
 Form = Literal[
     "RewardBench",
@@ -246,14 +246,8 @@ def _ppe_correctness(row: Mapping[str, Any], beneath: str, number: int, where: P
 
 def _pairs(row: Mapping[str, Any], beneath: str, number: int, where: Path) -> Item:
     found = preferred(row, path=where, line=number)
-    subset = row.get("subset")
-    if subset is None and found.pair is not None:
-        extra = found.pair.metadata.model_extra or {}
-        subset = extra.get("subset") or extra.get("bias_type")
-        if subset is None and found.pair.metadata.defect_metadata is not None:
-            subset = found.pair.metadata.defect_metadata.degradation_type
     texts = tuple(as_text(text) for text in found.completions)
-    return Item(found.prompt, texts, 1, str(subset or "all"), found.group, found.tied)
+    return Item(found.prompt, texts, 1, subset_of(row, found) or "all", found.group, found.tied)
 
 
 _READERS = {

@@ -22,12 +22,15 @@ from reward_model.records.terminal import console, table
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from reward_model.data.columns import ColumnMap
+    from reward_model.data.held_out import Wanted
     from reward_model.stats.bootstrap import Estimate
     from reward_model.stats.evaluated import (
         EvaluatedTexts,
         EvaluationReport,
         Kind,
         Metrics,
+        PreferenceReport,
         ScalarReport,
         Scaled,
     )
@@ -71,7 +74,10 @@ def evaluate(
     device: DeviceOption = None,
     batch_tokens: BatchTokensOption = None,
 ) -> None:
-    """Measure MODEL on the held-out groups of SCORED, beside simple baselines."""
+    """Measure MODEL on the held-out groups of SCORED, beside simple baselines.
+
+    Pairs without levels (RewardBench's rows, say) give the accuracy of reward and dimensions.
+    """
     from reward_model.data.columns import read_columns
     from reward_model.data.held_out import WANTED
 
@@ -82,6 +88,18 @@ def evaluate(
     check_outputs(
         {"--json": json, "--html": html}, (model, scored, columns, train_data, compare_out)
     )
+    from reward_model.measure.evaluation.preferences import has_no_levels
+
+    layout = read_columns(columns) if columns else None
+    if has_no_levels(scored, layout):
+        if compare or compare_out is not None or train_data is not None:
+            raise UserError(
+                "--compare or --train-data with pairs without levels", expected="scored texts"
+            )
+        _preferences(
+            model, scored, split, layout, json, html, seed, resamples, device, batch_tokens
+        )
+        return
     from reward_model.measure.evaluation.mistakes import worst_pairs
     from reward_model.measure.evaluation.run import evaluate as measure
     from reward_model.model.card import record
@@ -90,7 +108,7 @@ def evaluate(
         model,
         scored,
         part=split,
-        columns=read_columns(columns) if columns else None,
+        columns=layout,
         train_data=train_data,
         seed=seed,
         resamples=resamples,
@@ -115,6 +133,65 @@ def evaluate(
     write_result(found.result | {"worst_pairs": worst}, json)
     if card:  # which leaves out a place on a disk, and keys of single pairs
         record(model, "evaluation", {k: v for k, v in found.result.items() if k != "model"})
+
+
+def _preferences(
+    model: Path,
+    pairs: Path,
+    split: Wanted,
+    columns: ColumnMap | None,
+    json: str | None,
+    html: Path | None,
+    seed: int,
+    resamples: int,
+    device: str | None,
+    batch_tokens: int | None,
+) -> None:
+    from reward_model.measure.evaluation.preferences import evaluate_preferences
+
+    report = evaluate_preferences(
+        model,
+        pairs,
+        part=split,
+        columns=columns,
+        seed=seed,
+        resamples=resamples,
+        device=device,
+        batch_tokens=batch_tokens,
+    )
+    screen = console()
+    for told in preference_tables(report):
+        screen.print(told)
+    for sentence in report.notes:
+        screen.print(f"• {sentence}", markup=False)
+    if html is not None:
+        from reward_model.measure.evaluation.page import preferences_page
+
+        write_text(html, preferences_page(report))
+        screen.print(f"page: {html}", markup=False)
+    write_result(report.to_json(), json)
+
+
+def preference_tables(report: PreferenceReport) -> list[Table]:
+    """How often the preferred response wins: on all pairs, and by subset."""
+    from reward_model.stats.words import figure
+
+    of = f"{report.pairs.measured} pairs, {report.pairs.groups} groups"
+    told = table(f"preferred response higher: {of}", "by", "accuracy [95%]", "ties")
+    own = report.metrics
+    told.add_row("reward", figure(own.pair_accuracy), figure(own.pair_ties, interval=False))
+    for name, found in own.dimensions.items():
+        ties = figure(found["pair_ties"], interval=False)
+        told.add_row(name, figure(found["pair_accuracy"]), ties)
+    told.add_row("length alone", figure(report.longer_wins), "–")
+    if not report.subsets:
+        return [told]
+    # Dimensions of every subset stand in JSON and page: a screen is not wide enough.
+    parts = table("by subset", "subset", "pairs", "reward [95%]", "ties")
+    for name, part in report.subsets.items():
+        ties = figure(part.pair_ties, interval=False)
+        parts.add_row(name or "none", str(part.pairs), figure(part.pair_accuracy), ties)
+    return [told, parts]
 
 
 def tables(report: EvaluationReport) -> list[Table]:

@@ -21,7 +21,7 @@ from reward_model.records.terminal import progress
 from reward_model.rubrics import Rubric
 from reward_model.score.scorer import RewardScorer, Score
 from reward_model.stats.bootstrap import Floats
-from reward_model.stats.evaluated import ByChance
+from reward_model.stats.evaluated import ByChance, EvaluationInput
 from reward_model.stats.metrics import Truth, perfect_error
 
 _CHUNK = 64
@@ -127,3 +127,19 @@ def ece_if_perfect(probabilities: Floats, truth: Truth, seed: int) -> dict[str, 
         found = perfect_error(sure[np.isfinite(sure)], seed=seed)
         out[name] = None if found is None else ByChance(mean=found[0], high=found[1])
     return out
+
+
+def input_of(scores: Sequence[Score], scorer: RewardScorer) -> EvaluationInput:
+    """What the model reads, and what of the texts it did not."""
+    count = max(1, len(scores))
+    reasons: dict[str, int] = {}
+    for score in scores:
+        if score.reason is not None:
+            reasons[score.reason] = reasons.get(score.reason, 0) + 1
+    return EvaluationInput(
+        max_length=scorer.builder.max_length,
+        evidence=scorer.builder.evidence,
+        prompts_truncated=sum(s.prompt_truncated for s in scores) / count,
+        responses_truncated=sum(s.response_truncated for s in scores) / count,
+        no_opinion=reasons,
+    )

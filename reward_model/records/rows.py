@@ -232,6 +232,24 @@ def preferred(
     )
 
 
+def subset_of(value: Mapping[str, Any], row: Row) -> str:
+    """The part of a data set that a row is of: its `subset` or `domain`, or what its metadata says
+    of a bias or degradation; empty where nothing does.
+
+    >>> pair = {"chosen": "a", "rejected": "b", "metadata": {"bias_type": "gender"}}
+    >>> subset_of(pair, parse_row(pair))
+    'gender'
+    """
+    found = value.get("subset") or value.get("domain")
+    if not found and row.pair is not None:
+        metadata = row.pair.metadata
+        extra = metadata.model_extra or {}
+        found = extra.get("subset") or extra.get("bias_type")
+        if not found and metadata.defect_metadata is not None:
+            found = metadata.defect_metadata.degradation_type
+    return str(found or "")
+
+
 def _unknown(rest: Mapping[str, Any], where: Mapping[str, Any]) -> UserError:
     return UserError(
         f"keys {', '.join(rest) or 'none'}",

@@ -216,6 +216,50 @@ class EvaluationReport(Report):
     """What a reader of the numbers has to know."""
 
 
+class PreferenceMetrics(Report):
+    """How often the preferred response has the higher number."""
+
+    pairs: int
+    groups: int
+    pair_accuracy: Number
+    """Of the reward, strictly higher."""
+    pair_ties: Number
+    dimensions: dict[str, dict[str, Number]]
+    """Dimension -> `pair_accuracy` and `pair_ties` of its expected level."""
+
+
+class PreferredPairs(Report):
+    """What was measured."""
+
+    part: str
+    read: int
+    measured: int
+    groups: int
+    tied: int
+    """Without a preference."""
+    no_opinion: int
+    """With a response that has no score."""
+    trained_on: int
+    """Of groups that were left out."""
+
+
+class PreferenceReport(Report):
+    """A model on pairs without levels."""
+
+    model: str = ""
+    file: str
+    rubric: str
+    pairs: PreferredPairs
+    settings: EvaluationSettings
+    input: EvaluationInput
+    metrics: PreferenceMetrics
+    longer_wins: Number
+    """Share of the pairs whose preferred response is the longer one: what length alone gets."""
+    subsets: dict[str, PreferenceMetrics]
+    notes: list[str]
+    """What a reader of the numbers has to know."""
+
+
 class Moved(Report):
     """A number before and after the temperature, drawn on the same groups."""
 

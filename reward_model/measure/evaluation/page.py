@@ -22,7 +22,7 @@ from reward_model.measure.evaluation.run import Evaluation
 from reward_model.records import IGNORE
 from reward_model.records.page import render
 from reward_model.stats.bootstrap import Estimate
-from reward_model.stats.evaluated import EvaluationReport
+from reward_model.stats.evaluated import EvaluationReport, PreferenceReport
 from reward_model.stats.words import LABELS
 
 
@@ -53,6 +53,11 @@ def page(evaluation: Evaluation) -> str:
         worst_pairs=worst_pairs(evaluation),
         worst_texts=worst_texts(evaluation),
     )
+
+
+def preferences_page(report: PreferenceReport) -> str:
+    """What pairs without levels say, as a self-contained page."""
+    return render("reward_model.measure.evaluation", "preferences", result=report)
 
 
 def _tiles(evaluation: Evaluation) -> list[tuple[str, str]]:

@@ -27,6 +27,7 @@ from reward_model.measure.evaluation.worst import explain_rows, worst_rows
 from reward_model.measure.texts import (
     ece_if_perfect,
     fitted_on,
+    input_of,
     probabilities_of,
     score_texts,
     split_of,
@@ -40,7 +41,6 @@ from reward_model.score.sentences import Explanation
 from reward_model.stats.bootstrap import RESAMPLES, Floats
 from reward_model.stats.evaluated import (
     EvaluatedTexts,
-    EvaluationInput,
     EvaluationReport,
     EvaluationSettings,
     Kind,
@@ -172,7 +172,7 @@ def evaluate(
         rubric=rubric.id,
         split=_counts(held, truth, len(train), bare),
         settings=EvaluationSettings(seed=seed, resamples=resamples, weights=dict(rubric.weights)),
-        input=_input(scores, scorer),
+        input=input_of(scores, scorer),
         labels=get_label_distribution(held.test, rubric),
         baseline_text=learned[0],
         baseline_notes=learned[1:],
@@ -306,18 +306,3 @@ def _calibration(scorer: RewardScorer, before: Measured, after: Measured) -> dic
         )
         for name in scorer.dimensions
     }
-
-
-def _input(scores: Sequence[Score], scorer: RewardScorer) -> EvaluationInput:
-    count = max(1, len(scores))
-    reasons: dict[str, int] = {}
-    for score in scores:
-        if score.reason is not None:
-            reasons[score.reason] = reasons.get(score.reason, 0) + 1
-    return EvaluationInput(
-        max_length=scorer.builder.max_length,
-        evidence=scorer.builder.evidence,
-        prompts_truncated=sum(s.prompt_truncated for s in scores) / count,
-        responses_truncated=sum(s.response_truncated for s in scores) / count,
-        no_opinion=reasons,
-    )
