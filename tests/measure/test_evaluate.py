@@ -382,7 +382,7 @@ def test_the_command_writes_json_and_page_or_nothing(
         tmp_path / "tone.jsonl",
         [pair(1, "a") | {"scores": {"chosen": {"tone": 1}, "rejected": {}}}],
     )
-    bare = write(tmp_path / "bare.jsonl", [{"chosen": "a", "rejected": "b"}])
+    bare = write(tmp_path / "bare.jsonl", [{"prompt": "a", "response": "b"}])
     for words, *asked in [
         ("no such folder", tmp_path / "gone", scored),
         ("no config.json", tmp_path, scored),

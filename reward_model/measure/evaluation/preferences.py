@@ -20,7 +20,8 @@ from reward_model.data.sources import Source, find_source, without_null
 from reward_model.measure.texts import input_of, score_texts, split_of
 from reward_model.records import Text, UserError, as_text, read_jsonl
 from reward_model.records.forms import two_sides
-from reward_model.records.rows import Row, preferred, subset_of
+from reward_model.records.preferred import preferred, subset_of
+from reward_model.records.rows import Row
 from reward_model.score.scorer import RewardScorer, Score
 from reward_model.stats.bootstrap import RESAMPLES, Bootstrap, Floats, Ints
 from reward_model.stats.evaluated import (
