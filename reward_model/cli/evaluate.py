@@ -92,9 +92,10 @@ def evaluate(
 
     layout = read_columns(columns) if columns else None
     if has_no_levels(scored, layout):
-        if compare or compare_out is not None or train_data is not None:
+        if compare or compare_out is not None or train_data is not None or explain:
             raise UserError(
-                "--compare or --train-data with pairs without levels", expected="scored texts"
+                "--compare, --train-data or --explain with pairs without levels",
+                expected="scored texts",
             )
         _preferences(
             model, scored, split, layout, json, html, seed, resamples, device, batch_tokens

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,6 +121,7 @@ def _csv(path: Path, delimiter: str) -> Iterator[dict[str, Any]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, delimiter=delimiter, strict=True)
+            _check_header(reader.fieldnames or (), path)
             for row in reader:
                 if None in row or None in row.values():
                     raise UserError(
@@ -136,6 +137,18 @@ def _csv(path: Path, delimiter: str) -> Iterator[dict[str, Any]]:
         raise UserError(f"broken CSV ({error})", expected="a CSV file", path=path) from None
     except OSError as error:
         raise explain_os_error(error, path) from None
+
+
+def _check_header(names: Sequence[str], path: Path) -> None:
+    """Another separator than the ending says makes one column of the whole line."""
+    for separator, name in ((";", "semicolons"), ("\t", "tabs"), (",", "commas")):
+        if len(names) == 1 and separator in names[0]:
+            raise UserError(
+                f"one column called {names[0][:60]!r}: its cells are divided by {name}",
+                expected="commas in .csv, tabs in .tsv",
+                mend="name it .tsv" if separator == "\t" else "save it with commas, as .csv",
+                path=path,
+            )
 
 
 def _parquet(path: Path) -> Iterator[dict[str, Any]]:

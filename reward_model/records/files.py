@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from reward_model.records.errors import UserError, explain_os_error
+from reward_model.records.strange import instead_of_lines, instead_of_text
 
 Pathish = str | os.PathLike[str]
 PARTIAL = ".partial"
@@ -94,6 +95,8 @@ def _parse_line(body: bytes, path: Pathish, number: int) -> dict[str, Any]:
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
+        if number == 1 and (known := instead_of_text(body)) is not None:
+            raise UserError(known[0], expected="UTF-8 text", mend=known[1], path=path) from None
         raise UserError(
             f"bytes that are not UTF-8 (byte {error.start + 1} of the line)",
             expected="UTF-8 text",
@@ -104,6 +107,10 @@ def _parse_line(body: bytes, path: Pathish, number: int) -> dict[str, Any]:
     try:
         value = parse_json(text)
     except (ValueError, RecursionError) as error:
+        if number == 1 and (known := instead_of_lines(text)) is not None:
+            raise UserError(
+                known[0], expected="one JSON object on each line", mend=known[1], path=path
+            ) from None
         what = getattr(error, "msg", str(error))
         column = getattr(error, "colno", None)
         at = f" at column {column}" if column else ""
@@ -124,7 +131,8 @@ def _parse_line(body: bytes, path: Pathish, number: int) -> dict[str, Any]:
         raise UserError(
             f"a JSON {_json_type(value)}",
             expected="a JSON object, as in JSON Lines",
-            mend="put one {...} on each line",
+            mend="put one {...} on each line"
+            + (": jq -c '.[]' FILE > FILE.jsonl" if isinstance(value, list) else ""),
             path=path,
             line=number,
         )
@@ -171,13 +179,16 @@ def decode(content: bytes, path: Pathish | None = None) -> str:
 
 
 def not_utf8(path: Pathish | None) -> UserError:
-    """What is said of a file in another encoding."""
-    return UserError(
+    """What is said of a file in another encoding, or of another kind."""
+    start = b""
+    if path is not None:
+        with contextlib.suppress(OSError), Path(path).open("rb") as file:
+            start = file.read(8)
+    found, mend = instead_of_text(start) or (
         "bytes that are not UTF-8",
-        expected="UTF-8 text",
-        mend="convert the file, for example with iconv -f GB18030 -t UTF-8",
-        path=path,
+        "convert the file, for example with iconv -f GB18030 -t UTF-8",
     )
+    return UserError(found, expected="UTF-8 text", mend=mend, path=path)
 
 
 def dump_json(value: Any) -> str:

@@ -238,7 +238,13 @@ def _labelled(rest: Mapping[str, Any], known: Any, where: Mapping[str, Any]) -> 
     own, chat = dict(rest), spoken(rest)
     if not any(name in own for name in _TEXTS):
         if chat is None:
-            raise _unknown(rest, where)
+            raise UserError(
+                f"keys {', '.join(rest) or 'none'}",
+                expected="rows with levels: prompt with response, or a pair with chosen and "
+                "rejected",
+                mend="rename the columns, or name them: --columns response=…,levels.NAME=…",
+                **where,
+            )
         own["response"] = own.pop(chat)
     one: SingleResponse = parse_record(SingleResponse, own, **where)
     return Row(one.prompt, (one.response,), (known,), one.metadata.prompt_id or "", single=one)

@@ -256,6 +256,9 @@ def test_nested_columns_and_responses(tmp_path: Path) -> None:
         ("a.csv", b"prompt,response\n", "found no row"),
         ("a.csv", "prompt\n报告\n".encode("gb18030"), "not UTF-8"),
         ("a.csv", b'prompt,response\n"a\n', "broken CSV"),
+        ("a.csv", b"prompt;response\na;b\n", "cells are divided by semicolons"),
+        ("a.tsv", b"prompt,response\na,b\n", "cells are divided by commas"),
+        ("a.csv", "prompt\n报告\n".encode("utf-16"), "UTF-16 text"),
         ("a.parquet", b"PAR1 not really", "no readable Parquet"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import pickle
@@ -146,6 +147,28 @@ def test_a_bad_file_is_told_by_file_line_found_and_expected(
         list(read_pairs(path))
     assert words in str(error.value)
     assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (gzip.compress(b'{"a": 1}'), "a file compressed with gzip.*gunzip"),
+        (b"PAR1\xff\xfe", r"a Parquet file under another name.*\.parquet"),
+        (b"PK\x03\x04\xff", "a zip archive or a sheet of Excel"),
+        ('{"a": 1}\n'.encode("utf-16"), "UTF-16 text.*iconv -f UTF-16"),
+        (b'[\n {"a": 1}\n]\n', r"one JSON list over several lines.*jq -c '\.\[\]'"),
+        (b'{\n "a": 1\n}\n', r"one JSON object over several lines.*jq -c '\.'"),
+        (b'[{"a": 1}]\n', r"a JSON array; .*jq -c '\.\[\]'"),
+        (b'{"a": 1\n', "broken JSON"),
+    ],
+)
+def test_a_file_of_another_kind_is_told_with_the_way_out(
+    tmp_path: Path, content: bytes, words: str
+) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=words):
+        list(read_jsonl(path))
 
 
 def test_missing_files_and_folders_are_told(tmp_path: Path) -> None:
