@@ -123,8 +123,11 @@ def quantile(values: Floats, users: Ints, p: float) -> Measure | None:
 
 
 def per_second(users: Ints, seconds: float) -> Measure | None:
-    """Rows a second; users come as a Poisson process and each brings the rows it brings."""
-    if not len(users) or seconds <= 0:
+    """Rows a second; users come as a Poisson process and each brings the rows it brings.
+
+    None without rows, or where no time is known.
+    """
+    if not len(users) or not seconds > 0:  # NaN as well: a log without times
         return None
     counts = np.bincount(users).astype(np.float64)
     counts = counts[counts > 0]

@@ -78,6 +78,14 @@ def test_a_log_is_told_without_any_settings(tmp_path: Path) -> None:
     assert by_name["thumbs up"]["low"] < 0.7 < by_name["thumbs up"]["high"]
 
 
+def test_without_times_there_is_no_rate(tmp_path: Path) -> None:
+    """A file of texts is a log without times; what is not known is no number in JSON."""
+    path = written(tmp_path / "texts.jsonl", [{"prompt": "p", "response": "r"}] * 3)
+    code, found = told("monitor", path)
+    assert (code, found["rows"], found["from"]) == (0, 3, None)
+    assert metrics(found).get("rows a second", {"value": None})["value"] is None
+
+
 MONITOR = """
 [[metric]]
 of = "refused"
