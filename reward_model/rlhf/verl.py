@@ -96,7 +96,7 @@ async def compute_score(
     read = read_pair(prompt, solution_str, template.thinking if template else None)
     found = await _score(source, read.prompt, read.text, weights, careful)
     (score,) = familiar([found], checked_abstain(abstain))
-    names = await asyncio.to_thread(source.names, [score])
+    names = await asyncio.to_thread(source.names, [found])
     return _fields(score, names, no_opinion, careful or 0.0)
 
 
