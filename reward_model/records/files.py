@@ -13,8 +13,12 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from reward_model.records.errors import UserError, explain_os_error
-from reward_model.records.strange import instead_of_lines, instead_of_text
+from reward_model.records.errors import (
+    UserError,
+    explain_os_error,
+    instead_of_lines,
+    instead_of_text,
+)
 
 Pathish = str | os.PathLike[str]
 PARTIAL = ".partial"
