@@ -24,9 +24,9 @@ PROMPTS = [f"report {a} {b} {c} {d} :" for a in NAMES for b in NAMES for c in NA
 OTHERS = [word for word in tiny_world.WORDS if word not in tiny_world.GOOD]
 
 
-def rated(path: Path) -> Path:
+def rated(path: Path, seed: int = 0) -> Path:
     """Pairs whose levels are the number of good words among all the words a policy can say."""
-    rng = random.Random(0)
+    rng = random.Random(seed)
     rows = []
     for n in range(160):
         levels = {"chosen": rng.randint(2, 4), "rejected": rng.randint(0, 2)}
@@ -47,7 +47,9 @@ def rated(path: Path) -> Path:
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("loop")
     flags = {"base_model": "tiny", "epochs": 8.0, "max_length": 64, "max_prompt_length": 32}
-    train(resolve(rated(folder / "pairs.jsonl"), folder / "reward", None, flags))
+    for seed, name in enumerate(("reward", "gold")):
+        pairs = rated(folder / f"{name}.jsonl", seed)
+        train(resolve(pairs, folder / name, None, {**flags, "seed": seed}))
     tiny_world.policy().save_pretrained(folder / "base")
     tiny_world.tokenizer().save_pretrained(folder / "base")
     rows = "".join(json.dumps({"prompt": p}) + "\n" for p in PROMPTS)
@@ -77,17 +79,26 @@ def told(path: Path) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_rounds_raise_the_reward_on_prompts_never_used(world: Path, tmp_path: Path) -> None:
+def test_rounds_raise_the_gold_reward_on_prompts_never_used(world: Path, tmp_path: Path) -> None:
     out = tmp_path / "loop"
     state = told(
         written(
-            world, tmp_path / "loop.toml", out, rounds=3, prompts_per_round=64, test_prompts=32, n=8
+            world,
+            tmp_path / "loop.toml",
+            out,
+            rounds=3,
+            prompts_per_round=64,
+            test_prompts=32,
+            n=8,
+            gold=str(world / "gold" / "best"),
         )
     )
     assert state["done"]
     assert state["last_good"] == 3
     last = state["rounds"][-1]["measured"]
     assert last["intervals"]["reward_change"]["low"] > 0
+    # Another model of other texts, which no round asked, says so too.
+    assert last["intervals"]["gold_change"]["low"] > 0
     used = [
         {
             json.dumps(row.prompt)
