@@ -238,6 +238,8 @@ class Filtered(_Part):
     dropped: dict[str, int]
     """First reason that applies -> pairs."""
     path: str | None
+    verdict: Verdict | None = None
+    """Of the pairs that stay; None where no filter drops any."""
 
 
 class Source(_Part):

@@ -111,6 +111,7 @@ def compute(table: Table, settings: Settings, filtered: Path | None = None) -> R
         table, most=settings.max_audit, with_ngrams=settings.ngrams, seed=settings.seed
     )
     keep, dropped = apply(table, settings.filters)
+    stays = verdict(gap(mean_gap(gaps[preference & keep])), table.rubric.scale)
     findings = [
         *about_missing,
         *swapped(table),
@@ -157,6 +158,7 @@ def compute(table: Table, settings: Settings, filtered: Path | None = None) -> R
             kept=int(keep.sum()),
             dropped=dropped,
             path=str(filtered) if filtered else None,
+            verdict=stays if dropped else None,
         ),
         config={
             "scored": table.path,

@@ -29,6 +29,9 @@ LANGUAGES = ("zh", "en")
 EVERY_ENCODER_READS = 512
 """Tokens that any pretrained base model has positions for, and that a CPU trains on in minutes."""
 
+SEEN = "2,3,4"
+"""Severities that the embedded judge tells from the good side: of the mildest it misses most."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -36,7 +39,7 @@ class Options:
 
     fields: str | None = None
     """With commas; None for all."""
-    pairs: int = 300
+    pairs: int = 400
     language: str = "zh"
     seed: int = 0
     base_model: str = "tiny"
@@ -46,7 +49,7 @@ class Options:
 
 def quickstart(
     fields: Annotated[str | None, typer.Option(help="Fields, separated by commas.")] = None,
-    pairs: Annotated[int, typer.Option(min=1, help="Pairs to generate.")] = 300,
+    pairs: Annotated[int, typer.Option(min=1, help="Pairs to generate.")] = 400,
     language: Annotated[str, typer.Option(help="zh or en.")] = "zh",
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything.")] = 0,
     base_model: Annotated[str, typer.Option(help="Folder, hub id or 'tiny'.")] = "tiny",
@@ -96,7 +99,8 @@ def _same_options(out: Path, options: dict[str, Any]) -> None:
 
 
 def _steps(options: Options, out: Path) -> list[tuple[str, list[str]]]:
-    made, scored, model = out / "pairs.jsonl", out / "scored.jsonl", out / "model"
+    made, scored, kept = (out / f"{name}.jsonl" for name in ("pairs", "scored", "kept"))
+    model = out / "model"
     fresh, best, seed = out / "fresh_pairs.jsonl", out / "model" / "best", options.seed
     where = {"language": options.language}
     if options.fields:
@@ -107,23 +111,27 @@ def _steps(options: Options, out: Path) -> list[tuple[str, list[str]]]:
     return [
         (
             "Write golden reports and controlled degradations of them",
-            ["datagen", "pairs", *_flags(out=made, pairs=options.pairs, seed=seed, **where)],
+            [
+                *("datagen", "pairs", *_flags(out=made, pairs=options.pairs, seed=seed)),
+                *_flags(severities=SEEN, **where),
+            ],
         ),
         (
             "Score every report blind on depth, professionalism and accuracy",
             ["judge", "score", str(made), *_flags(out=scored, seed=seed)],
         ),
         (
-            "Look for weak pairs, leaks and biases",
+            "Keep the pairs whose difference the judge saw; look for leaks and biases",
             [
-                *("judge", "validate", str(scored)),
+                *("judge", "validate", str(scored), str(kept), *_flags(min_gap=0.5)),
+                "--require-target",
                 *_flags(json=out / "validation.json", html=out / "validation.html"),
             ],
         ),
         (
             "Train one classifier head a dimension on chosen and rejected",
             [
-                *("reward-model", "train", str(scored)),
+                *("reward-model", "train", str(kept)),
                 *_flags(base_model=options.base_model, output_dir=model),
                 *(_flags(max_length=length) if length else []),
                 *_flags(evidence="checks", seed=seed),
@@ -133,7 +141,7 @@ def _steps(options: Options, out: Path) -> list[tuple[str, list[str]]]:
         (
             "Measure it on companies it has never seen, beside simple baselines",
             [
-                *("reward-model", "evaluate", str(best), str(scored)),
+                *("reward-model", "evaluate", str(best), str(kept)),
                 *_flags(json=out / "evaluation.json", html=out / "evaluation.html"),
             ],
         ),
@@ -202,6 +210,7 @@ def _show(out: Path, language: str, seconds: float) -> None:
     for name, what in (
         ("pairs.jsonl", "golden and degraded reports"),
         ("scored.jsonl", "the same with levels and reasons"),
+        ("kept.jsonl", "what training reads: pairs whose difference the judge saw"),
         ("validation.html", "score gaps, leaks, problem pairs, every pair side by side"),
         ("model/best", "the model: RewardScorer.from_pretrained(...)"),
         ("evaluation.html", "held-out metrics with plots and the worst mistakes"),

@@ -177,6 +177,9 @@ def run(app: typer.Typer) -> None:
         console().print(f"stopped: {stop}", markup=False)
         code = 3
     except KeyboardInterrupt:
+        # Ctrl-C reaches a whole group, and its parent may ask once more: this is the last word.
+        for again in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(again, signal.SIG_IGN)
         console().print("interrupted; what was finished is saved: run the same command to go on")
         code = 3
     except Exception as error:  # click's own: wrong use shows usage and help

@@ -87,6 +87,18 @@ def test_kept_lines_are_copied_byte_for_byte(judge: Judge, tmp_path: Path) -> No
     assert config["min_gap"] == 1
 
 
+def test_the_verdict_of_what_is_kept_is_that_of_the_kept_file(
+    judge: Judge, scored: Path, tmp_path: Path
+) -> None:
+    told, again = tmp_path / "told.json", tmp_path / "again.json"
+    _, words = judge(scored, tmp_path / "kept.jsonl", "--min-gap", 1.5, "--json", told)
+    judge(tmp_path / "kept.jsonl", "--json", again)
+    stays = json.loads(told.read_text("utf-8"))["filtered"]["verdict"]
+    assert stays == json.loads(again.read_text("utf-8"))["verdict"]
+    assert stays != json.loads(told.read_text("utf-8"))["verdict"]
+    assert f"of these: {stays['grade']}, mean gap {stays['mean_gap']:.2f}" in words
+
+
 def test_without_a_filter_the_output_is_a_copy(judge: Judge, scored: Path, tmp_path: Path) -> None:
     judge(scored, tmp_path / "kept.jsonl")
     assert (tmp_path / "kept.jsonl").read_bytes() == scored.read_bytes()

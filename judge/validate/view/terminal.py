@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from judge.validate.report import Cell, Gap, Report
+from judge.validate.report import Cell, Gap, Report, Verdict
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,17 +18,18 @@ def show(report: Report, console: Console) -> None:
     """Print the verdict first, then the tables, then what to do."""
     from rich.markup import escape
 
-    source, grade = report.source, report.verdict.grade
-    colour = _COLOURS.get(grade or "", "red")
+    source = report.source
     console.print(
         f"[bold]{escape(source.path)}[/]: {source.pairs} pairs, {source.groups} prompts or "
         f"companies, {source.neutral} neutral, rubric {escape(source.rubric)}"
     )
     console.print(
-        f"verdict [bold {colour}]{grade or 'none'}[/]: mean gap {_n(report.gap.mean)}, "
+        f"verdict {_grade(report.verdict)}: mean gap {_n(report.gap.mean)}, "
         f"{_p(report.gap.positive_share)} positive "
         f"({report.gap.negative} negative, {report.gap.zero} zero)"
     )
+    if report.filtered.path or report.filtered.dropped:
+        console.print(_kept(report))
     console.print(_gaps(report))
     if report.noise_floor.pairs:
         console.print(_noise(report))
@@ -45,10 +46,26 @@ def show(report: Report, console: Console) -> None:
     for finding in report.findings:
         console.print(f"{_MARKS[finding.level]} {escape(finding.message)}")
         console.print(f"    [dim]→ {escape(finding.advice)}[/]")
-    if report.filtered.path or report.filtered.dropped:
-        gone = ", ".join(f"{k} {v}" for k, v in report.filtered.dropped.items()) or "none"
-        to = f" to {escape(report.filtered.path)}" if report.filtered.path else ""
-        console.print(f"kept {report.filtered.kept} of {source.pairs} pairs{to}; dropped: {gone}")
+
+
+def _grade(verdict: Verdict) -> str:
+    colour = _COLOURS.get(verdict.grade or "", "red")
+    return f"[bold {colour}]{verdict.grade or 'none'}[/]"
+
+
+def _kept(report: Report) -> str:
+    from rich.markup import escape
+
+    filtered = report.filtered
+    gone = ", ".join(f"{k} {v}" for k, v in filtered.dropped.items()) or "none"
+    to = f" to {escape(filtered.path)}" if filtered.path else ""
+    words = f"kept {filtered.kept} of {report.source.pairs} pairs{to}; dropped: {gone}"
+    if (stays := filtered.verdict) is None:
+        return words
+    return words + (
+        f"\nof these: {_grade(stays)}, mean gap {_n(stays.mean_gap)}, "
+        f"{_p(stays.positive_share)} positive; all below is about the whole file"
+    )
 
 
 def _table(title: str, *columns: str) -> Table:
