@@ -159,6 +159,11 @@ def run(app: typer.Typer) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
+    # Ctrl-C reaches a whole group, and its parent may ask once more while the last word is said.
+    def leaving() -> None:
+        for again in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(again, signal.SIG_IGN)
+
     signal.signal(signal.SIGTERM, interrupt)
     try:
         code = app(standalone_mode=False)
@@ -174,12 +179,11 @@ def run(app: typer.Typer) -> None:
             _fail(str(explain_os_error(error)))
             code = 2
     except Stopped as stop:
+        leaving()
         console().print(f"stopped: {stop}", markup=False)
         code = 3
     except KeyboardInterrupt:
-        # Ctrl-C reaches a whole group, and its parent may ask once more: this is the last word.
-        for again in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(again, signal.SIG_IGN)
+        leaving()
         console().print("interrupted; what was finished is saved: run the same command to go on")
         code = 3
     except Exception as error:  # click's own: wrong use shows usage and help
