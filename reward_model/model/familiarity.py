@@ -13,11 +13,12 @@ from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from reward_model.model.forward import Vectors
 from reward_model.records import UserError
 from reward_model.records.errors import first_line
+from reward_model.records.files import writing
 from reward_model.stats.bootstrap import Floats
 
 FILE = "familiarity.safetensors"
@@ -57,7 +58,8 @@ class Familiarity:
     def save(self, folder: Path) -> None:
         """Put it into a model folder."""
         tensors = {"middle": self.middle, "whiten": self.whiten, "tail": self.tail}
-        save_file(tensors, folder / FILE)
+        with writing(folder / FILE) as file:  # save_file would keep it from other users
+            file.write(save(tensors))
 
 
 def fit(train: Vectors, validation: Vectors) -> Familiarity:

@@ -203,8 +203,10 @@ def _differing(
     """What makes it another run, in words; and settings that differ and do not."""
     if not old:
         return [], ()
-    # A setting that is newer than the run was at what is now its default.
-    old = {**TrainConfig(scored=Path()).model_dump(mode="json"), **old}
+    # A setting that is newer than the run was at what is now its default; 0.1.0 had no probe, and
+    # a run that has begun asks for none.
+    newer = {**TrainConfig(scored=Path()).model_dump(mode="json"), "probe": new["probe"]}
+    old = {**newer, **old}
     changed = [name for name in new if name in old and old[name] != new[name]]
     harmless = tuple(sorted(name for name in changed if name in SAME_RESULT))
     words = [
