@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import argparse
 import random
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +27,7 @@ from reward_model.data.scrambled import salad, shuffle_words
 from reward_model.measure.evaluation.run import evaluate
 from reward_model.measure.probing.run import draw
 from reward_model.measure.texts import split_of
+from reward_model.model.folder import load_bundle
 from reward_model.records import as_text
 from reward_model.score.files.rows import read_rows, row_texts
 from reward_model.score.scorer import RewardScorer, Score
@@ -39,7 +42,7 @@ KINDS = {"repeated text": repeated, "shuffled words": shuffle_words, "salad": sa
 
 
 def main() -> None:
-    """Print two tables."""
+    """Print two tables and what it costs."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=Path)
     parser.add_argument("scored", type=Path)
@@ -68,6 +71,9 @@ def main() -> None:
             own,
             scorer.score_batch([one.prompt for one in rows], [one.response for one in rows]),
         )
+    print(
+        f"\nscoring takes {cost(options.model, prompts, texts):.3f} times as long with familiarity"
+    )
     report = evaluate(options.model, options.scored, resamples=100).report.familiarity
     if report is not None:
         print("\n| texts answered | most familiar first | surest first | least error first |")
@@ -75,6 +81,19 @@ def main() -> None:
         for point in report.coverage:
             values = (point.error, point.error_by_spread, point.error_at_best)
             print(f"| {point.share:.0%} | " + " | ".join(f"{v:.3f}" for v in values) + " |")
+
+
+def cost(model: Path, prompts: list[str], texts: list[str]) -> float:
+    """Time of scoring with familiarity over that without: the least of five runs of each."""
+    bundle = load_bundle(model)
+    scorers = RewardScorer(bundle), RewardScorer(replace(bundle, familiarity=None))
+    times: tuple[list[float], list[float]] = ([], [])
+    for _ in range(6):
+        for scorer, found in zip(scorers, times, strict=True):
+            began = time.process_time()
+            scorer.score_batch(prompts, texts)
+            found.append(time.process_time() - began)
+    return min(times[0][1:]) / min(times[1][1:])
 
 
 def told(kind: str, own: list[Score], other: list[Score]) -> None:

@@ -164,7 +164,7 @@ class _GoesOn(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         # It names the best checkpoint by its path, and a folder can be moved.
-        if state.best_model_checkpoint is not None:
+        if state.best_global_step is not None:
             place = Path(args.output_dir) / f"checkpoint-{state.best_global_step}"
             state.best_model_checkpoint = str(place)
         # A run that began without patience has no entry for it, and saving asks for one.
