@@ -1,4 +1,5 @@
-"""`reward-model`: every command, in the order of its help; each stands in a file of its own name.
+"""`reward-model`: every command, in the order of its help; each stands in a file of its own name
+(`report` beside `evaluate`).
 
 A command imports torch, transformers and pydantic inside, so that `--help` and wrong flags stay
 fast.
@@ -10,7 +11,7 @@ from reward_model.cli.audit import audit
 from reward_model.cli.bench import bench
 from reward_model.cli.calibrate import calibrate
 from reward_model.cli.doctor import doctor
-from reward_model.cli.evaluate import evaluate
+from reward_model.cli.evaluate import evaluate, report
 from reward_model.cli.export import export
 from reward_model.cli.labels import labels
 from reward_model.cli.policy import app as policy
@@ -37,6 +38,7 @@ for command in (
     export,
     bench,
     doctor,
+    report,
     quickstart,
 ):
     app.command()(command)

@@ -1,4 +1,4 @@
-"""`reward-model evaluate`: measure, show, write JSON, page and card."""
+"""`reward-model evaluate`: measure, show, write JSON, page and card; `report`: the pages in one."""
 
 from __future__ import annotations
 
@@ -101,6 +101,7 @@ def evaluate(
             model, scored, split, layout, json, html, seed, resamples, device, batch_tokens
         )
         return
+    from reward_model.measure.evaluation.answer import answer
     from reward_model.measure.evaluation.mistakes import worst_pairs
     from reward_model.measure.evaluation.run import evaluate as measure
     from reward_model.model.card import record
@@ -121,10 +122,14 @@ def evaluate(
     )
     screen = console()
     report = found.report
-    for told in tables(report):
-        screen.print(told)
+    told = tell(report)
+    title = f"{report.split.pairs} held-out pairs of {report.split.groups} groups"
+    screen.print(first_table(report, title))
+    for more in tables(report):
+        screen.print(more)
     for sentence in report.notes:
-        screen.print(f"• {sentence}", markup=False)
+        if sentence not in told:
+            screen.print(f"• {sentence}", markup=False)
     worst = [{"pair": mistake["pair"], "gap": mistake["gap"]} for mistake in worst_pairs(found)]
     if html is not None:
         from reward_model.measure.evaluation.page import page
@@ -132,8 +137,45 @@ def evaluate(
         write_text(html, page(found))
         screen.print(f"page: {html}", markup=False)
     write_result(found.result | {"worst_pairs": worst}, json)
-    if card:  # which leaves out a place on a disk, and keys of single pairs
-        record(model, "evaluation", {k: v for k, v in found.result.items() if k != "model"})
+    if card:  # which leaves out places on a disk, and keys of single pairs
+        kept = report.model_copy(update={"model": ""})
+        kept = kept.model_copy(update={"answer": answer(kept)})
+        record(model, "evaluation", {k: v for k, v in kept.to_json().items() if k != "model"})
+
+
+def tell(report: EvaluationReport) -> list[str]:
+    """The answer first: verdict, findings and what to do next; returns the findings."""
+    screen, found = console(), report.answer
+    if found is None:
+        return []
+    tones = {"yes": "green", "with care": "yellow", "no": "red", "not known": "default"}
+    screen.print(found.verdict, style=f"bold {tones[found.ready]}", markup=False)
+    for sentence in found.findings:
+        screen.print(f"• {sentence}", markup=False)
+    screen.print(f"next: {found.next}", style="cyan", markup=False, soft_wrap=True)
+    return found.findings
+
+
+def first_table(report: EvaluationReport, title: str) -> Table:
+    """Levels and pairs right, beside the baselines: what fits a screen of 80 columns."""
+    from reward_model.measure.evaluation.baselines import TITLES
+    from reward_model.measure.evaluation.words import WHAT
+    from reward_model.stats.words import SHORT, figure
+
+    others = [name for name in report.metrics if name in TITLES]
+    shown = [report.metrics[name] for name in ("model", *others)]
+    head = f"{title}: QWK of levels, share of pairs in order"
+    told = table(head, "", "model [95%]", *(SHORT[name] for name in others))
+
+    def row(label: str, numbers: list[Estimate]) -> None:
+        own, *theirs = numbers
+        told.add_row(label, figure(own), *(figure(one, interval=False) for one in theirs))
+
+    for metric, what in WHAT.items():
+        for dimension in report.metrics["model"].dimensions:
+            row(f"{dimension} {what}", [one.dimensions[dimension][metric] for one in shown])
+    row("reward pairs", [one.pair_accuracy for one in shown])
+    return told
 
 
 def _preferences(
@@ -248,3 +290,33 @@ def _scalar(scalar: ScalarReport) -> Table:
         cells = [figure(one, interval=False) for one in (entry.model, entry.scalar)]
         told.add_row(label, *cells, figure(entry.difference))
     return told
+
+
+def report(
+    folder: Annotated[Path, typer.Argument(help="Folder of a run, with its pages in or below it.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Where the page goes. [default: FOLDER/report.html]")
+    ] = None,
+) -> None:
+    """Join the pages of FOLDER (validation, evaluation, policies, traffic, ...) into one."""
+    from reward_model.records.page.report import find_pages
+    from reward_model.records.page.report import report as joined
+
+    if not folder.is_dir():
+        raise UserError(
+            "no folder" if not folder.exists() else "a file",
+            expected="a folder of pages",
+            path=folder,
+        )
+    place = folder / "report.html" if out is None else out
+    pages = [path for path in find_pages(folder) if path.resolve() != place.resolve()]
+    if not pages:
+        raise UserError(
+            "no page in the folder",
+            expected="pages that --html wrote",
+            mend="run judge validate or reward-model evaluate with --html FOLDER/NAME.html first",
+            path=folder,
+        )
+    check_outputs({"--out": place}, pages)
+    write_text(place, joined(folder, pages))
+    console().print(f"{len(pages)} pages in {place}", markup=False)

@@ -22,8 +22,6 @@ from reward_model.records.terminal import console, table
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from reward_model.stats.bootstrap import Estimate
-    from reward_model.stats.evaluated import EvaluationReport
 
 LANGUAGES = ("zh", "en")
 EVERY_ENCODER_READS = 512
@@ -196,16 +194,18 @@ def _run(command: list[str]) -> None:
 def _show(out: Path, language: str, seconds: float) -> None:
     from rich.table import Table
 
+    from reward_model.cli.evaluate import first_table, tell
     from reward_model.stats.evaluated import EvaluationReport
 
     screen = console()
     row = next(iter(read_jsonl(out / "fresh_scored.jsonl"))).value
     evaluation = EvaluationReport.model_validate_json((out / "evaluation.json").read_bytes())
     screen.rule("[bold]What came out", align="left")
+    tell(evaluation)
     screen.print(_reports(row, language))
-    screen.print(_held_out(evaluation))
-    for sentence in evaluation.notes:
-        screen.print(f"• {sentence}", markup=False)
+    split = evaluation.split
+    title = f"Held out: {split.pairs} pairs of {split.groups} companies never seen"
+    screen.print(first_table(evaluation, title))
     files = Table.grid(padding=(0, 2))
     for name, what in (
         ("pairs.jsonl", "golden and degraded reports"),
@@ -241,30 +241,4 @@ def _reports(row: dict[str, Any], language: str) -> Table:
     for score in scores:
         cells += [f"[bold]{score['reward']:.3f}", ""]
     told.add_row(*cells)
-    return told
-
-
-def _held_out(evaluation: EvaluationReport) -> Table:
-    """The model beside the baselines, on companies that no training text is about."""
-    from reward_model.measure.evaluation.words import COMPARED
-    from reward_model.stats.words import LABELS, SHORT, figure
-
-    split, metrics = evaluation.split, evaluation.metrics
-    told = table(
-        f"Held out: {split.pairs} pairs of {split.groups} companies never seen",
-        "",
-        *(SHORT.get(name, "model [95%]") for name in metrics),
-    )
-
-    def row(label: str, numbers: dict[str, Estimate]) -> None:
-        told.add_row(label, *(figure(m, interval=n == "model") for n, m in numbers.items()))
-
-    for metric in COMPARED:
-        for dimension in metrics["model"].dimensions:
-            numbers = {name: one.dimensions[dimension][metric] for name, one in metrics.items()}
-            row(f"{LABELS[metric]}, {dimension}", numbers)
-    row(
-        f"{LABELS['pair_accuracy']}, reward",
-        {name: one.pair_accuracy for name, one in metrics.items()},
-    )
     return told

@@ -139,6 +139,7 @@ def input_of(scores: Sequence[Score], scorer: RewardScorer) -> EvaluationInput:
     return EvaluationInput(
         max_length=scorer.builder.max_length,
         evidence=scorer.builder.evidence,
+        max_prompt_length=scorer.builder.max_prompt_length,
         prompts_truncated=sum(s.prompt_truncated for s in scores) / count,
         responses_truncated=sum(s.response_truncated for s in scores) / count,
         no_opinion=reasons,

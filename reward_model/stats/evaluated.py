@@ -6,6 +6,8 @@ back and written.
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import ConfigDict, Field
 
 from reward_model.stats.bootstrap import Estimate
@@ -135,6 +137,8 @@ class EvaluationInput(Report):
 
     max_length: int
     evidence: str
+    max_prompt_length: int | None = None
+    """Most tokens of a prompt; 0: the model reads none."""
     prompts_truncated: float
     """Share of the texts."""
     responses_truncated: float
@@ -185,6 +189,27 @@ class ByFamiliarity(Report):
     coverage: list[Covered]
 
 
+Ready = Literal["yes", "with care", "no", "not known"]
+
+
+class Answer(Report):
+    """What the numbers come to for somebody who wants to use the model as a reward."""
+
+    ready: Ready
+    because: list[str]
+    """Reasons of that verdict, the gravest first."""
+    next: str
+    """Command to run next."""
+    findings: list[str]
+    """At most five more things to know."""
+
+    @property
+    def verdict(self) -> str:
+        """The verdict in a line."""
+        why = f", because {'; '.join(self.because)}" if self.because else ""
+        return f"ready to use as a reward: {self.ready}{why}"
+
+
 class EvaluationReport(Report):
     """A model on held-out texts, beside its baselines."""
 
@@ -214,6 +239,8 @@ class EvaluationReport(Report):
     by_training: dict[str, Kind] = Field(default_factory=dict)
     notes: list[str] = Field(default_factory=list)
     """What a reader of the numbers has to know."""
+    answer: Answer | None = None
+    """What it all comes to; None where an earlier version measured."""
 
 
 class PreferenceMetrics(Report):

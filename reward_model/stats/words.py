@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from reward_model.stats.bootstrap import Estimate
 
 FEWEST = 6
@@ -37,6 +39,15 @@ def groups_words(groups: int) -> str | None:
             "90 to 95% of cases"
         )
     return None
+
+
+def joined(words: Sequence[str]) -> str:
+    """A list as it is said.
+
+    >>> joined(["depth"]), joined(["depth", "logic", "accuracy"])
+    ('depth', 'depth, logic and accuracy')
+    """
+    return " and ".join([", ".join(words[:-1]), *words[-1:]] if len(words) > 1 else words)
 
 
 LABELS = {

@@ -24,7 +24,7 @@ from reward_model.data.split import Split, read_split, split_groups
 from reward_model.measure.evaluation.page import page
 from reward_model.measure.evaluation.run import Evaluation, evaluate
 from reward_model.measure.evaluation.slices import slices_of
-from reward_model.measure.evaluation.words import calibration_words, verdict_words
+from reward_model.measure.evaluation.words import baseline_words, calibration_words
 from reward_model.model.card import read_parts
 from reward_model.records import UserError
 from reward_model.stats.bootstrap import Bootstrap, Estimate
@@ -113,9 +113,10 @@ def test_results_of_0_1_0_are_read_and_written_with_the_keys_they_had(
     assert record.model_validate(before).to_json() == before
     if part == "evaluation":
         now = found.result
-        assert now.keys() == before.keys() | {"model", "baseline_notes"}
-        for key in ("split", "settings", "input"):
+        assert now.keys() == before.keys() | {"model", "baseline_notes", "answer"}
+        for key in ("split", "settings"):
             assert now[key].keys() == before[key].keys(), key
+        assert now["input"].keys() == before["input"].keys() | {"max_prompt_length"}
         own, then = (result["metrics"]["model"] for result in (now, before))
         assert own.keys() == then.keys()
         assert own["dimensions"]["depth"].keys() == then["dimensions"]["depth"].keys()
@@ -151,13 +152,13 @@ def test_what_cannot_be_said_is_said_in_words(found: Evaluation) -> None:
     assert "measured on 5 test groups, never seen in training" in notes
     assert "accuracy: no labels at all" in notes
     assert "professionalism: level 4 on every text; there is nothing to tell apart" in notes
-    assert "professionalism: quadratic weighted kappa cannot be compared" in notes
+    assert "professionalism levels cannot be compared: only level 4 among the labels" in notes
     assert "only 5 groups to draw from" in notes
     # Random weights against words that give the level away: the page has to say it.
-    assert "depth: does NOT beat the baseline" in notes
+    assert "length is level or ahead, within doubt, on depth levels and on depth" in notes
 
 
-def test_a_difference_counts_only_beyond_its_interval() -> None:
+def test_a_difference_counts_only_beyond_its_interval(found: Evaluation) -> None:
     entry = Comparison(
         dimension="depth",
         metric="kappa",
@@ -167,13 +168,20 @@ def test_a_difference_counts_only_beyond_its_interval() -> None:
         difference=Estimate(0.1, 10, -0.05, 0.25),
         verdict="unclear",
     )
-    assert verdict_words(entry) == (
-        "depth: ahead of the baseline TF-IDF + logistic regression on quadratic weighted kappa, "
-        "but not beyond doubt (0.600 against 0.500; difference +0.100, 95% interval -0.050 to "
-        "+0.250)"
-    )
-    assert verdict_words(entry.model_copy(update={"verdict": "better"})) is None
-    assert "does NOT beat" in str(verdict_words(entry.model_copy(update={"model": 0.4})))
+
+    def said(*entries: Comparison) -> list[str]:
+        return baseline_words(found.report.model_copy(update={"comparisons": list(entries)}))
+
+    assert said(entry) == ["TF-IDF is behind, but not beyond doubt, on depth levels"]
+    assert said(entry.model_copy(update={"verdict": "better"})) == []
+    level = entry.model_copy(update={"model": 0.4})
+    pairs = level.model_copy(update={"metric": "pair_accuracy"})
+    other = pairs.model_copy(update={"dimension": "accuracy"})
+    worse = level.model_copy(update={"verdict": "worse", "dimension": None})
+    assert said(level, pairs, other, worse) == [
+        "TF-IDF is ahead beyond doubt on reward levels",
+        "TF-IDF is level or ahead, within doubt, on depth levels and on depth and accuracy pairs",
+    ]
 
 
 def test_same_seed_same_result(model: Path, scored: Path, found: Evaluation) -> None:
@@ -281,7 +289,7 @@ def test_the_page_shows_texts_as_texts(found: Evaluation) -> None:
     text = page(found)
     assert NASTY not in text
     assert "&lt;script&gt;alert(1)" in text
-    assert "does NOT beat the baseline" in text
+    assert "is level or ahead, within doubt" in text
     assert "http://" not in text.replace("http://www.w3.org", "")
     assert "<svg" in text
     assert "level 4 on every text" in text

@@ -44,7 +44,7 @@ def page(evaluation: Evaluation) -> str:
         scalar_metrics=METRICS,
         tiles=_tiles(evaluation),
         verdicts=_verdicts(evaluation.report),
-        notes=_notes(evaluation.report.notes),
+        notes=_notes(evaluation.report),
         reliability=reliability(evaluation),
         reward_gaps=reward_gaps(evaluation),
         level_gaps=level_gaps(evaluation),
@@ -105,11 +105,13 @@ def _verdicts(report: EvaluationReport) -> list[dict[str, Any]]:
     return out
 
 
-def _notes(sentences: list[str]) -> list[tuple[str, str, list[str]]]:
-    """(tone, title, sentences): what fails, what limits a claim, what else to know."""
+def _notes(report: EvaluationReport) -> list[tuple[str, str, list[str]]]:
+    """(tone, title, sentences) beyond the findings: what fails, what limits a claim, what else."""
     groups: dict[str, list[str]] = {"bad": [], "fair": [], "": []}
-    for sentence in sentences:
-        failed = "does NOT beat" in sentence or sentence.startswith("the reward follows length")
+    for sentence in report.notes:
+        if report.answer is not None and sentence in report.answer.findings:
+            continue
+        failed = "ahead" in sentence or sentence.startswith("the reward follows length")
         limits = "held-out labels" in sentence or "not beyond doubt" in sentence
         groups["bad" if failed else "fair" if limits else ""].append(sentence)
     titles = {"bad": "Not shown to work", "fair": "Limits of these numbers", "": "Also"}

@@ -18,6 +18,7 @@ from reward_model.data.dataset import Sample, get_label_distribution
 from reward_model.data.held_out import HeldOut, Wanted, choose
 from reward_model.data.reading import read_samples
 from reward_model.data.split import Split
+from reward_model.measure.evaluation.answer import answer
 from reward_model.measure.evaluation.baselines import TITLES
 from reward_model.measure.evaluation.familiarity import by_familiarity
 from reward_model.measure.evaluation.fitting import fit_baselines, level_power
@@ -203,7 +204,9 @@ def evaluate(
     }
     if kinds:
         report = report.model_copy(update={"by_training": kinds})
-    report = report.model_copy(update={"notes": held.words + notes(report, rubric)})
+    report = report.model_copy(
+        update={"notes": held.words + notes(report, rubric), "answer": answer(report, scored)}
+    )
     worst = worst_rows(truth, scores, probabilities, explain)
     explained = explain_rows(scorer, held.test, worst)
     return Evaluation(rubric, held.test, scores, probabilities, raw, truth, report, explained)

@@ -15,10 +15,18 @@ from reward_model.measure.evaluation.familiarity import familiarity_words
 from reward_model.rubrics import Rubric
 from reward_model.stats.evaluated import ByChance, Comparison, EvaluationReport, ScalarTraining
 from reward_model.stats.metrics import Measured
-from reward_model.stats.words import groups_words, verdict
+from reward_model.stats.words import SHORT, groups_words, joined, verdict
 
 COMPARED = {"kappa": "quadratic weighted kappa", "pair_accuracy": "pair accuracy"}
 """What a model has to beat its baselines on: the right level, and the right order."""
+WHAT = {"kappa": "levels", "pair_accuracy": "pairs"}
+"""The same in a word."""
+_SAID = {
+    "worse": "is ahead beyond doubt on",
+    "level": "is level or ahead, within doubt, on",
+    "near": "is behind, but not beyond doubt, on",
+}
+"""How a baseline stands that the model does not clearly beat; the gravest first."""
 
 
 def comparisons(measured: Mapping[str, Measured], names: Sequence[str]) -> list[Comparison]:
@@ -57,7 +65,7 @@ def comparisons(measured: Mapping[str, Measured], names: Sequence[str]) -> list[
 
 def notes(report: EvaluationReport, rubric: Rubric) -> list[str]:
     """What a reader of the numbers has to know, each a sentence."""
-    words = [sentence for entry in report.comparisons if (sentence := verdict_words(entry))]
+    words = [*baseline_words(report), *_unknown_words(report.comparisons)]
     words += [f"held-out labels: {w}" for w in label_warnings(report.labels, rubric)]
     own = report.metrics["model"]
     if own.neutral_gap.value is not None:
@@ -76,7 +84,9 @@ def notes(report: EvaluationReport, rubric: Rubric) -> list[str]:
             f"{given.responses_truncated:.0%} of the responses did not fit {given.max_length}"
             " tokens and lost their middle"
         )
-    if given.prompts_truncated:
+    if given.max_prompt_length == 0:
+        words.append("the model reads no prompts: its max_prompt_length is 0")
+    elif given.prompts_truncated:
         words.append(f"{given.prompts_truncated:.0%} of the prompts gave way and lost their middle")
     for reason, count in given.no_opinion.items():
         words.append(f"{count} texts got no score ({reason}) and are in no number")
@@ -144,24 +154,32 @@ def length_words(report: EvaluationReport) -> list[str]:
     ]
 
 
-def verdict_words(entry: Comparison) -> str | None:
-    """One comparison as a sentence; None where the model is clearly better."""
-    where = entry.dimension or "reward"
-    metric = COMPARED[entry.metric]
-    if entry.verdict == "better":
-        return None
-    if entry.model is None or entry.baseline is None or entry.baseline_value is None:
-        return f"{where}: {metric} cannot be compared: {entry.reason}"
-    numbers = f"{entry.model:.3f} against {entry.baseline_value:.3f}"
-    difference = entry.difference
-    if difference.low is not None:
-        numbers += (
-            f"; difference {difference.value:+.3f}, "
-            f"95% interval {difference.low:+.3f} to {difference.high:+.3f}"
+def baseline_words(report: EvaluationReport) -> list[str]:
+    """Which baselines do as well, a sentence each: "TF-IDF is level ... on depth pairs"."""
+    groups: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for entry in report.comparisons:
+        if entry.baseline is None or entry.model is None or entry.baseline_value is None:
+            continue
+        if entry.verdict in ("better", "unknown"):
+            continue
+        behind = entry.model <= entry.baseline_value
+        how = "worse" if entry.verdict == "worse" else "level" if behind else "near"
+        metrics = groups.setdefault((entry.baseline, how), {})
+        metrics.setdefault(WHAT[entry.metric], []).append(entry.dimension or "reward")
+    return [
+        f"{SHORT[name]} {_SAID[how]} "
+        + " and on ".join(f"{joined(names)} {what}" for what, names in metrics.items())
+        for (name, how), metrics in sorted(
+            groups.items(), key=lambda row: list(_SAID).index(row[0][1])
         )
-    else:
-        numbers += f"; {difference.reason}"
-    title = TITLES[entry.baseline]
-    if entry.model <= entry.baseline_value:
-        return f"{where}: does NOT beat the baseline {title} on {metric} ({numbers})"
-    return f"{where}: ahead of the baseline {title} on {metric}, but not beyond doubt ({numbers})"
+    ]
+
+
+def _unknown_words(entries: Sequence[Comparison]) -> list[str]:
+    """What cannot be compared with a baseline, a sentence a reason."""
+    reasons: dict[str, list[str]] = {}
+    for entry in entries:
+        if entry.verdict == "unknown" and entry.reason is not None:
+            where = f"{entry.dimension or 'reward'} {WHAT[entry.metric]}"
+            reasons.setdefault(entry.reason, []).append(where)
+    return [f"{joined(what)} cannot be compared: {reason}" for reason, what in reasons.items()]

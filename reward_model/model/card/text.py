@@ -80,6 +80,7 @@ def _quality(part: Mapping[str, Any] | None, calibration: Mapping[str, Any] | No
     lines = [
         "## Quality",
         "",
+        *_answer(found),
         f"{split.texts} texts, {split.pairs} pairs, {split.groups} groups "
         f"({split.part}), with 95% bootstrap intervals by group; beside it simple baselines "
         "on the same texts. –: not defined.",
@@ -112,11 +113,27 @@ def _quality(part: Mapping[str, Any] | None, calibration: Mapping[str, Any] | No
                 f"| {value} | {one.pair_accuracy.n} | {figure(one.pair_accuracy)} |"
                 for value, one in slices.items()
             ]
-    notes = list(found.notes)
+    told = found.answer.findings if found.answer is not None else []
+    notes = [sentence for sentence in found.notes if sentence not in told]
     heat = {name: scaled.temperature for name, scaled in found.calibration.items()}
     if calibration is not None and heat != calibration.get("temperatures"):
         notes.insert(0, "measured before the temperatures below were fitted: evaluate again")
     return [*lines, "", *(f"- {sentence}" for sentence in notes), ""]
+
+
+def _answer(found: EvaluationReport) -> list[str]:
+    """What the numbers come to, first."""
+    if found.answer is None:
+        return []
+    why = f", because {'; '.join(found.answer.because)}" if found.answer.because else ""
+    return [
+        f"Ready to use as a reward: **{found.answer.ready}**{why}.",
+        "",
+        *(f"- {sentence}" for sentence in found.answer.findings),
+        "",
+        f"Next: `{found.answer.next}`",
+        "",
+    ]
 
 
 def _calibration(part: Mapping[str, Any] | None) -> list[str]:

@@ -9,7 +9,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
+from collections.abc import Sequence
 from functools import lru_cache
+from html import unescape
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +30,7 @@ def render(
     data: Any = None,
     connect: bool = False,
     parts: tuple[str, ...] = (),
+    within: Sequence[str] = (),
     **context: Any,
 ) -> str:
     """The page `package/templates/NAME.html.j2` filled with `context`.
@@ -35,6 +39,7 @@ def render(
     is put in the page for the script, which reads it with `pageData()`. The template gets the
     filters `number` (`{{ x|number(2) }}`, a dash for None), `percent` and `svg` (a `Plot`).
     `parts` are scripts and styles of `records.page` that not all pages need, such as `passages`.
+    `within`: whole pages that this one shows in frames, whose own scripts and styles it lets run.
     `connect` lets the script ask the server that the page came from, and no other.
     """
     assets = [*((BASE, part) for part in ("base", *parts)), (package, name)]
@@ -49,7 +54,7 @@ def render(
             **context,
             page_style=_Safe(style),
             page_script=_Safe(script),
-            page_policy=_policy(style, script, connect),
+            page_policy=_policy(style, script, connect, within),
             page_data=None if data is None else _Safe(json_island(data)),
         )
     )
@@ -76,13 +81,18 @@ class _Safe(str):
         return str(self)
 
 
-def _policy(style: str, script: str, connect: bool) -> str:
-    def allow(text: str) -> str:
+def _policy(style: str, script: str, connect: bool, within: Sequence[str]) -> str:
+    def allow(text: str, kind: str) -> str:
         digest = hashlib.sha256(text.encode()).digest()
-        return f"'sha256-{base64.b64encode(digest).decode()}'"
+        hashes = [f"'sha256-{base64.b64encode(digest).decode()}'"]
+        for page in within:  # a frame obeys the policy of the page around it beside its own
+            head = unescape(page[: page.find("<title>")])
+            hashes += re.findall(r"'sha256-[^']+'", head.partition(f"{kind} ")[2].partition(";")[0])
+        return " ".join(dict.fromkeys(hashes))
 
     return (
-        f"default-src 'none'; script-src {allow(script)}; style-src {allow(style)}; "
+        f"default-src 'none'; script-src {allow(script, 'script-src')}; "
+        f"style-src {allow(style, 'style-src')}; "
         "img-src data:; base-uri 'none'; form-action 'none'"
         + ("; connect-src 'self'" if connect else "")
     )

@@ -4,3 +4,8 @@ function pageData() {
   const island = document.getElementById("page-data");
   return island ? JSON.parse(island.textContent) : null;
 }
+
+/* On paper nothing can be opened: what is folded is printed unfolded. */
+addEventListener("beforeprint", () => {
+  for (const folded of document.querySelectorAll("details")) folded.open = true;
+});
