@@ -131,6 +131,8 @@ def measure_familiarity(
         learned, held_out = (
             _vectors(forward, one, chosen(one.samples, seed)) for one in (train, validation)
         )
+    except UserError as error:  # such as a backbone whose code is not kept with the model
+        return f"the model cannot tell how familiar a text is to it ({error.found})"
     except torch.OutOfMemoryError:
         return "too little memory beside the trained model to measure how familiar texts are to it"
     fit(learned, held_out).save(folder)
