@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from reward_model.data.counterexamples import MOST
 from reward_model.records import UserError, read_object
@@ -46,6 +46,10 @@ _OF_A_MODEL = {
 """Setting -> where the configuration of a trained model has it; `init` takes them over."""
 
 
+def _as_words(given: Any) -> Any:
+    return str(given) if isinstance(given, Path) else given
+
+
 class TrainConfig(BaseModel):
     """A training run."""
 
@@ -64,7 +68,7 @@ class TrainConfig(BaseModel):
     rubric: str | None = None
     """Shipped name or path; default: what the judge of the file names, else financial_report."""
 
-    columns: str | None = None
+    columns: Annotated[str | None, BeforeValidator(_as_words)] = None
     """Column map for rows of another shape, a TOML file or one line; see docs/formats.md."""
     labels: Literal["hard", "soft"] = "hard"
     """`soft`: where the judge was asked several times, its draws' shares of the levels are learned

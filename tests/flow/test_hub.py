@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 import yaml
 from fake_hub import Hub, Place, fake_hub
-from reward_model.model.card_text import card_text
 from scored_sets import scored_set, write
 from tiny_models import save_encoder
+
+from reward_model.model.card.text import card_text
 
 
 @pytest.fixture

@@ -231,8 +231,8 @@ def test_what_is_not_installed_is_named(
     base = bases["encoder"]
     missing(monkeypatch, "bitsandbytes")
     for flags, words in (
-        ({"load_in_4bit": True}, "no 4-bit weights on this .*leave out --load-in-4bit"),
-        ({"optimizer": "adamw_8bit"}, 'no 8-bit AdamW on this .*set optimizer = "adamw"'),
+        ({"load_in_4bit": True}, r"no bitsandbytes, which .*multidim-reward\[qlora\]"),
+        ({"optimizer": "adamw_8bit"}, r"which 8-bit AdamW needs.*multidim-reward\[qlora\]"),
     ):
         with pytest.raises(UserError, match=words):
             train(config(scored, base, tmp_path / "out", **flags))
