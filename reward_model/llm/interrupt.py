@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,7 +28,29 @@ def on_interrupt(stop: Callable[[], None]) -> Iterator[None]:
 
     signal.signal(signal.SIGINT, first)
     try:
-        yield
+        with _woken_by_signals(loop):
+            yield
     finally:
         if signal.getsignal(signal.SIGINT) is first:
             signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _woken_by_signals(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """A signal that comes just before the loop falls asleep would wait for the next answer: its
+    Python handler runs only when something else wakes the loop. So signals write to a socket."""
+    reader, writer = socket.socketpair()
+    with reader, writer:
+        reader.setblocking(False)
+        writer.setblocking(False)
+        try:
+            loop.add_reader(reader, lambda: reader.recv(4096))
+        except NotImplementedError:  # Windows' own loop does this by itself
+            yield
+            return
+        was = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(was)
+            loop.remove_reader(reader)
