@@ -176,8 +176,10 @@ def train(
     settings = resolve(data, config, flags)
     require_trl()
     from reward_model.policy.training.train import train as start
+    from reward_model.train.processes import leave
 
     start(settings, resume=resume)
+    leave()
 
 
 @app.command()

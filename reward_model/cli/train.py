@@ -123,10 +123,11 @@ def train(
     settings = resolve(scored, output_dir, config, flags)
     if push_to_hub is not None:
         check_push(push_to_hub, "model")  # a wrong name is said before the work
-    from reward_model.train.processes import processes
+    from reward_model.train.processes import leave, processes
     from reward_model.train.run import train as start
 
     best = start(settings, resume=resume, overwrite=overwrite)
     if push_to_hub is not None and processes().is_main_process:
         name = push(best, push_to_hub, "model", MODEL_FILES)
         console().print(f"pushed to {name}, private", markup=False)
+    leave()

@@ -1,7 +1,8 @@
 """The processes that one run was started in, by `accelerate launch` or `torchrun`, and their ranks.
 
 `processes()` joins them and says which one this is; it is asked before anything is written.
-`whole_weights(trainer)` brings a model that is spread over them into one place.
+`leave()` ends what joined them. `whole_weights(trainer)` brings a model that is spread over them
+into one place.
 """
 
 from __future__ import annotations
@@ -34,6 +35,16 @@ def processes() -> PartialState:
     cpu = os.environ.get(USE_CPU, "").lower() in {"1", "true", "yes"}
     # The first process encodes a large file while the others wait for it.
     return PartialState(cpu=cpu, timeout=timedelta(hours=3))
+
+
+def leave() -> None:
+    """The last thing that each process of a command does.
+
+    Threads of a process group that is still open abort a process now and then as it exits, after
+    all work is done, and the launcher then calls the run failed.
+    """
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def whole_weights(trainer: Trainer) -> Weights | None:
