@@ -112,7 +112,7 @@ def longer(right: Estimate) -> dict[str, dict[str, Slice]]:
         (
             report(ece_if_perfect={"depth": ByChance(mean=0.01, high=0.02)}),
             "with care",
-            "confidence in depth is not kept to",
+            "confidence in depth is not calibrated",
             "reward-model calibrate run/best scored.jsonl",
         ),
         (

@@ -123,7 +123,7 @@ def _length(report: EvaluationReport) -> Iterator[Reason]:
 
 
 def _levels(report: EvaluationReport) -> Iterator[Reason]:
-    """Dimensions whose levels are not shown to be read, and confidence that is not kept to."""
+    """Dimensions whose levels are not shown to be read, and confidence that is not calibrated."""
     numbers = report.metrics["model"].dimensions
     blind = [
         name
@@ -144,7 +144,7 @@ def _levels(report: EvaluationReport) -> Iterator[Reason]:
         if chance is not None and (numbers[name]["ece"].value or 0.0) > chance.high
     ]
     if unsure and not report.calibration:
-        words = f"its confidence in {joined(unsure)} is not kept to"
+        words = f"its confidence in {joined(unsure)} is not calibrated"
         yield Reason("with care", words, _command("calibrate", report))
 
 
