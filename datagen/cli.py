@@ -10,14 +10,22 @@ from typing import Annotated
 
 import typer
 
-from reward_model.llm.flags import Body, Effort, Header, Thinking
+from reward_model.llm.flags import (
+    BaseUrl,
+    Batch,
+    Body,
+    Effort,
+    Header,
+    Prices,
+    Thinking,
+    Wait,
+)
 from reward_model.records.program import PushOption, program
-from reward_model.records.terminal import console, given, run
+from reward_model.records.terminal import given, run
 
 app = program("Golden financial reports and controlled degradations of them, written by a model.")
 
 
-BaseUrlOption = Annotated[str | None, typer.Option(help="Address of an OpenAI-compatible server.")]
 MaxTokensOption = Annotated[int, typer.Option(help="Longest reply, in tokens.")]
 RetriesOption = Annotated[int, typer.Option(help="Times a reply that fails its checks is redone.")]
 LedgerOption = Annotated[
@@ -30,7 +38,6 @@ TimeoutOption = Annotated[float, typer.Option(help="Longest wait for one reply."
 BudgetOption = Annotated[
     float | None, typer.Option(help="Stop before the calls cost more than this.")
 ]
-PricesOption = Annotated[str | None, typer.Option(help="Price table over the one that ships.")]
 ConfigOption = Annotated[
     Path | None, typer.Option(help="TOML file with any of these options; flags win.")
 ]
@@ -60,7 +67,7 @@ def pairs(
             "[default: offline]"
         ),
     ] = None,
-    base_url: BaseUrlOption = None,
+    base_url: BaseUrl = None,
     header: Header = None,
     body: Body = None,
     thinking: Thinking = None,
@@ -107,18 +114,10 @@ def pairs(
     requests_per_minute: RequestsOption = None,
     tokens_per_minute: TokensOption = None,
     timeout_s: TimeoutOption = 600,
-    batch: Annotated[
-        bool,
-        typer.Option(
-            "--batch", help="Through the provider's Batch API: half the price, a day a round."
-        ),
-    ] = False,
-    wait: Annotated[
-        bool,
-        typer.Option("--wait", help="With --batch: wait for the batches, instead of exit code 3."),
-    ] = False,
+    batch: Batch = False,
+    wait: Wait = False,
     budget_usd: BudgetOption = None,
-    prices: PricesOption = None,
+    prices: Prices = None,
     config: ConfigOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the design and an estimate; call nothing.")
@@ -135,7 +134,7 @@ def pairs(
         check_push(push_to_hub)  # a wrong name is said before the calls
     make_pairs(settings, out, dry_run=dry_run)
     if push_to_hub is not None and not dry_run:
-        name = push_rows(
+        push_rows(
             out,
             push_to_hub,
             title="Pairs of a good and a worse report",
@@ -143,7 +142,6 @@ def pairs(
             body="`rejected` is `chosen` made worse in a dimension, kind and severity that "
             "`metadata` names; every record names its writer.",
         )
-        console().print(f"pushed to {name}, private", markup=False)
 
 
 @app.command()
@@ -157,7 +155,7 @@ def revise(
         list[str] | None,
         typer.Option(help="openai:MODEL or dashscope:MODEL; several share the work."),
     ] = None,
-    base_url: BaseUrlOption = None,
+    base_url: BaseUrl = None,
     header: Header = None,
     body: Body = None,
     thinking: Thinking = None,
@@ -177,14 +175,10 @@ def revise(
     requests_per_minute: RequestsOption = None,
     tokens_per_minute: TokensOption = None,
     timeout_s: TimeoutOption = 600,
-    batch: Annotated[
-        bool, typer.Option("--batch", help="Through the provider's Batch API, at half the price.")
-    ] = False,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="With --batch: wait, instead of exit code 3.")
-    ] = False,
+    batch: Batch = False,
+    wait: Wait = False,
     budget_usd: BudgetOption = None,
-    prices: PricesOption = None,
+    prices: Prices = None,
     config: ConfigOption = None,
 ) -> None:
     """Make pairs by a constitution: criticise each draft by a principle, and revise it."""
@@ -206,7 +200,7 @@ def frameworks(
     llm: Annotated[
         str, typer.Option(help="offline copies those that ship; or openai:MODEL, dashscope:MODEL.")
     ] = "offline",
-    base_url: BaseUrlOption = None,
+    base_url: BaseUrl = None,
     header: Header = None,
     body: Body = None,
     thinking: Thinking = None,

@@ -11,7 +11,6 @@ from typing import Annotated
 import typer
 
 from judge.options import (
-    BaseUrl,
     Budget,
     Concurrency,
     Config,
@@ -21,16 +20,24 @@ from judge.options import (
     Judges,
     LedgerFile,
     MaxPromptChars,
-    Prices,
     RubricName,
     Samples,
     Shown,
     Side,
     Temperature,
 )
-from reward_model.llm.flags import Body, Effort, Header, Thinking
+from reward_model.llm.flags import (
+    BaseUrl,
+    Batch,
+    Body,
+    Effort,
+    Header,
+    Prices,
+    Thinking,
+    Wait,
+)
 from reward_model.records.program import PushOption, program
-from reward_model.records.terminal import console, given, run
+from reward_model.records.terminal import given, run
 
 app = program(
     "Blind scores for reports, agreement between scorings, validation of a scored data set."
@@ -95,16 +102,8 @@ def score(
     tokens_per_minute: Annotated[
         float | None, typer.Option(help="Never more, for each judge.")
     ] = None,
-    batch: Annotated[
-        bool,
-        typer.Option(
-            "--batch", help="Through the provider's Batch API: half the price, a day a round."
-        ),
-    ] = False,
-    wait: Annotated[
-        bool,
-        typer.Option("--wait", help="With --batch: wait for the batches, instead of exit code 3."),
-    ] = False,
+    batch: Batch = False,
+    wait: Wait = False,
     budget: Budget = None,
     prices: Prices = None,
     attempts: Annotated[
@@ -133,14 +132,13 @@ def score(
     settings = resolve(given(context, ScoreSettings.model_fields), config)
     score_file(pairs, out, settings, dry_run=dry_run)
     if push_to_hub is not None and not dry_run:
-        name = push_rows(
+        push_rows(
             out,
             push_to_hub,
             title="Scored texts",
             tags=["rlhf", "reward-model", "llm-as-a-judge"],
             body="Each response was scored blind; every record names its judge and says why.",
         )
-        console().print(f"pushed to {name}, private", markup=False)
 
 
 @app.command()

@@ -33,8 +33,6 @@ Concurrency = Annotated[int, typer.Option(help="Calls under way at once, at most
 Budget = Annotated[
     float | None, typer.Option(help="US dollars in all, earlier runs with this ledger included.")
 ]
-Prices = Annotated[str | None, typer.Option(help="Price table over the one that ships, TOML.")]
-BaseUrl = Annotated[str | None, typer.Option(help="Address of an OpenAI-compatible server.")]
 Config = Annotated[
     Path | None, typer.Option(help="TOML file with any option of judge score; flags win.")
 ]

@@ -85,8 +85,7 @@ def prefer(
     if not result["counts"]["written"]:
         raise typer.Exit(1)
     if out is not None and push_to_hub is not None:
-        name = push(out, push_to_hub, "dataset", UPLOADED)
-        console().print(f"pushed to {name}, private", markup=False)
+        push(out, push_to_hub, "dataset", UPLOADED)
 
 
 def _tell(result: dict[str, Any], out: Path | None) -> None:

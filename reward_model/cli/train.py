@@ -108,7 +108,6 @@ def train(
 ) -> None:
     """Train a reward model on SCORED and keep its best checkpoint in OUTPUT_DIR/best."""
     from reward_model.records.hub import MODEL_FILES, check_push, push
-    from reward_model.records.terminal import console
     from reward_model.train.config import TrainConfig, resolve
 
     # A flag is called like its setting, so those that were given are found by their names.
@@ -128,6 +127,5 @@ def train(
 
     best = start(settings, resume=resume, overwrite=overwrite)
     if push_to_hub is not None and processes().is_main_process:
-        name = push(best, push_to_hub, "model", MODEL_FILES)
-        console().print(f"pushed to {name}, private", markup=False)
+        push(best, push_to_hub, "model", MODEL_FILES)
     leave()

@@ -1,4 +1,4 @@
-"""Flags of the settings in `options.py`, as typer reads them; `datagen` and `judge` share them."""
+"""Flags of models and their calls, as typer reads them; `datagen` and `judge` share them."""
 
 from __future__ import annotations
 
@@ -18,3 +18,15 @@ Thinking = Annotated[
     typer.Option(help="on, off. [default: off where a model has the switch, else as it is]"),
 ]
 Effort = Annotated[str | None, typer.Option(help="How long to think: low, medium, high.")]
+BaseUrl = Annotated[str | None, typer.Option(help="Address of an OpenAI-compatible server.")]
+Prices = Annotated[str | None, typer.Option(help="Price table over the one that ships, TOML.")]
+Batch = Annotated[
+    bool,
+    typer.Option(
+        "--batch", help="Through the provider's Batch API: half the price, a day a round."
+    ),
+]
+Wait = Annotated[
+    bool,
+    typer.Option("--wait", help="With --batch: wait for the batches, instead of exit code 3."),
+]

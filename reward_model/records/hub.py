@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from reward_model.records.errors import UserError, first_line
+from reward_model.records.terminal import console
 
 Kind = Literal["model", "dataset"]
 MODEL_FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt", "README.md"]
@@ -90,6 +91,7 @@ def push(
         api.upload_folder(
             repo_id=full, repo_type=kind, folder_path=folder, allow_patterns=list(patterns)
         )
+    console().print(f"pushed to {full}, private", markup=False)
     return full
 
 
