@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,11 @@ from hypothesis import settings
 # Workers are as many as cores: two threads in each would wait for one another.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+# What runs in the background of a script has Ctrl-C ignored, and so have the processes it starts:
+# tests that interrupt them need it as a terminal gives it.
+in_main_thread = threading.current_thread() is threading.main_thread()
+if in_main_thread and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 # Cores are shared with whatever else runs: a slow example is no failure.
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")

@@ -14,12 +14,14 @@ from typing import Any
 @contextmanager
 def on_interrupt(stop: Callable[[], None]) -> Iterator[None]:
     """Within it, the first Ctrl-C calls `stop` in the running loop; the next does what it did
-    before. Outside the main thread Ctrl-C stays as it is."""
-    if threading.current_thread() is not threading.main_thread():
+    before. Outside the main thread, and where Ctrl-C is ignored (a script's `command &`), it stays
+    as it is."""
+    before = signal.getsignal(signal.SIGINT)
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if not in_main_thread or before in (signal.SIG_IGN, None):
         yield
         return
     loop = asyncio.get_running_loop()
-    before = signal.getsignal(signal.SIGINT)
 
     def first(*_: Any) -> None:
         signal.signal(signal.SIGINT, before)

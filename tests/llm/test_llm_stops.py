@@ -122,9 +122,11 @@ except Stopped as stop:
 """
 
 
-def child(server: LLMServer, folder: Path) -> subprocess.Popen[str]:
+def child(
+    server: LLMServer, folder: Path, before: str = "", count: int = 60
+) -> subprocess.Popen[str]:
     process = subprocess.Popen(
-        [sys.executable, "-c", CHILD, server.url, str(folder), "60"],
+        [sys.executable, "-c", before + CHILD, server.url, str(folder), str(count)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -150,6 +152,15 @@ def test_ctrl_c_finishes_what_is_out_and_nothing_is_paid_twice(tmp_path: Path) -
         process = child(server, tmp_path)
         assert process.communicate(timeout=60)[0] == "60\n"
         assert server.paid == 60
+
+
+def test_ctrl_c_that_a_script_ignores_stops_nothing(tmp_path: Path) -> None:
+    prices(tmp_path)
+    ignored = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+    with LLMServer(latency_s=0.4) as server:
+        process = child(server, tmp_path, before=ignored, count=12)
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=30) == ("12\n", "")
 
 
 def test_a_second_ctrl_c_cuts_off_and_books_what_was_out(tmp_path: Path) -> None:
