@@ -36,7 +36,7 @@ from reward_model.llm.flags import (
     Thinking,
     Wait,
 )
-from reward_model.records.program import PushOption, program
+from reward_model.records.program import PageLanguageOption, PushOption, program
 from reward_model.records.terminal import given, run
 
 app = program(
@@ -318,6 +318,7 @@ def validate(
         Path | None, typer.Option("--json", help="Also write the report here; - for stdout.")
     ] = None,
     html: Annotated[Path | None, typer.Option(help="Also write the page here.")] = None,
+    page_language: PageLanguageOption = "en",
     rubric: RubricName = "financial_report",
     min_gap: Annotated[float | None, typer.Option(help="Keep pairs of this mean gap up.")] = None,
     require_target: Annotated[
@@ -362,7 +363,14 @@ def validate(
     )
     settings = Settings(rubric, seed, not no_ngrams, max_audit, filters)
     raise typer.Exit(
-        validate_file(scored, filtered, settings=settings, json_out=json_, html_out=html)
+        validate_file(
+            scored,
+            filtered,
+            settings=settings,
+            json_out=json_,
+            html_out=html,
+            page_language=page_language,
+        )
     )
 
 

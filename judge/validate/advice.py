@@ -75,8 +75,10 @@ def _verdict(
             code="poor_verdict",
             level="error",
             message="; ".join(short),
-            advice=(f"make {weak[0][1]} stronger or leave it out, and " if weak else "")
-            + "leave weak pairs out with --min-gap and --require-target",
+            advice=f"make {weak[0][1]} stronger or leave it out, and leave weak pairs out with "
+            "--min-gap and --require-target"
+            if weak
+            else "leave weak pairs out with --min-gap and --require-target",
             cell={"weakest": weak[0][1]} if weak else {},
             numbers={"mean_gap": overall.mean, "positive_share": overall.positive_share},
         )

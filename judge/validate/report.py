@@ -242,6 +242,18 @@ class Filtered(_Part):
     """Of the pairs that stay; None where no filter drops any."""
 
 
+class Answer(_Part):
+    """What the numbers come to for somebody who wants to train on the file."""
+
+    ready: Literal["yes", "with care", "no"]
+    because: list[str]
+    """The gravest reasons of that verdict; none where it is yes."""
+    next: str
+    """Command to run next."""
+    findings: list[str]
+    """At most five more things to know."""
+
+
 class Source(_Part):
     """What was read."""
 
@@ -279,5 +291,6 @@ class Report(_Part):
     findings: list[Finding]
     filtered: Filtered
     config: dict[str, str | int | float | bool | None]
+    answer: Answer | None = None
 
     model_config = ConfigDict(extra="forbid", frozen=True)

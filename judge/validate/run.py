@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from judge.validate.advice import advice
+from judge.validate.answer import answer
 from judge.validate.filters import Filters, apply, write_kept
 from judge.validate.measures.duplicates import duplicates
 from judge.validate.measures.judging import clustering, halo, missing, relatives, swapped
@@ -19,6 +20,7 @@ from judge.validate.problems import planted, problems
 from judge.validate.report import Filtered, Report, Source
 from judge.validate.table import Table, mean_gap, read_table
 from reward_model.records import check_outputs, write_result, write_text
+from reward_model.records.page import PageLanguage
 from reward_model.records.terminal import console, progress
 from reward_model.rubrics import load_rubric
 
@@ -43,6 +45,7 @@ def validate_file(
     settings: Settings | None = None,
     json_out: Path | None = None,
     html_out: Path | None = None,
+    page_language: PageLanguage = "en",
 ) -> int:
     """Validate a file, write what was asked for, tell a person, and return the exit code."""
     settings = settings or Settings()
@@ -62,7 +65,7 @@ def validate_file(
     if html_out is not None:
         from judge.validate.view.page import page
 
-        write_text(html_out, page(table, report, settings.seed))
+        write_text(html_out, page(table, report, settings.seed, page_language))
     from judge.validate.view.terminal import show
 
     show(report, console())
@@ -124,7 +127,7 @@ def compute(table: Table, settings: Settings, filtered: Path | None = None) -> R
     ]
     by_dimension = {n: gap(gaps[preference, d]) for d, n in enumerate(table.names)}
     findings = advice(table, graded, overall, by_dimension, noise, planted_part, matrix, findings)
-    return Report(
+    report = Report(
         schema_="judge.validate/1",
         source=Source(
             path=table.path,
@@ -169,3 +172,4 @@ def compute(table: Table, settings: Settings, filtered: Path | None = None) -> R
             **settings.filters.options(),
         },
     )
+    return report.model_copy(update={"answer": answer(report, settings.rubric)})

@@ -10,7 +10,11 @@ from typing import Annotated
 import typer
 
 import reward_model
+from reward_model.records.page.phrases import PageLanguage
 
+PageLanguageOption = Annotated[
+    PageLanguage, typer.Option("--page-language", help="Language of the page that is written.")
+]
 PushOption = Annotated[
     str | None,
     typer.Option("--push-to-hub", metavar="NAME", help="Upload what was made, private."),

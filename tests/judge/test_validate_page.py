@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,15 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from page_text import english_left, language_of
 from scored_sets import RUBRIC, scored_set, write
 
+from judge.validate.filters import Filters
 from judge.validate.run import Settings, compute
 from judge.validate.table import read_table
 from judge.validate.view.diff import mark, segments
 from judge.validate.view.page import page
+from reward_model.records.page import PageLanguage
 
 ATTACKS = (
     "</script><script>alert('x')</script>",
@@ -47,9 +51,28 @@ class Elements(HTMLParser):
             self.scripts[-1] += data
 
 
-def render(tmp_path: Path, rows: list[dict[str, Any]], **settings: Any) -> str:
+def render(
+    tmp_path: Path, rows: list[dict[str, Any]], language: PageLanguage = "en", **settings: Any
+) -> str:
     table = read_table(write(tmp_path / "scored.jsonl", rows), RUBRIC)
-    return page(table, compute(table, Settings(**settings)), seed=0)
+    return page(table, compute(table, Settings(**settings)), seed=0, language=language)
+
+
+def troubled() -> list[dict[str, Any]]:
+    """Pairs with something to find in each section."""
+    rows = scored_set(groups=12)
+    for n, row in enumerate(rows):
+        scores, defect = row["scores"], row["metadata"]["defect_metadata"]
+        if n % 11 == 0:
+            scores["chosen"], scores["rejected"] = scores["rejected"], scores["chosen"]
+        if defect.get("degradation_type") == "simplified_calculation":
+            planted = {"where": [0, 4], "was": "12%", "now": "21%", "error": "digits"}
+            defect["planted"] = [planted]
+            scores["rejected"]["accuracy"] = scores["chosen"]["accuracy"]
+        if n % 17 == 3:
+            scores["chosen"]["depth"] = None
+            row["rejected"] += " Overall, it may be said."
+    return rows
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +146,48 @@ def test_page_of_a_set_without_anything_known(tmp_path: Path) -> None:
     text = render(tmp_path, rows)
     assert "No pair has a level on both sides." in text
     assert "Degradations" not in text
+
+
+def test_a_page_in_chinese_has_no_english_left(tmp_path: Path) -> None:
+    filters = Filters(min_gap=0.5, require_target=True)
+    text = render(tmp_path, troubled(), "zh", filters=filters)
+    assert language_of(text) == "zh"
+    names = ("beta:judge", str(tmp_path), *(d.name for d in RUBRIC.degradations))
+    assert not english_left(text, *names)
+    assert '<h2 id="gaps">差距</h2>' in text
+    assert "分析深度" in text
+    assert "能否用于训练： <b>不可以</b>" in text
+    known = json.loads(Elements(text).scripts[1])
+    assert known["only in chosen"] == "仅优选侧有"
+    assert all(re.search("[一-鿿]|^{n}/{all}$", said) for said in known.values())
+
+
+@pytest.mark.parametrize(
+    ("change", "ready", "tone", "command"),
+    [
+        (None, "yes", "good", "reward-model train "),
+        ("swap", "no", "bad", "judge validate "),
+        ("unscored", "no", "bad", "judge score PAIRS --out "),
+    ],
+)
+def test_the_page_begins_with_a_verdict_and_the_next_command(
+    tmp_path: Path, change: str | None, ready: str, tone: str, command: str
+) -> None:
+    rows = scored_set(groups=10)
+    for row in rows:
+        if change == "swap":
+            row["chosen"], row["rejected"] = row["rejected"], row["chosen"]
+            scores = row["scores"]
+            scores["chosen"], scores["rejected"] = scores["rejected"], scores["chosen"]
+        if change == "unscored":
+            del row["scores"]
+    text = render(tmp_path, rows, ngrams=False)
+    assert f'<section class="answer {tone}"' in text
+    box = text.split('<section class="answer', 1)[1].split("</section>")[0]
+    assert f"Ready to train on: <b>{ready}</b>" in box
+    assert f"Next: <code>{command}" in box
+    assert 0 < box.count("<li>") <= 5
+    assert text.index("Ready to train on") < text.index('class="tiles"')
 
 
 def test_page_repeats(tmp_path: Path) -> None:

@@ -247,8 +247,10 @@ def _finding(part: Shortcut) -> Finding:
     return Finding(
         code=f"{part.name}_leak",
         level="warning",
-        message=f"{part.name} alone {'tell' if part.name == 'phrases' else 'tells'} the sides "
-        f"apart in {part.auc:.0%} of held-out pairs ({words})",
+        message=f"phrases alone tell the sides apart in {part.auc:.0%} of held-out pairs ({words})"
+        if part.name == "phrases"
+        else f"{part.name} alone tells the sides apart in {part.auc:.0%} of held-out pairs "
+        f"({words})",
         advice=_MEND[part.name],
         cell={"shortcut": part.name},
         numbers={"auc": part.auc, "p_value": part.p_value, "groups": part.groups},

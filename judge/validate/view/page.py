@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from judge.validate.report import Report
 from judge.validate.table import Table
 from judge.validate.view.figures import gap_histogram, label_bars, severity_ladder, shortcut_bars
 from judge.validate.view.viewer import LONGEST, viewer_pairs
-from reward_model.records.page import render
+from reward_model.records.page import PageLanguage, Phrases, phrases, render
+from reward_model.rubrics import Rubric
+from reward_model.rubrics import say as in_language
 
 HEAT = 8
 """Shades of a cell of the matrix."""
 PROBLEMS = 25
 MISSED = 25
+KINDS = ("neutral", "no degradation named")
+"""Of pairs without a degradation that has a name."""
 
 
-def page(table: Table, report: Report, seed: int) -> str:
+def page(table: Table, report: Report, seed: int, language: PageLanguage = "en") -> str:
     """The page as text."""
+    say = phrases("judge.validate.view", "validate", language, _names(table.rubric, language))
     pairs = viewer_pairs(table, report, seed)
     scale = report.source.scale
 
@@ -28,11 +35,12 @@ def page(table: Table, report: Report, seed: int) -> str:
     return render(
         "judge.validate.view",
         "validate",
+        say=say,
         report=report,
-        histogram=gap_histogram(table, report),
-        labels=label_bars(report),
-        ladder=severity_ladder(report),
-        shortcuts=shortcut_bars(report),
+        histogram=gap_histogram(table, report, say),
+        labels=label_bars(report, say),
+        ladder=severity_ladder(report, say),
+        shortcuts=shortcut_bars(report, say),
         heat=heat,
         shown=len(pairs),
         longest=LONGEST,
@@ -40,5 +48,19 @@ def page(table: Table, report: Report, seed: int) -> str:
         missed=report.planted.missed[:MISSED],
         in_viewer={pair["line"] for pair in pairs},
         settings=[f"{key} {value}" for key, value in report.config.items() if value is not None],
-        data={"pairs": pairs},
+        data={
+            "pairs": [_said(pair, say) for pair in pairs],
+            "names": {name: say(name) for name in (*say.names, *KINDS)},
+        },
     )
+
+
+def _said(pair: dict[str, Any], say: Phrases) -> dict[str, Any]:
+    return {**pair, "problems": [say(problem) for problem in pair["problems"]]}
+
+
+def _names(rubric: Rubric, language: str) -> dict[str, str]:
+    """What people call its dimensions and degradations."""
+    titles = {one.name: one.title for one in rubric.degradations}
+    titles |= {one.name: one.title for one in rubric.dimensions}
+    return {name: in_language(title, language) for name, title in titles.items()}

@@ -16,10 +16,13 @@ from html import unescape
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from reward_model.records.page.phrases import BASE, Phrases
+
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-BASE = "reward_model.records.page"
+_SAID = re.compile(r'\bsay\("((?:[^"\\]|\\.)*)"')
+"""What a script says: `say("English", { name: value })`, as templates and code do."""
 
 
 def render(
@@ -27,6 +30,7 @@ def render(
     name: str,
     /,
     *,
+    say: Phrases | None = None,
     data: Any = None,
     connect: bool = False,
     parts: tuple[str, ...] = (),
@@ -35,6 +39,7 @@ def render(
 ) -> str:
     """The page `package/templates/NAME.html.j2` filled with `context`.
 
+    `say`: the language of the page, from `phrases`; English if not given.
     `NAME.css` and `NAME.js` beside the template come after the shared ones. `data` (any JSON value)
     is put in the page for the script, which reads it with `pageData()`. The template gets the
     filters `number` (`{{ x|number(2) }}`, a dash for None), `percent` and `svg` (a `Plot`).
@@ -47,11 +52,15 @@ def render(
         "\n".join(filter(None, (_asset(where, f"{what}.{kind}") for where, what in assets)))
         for kind in ("css", "js")
     )
+    say = say or Phrases()
+    said = {english: say(english) for english in dict.fromkeys(_SAID.findall(script))}
     return (
         _environment(package)
         .get_template(f"{name}.html.j2")
         .render(
             **context,
+            say=say,
+            page_words=_Safe(json_island(said)) if said and say.language != "en" else None,
             page_style=_Safe(style),
             page_script=_Safe(script),
             page_policy=_policy(style, script, connect, within),
@@ -120,7 +129,10 @@ def _environment(package: str) -> Environment:
     def svg(drawing: Plot) -> _Safe:
         return _Safe(drawing.svg)
 
-    environment.filters |= {"number": _number, "percent": _percent, "svg": svg}
+    def apply(text: str, say: Phrases) -> str:
+        return say(text)
+
+    environment.filters |= {"number": _number, "percent": _percent, "svg": svg, "apply": apply}
     return environment
 
 

@@ -1,5 +1,5 @@
 (() => {
-  const all = pageData().pairs;
+  const { pairs: all, names } = pageData();
   const at = (id) => document.getElementById(id);
   const kind = at("kind"), search = at("search"), only = at("only");
   let shown = all, index = 0;
@@ -19,23 +19,23 @@
     const tags = { changed: tag, planted: "mark" };
     for (const [what, part] of segments)
       text.append(what === "same" ? part : make(tags[what], "", part));
-    if (cut) text.append(make("span", "faint", `\n[${cut.toLocaleString("en")} more characters]`));
+    if (cut) text.append(make("span", "faint", `\n[${say("{n} more characters", { n: cut.toLocaleString("en") })}]`));
     return make("section", "side", make("h4", "", title), text);
   }
 
   function scores(pair) {
-    if (!pair.scores.length) return make("p", "faint", "This pair has no scores.");
-    const head = make("tr", "", ...["dimension", "chosen", "rejected", "gap"].map((t) => make("th", "", t)), make("th", "words", "reasons"));
+    if (!pair.scores.length) return make("p", "faint", say("This pair has no scores."));
+    const head = make("tr", "", ...[say("dimension"), say("chosen"), say("rejected"), say("gap")].map((t) => make("th", "", t)), make("th", "words", say("reasons")));
     const rows = pair.scores.map((score) => {
       const [high, low] = score.levels;
       const gap = high === null || low === null ? "–" : String(high - low);
       const [first, second] = score.reasons;
       const reasons = make("td", "words");
       if (first && first === second) reasons.append(first);
-      else for (const [name, text] of [["chosen", first], ["rejected", second]])
+      else for (const [name, text] of [[say("chosen"), first], [say("rejected"), second]])
         if (text) reasons.append(make("div", "", make("b", "", `${name}: `), text));
-      const aimed = pair.targets.includes(score.dimension) ? " (target)" : "";
-      return make("tr", "", make("td", "", score.dimension + aimed), make("td", "", String(high ?? "–")), make("td", "", String(low ?? "–")), make("td", "", gap), reasons);
+      const aimed = pair.targets.includes(score.dimension) ? ` (${say("target")})` : "";
+      return make("tr", "", make("td", "", (names[score.dimension] || score.dimension) + aimed), make("td", "", String(high ?? "–")), make("td", "", String(low ?? "–")), make("td", "", gap), reasons);
     });
     const table = make("table", "", make("thead", "", head), make("tbody", "", ...rows));
     const scroll = make("div", "scroll", table);
@@ -45,27 +45,27 @@
 
   function draw() {
     const box = at("pair");
-    at("position").textContent = shown.length ? `${index + 1} of ${shown.length}` : "none";
+    at("position").textContent = shown.length ? say("{n} of {all}", { n: index + 1, all: shown.length }) : say("none");
     at("previous").disabled = index <= 0;
     at("next").disabled = index >= shown.length - 1;
-    if (!shown.length) return box.replaceChildren(make("p", "", "No pair fits."));
+    if (!shown.length) return box.replaceChildren(make("p", "", say("No pair fits.")));
     const pair = shown[index];
-    const severity = pair.severity ? `, severity ${pair.severity}` : "";
+    const severity = pair.severity ? `, ${say("severity {n}", { n: pair.severity })}` : "";
     const prompt = make("pre", "text", pair.prompt);
     prompt.tabIndex = 0;
-    if (pair.prompt_cut) prompt.append(make("span", "faint", `\n[${pair.prompt_cut.toLocaleString("en")} more characters]`));
+    if (pair.prompt_cut) prompt.append(make("span", "faint", `\n[${say("{n} more characters", { n: pair.prompt_cut.toLocaleString("en") })}]`));
     const key = (tag, text) => make("span", "", make(tag, "", text));
-    const legend = make("p", "key marked", key("del", "only in chosen"), key("ins", "only in rejected"), pair.planted.length ? key("mark", "planted error") : null);
+    const legend = make("p", "key marked", key("del", say("only in chosen")), key("ins", say("only in rejected")), pair.planted.length ? key("mark", say("planted error")) : null);
     box.replaceChildren(
-      make("h3", "", `Line ${pair.line} · ${pair.kind}${severity}`),
+      make("h3", "", `${say("Line {n}", { n: pair.line })} · ${names[pair.kind] || pair.kind}${severity}`),
       make("p", "faint", [pair.id, ...pair.about].filter(Boolean).join(" · ")),
       pair.problems.length ? make("div", "note bad", pair.problems.join("; ")) : "",
-      pair.planted.length ? make("div", "note", "Planted: " + pair.planted.map((e) => `${e.error}: ${e.was} → ${e.now}`).join("; ")) : "",
+      pair.planted.length ? make("div", "note", `${say("Planted:")} ` + pair.planted.map((e) => `${e.error}: ${e.was} → ${e.now}`).join("; ")) : "",
       scores(pair),
       pair.assessment ? make("p", "faint", pair.assessment) : "",
       legend,
-      make("div", "sides", side("chosen", pair.chosen, pair.cut[0], "del", pair.language), side("rejected", pair.rejected, pair.cut[1], "ins", pair.language)),
-      pair.prompt ? make("details", "", make("summary", "", "Prompt"), prompt) : "",
+      make("div", "sides", side(say("chosen"), pair.chosen, pair.cut[0], "del", pair.language), side(say("rejected"), pair.rejected, pair.cut[1], "ins", pair.language)),
+      pair.prompt ? make("details", "", make("summary", "", say("Prompt")), prompt) : "",
     );
   }
 
@@ -93,7 +93,7 @@
 
   const counts = new Map();
   for (const pair of all) counts.set(pair.kind, (counts.get(pair.kind) ?? 0) + 1);
-  for (const [name, count] of [...counts].sort()) kind.append(new Option(`${name} (${count})`, name));
+  for (const [name, count] of [...counts].sort()) kind.append(new Option(`${names[name] || name} (${count})`, name));
   at("controls").hidden = false;
   at("controls").addEventListener("submit", (event) => event.preventDefault());
   kind.addEventListener("change", filter);
