@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from reward_model.records import UserError
+from reward_model.records.errors import UserError, some_of
 from reward_model.traffic.metrics import as_json, measure
-from reward_model.traffic.rows import Log, read_log
+from reward_model.traffic.rows import Log, carried, read_log
 from reward_model.traffic.settings import Experiment, Guardrail, Outcome
 from reward_model.traffic.units import Difference, Measure, difference
 
@@ -35,6 +35,13 @@ def ab(paths: Sequence[Path], experiment: Experiment, workers: int = 0) -> dict[
     """
     columns = list(dict.fromkeys(outcome.column for outcome in experiment.outcomes))
     log = read_log(paths, columns, list(experiment.arms), workers)
+    if not carried(log):
+        names = some_of([outcome.title for outcome in experiment.outcomes], 6)
+        raise UserError(
+            f"none of the outcomes ({names}) in any of {len(log):,} rows",
+            expected="a log that carries them",
+            path=paths[0],
+        )
     return {"logs": [str(path) for path in paths], **compare(log, experiment)}
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import gzip
 import json
 import stat
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reward_model.records import UserError, explain_os_error
+from reward_model.records.errors import UserError, explain_os_error, instead_of_text
 
 SPAN = 64 * 2**20
 """Bytes of a file that one process reads at a time."""
@@ -44,12 +45,35 @@ def spans(paths: Sequence[Path]) -> list[Span]:
                 expected = "*.jsonl or *.jsonl.gz in it"
                 raise UserError("a folder without logs", expected=expected, path=path)
             found += spans(inside)
-        elif path.name.endswith(".gz") or not stat.S_ISREG(mode.st_mode):
+        elif not stat.S_ISREG(mode.st_mode):
+            found.append(Span(path))
+        elif _is_gzipped(path):
             found.append(Span(path))
         else:
             size = mode.st_size
             found += [Span(path, at, min(at + SPAN, size)) for at in range(0, size, SPAN)]
     return found
+
+
+def _is_gzipped(path: Path) -> bool:
+    """Whether a file is read through gzip: by its name, and its first bytes must say the same."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+    except OSError as error:
+        raise explain_os_error(error, path) from None
+    zipped, named = start.startswith(b"\x1f\x8b"), path.suffix == ".gz"
+    expected = "JSON Lines, a row an answer"
+    if zipped != named and start:
+        found = "a gzipped file" if zipped else "a file that is not gzipped"
+        mend = f"give it a name that {'ends' if zipped else 'does not end'} in .gz"
+        raise UserError(found, expected=expected, mend=mend, path=path)
+    if start.startswith(b"PAR1"):
+        mend = "write its rows as JSON Lines"
+        raise UserError("a Parquet file", expected=expected, mend=mend, path=path)
+    if not zipped and (known := instead_of_text(start)) is not None:
+        raise UserError(known[0], expected=expected, mend=known[1], path=path)
+    return named
 
 
 def lines_of(span: Span) -> Iterator[tuple[bytes, bool]]:
@@ -65,12 +89,14 @@ def lines_of(span: Span) -> Iterator[tuple[bytes, bool]]:
                     return
                 at += len(line)
                 yield line, line.endswith(b"\n")
-    except (EOFError, gzip.BadGzipFile) as error:
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise UserError(
             "a gzipped file that cannot be read to its end",
             mend="is it still being written?",
             path=span.path,
         ) from error
+    except OSError as error:
+        raise explain_os_error(error, span.path) from None
 
 
 def parsed(line: bytes) -> dict[str, Any] | str:

@@ -10,9 +10,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from reward_model.records import UserError
+from reward_model.records.errors import UserError, some_of
 from reward_model.traffic.metrics import as_json, measure, usual
-from reward_model.traffic.rows import Log, read_log
+from reward_model.traffic.rows import Log, carried, read_log
 from reward_model.traffic.settings import MonitorSettings, Watched, seconds
 from reward_model.traffic.units import Measure, difference
 
@@ -54,6 +54,13 @@ def monitor(
     log = read_log(paths, columns, workers=workers)
     windows = _windows(log, window)
     told = [_judged(log, metric, windows, before.get(metric.title), settings) for metric in metrics]
+    if all(one["status"] == "absent" for one in told) and not carried(log):
+        names = some_of(list(dict.fromkeys(metric.title for metric in metrics)), 6)
+        raise UserError(
+            f"none of what is measured ({names}) in any of {len(log):,} rows",
+            expected="a log that carries it",
+            path=paths[0],
+        )
     if settings is None:
         told = [one for one in told if one["status"] != "absent"]
     order: list[Status] = ["alert", "watch"]

@@ -12,11 +12,14 @@ from typing import Any, Literal
 
 from reward_model.records import UserError
 from reward_model.traffic.lines import Span, lines_of, parsed, spans
-from reward_model.traffic.values import FEEDBACK, answer_of, thumb, user_of
+from reward_model.traffic.rows import check_readable, not_a_log
+from reward_model.traffic.values import FEEDBACK, answer_of, keys_of, thumb, user_of
 
 Format = Literal["pairs", "kto", "completions"]
 FORMATS = ("pairs", "kto", "completions")
 PER_USER = 3
+_ROWS = "rows"
+_TEXTLESS = "rows without prompt or answer"
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,13 @@ def pairs(
         raise UserError(f"--format {form}", expected=f"one of {', '.join(FORMATS)}")
     todo = spans(paths)
     counts: dict[str, int] = {}
-    seen = list(_index(todo, form, set(arms), counts))
+    where: dict[str, str] = {}
+    seen = list(_index(todo, form, set(arms), counts, where))
+    unreadable, odd = counts.get("rows unreadable", 0), counts.get(_TEXTLESS, 0)
+    rows = counts.pop(_ROWS, 0)
+    check_readable(rows, unreadable, where.get("bad", ""), paths)
+    if odd == rows:
+        raise not_a_log(rows, where["textless"], ("prompt", "response", FEEDBACK, "replaces"))
     if form == "completions":
         chosen = _grouped(seen, counts)
     elif form == "kto":
@@ -80,19 +89,30 @@ def pairs(
 
 
 def _index(
-    todo: Sequence[Span], form: Format, arms: set[str], counts: dict[str, int]
+    todo: Sequence[Span],
+    form: Format,
+    arms: set[str],
+    counts: dict[str, int],
+    where: dict[str, str],
 ) -> Iterator[_Seen]:
-    """Rows that somebody said something about; for `completions` every answer. Each id once."""
+    """Rows that somebody said something about; for `completions` every answer. Each id once.
+
+    Where the first row stands that cannot be read, or has no text, goes into `where`.
+    """
     ids: set[bytes] = set()
     replaced = _replaced(todo) if form == "pairs" else set()
+    before = number = 0
     for at, span in enumerate(todo):
+        before = before + number + 1 if span.start else 1
         for number, (line, ended) in enumerate(lines_of(span)):
             if not line.strip():
                 continue
             row = parsed(line)
             if isinstance(row, str):
                 _count(counts, "rows unreadable" if ended else "last line still being written")
+                where.setdefault("bad", f"{span.path}, line {before + number}: {row}")
                 continue
+            _count(counts, _ROWS)
             own = str(row["id"]) if row.get("id") is not None else ""
             key = blake2b(own.encode("utf-8", "surrogatepass"), digest_size=8).digest()
             if own and key in ids:
@@ -105,7 +125,8 @@ def _index(
                 continue
             response, prompt = answer_of(row), row.get("prompt")
             if response is None or not response.strip() or not prompt:
-                _count(counts, "rows without prompt or answer")
+                _count(counts, _TEXTLESS)
+                where.setdefault("textless", f"{span.path}, line {before + number}: {keys_of(row)}")
                 continue
             try:
                 up = thumb(row.get(FEEDBACK))

@@ -15,14 +15,25 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from reward_model.records import UserError, explain_os_error
 from reward_model.traffic.lines import Span, lines_of, parsed, spans
-from reward_model.traffic.values import Column, reader, time_of, user_of
+from reward_model.traffic.values import (
+    KEYS,
+    NAMED,
+    REFUSED,
+    ROWS,
+    Column,
+    is_foreign,
+    keys_of,
+    reader,
+    time_of,
+    user_of,
+)
 
 TOLERATED = 0.01
 """Share of unreadable rows up to which a log is measured; they are counted either way."""
@@ -43,7 +54,7 @@ class Log:
     notes: dict[str, int] = field(default_factory=dict)
     """What was left out or odd, and how often."""
     first_bad: str = ""
-    """Where the first unreadable row stands, and why."""
+    """Where the first row stands that is unreadable, or else of no answer, and why."""
 
     def __len__(self) -> int:
         return len(self.time)
@@ -61,7 +72,8 @@ def read_log(
         workers: processes; 0 chooses.
 
     Raises:
-        UserError: a file cannot be read, nothing is in it, or too many rows are unreadable.
+        UserError: a file cannot be read, nothing is in it, too many rows are unreadable, or none is
+            of an answer.
     """
     todo = spans(paths)
     jobs = [(span, tuple(columns), tuple(arms)) for span in todo]
@@ -90,6 +102,8 @@ class _Part:
     torn: int
     odd: dict[str, int]
     bad: tuple[int, str] | None
+    foreign: int
+    first_foreign: tuple[int, str] | None
 
 
 def _empty(columns: Sequence[Column]) -> list[array[Any]]:
@@ -119,8 +133,10 @@ def _read(job: tuple[Span, tuple[Column, ...], tuple[str, ...]]) -> _Part:
     whole = [(read, store.append) for read, store in zip(readers, rest, strict=True)]
     place = {name: at for at, name in enumerate(arms)}
     odd: dict[str, int] = {}
-    unreadable = torn = number = 0
+    keys = [column.of for column in columns if column.of not in (ROWS, REFUSED)]
+    unreadable = torn = foreign = number = 0
     bad: tuple[int, str] | None = None
+    first: tuple[int, str] | None = None
     for number, (line, ended) in enumerate(lines_of(span), 1):
         if not line.strip():
             continue
@@ -132,6 +148,10 @@ def _read(job: tuple[Span, tuple[Column, ...], tuple[str, ...]]) -> _Part:
             else:
                 torn += 1
             continue
+        if is_foreign(row, keys):
+            foreign += 1
+            first = first or (number, keys_of(row))
+            continue
         time.append(time_of(row.get("time"), odd))
         name = user_of(row)
         user.append(_hash(f"\0{span.path}\0{span.start + number}" if name is None else name))
@@ -140,7 +160,7 @@ def _read(job: tuple[Span, tuple[Column, ...], tuple[str, ...]]) -> _Part:
         arm.append(place.get(row.get("arm", ""), -1) if place else -1)
         for read, keep in whole:
             keep(read(row, odd))
-    return _Part(span, number, stores, unreadable, torn, odd, bad)
+    return _Part(span, number, stores, unreadable, torn, odd, bad, foreign, first)
 
 
 def _hash(text: str) -> int:
@@ -157,22 +177,19 @@ def _joined(
         for words, count in (
             *part.odd.items(),
             ("rows unreadable", part.unreadable),
+            ("rows of no answer", part.foreign),
             ("last line still being written", part.torn),
         ):
             if count:
                 notes[words] = notes.get(words, 0) + count
-    bad = _first_bad(parts)
+    bad, stranger = _first(parts, "bad"), _first(parts, "first_foreign")
     time, user, key, arm, *rest = (np.frombuffer(store, store.typecode) for store in whole)
     whole.clear()
-    unreadable = notes.get("rows unreadable", 0)
-    if unreadable > TOLERATED * (unreadable + len(key)):
-        raise UserError(
-            f"{unreadable:,} of {unreadable + len(key):,} rows that cannot be read, first {bad}",
-            expected="JSON Lines, an object a row",
-            mend="is this the log of the answers?",
-        )
+    strangers = notes.get("rows of no answer", 0)
+    check_readable(len(key) + strangers, notes.get("rows unreadable", 0), bad, paths)
     if not len(key):
-        raise UserError("no rows", expected="a log with a row an answer", path=paths[0])
+        asked = dict.fromkeys(column.of for column in columns if column.of != ROWS)
+        raise not_a_log(strangers, stranger, (*NAMED, *(of for of in asked if of not in KEYS)))
     # A mask copies what it picks, so it is only laid where rows are left out.
     first = _first_of_each(key)
     again = len(key) - int(first.sum())
@@ -182,7 +199,7 @@ def _joined(
     del key, first
     user = np.unique(user[keep], return_inverse=True)[1].astype(np.int64, copy=False)
     kept = {column: store[keep] for column, store in zip(columns, rest, strict=True)}
-    return Log(time[keep], user, arm[keep], kept, notes, bad)
+    return Log(time[keep], user, arm[keep], kept, notes, bad or stranger)
 
 
 def _first_of_each(key: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
@@ -194,12 +211,37 @@ def _first_of_each(key: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
     return first
 
 
-def _first_bad(parts: list[_Part]) -> str:
+def check_readable(rows: int, unreadable: int, first_bad: str, paths: Sequence[Path]) -> None:
+    """Refuse what is no JSON Lines, or has no row.
+
+    Raises:
+        UserError: with the first line that cannot be read.
+    """
+    if unreadable > TOLERATED * (unreadable + rows):
+        raise UserError(
+            f"{unreadable:,} of {unreadable + rows:,} rows that cannot be read, first {first_bad}",
+            expected="JSON Lines, an object a row",
+            mend="is this the log of the answers?",
+        )
+    if not rows:
+        raise UserError("no rows", expected="a log with a row an answer", path=paths[0])
+
+
+def not_a_log(rows: int, first: str, keys: Sequence[str]) -> UserError:
+    """What is said of a file without a row of an answer; `first` is where and what its first is."""
+    return UserError(
+        f"{rows:,} rows and none of an answer, first {first}",
+        expected=f"rows with some of {', '.join(keys)}",
+        mend="is this the log of the answers?",
+    )
+
+
+def _first(parts: list[_Part], of: Literal["bad", "first_foreign"]) -> str:
     before: dict[str, int] = {}
     for part in parts:
         name = str(part.span.path)
-        if part.bad:
-            number, why = part.bad
+        if found := getattr(part, of):
+            number, why = found
             return f"{name}, line {before.get(name, 0) + number}: {why}"
         before[name] = before.get(name, 0) + part.lines
     return ""
@@ -209,3 +251,9 @@ def present(log: Log, column: Column) -> npt.NDArray[np.bool_]:
     """[n] where a column has a value."""
     values = log.columns[column]
     return values >= 0 if column.share else ~np.isnan(values)
+
+
+def carried(log: Log) -> bool:
+    """Whether any row has any of the columns; that there are rows is no column of theirs."""
+    columns = [column for column in log.columns if column.of != ROWS]
+    return not columns or any(present(log, column).any() for column in columns)

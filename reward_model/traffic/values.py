@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
 from typing import Any
+
+from reward_model.records.errors import some_of
 
 REFUSED = "refused"
 FEEDBACK = "feedback"
@@ -88,6 +90,28 @@ def refused(text: str) -> bool:
         if words in head:
             return True
     return False
+
+
+NAMED = ("time", "user", "arm", "response", FEEDBACK, "replaces", "latency_ms", "flags")
+KEYS = frozenset((*NAMED, REFUSED))
+"""Keys of which a row of a log has one at least, unless it has what is measured of it."""
+
+
+def is_foreign(row: dict[str, Any], keys: Sequence[str] = ()) -> bool:
+    """Whether a row says nothing of an answer: none of a log's keys, nor of those asked for.
+
+    >>> is_foreign({"prompt": "p", "chosen": "a", "rejected": "b"}), is_foreign({"user": 7})
+    (True, False)
+    >>> is_foreign({"score": {"depth": 3}}, ["score.depth"])
+    False
+    """
+    return KEYS.isdisjoint(row) and all(get(row, key) is None for key in keys)
+
+
+def keys_of(row: dict[str, Any]) -> str:
+    """The keys of a row in words, to say what it is."""
+    names = [name[:40] for name in row]
+    return f"the keys {some_of(names, 6)}" if names else "no keys"
 
 
 def answer_of(row: dict[str, Any]) -> str | None:

@@ -367,6 +367,73 @@ def test_what_is_no_log_is_refused(tmp_path: Path, text: str, words: str) -> Non
     assert words in outcome.stderr
 
 
+PAIR = {"prompt": "p", "chosen": "a", "rejected": "b", "metadata": {"prompt_id": "1"}}
+
+
+def test_rows_of_another_kind_are_no_log(tmp_path: Path, experiment: Path) -> None:
+    """Each command names what stands there and which keys it reads; an empty table says nothing."""
+    path, out = written(tmp_path / "pairs.jsonl", [PAIR] * 30), tmp_path / "made.jsonl"
+    page = tmp_path / "page.html"
+    for args, key in (
+        (("monitor", path, "--html", page), "latency_ms"),
+        (("ab", path, "--experiment", experiment), "arm"),
+        (("ab", path, "--experiment", experiment, "--plan"), "arm"),
+        (("pairs", path, "--out", out), "replaces"),
+    ):
+        outcome = run("reward-model", "traffic", *args)
+        told = " ".join(outcome.stderr.split())
+        assert outcome.code == 2, args
+        assert "30 rows and none of an answer" in told
+        assert "pairs.jsonl, line 1: the keys prompt, chosen, rejected, metadata" in told
+        assert key in told.split("expected")[1]
+    assert not out.exists()
+    assert not page.exists()
+
+
+def test_a_few_rows_of_another_kind_are_left_out_counted_and_named(tmp_path: Path) -> None:
+    rows = log_rows(300)
+    mixed = [*rows[:5], {"event": "start", "level": "info"}, *rows[5:], {"event": "stop"}]
+    code, found = told("monitor", written(tmp_path / "mixed.jsonl", mixed))
+    _, clean = told("monitor", written(tmp_path / "clean.jsonl", rows))
+    assert code == 0
+    assert found["notes"] == {"rows of no answer": 2}
+    assert found["first_unreadable"].endswith("mixed.jsonl, line 6: the keys event, level")
+    assert found["metrics"] == clean["metrics"]
+
+
+def test_a_log_without_anything_that_is_measured_is_refused(
+    tmp_path: Path, experiment: Path
+) -> None:
+    config = tmp_path / "monitor.toml"
+    config.write_text('[[metric]]\nof = "latency"\nis = "p95"\nmax = 9\n')
+    log = written(tmp_path / "log.jsonl", [{"user": f"u{at}", "time": at + 1} for at in range(9)])
+    outcome = run("reward-model", "traffic", "monitor", log, "--config", config)
+    assert (outcome.code, "latency p95" in outcome.stderr) == (2, True)
+    rows = [
+        {"user": f"u{at}", "time": "2026-11-02", "arm": ("old", "new")[at % 2]} for at in range(9)
+    ]
+    outcome = run("reward-model", "traffic", "ab", written(log, rows), "--experiment", experiment)
+    assert (outcome.code, "feedback share" in outcome.stderr) == (2, True)
+
+
+def test_files_of_other_kinds_are_called_what_they_are(tmp_path: Path) -> None:
+    text = json.dumps({"id": "1", "user": "u", "feedback": "up"}) + "\n"
+    kinds = {
+        "a.jsonl": (gzip.compress(text.encode()), "a gzipped file"),
+        "b.jsonl.gz": (text.encode(), "a file that is not gzipped"),
+        "c.jsonl.gz": (gzip.compress(text.encode() * 99)[:-9], "cannot be read to its end"),
+        "d.jsonl": (text.encode("utf-16"), "UTF-16"),
+        "e.parquet": (b"PAR1" + bytes(9), "a Parquet file"),
+        "f.csv": (b"id,user\n1,u\n", "rows that cannot be read"),
+    }
+    for name, (content, words) in kinds.items():
+        (tmp_path / name).write_bytes(content)
+        for args in (("monitor",), ("pairs", "--out", tmp_path / "out.jsonl")):
+            outcome = run("reward-model", "traffic", *args, tmp_path / name)
+            assert outcome.code == 2, (name, args)
+            assert words in outcome.stderr, (name, args)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
