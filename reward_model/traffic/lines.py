@@ -45,9 +45,7 @@ def spans(paths: Sequence[Path]) -> list[Span]:
                 expected = "*.jsonl or *.jsonl.gz in it"
                 raise UserError("a folder without logs", expected=expected, path=path)
             found += spans(inside)
-        elif not stat.S_ISREG(mode.st_mode):
-            found.append(Span(path))
-        elif _is_gzipped(path):
+        elif not stat.S_ISREG(mode.st_mode) or _is_gzipped(path):
             found.append(Span(path))
         else:
             size = mode.st_size

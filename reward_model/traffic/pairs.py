@@ -19,6 +19,7 @@ Format = Literal["pairs", "kto", "completions"]
 FORMATS = ("pairs", "kto", "completions")
 PER_USER = 3
 _ROWS = "rows"
+_AGAIN = "rows with the id of an earlier row"
 _TEXTLESS = "rows without prompt or answer"
 
 
@@ -73,7 +74,7 @@ def pairs(
     unreadable, odd = counts.get("rows unreadable", 0), counts.get(_TEXTLESS, 0)
     rows = counts.pop(_ROWS, 0)
     check_readable(rows, unreadable, where.get("bad", ""), paths)
-    if odd == rows:
+    if odd and odd + counts.get(_AGAIN, 0) == rows:
         raise not_a_log(rows, where["textless"], ("prompt", "response", FEEDBACK, "replaces"))
     if form == "completions":
         chosen = _grouped(seen, counts)
@@ -116,7 +117,7 @@ def _index(
             own = str(row["id"]) if row.get("id") is not None else ""
             key = blake2b(own.encode("utf-8", "surrogatepass"), digest_size=8).digest()
             if own and key in ids:
-                _count(counts, "rows with the id of an earlier row")
+                _count(counts, _AGAIN)
                 continue
             ids.add(key)
             arm = str(row.get("arm") or "")
