@@ -72,10 +72,10 @@ def pairs(
     where: dict[str, str] = {}
     seen = list(_index(todo, form, set(arms), counts, where))
     unreadable, odd = counts.get("rows unreadable", 0), counts.get(_TEXTLESS, 0)
-    rows = counts.pop(_ROWS, 0)
-    check_readable(rows, unreadable, where.get("bad", ""), paths)
-    if odd and odd + counts.get(_AGAIN, 0) == rows:
-        raise not_a_log(rows, where["textless"], ("prompt", "response", FEEDBACK, "replaces"))
+    read = counts.pop(_ROWS, 0)
+    check_readable(read, unreadable, where.get("bad", ""), paths)
+    if odd and odd + counts.get(_AGAIN, 0) == read:
+        raise not_a_log(read, where["textless"], ("prompt", "response", FEEDBACK, "replaces"))
     if form == "completions":
         chosen = _grouped(seen, counts)
     elif form == "kto":
