@@ -148,7 +148,10 @@ def pairs(
 def revise(
     context: typer.Context,
     drafts: Annotated[
-        Path, typer.Argument(help="JSON Lines: prompt with response, completion or completions.")
+        Path,
+        typer.Argument(
+            help="Prompt with response, completion or completions; JSON Lines, CSV, TSV or Parquet."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Where the pairs go, JSON Lines.")],
     llm: Annotated[

@@ -8,7 +8,7 @@ revision kept beside the draft as a preference. `judge score` then judges both s
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,9 @@ from reward_model.llm import (
     split_model,
 )
 from reward_model.llm.pending import Pending
-from reward_model.records import Pair, Text, UserError, as_text, digest, read_jsonl
+from reward_model.records import Pair, Text, UserError, as_text, digest
 from reward_model.records.rows import parse_row
+from reward_model.records.tables import is_table, read_rows, told_of, without_null
 from reward_model.records.terminal import console
 from reward_model.rubrics import Dimension, Rubric, load_rubric, say
 
@@ -111,38 +112,43 @@ def read_drafts(
         UserError: a row is no prompt with completions, or nothing is in the file.
     """
     items: list[Draft] = []
-    for line in read_jsonl(path):
-        row = parse_row(line.value, path=path, line=line.number)
-        if row.pair is not None or not as_text(row.prompt).strip():
-            raise UserError(
-                "a pair" if row.pair is not None else "a row without prompt",
-                expected="prompt with response, completion or completions",
-                path=path,
-                line=line.number,
-            )
-        metadata = line.value.get("metadata")
-        kept = dict(metadata) if isinstance(metadata, dict) else {}
-        if line.value.get("id") is not None:
-            kept["draft_id"] = str(line.value["id"])
-        for completion in row.completions:
-            text, number = as_text(completion).strip(), len(items)
-            if not text:
-                raise UserError(
-                    "an empty response", expected="a draft", path=path, line=line.number
+    for line in read_rows(path):
+        value = without_null(line.value) if is_table(path) else line.value
+        with told_of(path, line.number):
+            for prompt, text, kept in _drafts_of(value):
+                number = len(items)
+                draw = int(digest(f"{settings.seed}:{number}:{as_text(prompt)}", 7), 16)
+                items.append(
+                    Draft(
+                        number,
+                        prompt,
+                        text,
+                        acceptance.spoken(text),
+                        principles[draw % len(principles)],
+                        number % len(settings.llm),
+                        kept,
+                    )
                 )
-            draw = int(digest(f"{settings.seed}:{number}:{as_text(row.prompt)}", 7), 16)
-            items.append(
-                Draft(
-                    number,
-                    row.prompt,
-                    text,
-                    acceptance.spoken(text),
-                    principles[draw % len(principles)],
-                    number % len(settings.llm),
-                    {**kept, "prompt_id": row.prompt_id or row.key},
-                )
-            )
     return items
+
+
+def _drafts_of(value: dict[str, Any]) -> Iterator[tuple[Text, str, dict[str, Any]]]:
+    """Prompt, text and metadata of every completion of a row."""
+    row = parse_row(value)
+    if row.pair is not None or not as_text(row.prompt).strip():
+        raise UserError(
+            "a pair" if row.pair is not None else "a row without prompt",
+            expected="prompt with response, completion or completions",
+        )
+    metadata = value.get("metadata")
+    kept = dict(metadata) if isinstance(metadata, dict) else {}
+    if value.get("id") is not None:
+        kept["draft_id"] = str(value["id"])
+    for completion in row.completions:
+        text = as_text(completion).strip()
+        if not text:
+            raise UserError("an empty response", expected="a draft")
+        yield row.prompt, text, {**kept, "prompt_id": row.prompt_id or row.key}
 
 
 def _principles(rubric: Rubric, named: Sequence[str]) -> list[Dimension]:

@@ -51,7 +51,7 @@ def score(
         Path,
         typer.Argument(
             help="Pairs, or prompt with response, completion or completions, or messages; "
-            "JSON Lines."
+            "JSON Lines, CSV, TSV or Parquet."
         ),
     ],
     out: Annotated[Path, typer.Option(help="Where the scored rows go.")],
@@ -145,7 +145,10 @@ def score(
 def redteam(
     context: typer.Context,
     reports: Annotated[
-        Path, typer.Argument(help="Pairs, or lines with prompt and response, JSON Lines.")
+        Path,
+        typer.Argument(
+            help="Pairs, or rows with prompt and response; JSON Lines, CSV, TSV or Parquet."
+        ),
     ],
     llm: Judges = None,
     rubric: RubricName = "financial_report",
@@ -200,7 +203,10 @@ def calibrate(
     context: typer.Context,
     reports: Annotated[
         Path,
-        typer.Argument(help="Pairs (chosen sides), or lines with prompt and response, JSON Lines."),
+        typer.Argument(
+            help="Pairs (chosen sides), or rows with prompt and response; JSON Lines, CSV, TSV or "
+            "Parquet."
+        ),
     ],
     llm: Judges = None,
     rubric: RubricName = "financial_report",

@@ -16,10 +16,10 @@ from reward_model.records import (
     UserError,
     as_text,
     digest,
-    read_jsonl,
 )
 from reward_model.records.chat.turns import judged
 from reward_model.records.rows import parse_row
+from reward_model.records.tables import is_table, read_rows, told_of, without_null
 
 
 class Report(NamedTuple):
@@ -40,8 +40,10 @@ def read_texts(path: Path, side: Side, *, limit: int, seed: int) -> list[Report]
     """
     groups: dict[str, list[Report]] = {}
     seen: set[str] = set()
-    for line in read_jsonl(path):
-        report = _report(line.value, side, path, line.number)
+    for line in read_rows(path):
+        row = without_null(line.value) if is_table(path) else line.value
+        with told_of(path, line.number):
+            report = _report(row, side)
         if report is None:
             continue
         key = digest([report.prompt, report.text], 24)
@@ -62,14 +64,11 @@ def read_texts(path: Path, side: Side, *, limit: int, seed: int) -> list[Report]
     return taken[:limit]
 
 
-def _report(value: dict[str, Any], side: Side, path: Path, number: int) -> Report | None:
-    row = parse_row(value, path=path, line=number, several=False)
+def _report(value: dict[str, Any], side: Side) -> Report | None:
+    row = parse_row(value, several=False)
     if len(row.completions) > 1 and row.pair is None:
         raise UserError(
-            "several responses without a preference",
-            expected="a pair, or prompt with response",
-            path=path,
-            line=number,
+            "several responses without a preference", expected="a pair, or prompt with response"
         )
     if side == "rejected" and row.neutral:
         return None

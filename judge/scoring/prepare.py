@@ -14,6 +14,7 @@ from reward_model.llm.addresses import clean_name
 from reward_model.llm.family import family
 from reward_model.llm.providers import open_llms
 from reward_model.records import UserError, digest, read_object
+from reward_model.records.tables import told_of
 from reward_model.records.terminal import console
 from reward_model.rubrics import Rubric
 
@@ -71,22 +72,8 @@ def check_rows(rows: RowFile, settings: ScoreSettings) -> Seen:
     generators: set[str] = set()
     seen = Seen()
     for value, item, line in rows.items():
-        if item.scored and not settings.overwrite_scores:
-            raise UserError(
-                "scores already",
-                expected="rows without scores",
-                mend="score them anew with --overwrite-scores",
-                path=rows.path,
-                line=line,
-            )
-        if item.pair is None and settings.mode == "pairwise":
-            raise UserError(
-                "no pair",
-                expected="pairs for --mode pairwise, which shows two texts side by side",
-                mend="use another --mode for single answers",
-                path=rows.path,
-                line=line,
-            )
+        with told_of(rows.path, line):
+            _check_row(item, settings)
         seen = Seen(seen.texts + len(item.texts), seen.pairs + (item.pair is not None))
         generators.update(_writers(value, item))
     for judge in map(clean_name, settings.llm):
@@ -100,6 +87,21 @@ def check_rows(rows: RowFile, settings: ScoreSettings) -> Seen:
                 markup=False,
             )
     return seen
+
+
+def _check_row(item: Item, settings: ScoreSettings) -> None:
+    if item.scored and not settings.overwrite_scores:
+        raise UserError(
+            "scores already",
+            expected="rows without scores",
+            mend="score them anew with --overwrite-scores",
+        )
+    if item.pair is None and settings.mode == "pairwise":
+        raise UserError(
+            "no pair",
+            expected="pairs for --mode pairwise, which shows two texts side by side",
+            mend="use another --mode for single answers",
+        )
 
 
 def _writers(value: dict[str, Any], item: Item) -> list[str]:

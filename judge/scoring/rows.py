@@ -25,6 +25,7 @@ from reward_model.records import (
 from reward_model.records.chat.turns import judged
 from reward_model.records.files import Pathish
 from reward_model.records.rows import parse_pair, parse_row
+from reward_model.records.tables import as_lines, told_of
 
 RESPONSE = "response"
 """Slot of a row with one response; completions go by their number."""
@@ -94,7 +95,7 @@ def item_of(
 
 
 class RowFile:
-    """Rows of a JSONL file, in order and checked, or by number.
+    """Rows of a JSONL, CSV, TSV or Parquet file, in order and checked, or by number.
 
     Raises:
         UserError: the file cannot be read.
@@ -104,13 +105,18 @@ class RowFile:
         self.path = path
         if path.exists() and not path.is_file() and not path.is_dir():
             raise UserError("something that is not a plain file", expected="a file", path=path)
+        self._lines, self._folder = as_lines(path)
         self._starts = array("Q")
         hashed = hashlib.sha256()
         at = 0
         try:
-            with path.open("rb") as file:
+            if self._folder is not None:
+                with path.open("rb") as table:
+                    hashed = hashlib.file_digest(table, "sha256")
+            with self._lines.open("rb") as file:
                 for raw in file:
-                    hashed.update(raw)
+                    if self._folder is None:
+                        hashed.update(raw)
                     if raw.removeprefix(b"\xef\xbb\xbf").strip():
                         self._starts.append(at)
                     at += len(raw)
@@ -124,12 +130,14 @@ class RowFile:
 
     def items(self) -> Iterator[tuple[dict[str, Any], Item, int]]:
         """All rows in the order of the file, each checked: the object, its texts, its line."""
-        for line in read_jsonl(self.path):
-            yield line.value, item_of(line.value, path=self.path, line=line.number), line.number
+        for line in read_jsonl(self._lines):
+            with told_of(self.path, line.number):
+                item = item_of(line.value)
+            yield line.value, item, line.number
 
     def __getitem__(self, number: int) -> dict[str, Any]:
         """The object of row `number` (from 0), as it stands in the file."""
-        with self.path.open("rb") as file:
+        with self._lines.open("rb") as file:
             file.seek(self._starts[number])
             value: dict[str, Any] = parse_json(file.readline().decode("utf-8-sig"))
         return value

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from reward_model.data.preferred import preferred, subset_of
 from reward_model.data.sources import find_source
 from reward_model.records import Message, Text, UserError, as_text, digest, read_jsonl, read_text
 from reward_model.records.forms import two_sides
-from reward_model.records.preferred import preferred, subset_of
 
 Form = Literal[
     "RewardBench",

@@ -10,9 +10,10 @@ from reward_model.data.columns import ColumnMap
 from reward_model.data.formats import records_of, rubric_of
 from reward_model.data.sample import Sample, samples_of
 from reward_model.data.samples import Columns, Samples
-from reward_model.data.sources import Source, find_source, without_null
+from reward_model.data.sources import Source, find_source
 from reward_model.records import IGNORE, UserError, read_jsonl
 from reward_model.records.files import Pathish
+from reward_model.records.tables import without_null
 from reward_model.rubrics import Rubric, load_rubric, shipped_rubrics
 
 

@@ -6,25 +6,29 @@ of the hub are written as JSON Lines into the cache once.
 
 from __future__ import annotations
 
-import csv
-import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reward_model.records import UserError, digest, explain_os_error, write_jsonl
+from reward_model.records import UserError, digest, write_jsonl
 from reward_model.records.cache import Folder, cache_root, made
 from reward_model.records.errors import first_line
-from reward_model.records.files import Pathish, not_utf8, read_jsonl
+from reward_model.records.files import Pathish, read_jsonl
+from reward_model.records.tables import (
+    PARQUET,
+    SEPARATORS,
+    csv_rows,
+    is_csv,
+    is_parquet,
+    parquet_rows,
+    plain,
+)
 
 _ROWS = "rows.jsonl"
 _LINES = (".jsonl", ".ndjson", ".json")
-_CSV = {".csv": ",", ".tsv": "\t"}
-_PARQUET = (".parquet",)
-ROWS = 64
-"""Rows of a Parquet file in memory at once: a row may hold 100,000 characters."""
+_TABLES = (*SEPARATORS, PARQUET)
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ def find_source(
             return _convert(path, key, _saved(path, split), cache_dir)
         files = _files_of(path)
         return _convert(path, _stamps(files), _rows(files), cache_dir)
-    if path.exists() and path.suffix.lower() in (*_CSV, *_PARQUET):
+    if path.exists() and path.suffix.lower() in _TABLES:
         return _convert(path, _stamps([path]), _rows([path]), cache_dir)
     if not path.exists() and _is_hub_id(str(place)):
         data = _hub(str(place), config, split)
@@ -79,7 +83,7 @@ def find_source(
 
 def _convert(shown: Path, key: list[Any], rows: Iterable[Any], cache_dir: str | None) -> Source:
     def make(folder: Path) -> None:
-        if not write_jsonl(folder / _ROWS, (_plain(row) for row in rows)):
+        if not write_jsonl(folder / _ROWS, (plain(row) for row in rows)):
             raise UserError("no row", expected="a row for each text or pair", path=shown)
 
     name = f"rows-{digest([str(shown), key, 2], 24)}"
@@ -93,7 +97,7 @@ def _stamps(files: list[Path]) -> list[Any]:
 
 
 def _files_of(folder: Path) -> list[Path]:
-    known = (*_LINES, *_CSV, *_PARQUET)
+    known = (*_LINES, *_TABLES)
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in known)
     kinds = sorted({path.suffix.lower() for path in files})
     if len(kinds) != 1:
@@ -107,97 +111,12 @@ def _files_of(folder: Path) -> list[Path]:
 
 def _rows(files: list[Path]) -> Iterator[Any]:
     for path in files:
-        suffix = path.suffix.lower()
-        if suffix in _CSV:
-            yield from _csv(path, _CSV[suffix])
-        elif suffix in _PARQUET:
-            yield from _parquet(path)
+        if is_csv(path):
+            yield from csv_rows(path)
+        elif is_parquet(path):
+            yield from parquet_rows(path)
         else:
             yield from (line.value for line in read_jsonl(path))
-
-
-def _csv(path: Path, delimiter: str) -> Iterator[dict[str, Any]]:
-    csv.field_size_limit(1 << 30)  # a prompt is longer than the module's 131,072 characters
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, delimiter=delimiter, strict=True)
-            _check_header(reader.fieldnames or (), path)
-            for row in reader:
-                if None in row or None in row.values():
-                    raise UserError(
-                        "a row with another number of cells than the first line",
-                        expected="one cell a column; a text with commas or line breaks in quotes",
-                        path=path,
-                        line=reader.line_num,
-                    )
-                yield row
-    except UnicodeDecodeError:
-        raise not_utf8(path) from None
-    except csv.Error as error:
-        raise UserError(f"broken CSV ({error})", expected="a CSV file", path=path) from None
-    except OSError as error:
-        raise explain_os_error(error, path) from None
-
-
-def _check_header(names: Sequence[str], path: Path) -> None:
-    """Another separator than the ending says makes one column of the whole line."""
-    for separator, name in ((";", "semicolons"), ("\t", "tabs"), (",", "commas")):
-        if len(names) == 1 and separator in names[0]:
-            raise UserError(
-                f"one column called {names[0][:60]!r}: its cells are divided by {name}",
-                expected="commas in .csv, tabs in .tsv",
-                mend="name it .tsv" if separator == "\t" else "save it with commas, as .csv",
-                path=path,
-            )
-
-
-def _parquet(path: Path) -> Iterator[dict[str, Any]]:
-    import pyarrow
-    from pyarrow import parquet
-
-    try:
-        for batch in parquet.ParquetFile(path).iter_batches(ROWS):
-            yield from batch.to_pylist()
-    except pyarrow.ArrowException as error:
-        raise UserError(
-            f"no readable Parquet ({first_line(error)})", expected="a Parquet file", path=path
-        ) from None
-    except OSError as error:
-        raise explain_os_error(error, path) from None
-
-
-def parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a Parquet file as they would stand in JSON Lines, a few at a time.
-
-    Raises:
-        UserError: the file is missing or is no Parquet.
-    """
-    return (_plain(row) for row in _parquet(path))
-
-
-def csv_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a CSV or TSV file, by its ending, a cell a text.
-
-    Raises:
-        UserError: the file is missing, no CSV, not UTF-8, or a row has another number of cells.
-    """
-    return _csv(path, _CSV[path.suffix.lower()])
-
-
-def is_csv(path: Path) -> bool:
-    """By its name."""
-    return path.suffix.lower() in _CSV
-
-
-def without_null(value: Any) -> Any:
-    """Parquet gives every row every key; those that a row does not have are null.
-
-    >>> without_null({"prompt": "p", "chosen": None, "response": "r"})
-    {'prompt': 'p', 'response': 'r'}
-    """
-    if isinstance(value, dict):
-        return {key: without_null(one) for key, one in value.items() if one is not None}
-    return [without_null(one) for one in value] if isinstance(value, list) else value
 
 
 def _saved(path: Path, split: str) -> Iterable[Any]:
@@ -216,7 +135,7 @@ def _saved(path: Path, split: str) -> Iterable[Any]:
 
 
 def _is_hub_id(name: str) -> bool:
-    if name.lower().endswith((*_LINES, *_CSV, *_PARQUET)) or Path(name).parent.is_dir():
+    if name.lower().endswith((*_LINES, *_TABLES)) or Path(name).parent.is_dir():
         return False  # a path that is misspelt; asking the hub would only take time
     return bool(re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name))
 
@@ -233,25 +152,3 @@ def _hub(name: str, config: str | None, split: str) -> Any:
             mend="check the spelling and the network; split and config stand in the --columns file",
             path=name,
         ) from None
-
-
-def _plain(value: Any) -> Any:
-    """JSON has no NaN; pandas writes one where a cell is empty. Text may be stored as bytes.
-
-    >>> _plain({"text": "利润".encode(), "image": b"\\xff", "cell": math.nan})
-    {'text': '利润', 'image': {'not UTF-8': 'ff'}, 'cell': None}
-    """
-    if isinstance(value, dict):
-        return {key: _plain(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [_plain(one) for one in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, bytes):
-        try:
-            return value.decode()
-        except UnicodeDecodeError:  # no text: refused where one is needed
-            return {"not UTF-8": value.hex()}
-    if value is None or isinstance(value, str | int | float | bool):
-        return value
-    return str(value)  # dates and the like, in metadata

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from reward_model.data.formats import HELPSTEER, records_of, rubric_of
-from reward_model.data.sources import Source, find_source, without_null
+from reward_model.data.sources import Source, find_source
 from reward_model.records import Message, Text, UserError, as_text, digest, read_jsonl
 from reward_model.records.chat.messages import ChatError
 from reward_model.records.chat.turns import apart
 from reward_model.records.files import Pathish
 from reward_model.records.forms import ANSWERS, CHATS, PROMPTS, answered, asked, spoken, two_sides
+from reward_model.records.tables import without_null
 from reward_model.records.texts import language_of, visible
 from reward_model.rlhf.texts import prompt_words
 from reward_model.rubrics import load_rubric

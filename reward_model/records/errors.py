@@ -10,6 +10,7 @@ import errno
 import importlib.metadata
 import importlib.util
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -154,21 +155,35 @@ _KINDS = (
 )
 
 
-def instead_of_text(start: bytes) -> tuple[str, str] | None:
+_AS_LINES = "write its rows as JSON Lines (pandas: to_json(FILE, orient='records', lines=True))"
+
+
+def instead_of_text(
+    start: bytes, path: str | os.PathLike[str] | None = None
+) -> tuple[str, str] | None:
     """(what it is, how to mend it), by the first bytes; None for what is not known.
 
     >>> instead_of_text(b"PAR1...")
     ('a Parquet file under another name', 'give it a name that ends in .parquet')
     """
+    if start.startswith(b"PAR1") and path is not None and str(path).endswith(".parquet"):
+        return "a Parquet file", _AS_LINES
     return next(((found, mend) for magic, found, mend in _KINDS if start.startswith(magic)), None)
 
 
-def instead_of_lines(first: str) -> tuple[str, str] | None:
-    """The same for a first line that is no JSON: one document spread over several lines.
+def instead_of_lines(
+    first: str, path: str | os.PathLike[str] | None = None
+) -> tuple[str, str] | None:
+    """The same for a first line that is no JSON: a table, or a document spread over several lines.
 
     >>> instead_of_lines("[")[0], instead_of_lines("{")[0], instead_of_lines("{broken")
     ('one JSON list over several lines', 'one JSON object over several lines', None)
+    >>> instead_of_lines("id,prompt,response")[0]
+    'what looks like a CSV file'
     """
+    named = str(path or "").lower().endswith((".csv", ".tsv"))
+    if named or re.fullmatch(r"\ufeff?\w+([,;\t]\w+)+", first.strip()):
+        return "a CSV file" if named else "what looks like a CSV file", _AS_LINES
     kind = {"[": "list", "{": "object"}.get(first.strip()[:1])
     if kind is None or first.strip() not in ("[", "{", "[{"):
         return None

@@ -99,7 +99,7 @@ def _parse_line(body: bytes, path: Pathish, number: int) -> dict[str, Any]:
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
-        if number == 1 and (known := instead_of_text(body)) is not None:
+        if number == 1 and (known := instead_of_text(body, path)) is not None:
             raise UserError(known[0], expected="UTF-8 text", mend=known[1], path=path) from None
         raise UserError(
             f"bytes that are not UTF-8 (byte {error.start + 1} of the line)",
@@ -111,7 +111,8 @@ def _parse_line(body: bytes, path: Pathish, number: int) -> dict[str, Any]:
     try:
         value = parse_json(text)
     except (ValueError, RecursionError) as error:
-        if number == 1 and (known := instead_of_lines(text)) is not None:
+        known = instead_of_text(body, path) or instead_of_lines(text, path) if number == 1 else None
+        if known is not None:
             raise UserError(
                 known[0], expected="one JSON object on each line", mend=known[1], path=path
             ) from None
@@ -119,7 +120,7 @@ def _parse_line(body: bytes, path: Pathish, number: int) -> dict[str, Any]:
         column = getattr(error, "colno", None)
         at = f" at column {column}" if column else ""
         raise UserError(
-            f"broken JSON ({what}{at})",
+            f"broken JSON ({what.removesuffix(' at')}{at})",
             expected="one JSON object on the line",
             path=path,
             line=number,

@@ -224,3 +224,18 @@ def test_answers_with_faults_of_their_own_are_counted(
     with pytest.raises(Stopped):
         revise(written(tmp_path / "drafts.jsonl", 3), tmp_path / "pairs.jsonl", llm)
     assert "3 refused by the provider" in capsys.readouterr().err
+
+
+def test_drafts_may_stand_in_a_table(tmp_path: Path) -> None:
+    table, lines = tmp_path / "drafts.csv", tmp_path / "drafts.jsonl"
+    table.write_text('prompt,response\n"Why, then?","It must,\nrise."\nSo?,No.\n', "utf-8")
+    rows = [
+        {"prompt": "Why, then?", "response": "It must,\nrise."},
+        {"prompt": "So?", "response": "No."},
+    ]
+    lines.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    principles = [*load_rubric("constitution").dimensions]
+    assert read_drafts(table, settings(), principles) == read_drafts(lines, settings(), principles)
+    table.write_text("prompt,response\np,\n", "utf-8")
+    with pytest.raises(UserError, match="an empty response in row 1"):
+        read_drafts(table, settings(), principles)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import signal
 import time
@@ -10,8 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow
 import pytest
 from commands import run, spawn
+from pyarrow import parquet
 
 from judge.scoring.merge import Draw, merge
 from judge.scoring.run import score_file
@@ -387,3 +390,57 @@ def test_own_prices_make_the_cost_and_the_budget(tmp_path: Path) -> None:
         done = run("judge", "score", pairs, "--out", f"{out}2", *there, "--budget", "0.01")
         assert done.code == 3
         assert "could pass the budget" in done.stderr
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "parquet"])
+def test_rows_may_be_columns_of_a_table(tmp_path: Path, ending: str) -> None:
+    """The same levels as of the same rows in JSON Lines; other columns stay."""
+    rows = [
+        {"prompt": f"公司{i}\n{TABLE}", "chosen": GOOD, "rejected": f"{BAD}{i}", "source": "web"}
+        for i in range(2)
+    ]
+    lines, table = tmp_path / "rows.jsonl", tmp_path / f"rows.{ending}"
+    lines.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    if ending == "parquet":
+        parquet.write_table(pyarrow.Table.from_pylist(rows), table)
+    else:
+        with table.open("w", encoding="utf-8-sig", newline="") as file:
+            writer = csv.DictWriter(file, rows[0], delimiter="\t" if ending == "tsv" else ",")
+            writer.writeheader()
+            writer.writerows(rows)
+    for path in (lines, table):
+        done = run("judge", "score", path, "--out", tmp_path / f"{path.name}.out")
+        assert done.code == 0, done.stderr
+    scored = _rows(tmp_path / f"{table.name}.out")
+    assert scored == _rows(tmp_path / f"{lines.name}.out")
+    assert [row["source"] for row in scored] == ["web", "web"]
+    again = run("judge", "score", table, "--out", tmp_path / f"{table.name}.out")
+    assert "0 calls made" in again.stderr
+
+
+def test_a_row_of_a_table_is_named_by_its_number(tmp_path: Path) -> None:
+    table = tmp_path / "rows.csv"
+    table.write_text('prompt,response\n"a\nb",c\nd,e\n', "utf-8")
+    told = run("judge", "score", table, "--out", tmp_path / "o", "--mode", "pairwise")
+    assert (told.code, "no pair in row 1" in told.stderr) == (2, True)
+    table.write_text("question,text\nd,e\n", "utf-8")
+    told = run("judge", "score", table, "--out", tmp_path / "o")
+    assert (told.code, "keys question, text in row 1" in told.stderr) == (2, True)
+
+
+def test_a_table_where_lines_are_needed_is_called_what_it_is(tmp_path: Path) -> None:
+    named, other = tmp_path / "rows.csv", tmp_path / "rows.jsonl"
+    for path in (named, other):
+        path.write_text("prompt,chosen,rejected\na,b,c\n", "utf-8")
+    columns = tmp_path / "rows.parquet"
+    parquet.write_table(pyarrow.Table.from_pylist([{"prompt": "a", "response": "b"}]), columns)
+    for path, words in (
+        (named, "a CSV file"),
+        (other, "what looks like a CSV file"),
+        (columns, "a Parquet file; expected"),
+    ):
+        for args in (("validate", path), ("agree", path, path)):
+            told = run("judge", *args)
+            assert (told.code, words in told.stderr) == (2, True), told.stderr
+            assert "as JSON Lines" in told.stderr
+            assert "another name" not in told.stderr

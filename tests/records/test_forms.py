@@ -11,9 +11,9 @@ from toy import write
 
 from reward_model.bench.forms import read_benchmark
 from reward_model.data.columns import read_columns
+from reward_model.data.preferred import preferred
 from reward_model.policy.rows import read_rows
 from reward_model.records import UserError, as_text
-from reward_model.records.preferred import preferred
 from reward_model.records.rows import parse_row
 
 USER = {"role": "user", "content": "Why?"}

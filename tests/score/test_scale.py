@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 from reward_model import RewardScorer
 from reward_model.cli.commands import app
-from reward_model.data.sources import parquet_rows
 from reward_model.records import UserError, read_jsonl
+from reward_model.records.tables import parquet_rows
 from reward_model.rlhf.environment import from_environment
 from reward_model.rlhf.trl import MultiDimReward
 from reward_model.rlhf.verl import _fields

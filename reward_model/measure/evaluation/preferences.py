@@ -16,12 +16,13 @@ import numpy as np
 from reward_model.data.columns import ColumnMap
 from reward_model.data.formats import rubric_of
 from reward_model.data.held_out import Wanted
-from reward_model.data.sources import Source, find_source, without_null
+from reward_model.data.preferred import preferred, subset_of
+from reward_model.data.sources import Source, find_source
 from reward_model.measure.texts import input_of, score_texts, split_of
 from reward_model.records import Text, UserError, as_text, read_jsonl
 from reward_model.records.forms import two_sides
-from reward_model.records.preferred import preferred, subset_of
 from reward_model.records.rows import Row
+from reward_model.records.tables import without_null
 from reward_model.score.scorer import RewardScorer, Score
 from reward_model.stats.bootstrap import RESAMPLES, Bootstrap, Floats, Ints
 from reward_model.stats.evaluated import (

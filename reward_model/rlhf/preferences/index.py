@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from reward_model.data.columns import ColumnMap
-from reward_model.data.sources import Source, find_source, without_null
+from reward_model.data.sources import Source, find_source
 from reward_model.records import (
     Text,
     UserError,
@@ -20,6 +20,7 @@ from reward_model.records import (
     read_jsonl,
 )
 from reward_model.records.rows import KEY, Row, parse_row
+from reward_model.records.tables import without_null
 
 By = Literal["model", "reward_model", "scores", "answers"]
 """Where rewards come from: a model, the `reward_model` of the rows, or the judge's `scores` of

@@ -11,10 +11,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reward_model.data.sources import ROWS
 from reward_model.records import UserError, writing
 from reward_model.records.rows import KEY, unscored
-from reward_model.score.files.rows import is_parquet, read_rows
+from reward_model.records.tables import ROWS, is_parquet, read_rows
 
 if TYPE_CHECKING:
     import pyarrow

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reward_model.data.sources import without_null
 from reward_model.records import UserError
 from reward_model.records.files import Pathish
 from reward_model.records.rows import KEY, unscored
+from reward_model.records.tables import without_null
 from reward_model.score.files.rows import parts_of, result
 from reward_model.score.files.workers import Models
 

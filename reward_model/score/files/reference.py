@@ -11,8 +11,9 @@ import numpy as np
 
 from reward_model.model.folder import model_digest
 from reward_model.records import UserError
+from reward_model.records.tables import read_rows
 from reward_model.records.terminal import progress
-from reward_model.score.files.rows import read_rows, row_texts
+from reward_model.score.files.rows import row_texts
 from reward_model.score.files.run import check_rows
 from reward_model.score.scale import RewardScale
 from reward_model.score.scorer import RewardScorer

@@ -1,23 +1,17 @@
 """Rows of a file to be scored: what they hold, and how their scores are written.
 
-`for line in read_rows(path)` reads JSON Lines or Parquet, `row_texts(line, path)` gives the
-responses of a row, `result(...)` is what goes under `KEY`.
+`row_texts(line, path)` gives the responses of a row, `result(...)` is what goes under `KEY`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from reward_model.records import (
-    Line,
-    Text,
-    UserError,
-    digest,
-    read_jsonl,
-)
+from reward_model.records import Line, Text, digest
 from reward_model.records.rows import parse_row, unscored
+from reward_model.records.tables import is_table, told_of, without_null
 
 if TYPE_CHECKING:
     from reward_model.data.columns import ColumnMap
@@ -34,34 +28,6 @@ class Part(NamedTuple):
     response: Text
 
 
-def is_parquet(path: Path) -> bool:
-    """By its name.
-
-    >>> is_parquet(Path("a.parquet")), is_parquet(Path("a.jsonl"))
-    (True, False)
-    """
-    return path.suffix.lower() == ".parquet"
-
-
-def read_rows(path: Path) -> Iterator[Line]:
-    """The rows of a file, one at a time; those of Parquet and CSV are numbered, not their lines.
-
-    Raises:
-        UserError: the file cannot be read, holds no row, or a row that is not an object.
-    """
-    from reward_model.data.sources import csv_rows, is_csv, parquet_rows
-
-    if not is_parquet(path) and not is_csv(path):
-        yield from read_jsonl(path)
-        return
-    number = 0
-    rows = parquet_rows(path) if is_parquet(path) else csv_rows(path)
-    for number, row in enumerate(rows, 1):
-        yield Line(number, row, b"")
-    if not number:
-        raise UserError("no row", expected="a row for each text or pair", path=path)
-
-
 def row_texts(line: Line, path: Path, columns: ColumnMap | None = None) -> list[Part]:
     """Every response of a row.
 
@@ -73,16 +39,9 @@ def row_texts(line: Line, path: Path, columns: ColumnMap | None = None) -> list[
     Raises:
         UserError: the row is of no form that is known.
     """
-    from reward_model.data.sources import is_csv, without_null
-
-    if not is_parquet(path) and not is_csv(path):
-        return parts_of(line.value, {"path": path, "line": line.number}, columns)
-
-    try:
-        return parts_of(without_null(line.value), {}, columns)
-    except UserError as error:
-        found = f"{error.found} in row {line.number}"
-        raise UserError(found, expected=error.expected, mend=error.mend, path=path) from None
+    row = without_null(line.value) if is_table(path) else line.value
+    with told_of(path, line.number):
+        return parts_of(row, {}, columns)
 
 
 def parts_of(

@@ -27,12 +27,11 @@ from reward_model.records import (
     write_json,
 )
 from reward_model.records.rows import KEY, unscored
+from reward_model.records.tables import is_parquet, read_rows
 from reward_model.records.terminal import progress
 from reward_model.score.files.rows import (
     Part,
     fingerprint,
-    is_parquet,
-    read_rows,
     result,
     row_texts,
 )
