@@ -15,7 +15,8 @@ from tiny_models import save_encoder
 from reward_model import RewardScorer
 from reward_model.records import UserError, read_jsonl, write_jsonl
 from reward_model.records.rows import KEY
-from reward_model.score.files.rows import fingerprint, read_rows, row_texts
+from reward_model.records.tables import read_rows
+from reward_model.score.files.rows import fingerprint, row_texts
 from reward_model.score.files.run import score_file
 
 
