@@ -1,4 +1,4 @@
-"""Scoring throughput beside sentence-transformers' CrossEncoder, and of shared prompts.
+"""Scoring beside sentence-transformers' CrossEncoder: throughput, shared prompts, host work.
 
     python benchmarks/scoring.py [--texts 320] [--threads 2] [--json FILE]
 
@@ -6,8 +6,10 @@ Part one: an encoder as wide as BERT-base with one linear layer on its first tok
 in both, the same texts and threads, in one process: ours as `RewardScorer` runs it, and
 `CrossEncoder.predict`, in the batch sizes given. All take their turn on every few texts, and before
 each turn a dense matrix product of float32 is timed; shares are of its rate. Part two: K
-completions of 200 tokens on one prompt of 2,000, with a decoder, together and each alone. The texts
-are those of $REWARD_TEST_DATA, else of ../shared/data beside the repository.
+completions of 200 tokens on one prompt of 2,000, with a decoder, together and each alone. Part
+three: what a text of 60 tokens costs outside the forward pass, in time of the CPU: tokenising,
+batches, scores; with a thin encoder, the same in both, whose pass is timed by hooks and taken off.
+The texts are those of $REWARD_TEST_DATA, else of ../shared/data beside the repository.
 """
 
 from __future__ import annotations
@@ -149,11 +151,11 @@ def beside_cross_encoder(options: argparse.Namespace, folder: Path) -> dict[str,
     }
 
 
-def cut(text: str, tokenizer: Any) -> str:
+def cut(text: str, tokenizer: Any, most: int = MOST) -> str:
     """The beginning of a text."""
     ends = tokenizer(text, return_offsets_mapping=True, add_special_tokens=False, verbose=False)
     offsets = ends["offset_mapping"]
-    return text if len(offsets) <= MOST else text[: offsets[MOST - 1][1]]
+    return text if len(offsets) <= most else text[: offsets[most - 1][1]]
 
 
 def shared_prompt(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
@@ -223,8 +225,67 @@ def shared_prompt(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     }
 
 
+def host_work(options: argparse.Namespace, folder: Path) -> dict[str, float]:
+    """Part three: milliseconds of CPU a text."""
+    import torch
+    from sentence_transformers import CrossEncoder
+
+    from reward_model import RewardScorer
+    from reward_model.data.tokens.inputs import many_plain_ids
+
+    ours, theirs = encoder(folder, 1, 64)
+    scorer = RewardScorer.from_pretrained(ours, device="cpu", batch_tokens=65536)
+    peer = CrossEncoder(str(theirs), device="cpu", max_length=1024)
+    peer.model.bert.pooler = _FirstToken()
+    words = [w for pair in training.pairs(400) for text in pair for w in text.split()]
+    drawn = [
+        " ".join(random.Random(seed).choices([w for w in words if w.isascii()], k=60))
+        for seed in range(options.short_texts)
+    ]
+    texts = [cut(text, scorer.tokenizer, 60) for text in drawn]
+
+    inside = begun = 0.0
+
+    def begin(*_: Any) -> None:
+        nonlocal begun
+        begun = time.process_time()
+
+    def end(*_: Any) -> None:
+        nonlocal inside
+        inside += time.process_time() - begun
+
+    for model in (scorer.model, peer.model):
+        model.register_forward_pre_hook(begin)
+        model.register_forward_hook(end)
+
+    def predict(size: int) -> Any:
+        pairs = [(PROMPT, text) for text in texts]
+        return peer.predict(pairs, batch_size=size, activation_fn=torch.nn.Identity())
+
+    runs: dict[str, Callable[[], Any]] = {
+        "ours": lambda: scorer.score_batch([PROMPT] * len(texts), texts),
+        "ours, its tokenizer alone": lambda: many_plain_ids(scorer.tokenizer, texts),
+    }
+    for size in options.peer_batches:
+        runs[f"CrossEncoder, batch {size}"] = lambda size=size: predict(size)
+    least = dict.fromkeys(runs, float("inf"))
+    for _ in range(options.rounds):
+        for name, run in runs.items():
+            inside, start = 0.0, time.process_time()
+            run()
+            spent = time.process_time() - start - inside
+            least[name] = min(least[name], spent * 1000 / len(texts))
+    print(
+        f"{len(texts)} texts of 60 tokens, {torch.get_num_threads()} threads: CPU outside the "
+        f"forward pass, the least of {options.rounds} rounds"
+    )
+    for name, value in least.items():
+        print(f"{name:26} {value:6.3f} ms a text")
+    return least
+
+
 def main() -> None:
-    """Run both parts."""
+    """Run all parts, or one."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--texts", type=int, default=320)
     parser.add_argument("--layers", type=int, default=4)
@@ -235,7 +296,9 @@ def main() -> None:
     parser.add_argument("--peer-batches", type=int, nargs="+", default=[32, 8])
     parser.add_argument("--completions", type=int, default=8)
     parser.add_argument("--decoder-layers", type=int, default=4)
-    parser.add_argument("--part", type=int, choices=[1, 2], default=None)
+    parser.add_argument("--part", type=int, choices=[1, 2, 3], default=None)
+    parser.add_argument("--short-texts", type=int, default=512)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--json", type=Path, default=None)
     options = parser.parse_args()
     import torch
@@ -244,10 +307,12 @@ def main() -> None:
         torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as folder:
         results = {}
-        if options.part != 2:
+        if options.part in (None, 1):
             results["cross_encoder"] = beside_cross_encoder(options, Path(folder))
-        if options.part != 1:
+        if options.part in (None, 2):
             results["shared_prompt"] = shared_prompt(options, Path(folder))
+        if options.part in (None, 3):
+            results["host_work_ms"] = host_work(options, Path(folder))
     if options.json:
         options.json.write_text(json.dumps(results, indent=2), "utf-8")
 

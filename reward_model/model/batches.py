@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from reward_model.data.tokens.inputs import Encoded
 
 if TYPE_CHECKING:
@@ -108,21 +110,19 @@ def collate(
         e if isinstance(e, Mapping) else {"input_ids": e.input_ids, "types": e.token_type_ids}
         for e in encoded
     ]
-    longest = max(len(row["input_ids"]) for row in rows)
-    width = -(-longest // multiple) * multiple
-    ids = torch.full((len(rows), width), pad_id, dtype=torch.long)
-    mask = torch.zeros((len(rows), width), dtype=torch.long)
-    types = torch.zeros((len(rows), width), dtype=torch.long)
-    typed = rows[0].get("types") is not None
-    for i, row in enumerate(rows):
-        n = len(row["input_ids"])
-        ids[i, :n] = torch.as_tensor(row["input_ids"], dtype=torch.long)
-        mask[i, :n] = 1
-        if typed:
-            types[i, :n] = torch.as_tensor(row["types"], dtype=torch.long)
-    batch = {"input_ids": ids, "attention_mask": mask}
-    if typed:
-        batch["token_type_ids"] = types
+    lengths = torch.tensor([len(row["input_ids"]) for row in rows])
+    width = -(-int(lengths.max()) // multiple) * multiple
+    there = torch.arange(width) < lengths[:, None]
+
+    def padded(key: str, fill: int) -> Tensor:
+        filled = torch.full(there.shape, fill, dtype=torch.long)
+        flat = np.concatenate([row[key] for row in rows], dtype=np.int64, casting="unsafe")
+        filled[there] = torch.from_numpy(flat)
+        return filled
+
+    batch = {"input_ids": padded("input_ids", pad_id), "attention_mask": there.long()}
+    if rows[0].get("types") is not None:
+        batch["token_type_ids"] = padded("types", 0)
     return batch | collate_labels(rows)
 
 

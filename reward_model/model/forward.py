@@ -80,9 +80,11 @@ class Forward:
         left = dict(encoded)
         work: list[tuple[list[int], int]] = []  # rows, and tokens that they begin with alike
         for rows in alike if self._shares else ():
+            if len(rows) < 2:
+                continue
             ids = [encoded[i].input_ids for i in rows]
             prefix = common_beginning(ids)
-            if len(rows) > 1 and prefix >= max(LEAST_SHARED, max(map(len, ids)) // 5):
+            if prefix >= max(LEAST_SHARED, max(map(len, ids)) // 5):
                 own = {i: len(left.pop(i).input_ids) - prefix for i in rows}
                 batches = row_batches(own, max(budget - prefix, prefix))
                 work += ((batch, prefix) for batch in batches)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,72 +27,9 @@ from reward_model.records.hub import fetch
 from reward_model.records.texts import Words, as_pairs, as_words, unfit
 from reward_model.score.memory import Memory, fingerprint
 from reward_model.score.scale import RewardScale, read_scale
+from reward_model.score.scores import Score, Seen, scores_of
 from reward_model.score.terms import checked_abstain, checked_risk, shares
 from reward_model.stats.bootstrap import Floats
-from reward_model.stats.levels import expected_levels, level_sd, reward_of
-
-
-@dataclass(frozen=True)
-class Score:
-    """What the model thinks of one response."""
-
-    reward: float | None
-    """Weighted expected level over the scale, in [0, 1]; None where there is no opinion. Of a
-    scorer that centres: standard deviations above the mean of the reference texts."""
-    levels: dict[str, float] = field(default_factory=dict)
-    """Dimension -> expected level, e.g. 3.42; empty where there is no opinion."""
-    probabilities: dict[str, list[float]] = field(default_factory=dict)
-    """Dimension -> chance of each level; they sum to 1."""
-    predicted: dict[str, int] = field(default_factory=dict)
-    """Dimension -> most likely level."""
-    uncertainty: dict[str, float] = field(default_factory=dict)
-    """Dimension -> standard deviation of the level, in levels."""
-    prompt_truncated: bool = False
-    """The prompt did not fit and lost its middle."""
-    response_truncated: bool = False
-    """The response alone did not fit: what was judged is its head and tail."""
-    reason: str | None = None
-    """Why there is no opinion."""
-    familiarity: float | None = None
-    """Share of the validation texts that are at least as far from the training texts, in (0, 1];
-    None where the model does not know. Of several models: the least."""
-    spread: float | None = None
-    """Of several models: standard deviation of the reward between them."""
-    level_spread: dict[str, float] | None = None
-    """Of several models: dimension -> standard deviation of the expected level between them."""
-    uncentered: float | None = None
-    """Where rewards are centred: the reward before, in [0, 1]."""
-
-    def to_json(self) -> dict[str, Any]:
-        """The score as it is written to a file; the last five only where there are any."""
-        optional = ("reason", "familiarity", "spread", "level_spread", "uncentered")
-        return {k: v for k, v in self.__dict__.items() if k not in optional or v is not None}
-
-    def unless_unfamiliar(self, abstain: float | None) -> Score:
-        """The score, or no opinion where the text is less familiar than `abstain`."""
-        if abstain is None or self.familiarity is None or self.reward is None:
-            return self
-        if self.familiarity >= abstain:
-            return self
-        return Score(
-            None,
-            prompt_truncated=self.prompt_truncated,
-            response_truncated=self.response_truncated,
-            reason=f"unlike the training texts: familiarity below {abstain:g}",
-            familiarity=self.familiarity,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """What is kept of one text: everything that weights and risk do not change."""
-
-    probabilities: Floats | None
-    """[D, K]; None where there is no opinion."""
-    prompt_cut: bool = False
-    response_cut: bool = False
-    reason: str | None = None
-    familiarity: float | None = None
 
 
 class RewardScorer:
@@ -146,7 +82,7 @@ class RewardScorer:
         self.scale = scale
         if scale is not None:
             scale.check(self.weights, self._risk)
-        self._memory: Memory[bytes, _Seen] = Memory(cache_size)
+        self._memory: Memory[bytes, Seen] = Memory(cache_size)
         # Fast tokenizers refuse to be used by two threads at once ("Already borrowed").
         self._tokenizer_lock = threading.Lock()
 
@@ -278,7 +214,7 @@ class RewardScorer:
         fresh = dict(zip(missing, self._look(anew), strict=True))
         self._memory.keep(fresh)
         known |= fresh
-        return [self._score(known[key], parts, penalty) for key in keys]
+        return self._scores([known[key] for key in keys], parts, penalty)
 
     def score_of(
         self,
@@ -290,7 +226,7 @@ class RewardScorer:
         """The score that goes with the chance of each level [D, K]."""
         parts = self._weights if weights is None else self._shares(weights)
         penalty = self._risk if risk is None else checked_risk(risk)
-        return self._score(_Seen(probabilities), parts, penalty)
+        return self._scores([Seen(probabilities)], parts, penalty)[0]
 
     def encode(self, prompt: Words, response: Words, evidence: str | None = None) -> Encoded:
         """The tokens the model reads of one response; `evidence` where it is known."""
@@ -322,16 +258,19 @@ class RewardScorer:
             raise UserError("token ids that end within a character", expected="ids of whole text")
         return str(text)
 
-    def _look(self, texts: list[tuple[Text, Text, str | None]]) -> list[_Seen]:
+    def _look(self, texts: list[tuple[Text, Text, str | None]]) -> list[Seen]:
         """Run the model on texts, with their evidence, that differ from each other."""
         read = [judged(prompt, response) for prompt, response, _ in texts]
         reasons = [one.reason or unfit(one.prompt, one.answer) for one in read]
-        seen = [_Seen(None, reason=reason) for reason in reasons]
+        seen = [Seen(None, reason=reason) for reason in reasons]
         rows = [i for i, reason in enumerate(reasons) if reason is None]
         with self._tokenizer_lock:
-            encoded = {
-                i: self.builder.one(read[i].prompt, read[i].answer, texts[i][2]) for i in rows
-            }
+            built = self.builder.build(
+                [read[i].prompt for i in rows],
+                [read[i].answer for i in rows],
+                [texts[i][2] for i in rows],
+            )
+        encoded = dict(zip(rows, built, strict=True))
         alike: dict[Text, list[int]] = {}
         for i in rows:
             alike.setdefault(read[i].prompt, []).append(i)
@@ -339,42 +278,26 @@ class RewardScorer:
             known: Any = [None] * len(batch)
             if self._familiarity is not None:
                 known = self._familiarity.of(found.vectors).tolist()
-            for i, levels, familiar in zip(batch, found.chances, known, strict=True):
+            finite = np.isfinite(found.chances).all(axis=(1, 2), keepdims=True).ravel().tolist()
+            for i, levels, whole, familiar in zip(batch, found.chances, finite, known, strict=True):
                 one = encoded[i]
-                if np.isfinite(levels).all():
+                if whole:
                     cuts = one.prompt_cut, one.response_cut
-                    seen[i] = _Seen(levels, *cuts, familiarity=familiar)
+                    seen[i] = Seen(levels, *cuts, familiarity=familiar)
                 else:
                     reason = "the model's output is not a number"
-                    seen[i] = _Seen(None, one.prompt_cut, one.response_cut, reason)
+                    seen[i] = Seen(None, one.prompt_cut, one.response_cut, reason)
         return seen
 
     def probabilities(self, encoded: Sequence[Encoded]) -> Floats:
         """One padded batch through the model: [B, D, K], each head a distribution over levels."""
         return self._forward.padded(encoded)
 
-    def _score(self, seen: _Seen, parts: Floats, risk: float) -> Score:
-        if seen.probabilities is None:
-            return Score(
-                None,
-                prompt_truncated=seen.prompt_cut,
-                response_truncated=seen.response_cut,
-                reason=seen.reason,
-            )
-        mean, sd = expected_levels(seen.probabilities), level_sd(seen.probabilities)
-        names = self.dimensions
-        reward = float(reward_of(mean - risk * sd, parts, self.rubric.scale))
-        return Score(
-            reward=reward if self.scale is None else self.scale.centered(reward),
-            uncentered=None if self.scale is None else reward,
-            levels=dict(zip(names, mean.tolist(), strict=True)),
-            probabilities=dict(zip(names, seen.probabilities.tolist(), strict=True)),
-            predicted=dict(zip(names, seen.probabilities.argmax(1).tolist(), strict=True)),
-            uncertainty=dict(zip(names, sd.tolist(), strict=True)),
-            prompt_truncated=seen.prompt_cut,
-            response_truncated=seen.response_cut,
-            familiarity=seen.familiarity,
-        ).unless_unfamiliar(self._abstain)
+    def _scores(self, seen: Sequence[Seen], parts: Floats, risk: float) -> list[Score]:
+        made = scores_of(
+            seen, self.dimensions, parts, risk, top=self.rubric.scale, scale=self.scale
+        )
+        return [score.unless_unfamiliar(self._abstain) for score in made]
 
     def _shares(self, weights: Mapping[str, float]) -> Floats:
         known = shares(weights, self.dimensions, "this model")

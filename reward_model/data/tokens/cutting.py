@@ -26,9 +26,7 @@ def head_and_tail(
     """
     if budget <= 0:
         return [], bool(text)
-    # Every tokenizer here gives at least one token for 64 characters of ordinary text; what is
-    # shorter than one look is tokenised whole at once.
-    if len(text) <= FIRST_LOOK * (budget + 2 * MARGIN):
+    if read_whole(text, budget):
         ids = encode(text)
         return _cut(ids, ids, budget) if len(ids) > budget else (ids, False)
     head_room = budget - budget // 2
@@ -37,6 +35,14 @@ def head_and_tail(
         return _cut(head, head, budget) if len(head) > budget else (head, False)
     tail, _ = _enough(encode, text, budget - head_room + MARGIN, from_end=True)
     return _cut(head, tail, budget)
+
+
+def read_whole(text: str, budget: int) -> bool:
+    """Whether a text is tokenised whole at once: it is shorter than one look.
+
+    Every tokenizer here gives at least one token for 64 characters of ordinary text.
+    """
+    return len(text) <= FIRST_LOOK * (budget + 2 * MARGIN)
 
 
 def _cut(head: list[int], tail: list[int], budget: int) -> tuple[list[int], bool]:

@@ -6,24 +6,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from reward_model.data.tokens.cutting import head_and_tail
+from reward_model.data.tokens.cutting import head_and_tail, read_whole
 from reward_model.data.tokens.wrapping import (
     TODAY,
     InputFormat,
+    Parts,
     Wrapping,
     detect_format,
     prints_date,
 )
 from reward_model.records import Text, UserError, as_text
 
-if TYPE_CHECKING:
-    pass
-
 Evidence = Literal["none", "checks"]
+AT_ONCE = 500_000
+"""Characters that the tokenizer is given in one call: enough for all cores, little memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +94,32 @@ class InputBuilder:
             **({"template_date": self.template_date} if self.template_date else {}),
         }
 
-    def build(self, prompts: Sequence[Text], responses: Sequence[Text]) -> list[Encoded]:
-        """Encode texts in order; each result depends on its own text alone."""
-        return [self.one(p, r) for p, r in zip(prompts, responses, strict=True)]
+    def build(
+        self,
+        prompts: Sequence[Text],
+        responses: Sequence[Text],
+        found: Sequence[str | None] | None = None,
+    ) -> list[Encoded]:
+        """Encode texts in order; each result depends on its own text alone, as `one` gives it.
+
+        Args:
+            prompts: what was asked.
+            responses: what is judged.
+            found: the evidence of the checks in each, where it is known.
+        """
+        given = [None] * len(prompts) if found is None else found
+        encoded = []
+        for some in _parts(list(zip(prompts, responses, given, strict=True))):
+            around = [self._wrapping.around(prompt) for prompt, _, _ in some]
+            known = self._together(around, [response for _, response, _ in some])
+
+            def ids(text: str, known: dict[str, list[int]] = known) -> list[int]:
+                return known[text] if text in known else self._ids(text)
+
+            encoded += [
+                self._encoded(wrapped, *one, ids) for wrapped, one in zip(around, some, strict=True)
+            ]
+        return encoded
 
     def one(self, prompt: Text, response: Text, found: str | None = None) -> Encoded:
         """Encode one text.
@@ -106,12 +129,19 @@ class InputBuilder:
             response: what is judged.
             found: the evidence of the checks, where it is known.
         """
+        return self._encoded(self._wrapping.around(prompt), prompt, response, found, self._ids)
+
+    def _encoded(
+        self,
+        wrapped: Parts | None,
+        prompt: Text,
+        response: Text,
+        found: str | None,
+        ids: Callable[[str], list[int]],
+    ) -> Encoded:
         evidence = self._evidence_ids(prompt, response, found)
-        wrapped = self._wrapping.around(prompt)
         room = self.max_length - len(evidence)
-        answer, response_cut = head_and_tail(
-            self._ids, as_text(response), room - self._wrapping.overhead
-        )
+        answer, response_cut = head_and_tail(ids, as_text(response), room - self._wrapping.overhead)
         left = room - len(answer) - (wrapped.overhead if wrapped else 0)
         if self.max_prompt_length is not None:
             left = min(left, self.max_prompt_length)
@@ -120,12 +150,28 @@ class InputBuilder:
             # A prompt that was not asked for is not a cut one.
             cut = wrapped is not None and self.max_prompt_length != 0
             return self._joined(None, [], evidence + answer, cut, response_cut)
-        asked, prompt_cut = wrapped.prompt_ids(self._ids, left)
+        asked, prompt_cut = wrapped.prompt_ids(ids, left)
         return self._joined(wrapped, asked, evidence + answer, prompt_cut, response_cut)
+
+    def _together(
+        self, around: Sequence[Parts | None], responses: Sequence[Text]
+    ) -> dict[str, list[int]]:
+        """Token ids of what is read whole, each text once, in one call of the tokenizer."""
+        asked = self.max_length if self.max_prompt_length is None else self.max_prompt_length
+        whole: dict[str, None] = {}
+        for wrapped in around if asked else ():
+            for part in wrapped.asked if wrapped else ():
+                if isinstance(part, str) and read_whole(part, min(asked, self.max_length)):
+                    whole[part] = None
+        for response in responses:
+            answer = as_text(response)
+            if read_whole(answer, self.max_length):
+                whole[answer] = None
+        return dict(zip(whole, many_plain_ids(self.tokenizer, list(whole)), strict=True))
 
     def _joined(
         self,
-        wrapped: Any,
+        wrapped: Parts | None,
         asked: list[int],
         answer: list[int],
         prompt_cut: bool,
@@ -156,9 +202,39 @@ class InputBuilder:
         return plain_ids(self.tokenizer, text)
 
 
+_Given = tuple[Text, Text, str | None]
+"""Prompt, response, and evidence where it is known."""
+
+
+def _parts(texts: list[_Given]) -> Iterator[list[_Given]]:
+    """Texts in order, in parts of some `AT_ONCE` characters."""
+    part: list[_Given] = []
+    size = 0
+    for text in texts:
+        part.append(text)
+        size += sum(len(as_text(words)) for words in text[:2])
+        if size >= AT_ONCE:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
+
+
 def plain_ids(tokenizer: Any, text: str) -> list[int]:
     """Token ids of a text, without specials and without recognising any inside it."""
-    ids: list[int] = tokenizer(
-        text, add_special_tokens=False, split_special_tokens=True, verbose=False
+    return many_plain_ids(tokenizer, [text])[0]
+
+
+def many_plain_ids(tokenizer: Any, texts: list[str]) -> list[list[int]]:
+    """`plain_ids` of each text, by all cores where the tokenizer is a fast one."""
+    if not texts:
+        return []
+    ids: list[list[int]] = tokenizer(
+        texts,
+        add_special_tokens=False,
+        split_special_tokens=True,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+        verbose=False,
     )["input_ids"]
     return ids

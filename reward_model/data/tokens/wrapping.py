@@ -21,6 +21,8 @@ TODAY = "2025-01-01"
 """The date that templates print which print today's, unless a model stores another: always the
 same, or a text would score otherwise tomorrow."""
 InputFormat = Literal["pair", "chat", "plain"]
+MOST_KEPT = 256
+"""Orders of roles whose template is kept as tokens."""
 _MARK = "\u2042{}\u2042"
 """Stands for the content of a message while the template is rendered; no template holds it."""
 
@@ -79,7 +81,8 @@ class Wrapping:
             )
         if how == "chat" and prints_date(tokenizer):
             self._template = dated(tokenizer.get_chat_template(), today)
-        self._pair = probe(tokenizer)
+        self._literals: dict[tuple[str, ...], list[list[int]]] = {}
+        self._pair, self._plain = probe(tokenizer), plain(tokenizer)
         self.has_types = how == "pair" and "token_type_ids" in tokenizer.model_input_names
         self.alone = self._alone()
         self.overhead = self.alone.overhead
@@ -100,7 +103,7 @@ class Wrapping:
                 except (TemplateError, ValueError):
                     continue
             return self._question(text)
-        shape = self._pair if self._how == "pair" else self._plain()
+        shape = self._pair if self._how == "pair" else self._plain
         return Parts(shape.before, shape.between, shape.after, shape.first_types, (text,))
 
     def _alone(self) -> Parts:
@@ -108,21 +111,12 @@ class Wrapping:
             empty = self._question("")
             return Parts(empty.before + empty.between, [], empty.after)
         if self._how == "plain":
-            plain = self._plain()
-            return Parts(plain.before, [], plain.after)
+            return Parts(self._plain.before, [], self._plain.after)
         ids = self._tokenizer("a")["input_ids"]
         at = _find(ids, self._tokenizer("a", add_special_tokens=False)["input_ids"])
         if at is None:
             return Parts(self._pair.before, [], self._pair.after)
         return Parts(ids[: at[0]], [], ids[at[1] :])
-
-    def _plain(self) -> Parts:
-        single = self._tokenizer("a")["input_ids"]
-        at = _find(single, self._tokenizer("a", add_special_tokens=False)["input_ids"])
-        before = single[: at[0]] if at else []
-        gap = self._tokenizer("\n\n", add_special_tokens=False)["input_ids"]
-        eos = self._tokenizer.eos_token_id
-        return Parts(before, gap, [] if eos is None else [eos])
 
     def _question(self, text: str) -> Parts:
         """The least any template has to know: one question and its answer."""
@@ -135,26 +129,36 @@ class Wrapping:
                 mend="mend chat_template.jinja of the base model, or remove it",
             ) from None
 
-    def _chat(self, messages: list[tuple[str, str]]) -> Parts:
-        marked = [
-            {"role": role, "content": _MARK.format(i)} for i, (role, _) in enumerate(messages)
-        ]
-        marked.append({"role": "assistant", "content": _MARK.format(len(messages))})
-        rendered: str = self._tokenizer.apply_chat_template(
-            marked, tokenize=False, chat_template=self._template
-        )
-        pieces = re.split(_MARK.format(r"(\d+)"), rendered)
-        literals = [
-            self._tokenizer(p, add_special_tokens=False)["input_ids"] if p else []
-            for p in pieces[0::2]
-        ]
-        order = [int(i) for i in pieces[1::2]]
-        if order != list(range(len(marked))):
-            raise ValueError(f"the chat template shows messages {order} of {len(marked)}")
+    def _chat(self, messages: Turns) -> Parts:
+        roles = tuple(role for role, _ in messages)
+        literals = self._literals.get(roles)
+        if literals is None:
+            literals = self._rendered(roles)
+            if len(self._literals) >= MOST_KEPT:
+                self._literals.clear()
+            self._literals[roles] = literals
         asked: list[str | list[int]] = []
         for i, (_, content) in enumerate(messages):
             asked += [literals[i], content] if i else [content]
         return Parts(literals[0], literals[-2], literals[-1], 0, tuple(asked))
+
+    def _rendered(self, roles: tuple[str, ...]) -> list[list[int]]:
+        """What the template writes around the contents, which follows from the roles alone."""
+        marked = [
+            {"role": role, "content": _MARK.format(i)}
+            for i, role in enumerate((*roles, "assistant"))
+        ]
+        rendered: str = self._tokenizer.apply_chat_template(
+            marked, tokenize=False, chat_template=self._template
+        )
+        pieces = re.split(_MARK.format(r"(\d+)"), rendered)
+        order = [int(i) for i in pieces[1::2]]
+        if order != list(range(len(marked))):
+            raise ValueError(f"the chat template shows messages {order} of {len(marked)}")
+        return [
+            self._tokenizer(p, add_special_tokens=False)["input_ids"] if p else []
+            for p in pieces[0::2]
+        ]
 
 
 _ASKS_DATE = re.compile(r"""strftime_now\(\s*(["'])(?P<form>[^"']*)\1\s*\)""")
@@ -231,6 +235,16 @@ def probe(tokenizer: Any) -> Parts:
     types = encoded.get("token_type_ids") or [0] * len(ids)
     between = ids[a[1] : b[0]]
     return Parts(ids[: a[0]], between, ids[b[1] :], types[a[1] : b[0]].count(0))
+
+
+def plain(tokenizer: Any) -> Parts:
+    """What stands around two texts that nothing but an empty line tells apart."""
+    single = tokenizer("a")["input_ids"]
+    at = _find(single, tokenizer("a", add_special_tokens=False)["input_ids"])
+    before = single[: at[0]] if at else []
+    gap = tokenizer("\n\n", add_special_tokens=False)["input_ids"]
+    eos = tokenizer.eos_token_id
+    return Parts(before, gap, [] if eos is None else [eos])
 
 
 def detect_format(tokenizer: Any) -> InputFormat:
