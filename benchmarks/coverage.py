@@ -15,7 +15,7 @@ from functools import partial
 
 import numpy as np
 
-from reward_model.stats.bootstrap import Bootstrap, Floats, Part
+from reward_model.stats.bootstrap import Bootstrap, Estimand, Floats
 from reward_model.stats.metrics import kappa_of, mean_of
 
 GROUPS = (3, 5, 8, 10, 20, 50)
@@ -99,7 +99,7 @@ def held(kind: str, groups: int, repeats: int, seed: int) -> tuple[float, float,
             round(float(sums.sum())) if kind.startswith("quad") else round(float(sums[:, -1].sum()))
         )
         span = (0.0, 1.0) if is_share else (-np.inf, np.inf)
-        found = bootstrap.estimate(Part(sums, function, rows, share=is_share, span=span))
+        found = bootstrap.estimate(Estimand(sums, function, rows, share=is_share, span=span))
         if found.low is None or found.high is None:
             continue
         draws = function(rng.multinomial(groups, even, size=RESAMPLES) @ sums)

@@ -41,7 +41,7 @@ _GROUPS = {mark: re.compile(rf"\d{{1,3}}({re.escape(mark)}\d{{2,3}})*{re.escape(
            for mark in ",."}  # fmt: skip
 
 
-class Row(NamedTuple):
+class SheetRow(NamedTuple):
     """One row of the file."""
 
     line: int
@@ -49,7 +49,7 @@ class Row(NamedTuple):
     cells: list[str]
 
 
-def rows(path: Path, wanted: Iterable[str]) -> tuple[str, list[str], list[Row]]:
+def rows(path: Path, wanted: Iterable[str]) -> tuple[str, list[str], list[SheetRow]]:
     """Separator, header and rows; rows without any text are left out.
 
     Args:
@@ -66,7 +66,7 @@ def rows(path: Path, wanted: Iterable[str]) -> tuple[str, list[str], list[Row]]:
     separator = named[1] if named else max(SEPARATORS, key=lambda one: _found(first, one, wanted))
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     header: list[str] = []
-    found: list[Row] = []
+    found: list[SheetRow] = []
     line = skipped + 1
     try:
         for cells in reader:
@@ -87,7 +87,7 @@ def rows(path: Path, wanted: Iterable[str]) -> tuple[str, list[str], list[Row]]:
                     path=path,
                     line=start,
                 )
-            found.append(Row(start, stripped))
+            found.append(SheetRow(start, stripped))
     except csv.Error as error:
         raise UserError(
             f"a broken row ({error})", expected="CSV", mend="look for a quote that is not closed",

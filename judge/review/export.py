@@ -64,7 +64,7 @@ def safe_cell(text: str) -> str:
     return capped(f"'{text}" if _FORMULA.match(text) else text, LONGEST_CELL)
 
 
-class Row(NamedTuple):
+class ReviewRow(NamedTuple):
     """A pair that is to be reviewed."""
 
     code: str
@@ -159,7 +159,7 @@ def _beside(out: Path, what: str) -> Path:
     return out.with_name(f"{out.name}.{what}.json")
 
 
-def _write_long(rows: Sequence[Row], folder: Path) -> int:
+def _write_long(rows: Sequence[ReviewRow], folder: Path) -> int:
     """Write the texts that no cell can hold into files of their own; how many there are."""
     cut = 0
     for row in rows:
@@ -171,9 +171,9 @@ def _write_long(rows: Sequence[Row], folder: Path) -> int:
     return cut
 
 
-def _row(file: RowFile, number: int) -> Row:
+def _row(file: RowFile, number: int) -> ReviewRow:
     pair = parse_pair(file[number])
-    return Row(code_of(pair.key), pair)
+    return ReviewRow(code_of(pair.key), pair)
 
 
 def sample(file: RowFile, rubric: Rubric, n: int, seed: int) -> list[int]:
@@ -232,7 +232,7 @@ def disagreement(scores: Scores) -> float:
     return max(spread, default=0.0) + (1.0 if turned else 0.0)
 
 
-def _levels(row: Row, rubric: Rubric) -> dict[str, int | None]:
+def _levels(row: ReviewRow, rubric: Rubric) -> dict[str, int | None]:
     """What the judge gave, by column."""
     assert row.pair.scores is not None  # the sample has scored pairs alone
     return {
@@ -246,7 +246,7 @@ def _level_cell(level: int | None) -> str:
     return "" if level is None else str(level)
 
 
-def _argilla(row: Row, rubric: Rubric, show_levels: bool) -> dict[str, Any]:
+def _argilla(row: ReviewRow, rubric: Rubric, show_levels: bool) -> dict[str, Any]:
     first, second = (as_text(row.pair.side(side)) for side in sides_of(row.code))
     levels: dict[str, int | None] = _levels(row, rubric) if show_levels else {}
     judge = row.pair.scores.judge if row.pair.scores else None

@@ -254,7 +254,7 @@ class Answer(_Part):
     """At most five more things to know."""
 
 
-class Source(_Part):
+class SourceReport(_Part):
     """What was read."""
 
     path: str
@@ -274,7 +274,7 @@ class Report(_Part):
     """The whole result."""
 
     schema_: Literal["judge.validate/1"]
-    source: Source
+    source: SourceReport
     verdict: Verdict
     gap: Gap
     dimensions: dict[str, Gap]

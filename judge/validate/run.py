@@ -17,7 +17,7 @@ from judge.validate.measures.shortcuts import audit
 from judge.validate.measures.specificity import specificity
 from judge.validate.measures.stats import gap, labels, noise_floor, verdict
 from judge.validate.problems import planted, problems
-from judge.validate.report import Filtered, Report, Source
+from judge.validate.report import Filtered, Report, SourceReport
 from judge.validate.table import Table, mean_gap, read_table
 from reward_model.records import check_outputs, write_result, write_text
 from reward_model.records.page import PageLanguage
@@ -129,7 +129,7 @@ def compute(table: Table, settings: Settings, filtered: Path | None = None) -> R
     findings = advice(table, graded, overall, by_dimension, noise, planted_part, matrix, findings)
     report = Report(
         schema_="judge.validate/1",
-        source=Source(
+        source=SourceReport(
             path=table.path,
             pairs=len(table.lines),
             preferences=int(preference.sum()),

@@ -15,7 +15,7 @@ from reward_model.records import Pair, as_text, explain_os_error, parse_json
 from reward_model.records.rows import parse_pair
 
 
-class Texts(NamedTuple):
+class SampledTexts(NamedTuple):
     """Texts of sampled preference pairs, in the order of `rows`."""
 
     rows: NDArray[np.int64]
@@ -58,10 +58,10 @@ def read_rows(table: Table, rows: Iterable[int]) -> dict[int, Pair]:
     return found
 
 
-def read_texts(table: Table, rows: NDArray[np.int64]) -> Texts:
+def read_texts(table: Table, rows: NDArray[np.int64]) -> SampledTexts:
     """Both texts of each row."""
     pairs = read_rows(table, rows.tolist())
-    return Texts(
+    return SampledTexts(
         rows,
         [as_text(pairs[row].chosen) for row in rows.tolist()],
         [as_text(pairs[row].rejected) for row in rows.tolist()],

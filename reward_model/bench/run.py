@@ -15,7 +15,7 @@ from reward_model.bench.rewards import Reward
 from reward_model.bench.scoring import Counted, Metric, count
 from reward_model.records import Text
 from reward_model.records.terminal import progress
-from reward_model.stats.bootstrap import Bootstrap, Floats, Part
+from reward_model.stats.bootstrap import Bootstrap, Estimand, Floats
 
 SCHEMA = "reward_model.bench/1"
 _AT_ONCE = 512
@@ -126,7 +126,7 @@ def _measure(
             ).to_json()
 
 
-def _parts(bootstrap: Bootstrap, counted: Counted) -> dict[str, Part]:
+def _parts(bootstrap: Bootstrap, counted: Counted) -> dict[str, Estimand]:
     """Every metric as a weighted sum of means over cells."""
     place: dict[str, int] = {}
     rows, cells, values = [], [], []
@@ -144,10 +144,10 @@ def _parts(bootstrap: Bootstrap, counted: Counted) -> dict[str, Part]:
     return {name: _part(metric, place, sums, counts) for name, metric in counted.metrics.items()}
 
 
-def _part(metric: Metric, place: dict[str, int], sums: Floats, counts: Any) -> Part:
+def _part(metric: Metric, place: dict[str, int], sums: Floats, counts: Any) -> Estimand:
     known = [cell for cell in metric if cell in place]
     if not known:
-        return Part(sums, lambda totals: totals[..., 0], 0, reason="no item that counts")
+        return Estimand(sums, lambda totals: totals[..., 0], 0, reason="no item that counts")
     where = np.array([place[cell] for cell in known])
     weights = np.array([metric[cell] for cell in known])
 
@@ -158,4 +158,4 @@ def _part(metric: Metric, place: dict[str, int], sums: Floats, counts: Any) -> P
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.asarray((totals[..., 2 * at] / totals[..., 2 * at + 1]) @ weights)
 
-    return Part(used, of_used, int(counts[where].sum()), span=(0.0, max(1.0, weights.sum())))
+    return Estimand(used, of_used, int(counts[where].sum()), span=(0.0, max(1.0, weights.sum())))

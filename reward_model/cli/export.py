@@ -40,11 +40,11 @@ def export(
     sequence-classification: transformers' own class, exact or refused. scalar: one reward fitted
     to the model's, with its fidelity. onnx: a graph for onnxruntime.
     """
-    from reward_model.score.export.run import Options, run_export
+    from reward_model.score.export.run import ExportOptions, run_export
 
     asked: dict[str, Any] = {"to": to, "layout": layout}
     check_outputs({"--json": json}, (model, data))
-    options = Options(**asked, data=data, sample=sample, seed=seed, device=device)
+    options = ExportOptions(**asked, data=data, sample=sample, seed=seed, device=device)
     result = run_export(model, out, options)
     equal = result["parity"]["equal"]
     _tell(result, out if equal else None)

@@ -277,12 +277,12 @@ def evaluate(
     device: DeviceOption = None,
 ) -> None:
     """Measure policies on held-out pairs and prompts; exits 1 if something is wrong with one."""
-    from reward_model.policy.evaluation.evaluate import Options
+    from reward_model.policy.evaluation.evaluate import PolicyEvaluation
     from reward_model.policy.evaluation.evaluate import evaluate as start
     from reward_model.records import refuse_folder, write_result, write_text
 
     refuse_folder(json, html)
-    options = Options(
+    options = PolicyEvaluation(
         data=data,
         prompts=prompts,
         reward=reward,

@@ -62,7 +62,7 @@ def prefer(
     from reward_model.records.hub import check_push, push
     from reward_model.rlhf.preferences.card import UPLOADED
     from reward_model.rlhf.preferences.make import run_prefer
-    from reward_model.rlhf.preferences.options import WRITTEN, Options
+    from reward_model.rlhf.preferences.options import WRITTEN, PreferOptions
 
     written = {f"--out with {name}": out / name for name in WRITTEN} if out else {}
     check_outputs({"--json": json, **written}, (*files, rubric, columns))
@@ -72,7 +72,7 @@ def prefer(
     result = run_prefer(
         files,
         out,
-        Options(**asked, min_margin=min_margin, z=z, threshold=threshold, seed=seed),
+        PreferOptions(**asked, min_margin=min_margin, z=z, threshold=threshold, seed=seed),
         weight=weight or [],
         risk=risk,
         rubric=rubric,

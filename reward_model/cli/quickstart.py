@@ -36,7 +36,7 @@ PAIRS = 0.2
 
 
 @dataclass(frozen=True)
-class Options:
+class QuickstartOptions:
     """What changes a quickstart."""
 
     fields: str | None = None
@@ -61,10 +61,10 @@ def quickstart(
     out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("outputs/quickstart"),
 ) -> None:
     """Run the whole flow on the embedded writer and judge: no key, no network."""
-    run(Options(fields, pairs, language, seed, base_model, max_length), out)
+    run(QuickstartOptions(fields, pairs, language, seed, base_model, max_length), out)
 
 
-def run(options: Options, out: Path) -> None:
+def run(options: QuickstartOptions, out: Path) -> None:
     """Generate, judge, validate, train, evaluate and score; end with a table and the paths.
 
     Raises:
@@ -100,7 +100,7 @@ def _same_options(out: Path, options: dict[str, Any]) -> None:
     write_json(known, options)
 
 
-def _steps(options: Options, out: Path) -> list[tuple[str, list[str]]]:
+def _steps(options: QuickstartOptions, out: Path) -> list[tuple[str, list[str]]]:
     made, scored, kept = (out / f"{name}.jsonl" for name in ("pairs", "scored", "kept"))
     model = out / "model"
     fresh, best, seed = out / "fresh_pairs.jsonl", out / "model" / "best", options.seed

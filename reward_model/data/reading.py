@@ -10,7 +10,7 @@ from reward_model.data.columns import ColumnMap
 from reward_model.data.formats import records_of, rubric_of
 from reward_model.data.sample import Sample, samples_of
 from reward_model.data.samples import Columns, Samples
-from reward_model.data.sources import Source, find_source
+from reward_model.data.sources import RowSource, find_source
 from reward_model.records import IGNORE, UserError, read_jsonl
 from reward_model.records.files import Pathish
 from reward_model.records.tables import without_null
@@ -137,7 +137,7 @@ def judge_rubric(
     return None
 
 
-def _source(path: Pathish, columns: ColumnMap | None, cache_dir: str | None) -> Source:
+def _source(path: Pathish, columns: ColumnMap | None, cache_dir: str | None) -> RowSource:
     if columns is None:
         return find_source(path, cache_dir=cache_dir)
     return find_source(path, config=columns.config, split=columns.split, cache_dir=cache_dir)
@@ -147,7 +147,7 @@ def _records(
     value: Any,
     rubric: Rubric,
     columns: ColumnMap | None,
-    source: Source,
+    source: RowSource,
     where: dict[str, Any],
 ) -> Iterable[Mapping[str, Any]]:
     if columns is not None and columns.has_levels:

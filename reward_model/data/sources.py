@@ -32,7 +32,7 @@ _TABLES = (*SEPARATORS, PARQUET)
 
 
 @dataclass(frozen=True)
-class Source:
+class RowSource:
     """A file of JSON Lines, and what it was made from."""
 
     path: Path
@@ -54,7 +54,7 @@ def find_source(
     config: str | None = None,
     split: str = "train",
     cache_dir: str | None = None,
-) -> Source:
+) -> RowSource:
     """The rows of a file, a folder or a data set of the hub.
 
     Args:
@@ -78,17 +78,17 @@ def find_source(
     if not path.exists() and _is_hub_id(str(place)):
         data = _hub(str(place), config, split)
         return _convert(path, [data._fingerprint], data, cache_dir)
-    return Source(path, path)
+    return RowSource(path, path)
 
 
-def _convert(shown: Path, key: list[Any], rows: Iterable[Any], cache_dir: str | None) -> Source:
+def _convert(shown: Path, key: list[Any], rows: Iterable[Any], cache_dir: str | None) -> RowSource:
     def make(folder: Path) -> None:
         if not write_jsonl(folder / _ROWS, (plain(row) for row in rows)):
             raise UserError("no row", expected="a row for each text or pair", path=shown)
 
     name = f"rows-{digest([str(shown), key, 2], 24)}"
     folder = made(cache_root(cache_dir), name, make, lambda folder: (folder / _ROWS).is_file())
-    return Source(folder.path / _ROWS, shown, folder)
+    return RowSource(folder.path / _ROWS, shown, folder)
 
 
 def _stamps(files: list[Path]) -> list[Any]:

@@ -30,7 +30,7 @@ from reward_model.measure.texts import (
 from reward_model.records import IGNORE, UserError, write_json
 from reward_model.rubrics import Rubric
 from reward_model.score.scorer import RewardScorer
-from reward_model.stats.bootstrap import RESAMPLES, Bootstrap, Floats, Ints, Part
+from reward_model.stats.bootstrap import RESAMPLES, Bootstrap, Estimand, Floats, Ints
 from reward_model.stats.evaluated import (
     ByChance,
     CalibrationReport,
@@ -220,7 +220,7 @@ class _Rows:
             )
         return out
 
-    def _loss(self, bootstrap: Bootstrap, logits: Floats, j: int) -> Part:
+    def _loss(self, bootstrap: Bootstrap, logits: Floats, j: int) -> Estimand:
         labels = self.labels[:, j]
         rows = np.flatnonzero((labels != IGNORE) & np.isfinite(logits).all(axis=1))
         reason = None if len(rows) else "no labels"

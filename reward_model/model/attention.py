@@ -18,7 +18,7 @@ from torch.nn.functional import pad, scaled_dot_product_attention
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 if TYPE_CHECKING:
-    from reward_model.model.rows import Row
+    from reward_model.model.rows import TokenRow
 
 
 def packed_attention(
@@ -27,7 +27,7 @@ def packed_attention(
     key: Tensor,
     value: Tensor,
     attention_mask: Tensor | None,
-    packed_row: Row | None = None,
+    packed_row: TokenRow | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """Queries (1, heads, T, d) -> (1, T, heads, d); `sdpa` where no row is given."""
@@ -84,7 +84,7 @@ def banded(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    row: Row,
+    row: TokenRow,
     reach: int,
     scale: float | None,
     dropout: float = 0.0,
@@ -135,7 +135,7 @@ def banded(
     return out
 
 
-def _band(row: Row, size: int, blocks: int, reach: int, device: torch.device) -> Tensor:
+def _band(row: TokenRow, size: int, blocks: int, reach: int, device: torch.device) -> Tensor:
     """(blocks, size, 3 * size): which neighbours a token of a block sees."""
     lengths = torch.tensor(row.lengths)
     owner = torch.full(((blocks + 2) * size,), -1)
@@ -154,7 +154,7 @@ def varlen(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    row: Row,
+    row: TokenRow,
     reach: int | None,
     scale: float | None,
 ) -> Tensor:
@@ -222,9 +222,9 @@ def varlen_runs(device: torch.device, dtype: torch.dtype, head_size: int) -> boo
 
 def _agrees(device: torch.device, dtype: torch.dtype, head_size: int) -> bool:
     from reward_model.data.tokens.inputs import Encoded
-    from reward_model.model.rows import Row
+    from reward_model.model.rows import TokenRow
 
-    row = Row(0)
+    row = TokenRow(0)
     # Shorter and longer than a tile of any kernel's smallest size, and one token alone.
     for length in (3, 40, 1):
         row.add(Encoded([1] * length, None, False, False))

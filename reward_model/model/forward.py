@@ -18,7 +18,7 @@ from reward_model.model.batches import collate, lane_batches, row_batches, token
 from reward_model.model.lanes import lanes_for
 from reward_model.model.network import MultiDimRewardModel
 from reward_model.model.packed import enable, is_causal, packs_on
-from reward_model.model.rows import Row
+from reward_model.model.rows import TokenRow
 from reward_model.stats.bootstrap import Floats
 
 Vectors: TypeAlias = npt.NDArray[np.float32]
@@ -99,7 +99,7 @@ class Forward:
             texts = [encoded[i] for i in rows]
             if not (self._packs or prefix):
                 return rows, self._padded(texts)
-            row = Row(self._first, None if prefix else self.model.config.window)
+            row = TokenRow(self._first, None if prefix else self.model.config.window)
             if prefix:
                 row.add_shared(texts, prefix)
             else:
@@ -109,7 +109,7 @@ class Forward:
 
         yield from lanes.map(read, work)
 
-    def _packed(self, row: Row) -> Reading:
+    def _packed(self, row: TokenRow) -> Reading:
         return self._run(**row.tensors(self.device), row=row)
 
     def padded(self, encoded: Sequence[Encoded]) -> Floats:

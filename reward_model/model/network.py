@@ -19,7 +19,7 @@ from reward_model.model.backbone import load_backbone, without_pooler
 from reward_model.model.losses import level_cross_entropy
 from reward_model.model.packed import Pooling, packed_hidden, pool_packed
 from reward_model.model.padded import _flush_left, into_windows, mean_over_windows, pool
-from reward_model.model.rows import Row
+from reward_model.model.rows import TokenRow
 from reward_model.records import IGNORE
 from reward_model.rubrics import Rubric
 
@@ -251,7 +251,7 @@ class MultiDimRewardModel(PreTrainedModel):
         labels: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         num_items_in_batch: Tensor | int | None = None,
-        row: Row | None = None,
+        row: TokenRow | None = None,
         pooled_only: bool = False,
         soft_labels: Tensor | None = None,
         **kwargs: Any,

@@ -15,7 +15,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import sdpa_mask
 
 from reward_model.model.attention import packed_attention, varlen_runs
-from reward_model.model.rows import Row
+from reward_model.model.rows import TokenRow
 
 Pooling = Literal["mean", "cls", "last"]
 """Where a text's vector comes from: all of its tokens, the first, or the last."""
@@ -101,7 +101,7 @@ def is_causal(backbone: Any) -> bool:
     return backbone.config.model_type in _CAUSAL
 
 
-def packed_hidden(backbone: Any, input_ids: Tensor, types: Tensor | None, row: Row) -> Tensor:
+def packed_hidden(backbone: Any, input_ids: Tensor, types: Tensor | None, row: TokenRow) -> Tensor:
     """(T, H): the last hidden state of every token of a row.
 
     Args:
@@ -127,7 +127,7 @@ def packed_hidden(backbone: Any, input_ids: Tensor, types: Tensor | None, row: R
     return hidden[0]
 
 
-def pool_packed(hidden: Tensor, row: Row, how: Pooling) -> Tensor:
+def pool_packed(hidden: Tensor, row: TokenRow, how: Pooling) -> Tensor:
     """(T, H) -> (texts, H) in float32."""
     if how != "mean":
         at = [

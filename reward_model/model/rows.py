@@ -12,7 +12,7 @@ from torch import Tensor
 from reward_model.data.tokens.inputs import Encoded
 
 
-class Run(NamedTuple):
+class TokenRun(NamedTuple):
     """Neighbours of one length, which attend each to itself and to what they begin with."""
 
     start: int
@@ -25,7 +25,7 @@ class Run(NamedTuple):
 
 
 @dataclass
-class Row:
+class TokenRow:
     """Several texts in one row of tokens."""
 
     first: int
@@ -36,7 +36,7 @@ class Row:
     types: list[int] = field(default_factory=list)
     """Empty where the tokenizer does not tell prompt from response."""
     positions: list[int] = field(default_factory=list)
-    runs: list[Run] = field(default_factory=list)
+    runs: list[TokenRun] = field(default_factory=list)
     pieces: list[list[tuple[int, int]]] = field(default_factory=list)
     """Start and length of what each text consists of: windows, or a shared beginning and a rest."""
     kept: dict[str, Any] = field(default_factory=dict)
@@ -92,7 +92,7 @@ class Row:
             self.types += text.token_type_ids[begin:end]
         at = self.first if restart else self.first + begin
         self.positions += range(at, at + length)
-        run = Run(start, 1, length, prefix, prefix_length)
+        run = TokenRun(start, 1, length, prefix, prefix_length)
         last = self.runs[-1] if self.runs else None
         if last and not prefix_length and not last.prefix_length and last.length == length:
             self.runs[-1] = last._replace(texts=last.texts + 1)

@@ -10,13 +10,13 @@ from reward_model.policy.generate import Answer, Manner, answers
 from reward_model.policy.rewards import answering
 from reward_model.records import Message, UserError
 from reward_model.records.terminal import console
-from reward_model.rlhf.source import Source
+from reward_model.rlhf.source import RewardSource
 
 
 class Talk:
     """One conversation; `/new` begins another, an empty line or the end of input ends it."""
 
-    def __init__(self, policy: Policy, manner: Manner, reward: Source | None) -> None:
+    def __init__(self, policy: Policy, manner: Manner, reward: RewardSource | None) -> None:
         self._policy, self._manner, self._reward = policy, manner, reward
         self.turns: list[Message] = []
 

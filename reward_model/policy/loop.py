@@ -14,8 +14,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from reward_model.policy.base import BEST
-from reward_model.policy.evaluation.evaluate import Options as Evaluation
-from reward_model.policy.evaluation.evaluate import evaluate
+from reward_model.policy.evaluation.evaluate import PolicyEvaluation, evaluate
 from reward_model.policy.generate import Manner
 from reward_model.policy.mixture import mix
 from reward_model.policy.rows import PolicyRow, read_rows
@@ -32,7 +31,7 @@ from reward_model.records import (
 from reward_model.records.settings import read_settings
 from reward_model.records.terminal import console
 from reward_model.rlhf.preferences.make import run_prefer
-from reward_model.rlhf.preferences.options import Options as Preferences
+from reward_model.rlhf.preferences.options import PreferOptions
 
 STATE = "loop.json"
 _NEW, _ORIGINAL, _PREVIOUS = "new", "original", "previous"
@@ -218,7 +217,7 @@ def _round(
     sample(policy, str(asked), samples, manner, max_length=settings.max_length, device=device)
     preferences, mixture = folder / "preferences", folder / "mixture.jsonl"
     if not mixture.exists():
-        options = Preferences(min_margin=settings.min_margin, seed=settings.seed)
+        options = PreferOptions(min_margin=settings.min_margin, seed=settings.seed)
         made = run_prefer([Path(settings.reward), samples], preferences, options, device=device)
         if not made["counts"]["written"]:
             raise UserError(
@@ -248,7 +247,7 @@ def _round(
     train(resolve(str(mixture), None, flags))
     result, measured = evaluate(
         [str(folder / "policy")],
-        Evaluation(
+        PolicyEvaluation(
             data=str(mixture),  # known rows, whose numbers are skipped: the prompts are what counts
             prompts=str(test),
             reward=settings.reward,

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from reward_model.records import UserError
 from reward_model.records.errors import first_line
 from reward_model.rlhf.client import RewardClient
-from reward_model.rlhf.source import Source, is_address, open_source
+from reward_model.rlhf.source import RewardSource, is_address, open_source
 from reward_model.rlhf.trl import MultiDimReward, dimension_rewards
 
 _FIRST_WAIT_S = 5.0
@@ -110,7 +110,7 @@ def read_rewards(specs: Sequence[str], *, numbers_only: bool = False) -> Rewards
     return Rewards(functions, weights)
 
 
-def answering(model: str) -> Source:
+def answering(model: str) -> RewardSource:
     """A source that was seen to answer.
 
     Raises:

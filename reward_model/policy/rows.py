@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from reward_model.data.formats import HELPSTEER, records_of, rubric_of
-from reward_model.data.sources import Source, find_source
+from reward_model.data.sources import RowSource, find_source
 from reward_model.records import Message, Text, UserError, as_text, digest, read_jsonl
 from reward_model.records.chat.messages import ChatError
 from reward_model.records.chat.turns import apart
@@ -372,7 +372,7 @@ def told(left: Mapping[str, int]) -> str:
     )
 
 
-def _nothing_left(source: Source, read: int, left: Counter[str]) -> UserError:
+def _nothing_left(source: RowSource, read: int, left: Counter[str]) -> UserError:
     return UserError(
         f"no row to train on among {read:,} ({told(left) or 'the file is empty'})",
         expected="rows that a policy can learn from",

@@ -15,7 +15,7 @@ from reward_model.records import UserError
 from reward_model.records.chat.templates import ChatTemplate, load_template
 from reward_model.rlhf.client import PATIENCE as PATIENCE_S
 from reward_model.rlhf.client import RewardClient
-from reward_model.rlhf.source import Source, is_address, open_source
+from reward_model.rlhf.source import RewardSource, is_address, open_source
 from reward_model.rlhf.texts import Marks
 from reward_model.score.terms import checked_abstain, checked_risk, parse_weights
 
@@ -50,7 +50,7 @@ _VARIABLES = (
 class Settings:
     """What the variables say."""
 
-    source: Source
+    source: RewardSource
     weights: dict[str, float] | None
     risk: float | None
     no_opinion: float | None

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from reward_model.records import Text, UserError
 from reward_model.records.chat.templates import ChatTemplate, load_template, split_query
-from reward_model.rlhf.source import Model, Source, open_source
+from reward_model.rlhf.source import Model, RewardSource, open_source
 from reward_model.rlhf.terms import familiar, numbers
 from reward_model.score.terms import checked_abstain, checked_risk
 
@@ -88,7 +88,7 @@ class _Scored(nn.Module):
 
     def __init__(
         self,
-        source: Source,
+        source: RewardSource,
         split: _Split,
         weights: dict[str, float] | None,
         risk: float | None,

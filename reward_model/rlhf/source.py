@@ -77,7 +77,7 @@ class Origin:
 
 
 @dataclass
-class Source:
+class RewardSource:
     """Scores for any number of callers in any number of threads.
 
     One thread at a time runs the model, on everything that was asked for meanwhile: callers that
@@ -236,14 +236,14 @@ class Source:
         return _shared, (self.origin,)
 
 
-Model: TypeAlias = str | os.PathLike[str] | Scorer | Source
+Model: TypeAlias = str | os.PathLike[str] | Scorer | RewardSource
 """Folder of a trained model, address of `reward-model serve`, or a scorer of this process."""
 
-_OPEN: dict[Origin, Source] = {}
+_OPEN: dict[Origin, RewardSource] = {}
 _OPEN_LOCK = threading.Lock()
 
 
-def open_source(model: Model, *, device: str | None = None, centered: bool = False) -> Source:
+def open_source(model: Model, *, device: str | None = None, centered: bool = False) -> RewardSource:
     """The source of a folder, a server or a scorer; nothing is loaded yet.
 
     Args:
@@ -255,12 +255,12 @@ def open_source(model: Model, *, device: str | None = None, centered: bool = Fal
         UserError: the folder is not there, holds no trained model, or has no mean and standard
             deviation of rewards where they are asked for.
     """
-    if isinstance(model, Source):
+    if isinstance(model, RewardSource):
         return model
     if not isinstance(model, str | os.PathLike):
         if isinstance(model, RewardClient):
             return _shared(Origin(model.url, client=model.settings, centered=centered))
-        return Source(scorer=model, centered=centered)
+        return RewardSource(scorer=model, centered=centered)
     if is_address(str(model)) and not Path(model).exists():
         address = read_address(str(model))
         settings = () if address.key is None else RewardClient(str(model)).settings
@@ -275,9 +275,9 @@ def open_source(model: Model, *, device: str | None = None, centered: bool = Fal
     return _shared(Origin(str(Path(model).resolve()), device, centered=centered))
 
 
-def _shared(origin: Origin) -> Source:
+def _shared(origin: Origin) -> RewardSource:
     with _OPEN_LOCK:
-        return _OPEN.setdefault(origin, Source(origin, centered=origin.centered))
+        return _OPEN.setdefault(origin, RewardSource(origin, centered=origin.centered))
 
 
 def _load(origin: Origin) -> Scorer:

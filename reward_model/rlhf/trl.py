@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from reward_model.records import UserError
 from reward_model.rlhf.environment import from_environment
-from reward_model.rlhf.source import Model, Source, open_source
+from reward_model.rlhf.source import Model, RewardSource, open_source
 from reward_model.rlhf.terms import familiar
 from reward_model.rlhf.texts import Marks, read_pair
 from reward_model.rlhf.wire import is_fallback
@@ -127,7 +127,7 @@ class DimensionReward:
 
     def __init__(
         self,
-        source: Source,
+        source: RewardSource,
         dimension: str,
         *,
         risk: float = 0.0,
@@ -289,7 +289,7 @@ def __getattr__(name: str) -> Any:
 
 
 def _scores(
-    source: Source,
+    source: RewardSource,
     prompts: Sequence[Any],
     completions: Sequence[Any],
     thinking: Marks | None,

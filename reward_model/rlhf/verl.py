@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from reward_model.records import UserError
 from reward_model.records.chat.templates import load_template
 from reward_model.rlhf.environment import from_environment, waiting
-from reward_model.rlhf.source import Source, open_source
+from reward_model.rlhf.source import RewardSource, open_source
 from reward_model.rlhf.terms import familiar, numbers
 from reward_model.rlhf.texts import read_pair
 from reward_model.rlhf.wire import is_fallback
@@ -101,7 +101,7 @@ async def compute_score(
 
 
 async def _score(
-    source: Source,
+    source: RewardSource,
     prompt: Any,
     response: str,
     weights: Mapping[str, float] | None,

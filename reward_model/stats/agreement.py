@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from reward_model.stats.bootstrap import Bootstrap, Estimate, Part
+from reward_model.stats.bootstrap import Bootstrap, Estimand, Estimate
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -132,7 +132,7 @@ def estimates(
 
     return {
         name: bootstrap.estimate(
-            Part(by_group, of_flat(one.function), len(flat), share=one.share, span=one.span)
+            Estimand(by_group, of_flat(one.function), len(flat), share=one.share, span=one.span)
         )
         for name, one in statistics.items()
     }

@@ -51,8 +51,8 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Part:
-    """One number in its additive form."""
+class Estimand:
+    """What is estimated: one number as a function of sums, so that whole groups can be redrawn."""
 
     sums: Floats
     """[G, S] sums of the rows of each group."""
@@ -101,7 +101,7 @@ class Bootstrap:
             out[:, :, i] = total.reshape(self.groups, size)
         return out.reshape(self.groups, -1)
 
-    def estimate(self, part: Part) -> Estimate:
+    def estimate(self, part: Estimand) -> Estimate:
         """The number with its interval."""
         if part.reason is not None:
             return Estimate(None, part.n, reason=part.reason)
@@ -113,7 +113,7 @@ class Bootstrap:
         draws = part.function(self._draw(part.sums))
         return Estimate(value, part.n, *self._interval(draws, value, part, part.span))
 
-    def difference(self, one: Part, other: Part) -> Estimate:
+    def difference(self, one: Estimand, other: Estimand) -> Estimate:
         """`one` minus `other` on the same rows, drawn together."""
         reason = one.reason or other.reason
         if reason is not None:
@@ -123,7 +123,7 @@ class Bootstrap:
             return Estimate(None, one.n, reason="one of the two is not defined on these rows")
         draws = one.function(self._draw(one.sums)) - other.function(self._draw(other.sums))
         span = one.span[0] - other.span[1], one.span[1] - other.span[0]
-        whole = Part(one.sums, one.function, one.n)  # of two shares the difference is none
+        whole = Estimand(one.sums, one.function, one.n)  # of two shares the difference is none
         return Estimate(value, one.n, *self._interval(draws, value, whole, span))
 
     def means(self, values: Floats) -> Floats:
@@ -159,7 +159,7 @@ class Bootstrap:
         ]
         return np.stack(drawn).astype(np.float64)
 
-    def _all_alike(self, value: float, part: Part) -> Estimate:
+    def _all_alike(self, value: float, part: Estimand) -> Estimate:
         """Every draw of "always" is "always"; Clopper and Pearson know what that leaves open."""
         from scipy.stats import binomtest
 
@@ -186,7 +186,7 @@ class Bootstrap:
         return np.concatenate(out)
 
     def _interval(
-        self, draws: Floats, value: float, part: Part, span: tuple[float, float]
+        self, draws: Floats, value: float, part: Estimand, span: tuple[float, float]
     ) -> tuple[float | None, float | None, str | None]:
         groups = groups_in(part)
         if groups < 2:
@@ -241,7 +241,7 @@ def student(groups: int) -> float:
     return float(stdtrit(groups - 1, 0.975))
 
 
-def groups_in(part: Part) -> int:
+def groups_in(part: Estimand) -> int:
     """Groups that have a say in a number."""
     return int((np.abs(part.sums).sum(axis=1) > 0).sum())
 

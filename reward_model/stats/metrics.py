@@ -18,11 +18,11 @@ from reward_model.stats.agreement import kappa
 from reward_model.stats.bootstrap import (
     RESAMPLES,
     Bootstrap,
+    Estimand,
     Estimate,
     Floats,
     Function,
     Ints,
-    Part,
 )
 from reward_model.stats.evaluated import Metrics
 from reward_model.stats.levels import expected_levels, rewards
@@ -153,7 +153,7 @@ class Measured:
     """Every number of one predictor on one set of rows, in additive form."""
 
     bootstrap: Bootstrap
-    parts: dict[str, Part]
+    parts: dict[str, Estimand]
     """`pair_accuracy`, `depth.accuracy`, ... -> its sums."""
 
     def estimate(self, name: str) -> Estimate:
@@ -238,11 +238,11 @@ def mean_part(
     *,
     share: bool = False,
     span: tuple[float, float] = (-np.inf, np.inf),
-) -> Part:
+) -> Estimand:
     """The mean of `values` [m], which stand in `rows` [m] of all and lie within `span`."""
     cells, ones = np.zeros(len(rows), dtype=np.int64), np.ones(len(rows))
     sums = bootstrap.sums(rows, cells, 1, values, ones)
-    return Part(sums, mean_of, len(rows), reason, share, (0.0, 1.0) if share else span)
+    return Estimand(sums, mean_of, len(rows), reason, share, (0.0, 1.0) if share else span)
 
 
 def _head(measured: Measured, name: str, probabilities: Floats, labels: Ints) -> None:
@@ -264,7 +264,9 @@ def _head(measured: Measured, name: str, probabilities: Floats, labels: Ints) ->
         share: bool = False,
         span: tuple[float, float] = (0.0, 1.0),
     ) -> None:
-        measured.parts[f"{name}.{metric}"] = Part(values, function, len(rows), reason, share, span)
+        measured.parts[f"{name}.{metric}"] = Estimand(
+            values, function, len(rows), reason, share, span
+        )
 
     add("accuracy", sums(rows, zero, 1, right, ones), mean_of, share=True)
     confusion = sums(rows, level * k + predicted, k * k, ones)
@@ -288,7 +290,7 @@ def _together(measured: Measured, predicted: Ints, labels: Ints) -> None:
         rows = np.flatnonzero(keep)
         cells = np.zeros(len(rows), dtype=np.int64)
         sums = measured.bootstrap.sums(rows, cells, 1, hits[rows], of[rows])
-        measured.parts[name] = Part(sums, mean_of, n, None if n else empty, True, (0.0, 1.0))
+        measured.parts[name] = Estimand(sums, mean_of, n, None if n else empty, True, (0.0, 1.0))
 
     some, whole = labelled.any(axis=1), labelled.all(axis=1)
     hits, of = right.sum(axis=1) * 1.0, labelled.sum(axis=1) * 1.0

@@ -54,7 +54,7 @@ OPTIMISTIC = 0.5
 
 
 @dataclass(frozen=True)
-class Texts:
+class TrainTexts:
     """What a run reads."""
 
     rubric: Rubric
@@ -68,7 +68,7 @@ class Texts:
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainRun:
     """A run, ready to start."""
 
     config: TrainConfig
@@ -92,7 +92,7 @@ class Run:
         return self.train.take(range(len(self.train) - made)) if made else self.train
 
 
-def divide(config: TrainConfig) -> Texts:
+def divide(config: TrainConfig) -> TrainTexts:
     """Read the texts and split them by group.
 
     Raises:
@@ -188,7 +188,7 @@ def divide(config: TrainConfig) -> Texts:
         )
     if config.pair_weight:
         remarks += pair_words(parts["train"], rubric)
-    return Texts(rubric, samples, split, parts, remarks, untrained)
+    return TrainTexts(rubric, samples, split, parts, remarks, untrained)
 
 
 def without_untrained(rubric: Rubric, train: Sequence[Sample]) -> tuple[Rubric, list[str]]:
@@ -217,7 +217,7 @@ def without_untrained(rubric: Rubric, train: Sequence[Sample]) -> tuple[Rubric, 
     return Rubric.model_validate(content), untrained
 
 
-def prepare(config: TrainConfig, texts: Texts | None = None) -> Run:
+def prepare(config: TrainConfig, texts: TrainTexts | None = None) -> TrainRun:
     """Load the base model and encode the texts; writes nothing.
 
     Raises:
@@ -257,7 +257,7 @@ def prepare(config: TrainConfig, texts: Texts | None = None) -> Run:
         )
     train_set, validation = _encoded(texts, builder, config, made)
     _check_ids(model, base.tokenizer, (train_set, validation))
-    return Run(
+    return TrainRun(
         config,
         rubric,
         texts.split,
@@ -292,7 +292,7 @@ def _check_ids(model: Any, tokenizer: Any, data: Sequence[MultiDimRewardDataset]
 
 
 def _encoded(
-    texts: Texts, builder: InputBuilder, config: TrainConfig, made: Sequence[Sample]
+    texts: TrainTexts, builder: InputBuilder, config: TrainConfig, made: Sequence[Sample]
 ) -> tuple[MultiDimRewardDataset, MultiDimRewardDataset]:
     """Training texts, those made of them at the end, and validation texts, with token ids."""
     rubric, train, validation = texts.rubric, texts.parts["train"], texts.parts["validation"]
@@ -316,7 +316,7 @@ def _encoded(
 
 
 def _model_config(
-    config: TrainConfig, texts: Texts, base: Base, builder: InputBuilder
+    config: TrainConfig, texts: TrainTexts, base: Base, builder: InputBuilder
 ) -> MultiDimRewardConfig:
     return MultiDimRewardConfig.for_rubric(
         texts.rubric,

@@ -43,7 +43,7 @@ from reward_model.train.checkpoints import (
     write_failure,
 )
 from reward_model.train.config import TINY, TrainConfig
-from reward_model.train.prepare import Run, divide, prepare
+from reward_model.train.prepare import TrainRun, divide, prepare
 from reward_model.train.probe import begin_at_probe, probe_words, unfit_for_probe
 from reward_model.train.processes import Weights, processes, whole_weights
 from reward_model.train.progress import TrainingBar
@@ -111,7 +111,7 @@ def _alone(folder: Path) -> AbstractContextManager[None]:
     )
 
 
-def _train(run: Run, checkpoint: Path | None) -> Path:
+def _train(run: TrainRun, checkpoint: Path | None) -> Path:
     """From the start or a checkpoint to `best/`."""
     config = run.config
     bar = TrainingBar(len(run.train.samples))
@@ -145,7 +145,7 @@ def _train(run: Run, checkpoint: Path | None) -> Path:
     return config.output_dir / "best"
 
 
-def _probe(run: Run, trainer: MultiDimRewardTrainer) -> bool:
+def _probe(run: TrainRun, trainer: MultiDimRewardTrainer) -> bool:
     """Fit the heads on the untrained backbone where that is wanted and can be done."""
     if not run.config.probe or run.config.init is not None:
         return False
@@ -171,7 +171,7 @@ class _GoesOn(TrainerCallback):
         state.stateful_callbacks.setdefault(EarlyStoppingCallback.__name__, {})
 
 
-def make_trainer(run: Run, bar: TrainingBar) -> MultiDimRewardTrainer:
+def make_trainer(run: TrainRun, bar: TrainingBar) -> MultiDimRewardTrainer:
     """The Trainer of a run."""
     config = run.config
     metrics = ValidationMetrics(run.validation.samples, run.rubric)
@@ -204,7 +204,7 @@ def make_trainer(run: Run, bar: TrainingBar) -> MultiDimRewardTrainer:
     return trainer
 
 
-def _picked_by(run: Run, metrics: ValidationMetrics) -> str | None:
+def _picked_by(run: TrainRun, metrics: ValidationMetrics) -> str | None:
     """The measure that picks the best checkpoint: the one asked for, where these texts have it."""
     best = run.config.best_metric
     why = None
@@ -230,7 +230,7 @@ def _load_last_good(trainer: MultiDimRewardTrainer, folder: Path) -> bool:
 
 
 def _finish(
-    run: Run, trainer: MultiDimRewardTrainer, weights: Weights | None, *, finished: bool
+    run: TrainRun, trainer: MultiDimRewardTrainer, weights: Weights | None, *, finished: bool
 ) -> None:
     """Write `best/`, and `metrics.json` if the run is over."""
     history = [

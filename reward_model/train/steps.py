@@ -19,7 +19,7 @@ from transformers import TrainerCallback
 from reward_model.data.dataset import MultiDimRewardDataset, Sample, label_array, pair_indices
 from reward_model.data.tokens.inputs import Encoded
 from reward_model.model.batches import collate, collate_labels, lane_batches, token_batches
-from reward_model.model.rows import Row
+from reward_model.model.rows import TokenRow
 from reward_model.records import IGNORE, UserError
 from reward_model.rubrics import Rubric
 from reward_model.stats.bootstrap import Ints
@@ -193,7 +193,7 @@ class StepCollator:
         lanes: int = 1,
         multiple: int = 1,
         pairs: bool = False,
-        row: Callable[[], Row] | None = None,
+        row: Callable[[], TokenRow] | None = None,
     ) -> None:
         self.pad, self.budget, self.multiple, self.pairs = pad, budget // lanes, multiple, pairs
         self.lanes, self.row = lanes, row

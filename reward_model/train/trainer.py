@@ -26,7 +26,7 @@ from reward_model.model.device import device_tokens
 from reward_model.model.lanes import Lanes, lanes_for
 from reward_model.model.losses import level_cross_entropy, pairwise_loss
 from reward_model.model.packed import draws, enable, packs_on
-from reward_model.model.rows import Row
+from reward_model.model.rows import TokenRow
 from reward_model.records import IGNORE, UserError
 from reward_model.rubrics import Rubric
 from reward_model.train.arguments import give_heads_a_rate
@@ -187,7 +187,7 @@ class MultiDimRewardTrainer(Trainer):
             pin_memory=self.args.dataloader_pin_memory,
         )
 
-    def _row_without_padding(self) -> Callable[[], Row] | None:
+    def _row_without_padding(self) -> Callable[[], TokenRow] | None:
         network = plain(self.model)
         device, dtype = torch.device(self.args.device), torch.float32
         if self.args.bf16 or self.args.fp16:
@@ -197,7 +197,7 @@ class MultiDimRewardTrainer(Trainer):
             return None
         if device.type != "cpu" and draws(network.backbone):
             return None  # its kernels drop nothing
-        return partial(Row, first, network.config.window)
+        return partial(TokenRow, first, network.config.window)
 
     def training_step(
         self, model: Any, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None

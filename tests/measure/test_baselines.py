@@ -10,7 +10,7 @@ import pytest
 from reward_model.measure.evaluation.baselines import (
     PENALTIES,
     WORDS,
-    Samples,
+    MeasuredTexts,
     length_only,
     majority,
     predict_all,
@@ -22,13 +22,15 @@ from reward_model.stats.levels import expected_levels
 K = 5
 
 
-def samples(texts: list[str], labels: list[list[int]], groups: list[str] | None = None) -> Samples:
+def samples(
+    texts: list[str], labels: list[list[int]], groups: list[str] | None = None
+) -> MeasuredTexts:
     lengths = [len(text) for text in texts]
     groups = groups or [f"g{i}" for i in range(len(texts))]
-    return Samples(texts, lengths, [n // 3 for n in lengths], np.array(labels), groups)
+    return MeasuredTexts(texts, lengths, [n // 3 for n in lengths], np.array(labels), groups)
 
 
-def read(train: Samples, test: Samples, power: float = 0.0) -> np.ndarray:
+def read(train: MeasuredTexts, test: MeasuredTexts, power: float = 0.0) -> np.ndarray:
     names = [f"d{j}" for j in range(train.labels.shape[1])]
     found, _ = tfidf(train, test, names, K, power)
     assert found is not None

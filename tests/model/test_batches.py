@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from reward_model.model.batches import row_batches, token_batches
 from reward_model.model.padded import into_windows, mean_over_windows
-from reward_model.model.rows import Row
+from reward_model.model.rows import TokenRow
 from reward_model.records import IGNORE, UserError
 from reward_model.train.steps import StepBatches, StepCollator
 
@@ -101,7 +101,7 @@ def test_the_sides_of_a_pair_stay_in_one_piece() -> None:
         found += [(lengths[a], lengths[b]) for a, b in piece["pairs"].tolist()]
         assert lengths[0] * len(lengths) <= 20 or len(lengths) <= 2
     assert sorted(found) == [(8, 8), (30, 5)]
-    rows = StepCollator(0, 20, pairs=True, row=partial(Row, 0))(items)["pieces"]
+    rows = StepCollator(0, 20, pairs=True, row=partial(TokenRow, 0))(items)["pieces"]
     ends = [[n for _, n in (parts[0] for parts in p["row"].pieces)] for p in rows]
     found = [(n[a], n[b]) for n, p in zip(ends, rows, strict=True) for a, b in p["pairs"].tolist()]
     assert sorted(found) == [(8, 8), (30, 5)]

@@ -31,7 +31,7 @@ from reward_model.data.tokens.inputs import Encoded
 from reward_model.model.forward import LEAST_SHARED, Forward, common_beginning
 from reward_model.model.losses import level_cross_entropy
 from reward_model.model.packed import enable
-from reward_model.model.rows import Row
+from reward_model.model.rows import TokenRow
 from reward_model.records import IGNORE
 from reward_model.train.steps import StepCollator
 
@@ -145,7 +145,7 @@ def test_a_step_learns_the_same_without_padding(kind: str, settings: dict[str, A
     padded = StepCollator(0, 100)(items)["pieces"]
     first = enable(model.backbone)
     assert first is not None
-    rows = StepCollator(0, 100, row=partial(Row, first, model.config.window))(items)["pieces"]
+    rows = StepCollator(0, 100, row=partial(TokenRow, first, model.config.window))(items)["pieces"]
     assert [piece["input_ids"].numel() for piece in rows] == [80, 55]
 
     def gradients(pieces: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
@@ -167,7 +167,7 @@ def test_a_step_learns_the_same_without_padding(kind: str, settings: dict[str, A
 def test_dropout_of_the_attention_is_not_lost_without_padding() -> None:
     config = BertConfig(**SIZES, attention_probs_dropout_prob=0.5, hidden_dropout_prob=0.0)
     model = reward_model(BertModel(config, add_pooling_layer=False), head_dropout=0.0).train()
-    row = Row(enable(model.backbone) or 0)
+    row = TokenRow(enable(model.backbone) or 0)
     for one in texts([20, 30]).values():
         row.add(one)
     first, second = (model(**row.tensors(), row=row).logits for _ in range(2))

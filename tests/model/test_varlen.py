@@ -16,11 +16,11 @@ from torch.nn.functional import scaled_dot_product_attention
 from reward_model.data.tokens.inputs import Encoded
 from reward_model.model.attention import banded, varlen, varlen_runs
 from reward_model.model.packed import enable, packed_hidden, packs_on, pool_packed
-from reward_model.model.rows import Row
+from reward_model.model.rows import TokenRow
 
 
-def row_of(lengths: list[int]) -> Row:
-    row = Row(0)
+def row_of(lengths: list[int]) -> TokenRow:
+    row = TokenRow(0)
     for length in lengths:
         row.add(Encoded([4] * length, None, False, False))
     return row

@@ -31,7 +31,7 @@ from reward_model.policy.evaluation.problems import problems
 from reward_model.policy.generate import Manner, answers
 from reward_model.policy.rows import PolicyRow, read_rows
 from reward_model.records import UserError
-from reward_model.rlhf.source import Source
+from reward_model.rlhf.source import RewardSource
 from reward_model.score.scorer import Score
 from reward_model.stats.bootstrap import Estimate
 
@@ -195,7 +195,7 @@ class Length:
 def test_samples_are_counted_with_ties_apart(world: Path) -> None:
     one, other = (open_policy(find_policy(str(world / n)), device="cpu") for n in ("tuned", "base"))
     rows = [PolicyRow(f"say {i}", group=str(i)) for i in range(7)]
-    rewards = {"reward": Source(scorer=Length()), "gold": Source(scorer=Length("e"))}
+    rewards = {"reward": RewardSource(scorer=Length()), "gold": RewardSource(scorer=Length("e"))}
     manner = Manner(3, 10)
     own, before = draw(one, rows, manner, rewards), draw(other, rows, manner, rewards)
     told, pick = Told(), np.arange(21)

@@ -15,7 +15,7 @@ from reward_model.policy.evaluation.numbers import Numbers, Told
 from reward_model.policy.evaluation.problems import problems
 from reward_model.policy.generate import Manner, answers
 from reward_model.policy.rows import PolicyRow
-from reward_model.rlhf.source import Source
+from reward_model.rlhf.source import RewardSource
 from reward_model.score.scorer import Score
 
 LIMIT = 16
@@ -69,7 +69,7 @@ def found_in(base: Path, reward: Letters, seed: int) -> tuple[set[str], Told]:
     taught(policy, reward, seed)
     reference = open_policy(find_policy(str(base)), device="cpu")
     rows = [PolicyRow(f"prompt {n}", group=str(n)) for n in range(24)]
-    rewards = {"reward": Source(scorer=reward), "gold": Source(scorer=Letters(0.0))}
+    rewards = {"reward": RewardSource(scorer=reward), "gold": RewardSource(scorer=Letters(0.0))}
     manner = Manner(2, LIMIT, seed=seed)
     own, before = draw(policy, rows, manner, rewards), draw(reference, rows, manner, rewards)
     told, numbers = Told(), Numbers(own.groups)

@@ -18,7 +18,7 @@ from reward_model.records import UserError
 from reward_model.rlhf.preferences.card import card
 from reward_model.rlhf.preferences.index import read_index
 from reward_model.rlhf.preferences.make import run_prefer
-from reward_model.rlhf.preferences.options import Options
+from reward_model.rlhf.preferences.options import PreferOptions
 from reward_model.rlhf.preferences.pairs import (
     Candidate,
     Filters,
@@ -457,10 +457,10 @@ def test_what_was_made_is_returned_and_nothing_is_said(
         {"prompt": "p", "completions": ["a", "b"], "reward_model": [{"reward": 0.2}, {"reward": x}]}
         for x in (0.9, 0.2)
     ]
-    made = run_prefer([write(tmp_path / "c.jsonl", rows[:1])], tmp_path / "o", Options())
+    made = run_prefer([write(tmp_path / "c.jsonl", rows[:1])], tmp_path / "o", PreferOptions())
     assert made["counts"]["written"] == 1
     assert made == json.loads((tmp_path / "o" / "config.json").read_text("utf-8"))
-    none = run_prefer([write(tmp_path / "d.jsonl", rows[1:])], tmp_path / "p", Options())
+    none = run_prefer([write(tmp_path / "d.jsonl", rows[1:])], tmp_path / "p", PreferOptions())
     assert none["counts"]["written"] == 0
     assert not (tmp_path / "p" / "config.json").exists()
     assert capsys.readouterr() == ("", "")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from reward_model.stats.bootstrap import Bootstrap, Part, interval
+from reward_model.stats.bootstrap import Bootstrap, Estimand, interval
 from reward_model.stats.metrics import mean_of
 from reward_model.stats.words import groups_words
 
@@ -35,7 +35,9 @@ def coverage(
         sums = draw(rng, groups)
         bootstrap = Bootstrap([str(g) for g in range(groups)], resamples=300, seed=i)
         span = (0.0, 1.0) if share else (-np.inf, np.inf)
-        found = bootstrap.estimate(Part(sums, mean_of, int(sums[:, 1].sum()), None, share, span))
+        found = bootstrap.estimate(
+            Estimand(sums, mean_of, int(sums[:, 1].sum()), None, share, span)
+        )
         assert found.low is not None
         assert found.high is not None
         assert span[0] <= found.low <= found.high <= span[1]
@@ -55,7 +57,7 @@ def test_few_groups_go_by_students_t() -> None:
     rng = np.random.default_rng(0)
     sums = means(rng, 6)
     bootstrap = Bootstrap(list("abcdef"), resamples=20_000)
-    found = bootstrap.estimate(Part(sums, mean_of, 24))
+    found = bootstrap.estimate(Estimand(sums, mean_of, 24))
     by_group = sums[:, 0] / sums[:, 1]
     known = stats.t.interval(0.95, 5, by_group.mean(), stats.sem(by_group))
     assert (found.low, found.high) == pytest.approx(known, rel=0.03)
@@ -74,7 +76,7 @@ def test_a_difference_of_shares_goes_beyond_neither_end() -> None:
     one = np.array([[3.0, 3.0], [3.0, 3.0], [2.0, 3.0]])
     other = np.array([[0.0, 3.0], [0.0, 3.0], [1.0, 3.0]])
     bootstrap = Bootstrap(["a", "b", "c"])
-    parts = [Part(sums, mean_of, 9, None, True, (0.0, 1.0)) for sums in (one, other)]
+    parts = [Estimand(sums, mean_of, 9, None, True, (0.0, 1.0)) for sums in (one, other)]
     found = bootstrap.difference(*parts)
     assert found.high == 1.0
     assert found.low is not None

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from judge.validate.report import Feature
-from judge.validate.sample import Texts
+from judge.validate.sample import SampledTexts
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -39,7 +39,7 @@ def normalise(text: str) -> str:
     return _DIGIT.sub("0", _SPACE.sub(" ", text))
 
 
-def normalised(texts: Texts) -> Texts:
+def normalised(texts: SampledTexts) -> SampledTexts:
     """Both sides normalised, as the other functions here expect them."""
     return texts._replace(
         chosen=[normalise(text) for text in texts.chosen],
@@ -52,7 +52,7 @@ def grams(text: str) -> set[str]:
     return {text[i : i + n] for n in SIZES for i in range(len(text) - n + 1)}
 
 
-def differences(texts: Texts) -> tuple[csr_matrix, list[str]]:
+def differences(texts: SampledTexts) -> tuple[csr_matrix, list[str]]:
     """(n, V) positive where only the chosen text has the sequence, negative for the rejected.
 
     The values of either side sum to one, so that a longer text does not win by its length alone.
@@ -83,7 +83,7 @@ def differences(texts: Texts) -> tuple[csr_matrix, list[str]]:
     return csr_matrix((values, (rows, columns)), shape=shape), list(place)
 
 
-def one_sided(texts: Texts, group: NDArray[np.int64], phrase: str) -> bool:
+def one_sided(texts: SampledTexts, group: NDArray[np.int64], phrase: str) -> bool:
     """A stock phrase: on one side of at least a fifth of the pairs, next to never on the other.
 
     Counted by group, it falls on one side five standard deviations more often than on the other.
@@ -97,7 +97,9 @@ def one_sided(texts: Texts, group: NDArray[np.int64], phrase: str) -> bool:
     return bool(abs(net.sum()) >= 5 * np.sqrt(np.abs(net).sum()))
 
 
-def phrases(texts: Texts, matrix: csr_matrix, vocabulary: list[str], most: int) -> list[Feature]:
+def phrases(
+    texts: SampledTexts, matrix: csr_matrix, vocabulary: list[str], most: int
+) -> list[Feature]:
     """The phrases that separate the sides best, grown from the sequences to their full length."""
     signs = matrix.sign()
     # How far from even a sequence falls on the two sides, in standard deviations (McNemar).

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from judge.validate.measures import ngrams
 from judge.validate.measures.style import STYLE, style
 from judge.validate.report import Feature, Finding, Shortcut
-from judge.validate.sample import Texts, read_texts, sample_groups
+from judge.validate.sample import SampledTexts, read_texts, sample_groups
 from judge.validate.table import Table
 
 LEAK = 0.65
@@ -159,7 +159,7 @@ def _length(table: Table, rows: NDArray[np.int64], seed: int) -> Shortcut:
     return _judge("length", _kernel(x), table.group[rows], [feature], seed)
 
 
-def _style(table: Table, texts: Texts, seed: int) -> Shortcut:
+def _style(table: Table, texts: SampledTexts, seed: int) -> Shortcut:
     shape = (-1, len(STYLE))
     chosen, rejected = (
         np.array([style(t) for t in side], np.float64).reshape(shape)
@@ -171,7 +171,7 @@ def _style(table: Table, texts: Texts, seed: int) -> Shortcut:
     return _judge("style", kernel, table.group[texts.rows], _strongest(features), seed)
 
 
-def _ngrams(table: Table, texts: Texts, seed: int) -> Shortcut:
+def _ngrams(table: Table, texts: SampledTexts, seed: int) -> Shortcut:
     group = table.group[texts.rows]
     groups = len(np.unique(group))
     if groups < FEWEST_GROUPS:

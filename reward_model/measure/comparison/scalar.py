@@ -50,7 +50,7 @@ KEPT = "bradley_terry.json"
 
 
 @dataclass(frozen=True)
-class Scalar:
+class ScalarPeer:
     """The trained scalar model's word on the measured texts."""
 
     values: Floats
@@ -60,7 +60,7 @@ class Scalar:
 
 
 @dataclass(frozen=True)
-class Texts:
+class ScalarTexts:
     """What the scalar model learns from and is picked by."""
 
     train: Sequence[Sample]
@@ -89,8 +89,8 @@ def check_place(out: Path | None) -> None:
 
 
 def train_scalar(
-    model: Path, scorer: RewardScorer, texts: Texts, test: Sequence[Sample], out: Path | None
-) -> Scalar:
+    model: Path, scorer: RewardScorer, texts: ScalarTexts, test: Sequence[Sample], out: Path | None
+) -> ScalarPeer:
     """Train the scalar model and score the measured texts with it.
 
     Args:
@@ -140,7 +140,7 @@ def train_scalar(
                 base.tokenizer.save_pretrained(folder)
                 write_json(folder / KEPT, settings.model_dump(mode="json"))
         training = _training(settings, run, trainer, learned, left_out, picked)
-    return Scalar(values, training)
+    return ScalarPeer(values, training)
 
 
 def read_run(model: Path) -> tuple[TrainConfig, dict[str, Any]]:

@@ -49,7 +49,7 @@ _CHOSEN_ON = 1500
 
 
 @dataclass(frozen=True)
-class Samples:
+class MeasuredTexts:
     """Texts with what is known of them."""
 
     texts: Sequence[str]
@@ -63,9 +63,9 @@ class Samples:
     groups: Sequence[str]
     """What is held out together where C is chosen."""
 
-    def take(self, rows: Sequence[int]) -> Samples:
+    def take(self, rows: Sequence[int]) -> MeasuredTexts:
         """Some of them."""
-        return Samples(
+        return MeasuredTexts(
             [self.texts[i] for i in rows],
             [self.characters[i] for i in rows],
             [self.tokens[i] for i in rows],
@@ -85,8 +85,8 @@ class Fitted:
 
 
 def predict_all(
-    train: Samples,
-    test: Samples,
+    train: MeasuredTexts,
+    test: MeasuredTexts,
     *,
     names: Sequence[str],
     classes: int,
@@ -122,7 +122,7 @@ def _few_levels(column: Ints) -> str | None:
     return None if len(levels) > 1 else f"only level {levels[0]}" if len(levels) else "no label"
 
 
-def majority(train: Samples, test: Samples, classes: int) -> Floats:
+def majority(train: MeasuredTexts, test: MeasuredTexts, classes: int) -> Floats:
     """The frequencies of the training levels for everyone; its best guess is the commonest level.
 
     A dimension nobody labelled in training gets equal chances for every level.
@@ -135,21 +135,21 @@ def majority(train: Samples, test: Samples, classes: int) -> Floats:
     return out
 
 
-def length_only(train: Samples, test: Samples, classes: int) -> Floats:
+def length_only(train: MeasuredTexts, test: MeasuredTexts, classes: int) -> Floats:
     """Ordinal logistic regression on log characters and log tokens of the response.
 
     One binary regression a threshold, P(level > k), so that the order of the levels is used.
     """
 
-    def features(samples: Samples) -> Floats:
+    def features(samples: MeasuredTexts) -> Floats:
         return np.log1p(np.stack([samples.characters, samples.tokens], 1).astype(np.float64))
 
     return _by_dimension(train, test, classes, features, lambda x, y, z: _ordinal(x, y, z, classes))
 
 
 def tfidf(
-    train: Samples,
-    test: Samples,
+    train: MeasuredTexts,
+    test: MeasuredTexts,
     names: Sequence[str],
     classes: int,
     power: float = 0.0,
@@ -249,10 +249,10 @@ def _chances(fitted: Any, x: Any, classes: int) -> Floats:
 
 
 def _by_dimension(
-    train: Samples,
-    test: Samples,
+    train: MeasuredTexts,
+    test: MeasuredTexts,
     classes: int,
-    features: Callable[[Samples], Any],
+    features: Callable[[MeasuredTexts], Any],
     fit: Callable[[Any, Ints, Any], Floats],
 ) -> Floats:
     """`fit` for each dimension that has two levels to tell apart; majority for the others."""

@@ -15,7 +15,7 @@ import numpy as np
 from reward_model.data.dataset import Sample
 from reward_model.data.held_out import folds
 from reward_model.data.tokens.inputs import plain_ids
-from reward_model.measure.evaluation.baselines import TITLES, Samples, predict_all
+from reward_model.measure.evaluation.baselines import TITLES, MeasuredTexts, predict_all
 from reward_model.model.card import read_parts
 from reward_model.records import as_text
 from reward_model.records.terminal import progress
@@ -83,7 +83,7 @@ def fit_baselines(
     return out, [words, *dict.fromkeys(notes)]
 
 
-def _texts(scorer: RewardScorer, samples: Sequence[Sample]) -> Samples:
+def _texts(scorer: RewardScorer, samples: Sequence[Sample]) -> MeasuredTexts:
     from reward_model.checks import evidence
 
     checked = scorer.builder.evidence == "checks"
@@ -96,7 +96,7 @@ def _texts(scorer: RewardScorer, samples: Sequence[Sample]) -> Samples:
             texts.append(f"{told}\n{response}")
             tokens.append(len(plain_ids(scorer.tokenizer, response)))
             bar.update(task, advance=1)
-    return Samples(
+    return MeasuredTexts(
         texts,
         [len(as_text(sample.response)) for sample in samples],
         tokens,

@@ -17,7 +17,7 @@ from reward_model.data.columns import ColumnMap
 from reward_model.data.formats import rubric_of
 from reward_model.data.held_out import Wanted
 from reward_model.data.preferred import preferred, subset_of
-from reward_model.data.sources import Source, find_source
+from reward_model.data.sources import RowSource, find_source
 from reward_model.measure.texts import input_of, score_texts, split_of
 from reward_model.records import Text, UserError, as_text, read_jsonl
 from reward_model.records.forms import two_sides
@@ -143,7 +143,7 @@ def evaluate_preferences(
 
 def _rows(path: Path, columns: ColumnMap | None) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """Every row with its texts under known names, and where it stands, for messages."""
-    source: Source = (
+    source: RowSource = (
         find_source(path)
         if columns is None
         else find_source(path, config=columns.config, split=columns.split)

@@ -53,7 +53,7 @@ from reward_model.stats.evaluated import (
 from reward_model.stats.metrics import Bools, Measured, Truth, collect
 
 if TYPE_CHECKING:
-    from reward_model.measure.comparison.scalar import Scalar
+    from reward_model.measure.comparison.scalar import ScalarPeer
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def evaluate(
     more = None if train_data is None else read_samples(train_data, rubric, columns=columns)[0]
     train = _training(held, split, more)
     if compare:
-        from reward_model.measure.comparison.scalar import Texts, learnable, train_scalar
+        from reward_model.measure.comparison.scalar import ScalarTexts, learnable, train_scalar
 
         learnable(train, rubric)
     scorer = RewardScorer.from_pretrained(model, device=device, batch_tokens=batch_tokens)
@@ -195,7 +195,7 @@ def evaluate(
     scalar: Floats | None = None
     if compare:
         picked = split.select(samples, "validation") if split is not None else []
-        trained = train_scalar(model, scorer, Texts(train, picked), held.test, compare_out)
+        trained = train_scalar(model, scorer, ScalarTexts(train, picked), held.test, compare_out)
         scalar = trained.values
         report = _beside_scalar(report, rows, measured["model"], probabilities, trained)
     kinds = {
@@ -235,7 +235,7 @@ def _counts(held: HeldOut, truth: Truth, train: int, bare: int) -> EvaluatedText
 
 
 def _beside_scalar(
-    report: EvaluationReport, rows: _Rows, own: Measured, chances: Floats, scalar: Scalar
+    report: EvaluationReport, rows: _Rows, own: Measured, chances: Floats, scalar: ScalarPeer
 ) -> EvaluationReport:
     """The report with a Bradley-Terry scalar on the same texts."""
     from reward_model.measure.comparison.numbers import beside

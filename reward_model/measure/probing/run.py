@@ -160,7 +160,7 @@ def _check_scored(effects: Mapping[str, Effect], texts: int, model: Path) -> Non
 def _settings(
     scorer: RewardScorer, limit: float, seed: int, sample: int, resamples: int
 ) -> AuditSettings:
-    heat = scorer.model.config.temperatures or {}
+    temperatures = scorer.model.config.temperatures or {}
     return AuditSettings(
         seed=seed,
         sample=sample,
@@ -168,7 +168,7 @@ def _settings(
         threshold=limit,
         reward_threshold=limit / scorer.rubric.scale,
         weights=scorer.weights,
-        temperatures={name: heat.get(name, 1.0) for name in scorer.rubric.names},
+        temperatures={name: temperatures.get(name, 1.0) for name in scorer.rubric.names},
     )
 
 

@@ -115,8 +115,8 @@ def _quality(part: Mapping[str, Any] | None, calibration: Mapping[str, Any] | No
             ]
     told = found.answer.findings if found.answer is not None else []
     notes = [sentence for sentence in found.notes if sentence not in told]
-    heat = {name: scaled.temperature for name, scaled in found.calibration.items()}
-    if calibration is not None and heat != calibration.get("temperatures"):
+    temperatures = {name: scaled.temperature for name, scaled in found.calibration.items()}
+    if calibration is not None and temperatures != calibration.get("temperatures"):
         notes.insert(0, "measured before the temperatures below were fitted: evaluate again")
     return [*lines, "", *(f"- {sentence}" for sentence in notes), ""]
 

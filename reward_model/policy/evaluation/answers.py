@@ -15,7 +15,7 @@ from reward_model.policy.evaluation.measure import best_of, best_of_kl, distinct
 from reward_model.policy.evaluation.numbers import Numbers, Told
 from reward_model.policy.generate import Answer, Manner, answers
 from reward_model.policy.rows import PolicyRow
-from reward_model.rlhf.source import Source
+from reward_model.rlhf.source import RewardSource
 from reward_model.score.scorer import Score
 
 Floats = NDArray[np.float64]
@@ -63,7 +63,7 @@ class Sampled:
 
 
 def draw(
-    policy: Policy, rows: Sequence[PolicyRow], manner: Manner, rewards: dict[str, Source]
+    policy: Policy, rows: Sequence[PolicyRow], manner: Manner, rewards: dict[str, RewardSource]
 ) -> Sampled:
     """Let a policy answer, and score what it says."""
     prompts = policy.frame.prompt_ids([row.prompt for row in rows])

@@ -1,7 +1,7 @@
 """Measure policies on what their training never saw, beside the reference they began from.
 
-`evaluate(["outputs/policies/P"], Options(reward=...))` gives one JSON object for all runs; each run
-keeps its own part in `evaluation/`.
+`evaluate(["outputs/policies/P"], PolicyEvaluation(reward=...))` gives one JSON object for all runs;
+each run keeps its own part in `evaluation/`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from reward_model.policy.rewards import answering
 from reward_model.policy.rows import PolicyRow, fact, with_instruction
 from reward_model.records import UserError, read_object, write_json, write_jsonl
 from reward_model.records.terminal import console
-from reward_model.rlhf.source import Source
+from reward_model.rlhf.source import RewardSource
 
 Ints = NDArray[np.int64]
 EVALUATION = "evaluation"
@@ -43,7 +43,7 @@ SKIPS = ("pairs", "perplexity", "samples", "kl")
 
 
 @dataclass(frozen=True)
-class Options:
+class PolicyEvaluation:
     """What is measured."""
 
     data: str | None = None
@@ -103,7 +103,7 @@ class Measured:
 class _References:
     """References, each loaded, asked and scored once however many runs began from it."""
 
-    def __init__(self, options: Options, rewards: dict[str, Source]) -> None:
+    def __init__(self, options: PolicyEvaluation, rewards: dict[str, RewardSource]) -> None:
         self._options, self._rewards = options, rewards
         self._open: tuple[str, Policy] | None = None
         self._logps: dict[str, tuple[Logps, Logps | None]] = {}
@@ -130,7 +130,9 @@ class _References:
         return self._drawn[key]
 
 
-def evaluate(named: Sequence[str], options: Options) -> tuple[dict[str, Any], list[Measured]]:
+def evaluate(
+    named: Sequence[str], options: PolicyEvaluation
+) -> tuple[dict[str, Any], list[Measured]]:
     """The result as JSON, and each policy's part; references come last, as runs of their own.
 
     Raises:
@@ -142,7 +144,7 @@ def evaluate(named: Sequence[str], options: Options) -> tuple[dict[str, Any], li
     if options.gold and not options.reward:
         raise UserError("--gold without --reward", expected="the reward it stands beside")
     places = find_policies(named, options.methods)
-    rewards: dict[str, Source] = {}
+    rewards: dict[str, RewardSource] = {}
     for name, spec in (("reward", options.reward), ("gold", options.gold)):
         if spec is not None:
             rewards[name] = answering(spec)
@@ -186,7 +188,7 @@ def _apart(places: Sequence[Place]) -> list[str]:
     return out
 
 
-def _reference_of(place: Place, options: Options) -> Place | None:
+def _reference_of(place: Place, options: PolicyEvaluation) -> Place | None:
     if options.reference is not None:
         return find_policy(options.reference)
     if place.run is not None:
@@ -198,8 +200,8 @@ def _reference_of(place: Place, options: Options) -> Place | None:
 def _measure(
     place: Place,
     base: Place | None,
-    options: Options,
-    rewards: dict[str, Source],
+    options: PolicyEvaluation,
+    rewards: dict[str, RewardSource],
     references: _References,
     *,
     rows_of: Place | None = None,
@@ -273,7 +275,7 @@ def _logps(policy: Policy, rows: Sequence[PolicyRow]) -> tuple[Logps, Logps | No
     return chosen, answer_logps(policy, rows, [row.rejected for row in rows])
 
 
-def _numbers(groups: Sequence[str], options: Options) -> Numbers:
+def _numbers(groups: Sequence[str], options: PolicyEvaluation) -> Numbers:
     return Numbers(groups, seed=options.seed, resamples=options.resamples)
 
 
@@ -302,7 +304,7 @@ def _pair_numbers(
     rows: Sequence[PolicyRow],
     pick: Ints,
     told: Told,
-    options: Options,
+    options: PolicyEvaluation,
 ) -> None:
     """The numbers of held-out pairs, over the rows at `pick`."""
     numbers = _numbers([rows[i].group for i in pick], options)
@@ -332,7 +334,7 @@ def _pair_numbers(
         told.add("implicit_margin", numbers.mean(margin))
 
 
-def _keep(place: Place, own: Sampled, before: Sampled | None, options: Options) -> None:
+def _keep(place: Place, own: Sampled, before: Sampled | None, options: PolicyEvaluation) -> None:
     """Samples, and the duel for a judge, in the run's folder."""
     if place.run is None:
         return

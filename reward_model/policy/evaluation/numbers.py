@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reward_model.policy.evaluation.measure import at_equal_length
-from reward_model.stats.bootstrap import Bootstrap, Estimate, Part, interval
+from reward_model.stats.bootstrap import Bootstrap, Estimand, Estimate, interval
 
 Floats = NDArray[np.float64]
 _REFITS = 200
@@ -45,7 +45,7 @@ class Numbers:
             return Estimate(None, 0, reason="no rows")
         cells = np.zeros(len(known), np.int64)
         sums = self._boot.sums(known, cells, 1, top[known], bottom[known])
-        return self._boot.estimate(Part(sums, _over, len(known), share=share))
+        return self._boot.estimate(Estimand(sums, _over, len(known), share=share))
 
     def exponential(self, top: Floats, bottom: Floats) -> Estimate:
         """exp of a ratio: a perplexity of losses and tokens."""

@@ -16,7 +16,7 @@ from reward_model.policy.base import Place, Policy
 from reward_model.policy.frame import Frame
 from reward_model.policy.generate import Manner, answers
 from reward_model.policy.rows import PolicyRow
-from reward_model.rlhf.source import Source
+from reward_model.rlhf.source import RewardSource
 
 
 class Watch(TrainerCallback):
@@ -27,8 +27,8 @@ class Watch(TrainerCallback):
         rows: Sequence[PolicyRow],
         tokenizer: Any,
         manner: Manner,
-        reward: Source,
-        gold: Source | None = None,
+        reward: RewardSource,
+        gold: RewardSource | None = None,
     ) -> None:
         self._rows, self._tokenizer, self._manner = rows, tokenizer, manner
         self._rewards = {"reward": reward} | ({"gold": gold} if gold is not None else {})

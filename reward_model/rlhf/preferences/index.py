@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from reward_model.data.columns import ColumnMap
-from reward_model.data.sources import Source, find_source
+from reward_model.data.sources import RowSource, find_source
 from reward_model.records import (
     Text,
     UserError,
@@ -49,7 +49,7 @@ class Group:
 class Index:
     """Where the rows of every prompt lie in the file."""
 
-    source: Source
+    source: RowSource
     by: By
     columns: ColumnMap | None = None
     chat: bool = False
@@ -84,7 +84,7 @@ def read_index(path: Path, *, model: bool, columns: ColumnMap | None = None) -> 
         UserError: naming file and line of the first row that cannot be used.
     """
     index: Index | None = None
-    source = find_source(path) if path.exists() else Source(path, path)
+    source = find_source(path) if path.exists() else RowSource(path, path)
     for line in read_jsonl(source.path):
         row = _row(line.value, source, line.number, columns)
         if index is None:
@@ -116,7 +116,7 @@ def read_index(path: Path, *, model: bool, columns: ColumnMap | None = None) -> 
     return index
 
 
-def _row(value: dict[str, Any], source: Source, number: int, columns: ColumnMap | None) -> Row:
+def _row(value: dict[str, Any], source: RowSource, number: int, columns: ColumnMap | None) -> Row:
     def read(row: Mapping[str, Any], **where: Any) -> Row:
         return parse_row(columns.named(row, where) if columns else row, **where)
 

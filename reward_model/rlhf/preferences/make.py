@@ -37,7 +37,7 @@ from reward_model.rlhf.preferences.options import (
     ROWS,
     WRITTEN,
     Counts,
-    Options,
+    PreferOptions,
 )
 from reward_model.rlhf.preferences.pairs import (
     BOTH,
@@ -64,7 +64,7 @@ from reward_model.score.terms import parse_weights, shares
 def run_prefer(
     files: Sequence[Path],
     out: Path | None,
-    options: Options,
+    options: PreferOptions,
     *,
     weight: Sequence[str] = (),
     risk: float = 0.0,
@@ -224,7 +224,7 @@ def _by_stored(
     path: Path,
     config: dict[str, Any],
     weights: Mapping[str, float] | None,
-    options: Options,
+    options: PreferOptions,
 ) -> Iterator[tuple[Group, list[Candidate]]]:
     if weights:
         raise UserError(
@@ -256,7 +256,7 @@ def _by_judge(
 
 
 def _torn(
-    groups: Iterator[tuple[Group, list[Candidate]]], index: Index, options: Options
+    groups: Iterator[tuple[Group, list[Candidate]]], index: Index, options: PreferOptions
 ) -> set[str]:
     """Rows of KTO that get both labels: different pairs of a judge may share a completion."""
     labels: dict[str, set[bool]] = {}
@@ -274,7 +274,7 @@ def _unlabelled(row: Mapping[str, Any]) -> str:
 def _rows(
     groups: Iterator[tuple[Group, list[Candidate]]],
     index: Index,
-    options: Options,
+    options: PreferOptions,
     counts: Counts,
     torn: set[str],
 ) -> Iterator[dict[str, Any]]:
@@ -303,7 +303,7 @@ def _rows(
 
 
 def _of_prompt(
-    group: Group, candidates: list[Candidate], index: Index, options: Options, counts: Counts
+    group: Group, candidates: list[Candidate], index: Index, options: PreferOptions, counts: Counts
 ) -> list[dict[str, Any]]:
     kept, dropped = usable(candidates)
     counts.dropped_completions.update(dropped)

@@ -23,7 +23,7 @@ NEUTRAL = "neutral pairs, which are controls"
 
 
 @dataclass(frozen=True)
-class Options:
+class PreferOptions:
     """What makes preferences of rewards."""
 
     to: Format = "dpo"

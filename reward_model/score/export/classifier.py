@@ -154,12 +154,12 @@ def _last_layer(model: MultiDimRewardModel) -> tuple[Tensor, Tensor | None]:
     # Linear heads read the same vector; those of two layers each their own units.
     weight = torch.cat(weights) if config.head_type == "linear" else torch.block_diag(*weights)
     known = config.temperatures or {}
-    heat = torch.tensor([known.get(name, 1.0) for name in config.dimensions])
-    heat = heat.repeat_interleave(config.num_levels).to(weight.device)
+    temperatures = torch.tensor([known.get(name, 1.0) for name in config.dimensions])
+    temperatures = temperatures.repeat_interleave(config.num_levels).to(weight.device)
     if config.head_type == "linear":
-        return weight / heat[:, None], None
+        return weight / temperatures[:, None], None
     bias = torch.cat([head.out.bias.detach().float() for head in heads])
-    return weight / heat[:, None], bias / heat
+    return weight / temperatures[:, None], bias / temperatures
 
 
 def _copy_rows(first: nn.Linear, layers: list[Any]) -> None:

@@ -35,7 +35,7 @@ POOR_R2, POOR_SPEARMAN = 0.8, 0.9
 
 
 @dataclass(frozen=True)
-class Options:
+class ExportOptions:
     """What to export and what to measure it on."""
 
     to: Kind
@@ -71,7 +71,7 @@ class _NotEqualError(Exception):
     """The export computes something else than the model."""
 
 
-def run_export(model: Path, out: Path | None, options: Options) -> dict[str, Any]:
+def run_export(model: Path, out: Path | None, options: ExportOptions) -> dict[str, Any]:
     """Export and measure.
 
     Returns:
@@ -208,7 +208,7 @@ def _inside(place: Path, folder: Path) -> bool:
     return folder.resolve() in (place.resolve(), *place.resolve().parents)
 
 
-def _texts(options: Options) -> list[Sampled]:
+def _texts(options: ExportOptions) -> list[Sampled]:
     from reward_model.score.export.sample import BUILT_IN, sample_texts
 
     if options.data is None:
@@ -237,7 +237,11 @@ def _input(bundle: Bundle) -> dict[str, Any]:
 
 
 def _classifier(
-    bundle: Bundle, texts: list[Sampled], options: Options, folder: Path, result: dict[str, Any]
+    bundle: Bundle,
+    texts: list[Sampled],
+    options: ExportOptions,
+    folder: Path,
+    result: dict[str, Any],
 ) -> None:
     from reward_model.model.batches import pad_id
     from reward_model.score.export.classifier import classifier_of
@@ -255,7 +259,11 @@ def _classifier(
 
 
 def _scalar(
-    bundle: Bundle, texts: list[Sampled], options: Options, folder: Path, result: dict[str, Any]
+    bundle: Bundle,
+    texts: list[Sampled],
+    options: ExportOptions,
+    folder: Path,
+    result: dict[str, Any],
 ) -> None:
     import numpy as np
     import torch
@@ -308,7 +316,11 @@ def _saved(made: Any, tokenizer: Any, folder: Path) -> tuple[Any, Any]:
 
 
 def _onnx(
-    bundle: Bundle, texts: list[Sampled], options: Options, folder: Path, result: dict[str, Any]
+    bundle: Bundle,
+    texts: list[Sampled],
+    options: ExportOptions,
+    folder: Path,
+    result: dict[str, Any],
 ) -> None:
     from reward_model.model.batches import collate, pad_id
     from reward_model.model.quiet import quiet
