@@ -22,7 +22,8 @@ class Outcome(NamedTuple):
 def run(command: str, *args: object) -> Outcome:
     """`run("judge", "validate", path)` in this process; the exit code and what was printed."""
     main = importlib.import_module(f"{command.replace('-', '_')}.cli").main
-    argv, handler = sys.argv, signal.getsignal(signal.SIGTERM)
+    argv = sys.argv
+    handlers = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
     width = os.environ.get("COLUMNS")
     sys.argv = [command, *map(str, args)]
     os.environ["COLUMNS"] = "200"
@@ -35,7 +36,8 @@ def run(command: str, *args: object) -> Outcome:
         code = leave.code
     finally:
         sys.argv = argv
-        signal.signal(signal.SIGTERM, handler)
+        for one, handler in handlers.items():  # a command owns its process, and leaves it deaf
+            signal.signal(one, handler)
         os.environ.pop("COLUMNS") if width is None else os.environ.update(COLUMNS=width)
     return Outcome(code if isinstance(code, int) else 0, out.getvalue(), err.getvalue())
 
