@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reward_model.records import Stopped, UserError, read_jsonl, read_object, write_json
-from reward_model.records.terminal import console, table
+from reward_model.records.terminal import console, let_interrupts, table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -180,8 +180,11 @@ def _flags(**values: object) -> list[str]:
 
 def _run(command: list[str]) -> None:
     module = command[0].replace("-", "_")
+    # Python that is hit while it starts says so in a traceback: Ctrl-C waits for `terminal.run`.
+    let_interrupts(wait=True)
     child = subprocess.Popen([sys.executable, "-m", module, *command[1:]])
     try:
+        let_interrupts(wait=False)
         code = child.wait()
     except KeyboardInterrupt:
         # The terminal sent Ctrl-C to the child too, but a plain kill reaches only this process.

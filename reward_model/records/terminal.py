@@ -148,6 +148,18 @@ def given(context: typer.Context, names: Iterable[str]) -> dict[str, Any]:
     }
 
 
+def let_interrupts(*, wait: bool) -> None:
+    """Whether Ctrl-C waits, here and in the processes started from now on until each calls `run`.
+
+    Does nothing on Windows.
+    """
+    import signal
+
+    if sys.platform != "win32":
+        how = signal.SIG_BLOCK if wait else signal.SIG_UNBLOCK
+        signal.pthread_sigmask(how, {signal.SIGINT})
+
+
 def run(app: typer.Typer) -> None:
     """Run a command line and leave with the exit code that design promises.
 
@@ -166,6 +178,7 @@ def run(app: typer.Typer) -> None:
 
     signal.signal(signal.SIGTERM, interrupt)
     try:
+        let_interrupts(wait=False)
         code = app(standalone_mode=False)
         if code == _TYPER_INTERRUPTED:
             raise KeyboardInterrupt

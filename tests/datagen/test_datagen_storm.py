@@ -75,7 +75,7 @@ def ledger_keys(out: Path) -> list[str]:
     ],
 )
 def test_every_pair_arrives_through_a_storm(tmp_path: Path, llm: str, count: int) -> None:
-    options = ("--pairs", count, "--language", "both", "--max-concurrency", 12, "--timeout-s", 2)
+    options = ("--pairs", count, "--language", "both", "--max-concurrency", 12)
     calm, storm = tmp_path / "calm.jsonl", tmp_path / "storm.jsonl"
     with LLMServer(model=OfflineLLM()) as server:
         assert make(server, calm, *options, llm=llm).code == 0
@@ -83,7 +83,7 @@ def test_every_pair_arrives_through_a_storm(tmp_path: Path, llm: str, count: int
     # At the same address, so that the ledger's keys are the same, too.
     faults = LLMServer(model=OfflineLLM(), faults=STORM, latency_s=0.01, port=server.port, seed=4)
     with faults as server:
-        done = make(server, storm, *options, llm=llm)
+        done = make(server, storm, *options, "--timeout-s", 2, llm=llm)
         assert done.code == 0, done.stderr
         assert f"{count} of {count} pairs" in done.stderr
         assert server.statuses[429]

@@ -113,6 +113,26 @@ def test_interrupted_anywhere_it_goes_on_to_the_same_numbers(
     assert results(tmp_path) == results(done[0])
 
 
+@pytest.mark.parametrize("wait", [0.0, 0.01, 0.02, 0.04])
+def test_interrupted_while_a_step_starts_it_says_so_without_a_traceback(
+    tmp_path: Path, wait: float
+) -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-m", "reward_model", "quickstart", *map(str, SMALL)],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert child.stderr is not None
+    assert "$ datagen pairs" in next(line for line in child.stderr if line.startswith("$"))
+    time.sleep(wait)
+    os.killpg(child.pid, signal.SIGINT)
+    _, err = child.communicate(timeout=60)
+    assert "Traceback" not in err, err
+    assert child.returncode == 3, err
+
+
 def test_the_commands_of_the_readme_run(
     done: tuple[Path, Outcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
