@@ -17,6 +17,8 @@ from reward_model.cli.options import (
     Scored,
 )
 from reward_model.records import UserError, check_outputs, write_result, write_text
+from reward_model.records.page import PageLanguage
+from reward_model.records.program import PageLanguageOption
 from reward_model.records.terminal import console, table
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ def evaluate(
     columns: ColumnsOption = None,
     json: JsonOption = None,
     html: Annotated[Path | None, typer.Option(help="Write a page with plots.")] = None,
+    page_language: PageLanguageOption = "en",
     card: Annotated[bool, typer.Option(help="Keep the result in MODEL's card.")] = True,
     compare: Annotated[
         bool,
@@ -98,8 +101,9 @@ def evaluate(
                 expected="scored texts",
             )
         _preferences(
-            model, scored, split, layout, json, html, seed, resamples, device, batch_tokens
-        )
+            model, scored, split, layout, json, html, page_language, seed, resamples, device,
+            batch_tokens,
+        )  # fmt: skip
         return
     from reward_model.measure.evaluation.answer import answer
     from reward_model.measure.evaluation.mistakes import worst_pairs
@@ -134,7 +138,7 @@ def evaluate(
     if html is not None:
         from reward_model.measure.evaluation.page import page
 
-        write_text(html, page(found))
+        write_text(html, page(found, page_language))
         screen.print(f"page: {html}", markup=False)
     write_result(found.result | {"worst_pairs": worst}, json)
     if card:  # which leaves out places on a disk, and keys of single pairs
@@ -185,6 +189,7 @@ def _preferences(
     columns: ColumnMap | None,
     json: str | None,
     html: Path | None,
+    page_language: PageLanguage,
     seed: int,
     resamples: int,
     device: str | None,
@@ -209,8 +214,9 @@ def _preferences(
         screen.print(f"• {sentence}", markup=False)
     if html is not None:
         from reward_model.measure.evaluation.page import preferences_page
+        from reward_model.model.folder import read_rubric
 
-        write_text(html, preferences_page(report))
+        write_text(html, preferences_page(report, read_rubric(model), page_language))
         screen.print(f"page: {html}", markup=False)
     write_result(report.to_json(), json)
 

@@ -147,6 +147,11 @@ class Rubric(_Strict):
         """`name@digest`, as records and models keep it."""
         return f"{self.name}@{self.digest}"
 
+    def titles(self, language: str) -> dict[str, str]:
+        """What people call its dimensions and degradations: name -> title."""
+        found = {one.name: say(one.title, language) for one in self.degradations}
+        return found | {one.name: say(one.title, language) for one in self.dimensions}
+
     def dimension(self, name: str) -> Dimension:
         """The dimension called `name`."""
         return _named(self.dimensions, name, "dimension")

@@ -285,6 +285,8 @@ class PreferenceReport(Report):
     subsets: dict[str, PreferenceMetrics]
     notes: list[str]
     """What a reader of the numbers has to know."""
+    answer: Answer | None = None
+    """What it all comes to; None where an earlier version measured."""
 
 
 class Moved(Report):

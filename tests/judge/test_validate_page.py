@@ -156,7 +156,7 @@ def test_a_page_in_chinese_has_no_english_left(tmp_path: Path) -> None:
     assert not english_left(text, *names)
     assert '<h2 id="gaps">差距</h2>' in text
     assert "分析深度" in text
-    assert "能否用于训练： <b>不可以</b>" in text
+    assert "是否可用于训练： <b>否</b>" in text
     known = json.loads(Elements(text).scripts[1])
     assert known["only in chosen"] == "仅优选侧有"
     assert all(re.search("[一-鿿]|^{n}/{all}$", said) for said in known.values())

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from page_text import english_left, language_of
 from sklearn.metrics import cohen_kappa_score
 from tiny_models import save_encoder
 from typer.testing import CliRunner
@@ -283,6 +284,17 @@ def test_a_calibrated_model_shows_its_error_before_and_after(
     assert again.raw == pytest.approx(found.probabilities, abs=1e-5)
     assert "ECE before temperature 4" in page(again)
     assert "before scaling" in page(again)
+
+
+def test_a_page_in_chinese_has_no_english_left(found: Evaluation) -> None:
+    text = page(found, "zh")
+    assert language_of(text) == "zh"
+    names = (found.report.model, found.report.file, "Bradley-Terry", "kappa", "TF-IDF", "Student")
+    assert not english_left(text, *names)
+    assert '<h2 id="baselines">对比最好的基线</h2>' in text
+    assert "是否可用作奖励：" in text
+    assert '<th scope="row">分析深度</th>' in text
+    assert language_of(page(found)) == "en"
 
 
 def test_the_page_shows_texts_as_texts(found: Evaluation) -> None:

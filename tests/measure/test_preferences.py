@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from page_text import english_left
 from tiny_models import save_encoder
 from toy import write
 from typer.testing import CliRunner
@@ -15,8 +16,10 @@ from reward_model import RewardScorer, load_rubric
 from reward_model.cli.commands import app
 from reward_model.data.reading import read_samples
 from reward_model.data.split import split_groups
+from reward_model.measure.evaluation.page import preferences_page
 from reward_model.measure.evaluation.preferences import evaluate_preferences, has_no_levels
 from reward_model.records import UserError
+from reward_model.stats.evaluated import PreferenceReport
 
 NASTY = "</script><img src=x onerror=alert(2)>"
 
@@ -73,6 +76,18 @@ def test_accuracy_of_reward_and_dimensions_by_subset(model: Path, tmp_path: Path
     html = places["out.html"].read_text()
     assert "length alone" in html
     assert NASTY not in html
+    box = html.split('<section class="answer', 1)[1].split("</section>")[0]
+    assert f"Ready to use as a reward: <b>{found['answer']['ready']}</b>" in box
+    assert box.count("<li>") <= 5
+    assert found["answer"]["next"].replace(str(path), "FILE") in (
+        "judge score FILE --out SCORED.jsonl",
+        f"reward-model bench {model} length --data FILE",
+    )
+    chinese = preferences_page(
+        PreferenceReport.model_validate(found), load_rubric("financial_report"), "zh"
+    )
+    assert not english_left(chinese, str(model), "hep-go", f"own {NASTY}")
+    assert "专业度" in chinese
     assert not (model / "card").exists()
     for words in ("reward", "length alone", "hep-go", "no levels"):
         assert words in done.output

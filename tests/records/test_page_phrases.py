@@ -21,6 +21,7 @@ TABLES = sorted(
 PAGES = [path for path in TABLES if path.name != "base.zh.toml"]
 SAID = re.compile(r'\bsay\(\s*"((?:[^"\\]|\\.)*)"')
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
+MEASURE = ROOT / "reward_model" / "measure" / "evaluation"
 SENTENCES = {
     "validate": [
         *sorted((ROOT / "judge" / "validate" / "measures").glob("*.py")),
@@ -28,8 +29,27 @@ SENTENCES = {
         ROOT / "judge" / "validate" / "answer.py",
         ROOT / "judge" / "validate" / "problems.py",
     ],
+    "evaluate": [
+        *(MEASURE / name for name in ("answer.py", "words.py", "baselines.py", "fitting.py")),
+        ROOT / "reward_model" / "stats" / "words.py",
+        ROOT / "reward_model" / "data" / "held_out.py",
+        ROOT / "reward_model" / "data" / "labels.py",
+        ROOT / "reward_model" / "measure" / "comparison" / "numbers.py",
+        ROOT / "reward_model" / "score" / "sentences.py",
+    ],
+    "preferences": [MEASURE / "preferences.py"],
 }
 """Page -> code whose sentences it shows."""
+FRAGMENTS = {
+    "the weakest targeted cells: ",
+    "the rejected side is better where the degradation aims: ",
+    "is ahead beyond doubt on",
+    "is level or ahead, within doubt, on",
+    "is behind, but not beyond doubt, on",
+    "not to be told from",
+    "read texts for the baselines",
+}
+"""Of sentences that code puts together (the rendered pages have the whole ones), and progress."""
 
 
 def say_of(table: Path) -> Phrases:
@@ -43,7 +63,7 @@ def sentences(path: Path) -> list[str]:
     within: set[int] = set()
     found = []
     for node in ast.walk(tree):
-        if isinstance(node, ast.Expr):  # docstrings
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):  # docstrings
             within.update(id(part) for part in ast.walk(node))
         if id(node) in within:
             continue
@@ -63,7 +83,9 @@ def sentences(path: Path) -> list[str]:
     return [
         text
         for text in found
-        if len(re.findall(r"[A-Za-z]{2,}", text)) >= 4 and not command.match(text)
+        if len(re.findall(r"[A-Za-z]{2,}", text)) >= 4
+        and not command.match(text)
+        and "\\u" not in text
     ]
 
 
@@ -74,7 +96,7 @@ def test_every_entry_has_both_languages_and_the_same_values(table: Path) -> None
         holes = [sorted(re.findall(r"\{(\w+)\}", text)) for text in (english, chinese)]
         assert holes[0] == holes[1], english
         assert CHINESE.search(re.sub(r"\{\w+\}", "", chinese)) or not re.search(
-            r"[A-Za-z]{3,}", re.sub(r"\{\w+\}", "", english)
+            r"[a-z]{3,}", re.sub(r"\{\w+\}", "", english)
         ), english
 
 
@@ -95,9 +117,12 @@ def test_every_phrase_of_a_page_is_in_its_table(table: Path) -> None:
 def test_every_sentence_of_the_code_is_known(page: str) -> None:
     [table] = [path for path in TABLES if path.name == f"{page}.zh.toml"]
     say = say_of(table)
+    for beside in table.parent.glob("*.zh.toml"):
+        say.table |= phrases_of(beside)
     texts = [text for path in SENTENCES[page] for text in sentences(path)]
-    assert len(texts) > 10
-    assert not [text for text in texts if not CHINESE.search(say(text))]
+    assert len(texts) > 4
+    unknown = [text for text in texts if not CHINESE.search(say(text))]
+    assert not [text for text in unknown if text not in FRAGMENTS]
 
 
 def test_a_sentence_finds_its_entry_and_its_values_are_said_too() -> None:

@@ -9,8 +9,6 @@ from judge.validate.table import Table
 from judge.validate.view.figures import gap_histogram, label_bars, severity_ladder, shortcut_bars
 from judge.validate.view.viewer import LONGEST, viewer_pairs
 from reward_model.records.page import PageLanguage, Phrases, phrases, render
-from reward_model.rubrics import Rubric
-from reward_model.rubrics import say as in_language
 
 HEAT = 8
 """Shades of a cell of the matrix."""
@@ -22,7 +20,7 @@ KINDS = ("neutral", "no degradation named")
 
 def page(table: Table, report: Report, seed: int, language: PageLanguage = "en") -> str:
     """The page as text."""
-    say = phrases("judge.validate.view", "validate", language, _names(table.rubric, language))
+    say = phrases("judge.validate.view", "validate", language, table.rubric.titles(language))
     pairs = viewer_pairs(table, report, seed)
     scale = report.source.scale
 
@@ -57,10 +55,3 @@ def page(table: Table, report: Report, seed: int, language: PageLanguage = "en")
 
 def _said(pair: dict[str, Any], say: Phrases) -> dict[str, Any]:
     return {**pair, "problems": [say(problem) for problem in pair["problems"]]}
-
-
-def _names(rubric: Rubric, language: str) -> dict[str, str]:
-    """What people call its dimensions and degradations."""
-    titles = {one.name: one.title for one in rubric.degradations}
-    titles |= {one.name: one.title for one in rubric.dimensions}
-    return {name: in_language(title, language) for name, title in titles.items()}

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from reward_model.measure.evaluation.words import baseline_words
 from reward_model.stats.bootstrap import Estimate
-from reward_model.stats.evaluated import Answer, EvaluationReport, Ready
+from reward_model.stats.evaluated import Answer, EvaluationReport, PreferenceReport, Ready
 from reward_model.stats.words import FEWEST, SHORT, joined
 
 CHANCE = 0.5
@@ -44,19 +44,58 @@ def answer(report: EvaluationReport, file: Path | None = None) -> Answer:
     """
     if file is not None:
         report = report.model_copy(update={"file": str(file)})
-    reasons = list(_reasons(report))
+    found = _gravest(list(_reasons(report)), _command("audit", report))
+    return found.model_copy(update={"findings": _findings(report, found.because)[:MOST]})
+
+
+def answer_preferences(report: PreferenceReport, file: Path | None = None) -> Answer:
+    """The verdict of pairs without levels, which tell of their order alone."""
+    if file is not None:
+        report = report.model_copy(update={"file": str(file)})
+    found = _gravest(list(_of_preferences(report)), _beside_length(report))
+    own = report.metrics.pair_accuracy
+    told = [
+        f"of {own.n} pairs it orders {_share(own)} right; the longer response is the preferred one "
+        f"in {_share(report.longer_wins)}"
+    ]
+    shown = [f"{n} {_share(one['pair_accuracy'])}" for n, one in report.metrics.dimensions.items()]
+    told.append(f"right by dimension: {', '.join(shown)}")
+    return found.model_copy(update={"findings": [*told, *report.notes][:MOST]})
+
+
+def _gravest(reasons: Sequence[Reason], more: str) -> Answer:
+    """The verdict of the gravest kind of reason; `more`: what to run where there is none."""
     for ready in ("not known", "no", "with care"):
         found = [reason for reason in reasons if reason.ready == ready]
         if found:
             because = [reason.words for reason in found]
-            return Answer(
-                ready=ready,
-                because=because,
-                next=found[0].next,
-                findings=_findings(report, because)[:MOST],
-            )
-    more = _command("audit", report)
-    return Answer(ready="yes", because=[], next=more, findings=_findings(report, [])[:MOST])
+            return Answer(ready=ready, because=because, next=found[0].next, findings=[])
+    return Answer(ready="yes", because=[], next=more, findings=[])
+
+
+def _of_preferences(report: PreferenceReport) -> Iterator[Reason]:
+    own, longer = report.metrics.pair_accuracy, report.longer_wins.value
+    levels = f"judge score {report.file} --out SCORED.jsonl"
+    if report.metrics.groups < FEWEST or own.low is None or own.high is None:
+        yield Reason("not known", f"only {report.metrics.groups} groups were measured", levels)
+        return
+    if own.low <= CHANCE:
+        words = f"it is not shown to order pairs better than a coin ({_share(own)})"
+        yield Reason("no", words, levels)
+    elif own.low < ENOUGH:
+        words = f"the order of pairs may be right in less than {ENOUGH:.0%} ({_share(own)})"
+        yield Reason("with care", words, levels)
+    if longer is not None and own.low <= longer:
+        words = f"it is not ahead of length alone beyond doubt in the order of pairs ({longer:.0%})"
+        yield Reason("with care", words, _beside_length(report))
+    silent = report.pairs.no_opinion / max(1, report.pairs.measured + report.pairs.no_opinion)
+    if silent > TOO_MANY:
+        words = f"{silent:.0%} of the pairs have a response without a score"
+        yield Reason("with care", words, f"reward-model doctor {report.model}")
+
+
+def _beside_length(report: PreferenceReport) -> str:
+    return f"reward-model bench {report.model} length --data {report.file}"
 
 
 def _reasons(report: EvaluationReport) -> Iterator[Reason]:

@@ -20,21 +20,27 @@ from reward_model.measure.evaluation.figures import (
 from reward_model.measure.evaluation.mistakes import worst_pairs, worst_texts
 from reward_model.measure.evaluation.run import Evaluation
 from reward_model.records import IGNORE
-from reward_model.records.page import render
+from reward_model.records.page import PageLanguage, Phrases, phrases, render
+from reward_model.rubrics import Rubric
+from reward_model.score.sentences import Explanation
 from reward_model.stats.bootstrap import Estimate
 from reward_model.stats.evaluated import EvaluationReport, PreferenceReport
 from reward_model.stats.words import LABELS
 
+ROOM = "reward_model.measure.evaluation"
 
-def page(evaluation: Evaluation) -> str:
+
+def page(evaluation: Evaluation, language: PageLanguage = "en") -> str:
     """The evaluation as a self-contained page."""
+    say = phrases(ROOM, "evaluate", language, evaluation.rubric.titles(language))
     return render(
-        "reward_model.measure.evaluation",
+        ROOM,
         "evaluate",
+        say=say,
         parts=("passages",),
         data={
-            "explanations": {i: one.to_json() for i, one in evaluation.explained.items()},
-            "titles": {},
+            "explanations": {i: _said(one, say) for i, one in evaluation.explained.items()},
+            "titles": say.names | {"reward": say("reward")},
         },
         explained=bool(evaluation.explained),
         result=evaluation.report,
@@ -45,19 +51,34 @@ def page(evaluation: Evaluation) -> str:
         tiles=_tiles(evaluation),
         verdicts=_verdicts(evaluation.report),
         notes=_notes(evaluation.report),
-        reliability=reliability(evaluation),
-        reward_gaps=reward_gaps(evaluation),
-        level_gaps=level_gaps(evaluation),
-        coverage=coverage(evaluation),
+        reliability=reliability(evaluation, say),
+        reward_gaps=reward_gaps(evaluation, say),
+        level_gaps=level_gaps(evaluation, say),
+        coverage=coverage(evaluation, say),
         matrices=_matrices(evaluation),
         worst_pairs=worst_pairs(evaluation),
         worst_texts=worst_texts(evaluation),
     )
 
 
-def preferences_page(report: PreferenceReport) -> str:
-    """What pairs without levels say, as a self-contained page."""
-    return render("reward_model.measure.evaluation", "preferences", result=report)
+def preferences_page(
+    report: PreferenceReport, rubric: Rubric | None = None, language: PageLanguage = "en"
+) -> str:
+    """What pairs without levels say, as a self-contained page; `rubric` names the dimensions."""
+    names = None if rubric is None else rubric.titles(language)
+    told = report.answer.findings + report.answer.because if report.answer else []
+    return render(
+        ROOM,
+        "preferences",
+        say=phrases(ROOM, "preferences", language, names),
+        result=report,
+        notes=[note for note in report.notes if note not in told],
+    )
+
+
+def _said(explained: Explanation, say: Phrases) -> dict[str, Any]:
+    found = explained.to_json()
+    return found | {"notes": [say(note) for note in found["notes"]]}
 
 
 def _tiles(evaluation: Evaluation) -> list[tuple[str, str]]:

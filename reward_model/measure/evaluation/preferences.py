@@ -18,6 +18,7 @@ from reward_model.data.formats import rubric_of
 from reward_model.data.held_out import Wanted
 from reward_model.data.preferred import preferred, subset_of
 from reward_model.data.sources import RowSource, find_source
+from reward_model.measure.evaluation.answer import answer_preferences
 from reward_model.measure.texts import input_of, score_texts, split_of
 from reward_model.records import Text, UserError, as_text, read_jsonl
 from reward_model.records.forms import two_sides
@@ -117,7 +118,7 @@ def evaluate_preferences(
         for name in (named if 1 < len(named) <= _MOST else [])
     }
     silent = len(told) - len(seen)
-    return PreferenceReport(
+    report = PreferenceReport(
         model=str(model),
         file=pairs.name,
         rubric=rubric.id,
@@ -139,6 +140,7 @@ def evaluate_preferences(
         subsets=parts,
         notes=_notes(found, len(named), len(rows) - len(told), silent, left, part),
     )
+    return report.model_copy(update={"answer": answer_preferences(report, pairs)})
 
 
 def _rows(path: Path, columns: ColumnMap | None) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:

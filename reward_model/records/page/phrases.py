@@ -23,8 +23,8 @@ _SEPARATORS = re.compile(r"(; |, | and |/)")
 _NUMBER = re.compile(r"[-+−]?[\d.,%–]+")
 _FEWEST = 4
 """Letters of its own that an entry needs, to be found by a sentence that fits it."""
-_SENTENCE = 20
-"""Letters from which an entry is a sentence, whose values may be lists."""
+_SENTENCE, _OPENING = 15, 6
+"""Letters in all, or before its first value, from which an entry's values may be lists."""
 _JOINTS = {"; ": "；", ", ": "、", " and ": "和", "/": "/"}
 
 
@@ -69,7 +69,7 @@ class Phrases:
         return self.names.get(name, name)
 
     def _sentence(self, english: str) -> str:
-        known = self._known(english)
+        known = self.table.get(english) or self._known(english)
         if known is not None:
             return known
         parts = english.split("; ")
@@ -79,7 +79,7 @@ class Phrases:
 
     def _known(self, english: str) -> str | None:
         """What an entry says, or one that the sentence fits."""
-        found = self.table.get(english) or self.names.get(english)
+        found = self.names.get(english) or self.table.get(english)
         if found is not None:
             return found
         for pattern, key in self._patterns:
@@ -115,18 +115,10 @@ class Phrases:
 
     @cached_property
     def _patterns(self) -> list[tuple[re.Pattern[str], str]]:
-        """Entries with places for values, those that say most first."""
-        letters = {
-            key: sum(map(str.isalpha, re.sub(r"\{\w+\}", "", key)))
-            for key in self.table
-            if "{" in key
-        }
-        keys = sorted(letters, key=lambda key: -letters[key])
-        return [
-            (_pattern(key, "." if letters[key] >= _SENTENCE else "[^,;:]"), key)
-            for key in keys
-            if letters[key] >= _FEWEST
-        ]
+        """Entries with values; those known by their beginning, and longer ones, first."""
+        letters = {key: _letters(key) for key in self.table if "{" in key}
+        keys = sorted(letters, key=lambda key: (not _opens(key), -letters[key]))
+        return [(_pattern(key), key) for key in keys if letters[key] >= _FEWEST]
 
 
 def phrases(
@@ -140,15 +132,26 @@ def phrases(
     )
 
 
-def _pattern(key: str, within: str) -> re.Pattern[str]:
+def _letters(key: str) -> int:
+    """How much an entry says itself."""
+    return sum(map(str.isalpha, re.sub(r"\{\w+\}", "", key)))
+
+
+def _opens(key: str) -> bool:
+    """Whether an entry is known by its beginning."""
+    return _letters(key.partition("{")[0]) >= _OPENING
+
+
+def _pattern(key: str) -> re.Pattern[str]:
     seen: set[str] = set()
+    lists = _opens(key) or _letters(key) >= _SENTENCE
 
     def hole(found: re.Match[str]) -> str:
         name = found[1]
         if name in seen:
             return f"(?P={name})"
         seen.add(name)
-        return f"(?P<{name}>{within}+?)"
+        return f"(?P<{name}>{'.' if lists else '[^,;:]'}+?)"
 
     return re.compile(_HOLE.sub(hole, re.escape(key)), re.DOTALL)
 

@@ -12,17 +12,17 @@ function drawPassages(place, explained, titles) {
   const characters = [...explained.text];
   place.replaceChildren();
   const bar = add(place, "p", undefined, "passages-bar");
-  const label = add(bar, "label", "Shaded by its effect on ");
+  const label = add(bar, "label", say("Shaded by its effect on "));
   const select = add(label, "select");
   for (const key of ["reward", ...Object.keys(explained.levels)]) {
     add(select, "option", titles[key] || key).value = key;
   }
-  add(bar, "span", "raises it", "passage up full");
-  add(bar, "span", "lowers it", "passage down full");
+  add(bar, "span", say("raises it"), "passage up full");
+  add(bar, "span", say("lowers it"), "passage down full");
   const text = add(place, "div", undefined, "text");
   text.tabIndex = 0;
   text.setAttribute("role", "region");
-  text.setAttribute("aria-label", "the text, its sentences shaded");
+  text.setAttribute("aria-label", say("the text, its sentences shaded"));
   let end = 0;
   const marks = explained.passages.map((passage) => {
     text.append(characters.slice(end, passage.start).join(""));
@@ -32,7 +32,7 @@ function drawPassages(place, explained, titles) {
   text.append(characters.slice(end).join(""));
   const most = add(place, "ol", undefined, "passages-most");
   const sum = add(place, "p", undefined, "faint");
-  for (const note of explained.notes) add(place, "p", `${note[0].toUpperCase()}${note.slice(1)}.`, "faint");
+  for (const note of explained.notes) add(place, "p", say("{sentence}.", { sentence: note[0].toUpperCase() + note.slice(1) }), "faint");
 
   const draw = () => {
     const key = select.value, title = titles[key] || key;
@@ -44,7 +44,7 @@ function drawPassages(place, explained, titles) {
       const shown = value !== null && sizes[i] >= 0.05 * largest && sizes[i] >= 0.0005;
       mark.className = `passage${shown ? (value > 0 ? " up" : " down") : ""}`;
       mark.style.setProperty("--share", shown ? `${Math.round((55 * sizes[i]) / largest)}%` : "0%");
-      mark.title = value === null ? "the rest has no score" : `${title} ${signed(value)}`;
+      mark.title = value === null ? say("the rest has no score") : `${title} ${signed(value)}`;
     });
     const order = sizes.map((size, i) => i).sort((a, b) => sizes[b] - sizes[a]);
     most.replaceChildren();
@@ -56,8 +56,7 @@ function drawPassages(place, explained, titles) {
     }
     const total = key === "reward" ? explained.reward : explained.levels[key];
     sum.textContent =
-      `Together these effects make ${signed(total.passages)}; leaving out everything makes ` +
-      `${signed(total.whole)}. They need not add up: sentences say things twice, and lean on each other.`;
+      say("Together these effects make {sum}; leaving out everything makes {whole}. They need not add up: sentences say things twice, and lean on each other.", { sum: signed(total.passages), whole: signed(total.whole) });
   };
   select.addEventListener("change", draw);
   draw();
