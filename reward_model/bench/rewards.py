@@ -13,6 +13,7 @@ from typing import Any
 from reward_model.records import Text, UserError, as_text, digest, read_object
 from reward_model.records.chat.messages import as_turns
 from reward_model.records.errors import first_line
+from reward_model.records.hub import check_there, is_hub_id
 from reward_model.rubrics import load_rubric
 
 Give = Callable[[Sequence[Text], Sequence[str]], list[float | None]]
@@ -71,7 +72,8 @@ def find_reward(
     module, colon, function = what.rpartition(":")
     if colon and module and function.isidentifier():
         return Reward(name or what, "function", lambda: _function(module, function))
-    if path.is_dir() or (what.count("/") == 1 and not path.exists()):
+    if path.is_dir() or (not path.exists() and is_hub_id(what)):
+        check_there(what)
         return Reward(name or path.name, "scalar", lambda: _scalar(what, device))
     raise UserError(
         f"no reward {what!r}",
@@ -145,11 +147,13 @@ def _scalar(name: str, device: str | None) -> Give:
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     from reward_model.model.device import best_device, checked_device
+    from reward_model.model.quiet import quiet
 
     place = checked_device(device) if device else best_device()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name)
-        model = AutoModelForSequenceClassification.from_pretrained(name)
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(name)
+            model = AutoModelForSequenceClassification.from_pretrained(name)
     except (OSError, ValueError) as error:
         raise UserError(
             f"a model that cannot be loaded: {first_line(error)}",

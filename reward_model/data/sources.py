@@ -6,7 +6,6 @@ of the hub are written as JSON Lines into the cache once.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from reward_model.records import UserError, digest, write_jsonl
 from reward_model.records.cache import Folder, cache_root, made
 from reward_model.records.errors import first_line
 from reward_model.records.files import Pathish, read_jsonl
+from reward_model.records.hub import hushed, is_hub_id
 from reward_model.records.tables import (
     PARQUET,
     SEPARATORS,
@@ -137,14 +137,15 @@ def _saved(path: Path, split: str) -> Iterable[Any]:
 def _is_hub_id(name: str) -> bool:
     if name.lower().endswith((*_LINES, *_TABLES)) or Path(name).parent.is_dir():
         return False  # a path that is misspelt; asking the hub would only take time
-    return bool(re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name))
+    return is_hub_id(name)
 
 
 def _hub(name: str, config: str | None, split: str) -> Any:
     from datasets import load_dataset
 
     try:
-        return load_dataset(name, config, split=split)
+        with hushed():
+            return load_dataset(name, config, split=split)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise UserError(
             f"no such file or folder, and no data set of the hub that loads ({first_line(error)})",

@@ -12,6 +12,7 @@ from transformers.utils import logging as hf_logging
 
 from reward_model.records import UserError, read_object
 from reward_model.records.errors import some_of
+from reward_model.records.hub import hushed
 
 UNREADABLE = (
     OSError,
@@ -57,12 +58,14 @@ def check_fetched(folder: Path) -> None:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep transformers' bars and loading reports off the terminal, for the length of the block."""
+    """Keep the bars, reports and tries of transformers and the hub's client off the terminal, for
+    the length of the block."""
     level, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
     hf_logging.set_verbosity_error()
     hf_logging.disable_progress_bar()
     try:
-        yield
+        with hushed():
+            yield
     finally:
         hf_logging.set_verbosity(level)
         if bars:

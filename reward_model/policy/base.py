@@ -28,6 +28,7 @@ from reward_model.model.quiet import UNREADABLE, model_type, quiet
 from reward_model.policy.frame import Frame
 from reward_model.records import UserError, digest, read_object
 from reward_model.records.errors import first_line, require
+from reward_model.records.hub import check_there, is_hub_id
 
 RUN = "run.json"
 BEST, ADAPTER = "best", "adapter"
@@ -137,11 +138,12 @@ def find_policy(named: str) -> Place:
     if path.exists() and not path.is_dir():
         raise UserError("a file", expected="the folder of a policy", path=path)
     if not path.exists():
-        if named.count("/") != 1 or named.startswith((".", "/", "~")):
+        if not is_hub_id(named):
             raise UserError(
                 f"no policy folder {named!r}",
                 expected="a model folder, a run, an adapter, or a hub id",
             )
+        check_there(named)
         return Place(named, named)
     if (path / RUN).exists():
         if (path / BEST / "config.json").exists():

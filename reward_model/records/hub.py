@@ -21,6 +21,11 @@ MODEL_FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt", "README
 """What a folder of a trained model is made of; nothing that could be code."""
 _WORDS: dict[Kind, str] = {"model": "model", "dataset": "data set"}
 _NAME = r"[A-Za-z0-9][\w.-]*"
+_LOST = "no hub to reach"
+_PATIENCE = 15.0
+"""Seconds to wait for a hub's word on whether a model is there."""
+_BUSY = (429, 500, 502, 503, 504)
+"""Answers that say nothing of the model: its files are asked for, with patience."""
 _SIZES = ((1000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (10**6, "100K<n<1M"))
 
 
@@ -116,6 +121,55 @@ def push_rows(path: Path, name: str, *, title: str, tags: Sequence[str], body: s
         return push(folder, name, "dataset", ["README.md", "train.jsonl"], made=path)
 
 
+def is_hub_id(name: str) -> bool:
+    """Whether a name that is no folder may be one on a hub, and no path that is misspelt.
+
+    >>> is_hub_id("jhu-clsp/mmBERT-base"), is_hub_id("./lost/base"), is_hub_id("a/b/c")
+    (True, False, False)
+    """
+    return bool(re.fullmatch(rf"{_NAME}/{_NAME}", name)) and not Path(name).parent.is_dir()
+
+
+def check_there(name: str) -> None:
+    """See that a model of a hub is there before its files are asked for: the hub's client would
+    ask five times for each of them, and tell every try.
+
+    Raises:
+        UserError: no such model, or no hub to reach; nothing is said of what is on this disk.
+    """
+    from huggingface_hub import HfApi, try_to_load_from_cache
+    from huggingface_hub.errors import HfHubHTTPError
+
+    if not is_hub_id(name) or Path(name).exists():
+        return
+    if isinstance(try_to_load_from_cache(name, "config.json"), str):
+        return
+    with _explained(
+        f"no folder {name} here, and no such model from the hub",
+        "the folder of a model, or the id of one on a hub",
+        "check the spelling, the network, and HF_TOKEN if it is private",
+        lost=f"no folder {name} here, and no hub to reach",
+    ):
+        try:
+            HfApi().model_info(name, timeout=_PATIENCE)
+        except HfHubHTTPError as error:
+            if getattr(error.response, "status_code", 404) not in _BUSY:
+                raise
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """The hub's client says nothing of its own: what is wrong is said once, in our words."""
+    from huggingface_hub.utils import logging
+
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+
+
 def fetch(name: str, revision: str | None = None) -> Path:
     """The folder of a model of the hub, fetched unless it is here already; no code is fetched.
 
@@ -141,6 +195,7 @@ def fetch(name: str, revision: str | None = None) -> Path:
         f"no folder {name}, and no such model{at} from the hub",
         "the folder of a trained model, for example outputs/multidim/best",
         "check the spelling, the revision, and HF_TOKEN if it is private",
+        lost=f"no folder {name}, and no hub to reach",
     ):
         disable_progress_bars()
         return Path(snapshot_download(name, revision=revision, allow_patterns=MODEL_FILES))
@@ -148,13 +203,18 @@ def fetch(name: str, revision: str | None = None) -> Path:
 
 @contextmanager
 def _explained(
-    found: str, expected: str, mend: str, path: str | os.PathLike[str] | None = None
+    found: str,
+    expected: str,
+    mend: str,
+    path: str | os.PathLike[str] | None = None,
+    lost: str = _LOST,
 ) -> Iterator[None]:
     """Everything that a hub, the way to it and its client raise, in one sentence."""
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
-        yield
+        with hushed():
+            yield
     except (HfHubHTTPError, OSError, ValueError) as error:
         raise UserError(
             f"{found} ({first_line(error)})", expected=expected, mend=mend, path=path
@@ -163,8 +223,8 @@ def _explained(
         if not type(error).__module__.startswith(("httpx", "httpcore")):
             raise
         raise UserError(
-            f"no hub to reach ({error})",
-            expected="a network that leads to it",
+            f"{lost} ({first_line(error)})",
+            expected=expected if lost != _LOST else "a network that leads to it",
             mend=mend,
             path=path,
         ) from None
@@ -174,4 +234,14 @@ def _later(kind: Kind) -> str:
     return "upload it later: hf upload NAME PATH" + " --repo-type dataset" * (kind == "dataset")
 
 
-__all__ = ["MODEL_FILES", "check_push", "fetch", "push", "push_rows", "size_category"]
+__all__ = [
+    "MODEL_FILES",
+    "check_push",
+    "check_there",
+    "fetch",
+    "hushed",
+    "is_hub_id",
+    "push",
+    "push_rows",
+    "size_category",
+]

@@ -165,7 +165,11 @@ def run(app: typer.Typer) -> None:
 
     0 done; 1 problems found; 2 wrong use or input; 3 stopped early with the work saved.
     """
+    import logging
     import signal
+
+    # A library that is loaded only because it is there says what it lacks; nobody asked for it.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
     # A polite kill ends like Ctrl-C: files are left whole and the message says how to go on.
     def interrupt(*_: object) -> None:

@@ -31,6 +31,7 @@ from reward_model.model.packed import Pooling
 from reward_model.model.quiet import check_fetched, model_type, quiet
 from reward_model.records import UserError, as_text
 from reward_model.records.errors import first_line
+from reward_model.records.hub import check_there, is_hub_id
 from reward_model.train.config import TINY, TrainConfig
 from reward_model.train.machine import compute_dtype
 from reward_model.train.tiny import build_tiny
@@ -109,12 +110,13 @@ def _open(name: str, config: TrainConfig) -> Base:
     path = Path(name)
     if path.exists() and not path.is_dir():
         raise UserError("a file", expected="the folder of a model", path=path)
-    if not path.exists() and (name.count("/") != 1 or name.startswith((".", "/", "~"))):
+    if not path.exists() and not is_hub_id(name):
         raise UserError(
             f"no model folder {name!r}",
             expected="a local folder, a hub id such as jhu-clsp/mmBERT-base, or 'tiny'",
             mend="check --base-model",
         )
+    check_there(name)
     check_fetched(path)
     if model_type(path) == MultiDimRewardConfig.model_type:
         raise UserError(

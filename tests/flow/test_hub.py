@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -130,3 +131,25 @@ print(json.dumps(told))
     assert "evil.py" not in files
     assert header(files["README.md"])["library_name"] == "multidim-reward"
     assert place.private
+
+
+def test_a_model_that_is_nowhere_is_one_sentence_and_no_wait(hub: Hub, tmp_path: Path) -> None:
+    """The client of the hub would ask five times for every file and tell each try."""
+    row = {"prompt": "p", "chosen": "a", "rejected": "b"}
+    (tmp_path / "pairs.jsonl").write_text(json.dumps(row) + "\n")
+    (tmp_path / "owner").mkdir()
+    lost = {"HF_ENDPOINT": "http://127.0.0.1:9"}
+    for name, env, words in (
+        ("nowhere/at-all", {}, "no such model from the hub"),
+        ("nowhere/at-all", lost, "no hub to reach"),
+        ("owner/misspelt", lost, "no reward 'owner/misspelt'"),
+    ):
+        begun = time.monotonic()
+        done = run(
+            hub, tmp_path, "-m", "reward_model", "bench", name, "--data", "pairs.jsonl", **env
+        )
+        assert done.returncode == 2
+        assert words in done.stderr
+        assert done.stderr.startswith("error: ")
+        assert done.stderr.count("\n") == 1, done.stderr
+        assert time.monotonic() - begun < 15

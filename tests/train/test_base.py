@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 import toy
+from commands import run
 from safetensors.torch import load_file, save_file
 from tiny_models import save_encoder
 from transformers import CONFIG_MAPPING, AutoConfig, AutoModel, BertConfig, BertModel
@@ -19,6 +20,7 @@ from reward_model.model.folder import load_bundle
 from reward_model.records import UserError
 from reward_model.rubrics import load_rubric
 from reward_model.score.scorer import RewardScorer
+from reward_model.train.base import find_base
 from reward_model.train.config import TrainConfig, resolve
 from reward_model.train.run import train
 
@@ -192,3 +194,24 @@ def test_a_base_with_a_head_or_a_pooler_of_its_own_is_fine(tmp_path: Path) -> No
     best = train(config(own, learning_rate=1e-30))
     after = load_file(best / "model.safetensors")["backbone.embeddings.word_embeddings.weight"]
     assert torch.equal(before, after)
+
+
+def test_a_base_that_is_nowhere_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    data = tmp_path / "pairs.jsonl"
+    data.write_text(json.dumps({"prompt": "p", "chosen": "a", "rejected": "b"}) + "\n")
+    for args in (
+        ("policy", "train", data, "--base-model", "nowhere/at-all", "--method", "sft"),
+        ("policy", "sample", "nowhere/at-all", data, "--out", tmp_path / "out.jsonl"),
+    ):
+        done = run("reward-model", *args)
+        assert done.code == 2
+        assert done.stderr.startswith("error: found no folder nowhere/at-all here")
+        assert done.stderr.count("\n") == 1
+    with (
+        pytest.raises(UserError, match="no folder nowhere/at-all here"),
+        find_base(TrainConfig(scored=data, base_model="nowhere/at-all"), []),
+    ):
+        pass
