@@ -219,7 +219,7 @@ class Job:
 
             prices = Prices.load(Path(s.prices))
         return Caller(
-            ledger=Path(s.ledger) if s.ledger else self._beside("calls.jsonl"),
+            ledger=ledger_of(s, self.out),
             max_concurrency=s.max_concurrency, budget_usd=s.budget_usd, prices=prices,
             requests_per_minute=s.requests_per_minute, tokens_per_minute=s.tokens_per_minute,
             timeout_s=s.timeout_s,
@@ -290,6 +290,11 @@ class Job:
 
 def _beside(out: Path, ending: str) -> Path:
     return out.with_name(f"{out.name}.{ending}")
+
+
+def ledger_of(settings: CallSettings, out: Path) -> Path:
+    """The file that keeps the calls of a data set."""
+    return Path(settings.ledger) if settings.ledger else _beside(out, "calls.jsonl")
 
 
 def check_place(settings: CallSettings, out: Path, *inputs: Pathish | None) -> None:

@@ -15,6 +15,7 @@ from datagen.design import Slot
 from datagen.planting import plant_share
 from datagen.requests import Prompts
 from reward_model.llm import LLM, Answer, Caller, Reply, Request, UnansweredError
+from reward_model.llm.known import Known
 from reward_model.llm.pending import Pending
 from reward_model.records import Pair
 from reward_model.rubrics import Degradation, Rewrite, Rubric, Words
@@ -44,7 +45,7 @@ class NotMade(Exception):  # noqa: N818 - a pair that is counted, not a fault of
 
 
 async def accepted(
-    caller: Caller | Pending,
+    caller: Caller | Pending | Known,
     llm: LLM,
     request: Callable[[int], Request],
     problem: Callable[[Reply], str | None],
@@ -88,7 +89,11 @@ class PairMaker:
     """Makes the pairs of one data set."""
 
     def __init__(
-        self, caller: Caller | Pending, llms: Sequence[LLM], prompts: Prompts, rubric: Rubric
+        self,
+        caller: Caller | Pending | Known,
+        llms: Sequence[LLM],
+        prompts: Prompts,
+        rubric: Rubric,
     ) -> None:
         self.caller, self.llms, self.prompts, self.rubric = caller, llms, prompts, rubric
         self.settings = prompts.settings

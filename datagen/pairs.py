@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from datagen import own
 from datagen.companies import Company, shipped
-from datagen.design import plan
+from datagen.design import Slot, plan
 from datagen.fields import framework
-from datagen.job import Work, carry_out, check_place
-from datagen.making import PairMaker
+from datagen.job import Work, carry_out, check_place, ledger_of
+from datagen.making import NotMade, PairMaker
 from datagen.requests import Prompts
 from datagen.settings import Settings
 from reward_model.llm import LLM, split_model
+from reward_model.llm.known import Known
+from reward_model.llm.providers import open_llms
 from reward_model.records import UserError, digest
+from reward_model.records.terminal import console
 from reward_model.rubrics import Rubric, load_rubric
 
 
@@ -49,7 +55,8 @@ def make_pairs(
     if dry_run:
         from datagen.show import show_estimate
 
-        show_estimate(slots, settings, prompts, out)
+        left = _left(slots, settings, prompts, rubric, ledger_of(settings, out))
+        show_estimate(slots, settings, prompts, out, left)
         return
     made_with = {
         "settings": settings.model_dump(mode="json"),
@@ -59,6 +66,42 @@ def make_pairs(
     }
     work = Work(slots, made_with, lambda by, llms: PairMaker(by, llms, prompts, rubric))
     carry_out(settings, out, work, llms)
+
+
+def _left(
+    slots: Sequence[Slot], settings: Settings, prompts: Prompts, rubric: Rubric, ledger: Path
+) -> list[int] | None:
+    """Calls of each pair that the ledger has no answer to; None where there is no ledger to see."""
+    if not ledger.is_file():
+        return None
+    screen = console()
+    try:
+        llms = open_llms(settings.llm, base_url=settings.base_url, options=settings)
+    except UserError as error:
+        screen.print(f"what {ledger} holds is not taken off: {error}", markup=False)
+        return None
+    left = asyncio.run(_asked(slots, PairMaker(known := Known(ledger), llms, prompts, rubric)))
+    known.close()
+    calls = (2 + settings.edit_gold) * len(slots)
+    screen.print(f"{calls - sum(left):,} of {calls:,} answered already, in {ledger}", markup=False)
+    return left
+
+
+async def _asked(slots: Sequence[Slot], maker: PairMaker) -> list[int]:
+    """Every pair made of what the ledger holds, as far as that goes."""
+    left = []
+    known = maker.caller
+    assert isinstance(known, Known)
+    for slot in slots:
+        answered, lacking = known.answered.total(), known.lacking.total()
+        with contextlib.suppress(NotMade):
+            await maker.make(slot)
+        # Without the report its edits cannot be asked about.
+        begun = known.answered.total() > answered
+        left.append(known.lacking.total() - lacking if begun else 2 + maker.settings.edit_gold)
+    for llm in maker.llms:
+        await llm.close()
+    return left
 
 
 def _companies(settings: Settings) -> tuple[Settings, list[Company]]:

@@ -60,23 +60,33 @@ def show_design(slots: Sequence[Slot], settings: Settings, rubric: Rubric) -> No
               f"planted by code: {planted:,}")  # fmt: skip
 
 
-def show_estimate(slots: Sequence[Slot], settings: Settings, prompts: Prompts, out: Path) -> None:
-    """Calls, tokens and money that the whole data set takes, before anything is called."""
+def show_estimate(
+    slots: Sequence[Slot],
+    settings: Settings,
+    prompts: Prompts,
+    out: Path,
+    left: Sequence[int] | None = None,
+) -> None:
+    """Calls, tokens and money that the data set takes, before anything is called.
+
+    Args:
+        left: of each pair, how many of its calls no ledger has an answer to; None is all of them.
+    """
     from reward_model.llm.estimates import Work, estimate
     from reward_model.llm.prices import Prices, likely_tokens
 
     prices = Prices.load(Path(settings.prices) if settings.prices else None)
     sample = slots[:: max(1, len(slots) // 20)]
+    per_pair = 2 + settings.edit_gold
     calls = Counter[int]()
-    for slot in slots:
-        calls[slot.model] += 2 + settings.edit_gold
+    for number, slot in enumerate(slots):
+        calls[slot.model] += per_pair if left is None else left[number]
     asked = [
         sum(likely_tokens(m.content) for m in prompts.write(slot, 0).messages) for slot in sample
     ]
     edits = [likely_tokens(prompts.tables(slot)) + EDIT_TOKENS for slot in sample]
     write, edit = sum(asked) / len(asked), sum(edits) / len(edits) + REPLY_TOKENS
     terminal = console()
-    per_pair = 2 + settings.edit_gold
     works = []
     for index, given in enumerate(settings.llm):
         share = calls[index]

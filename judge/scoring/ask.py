@@ -20,6 +20,7 @@ from judge.scoring.prompt import (
 from judge.settings import ScoreSettings
 from reward_model.checks import findings
 from reward_model.llm import LLM, Caller, ChatMessage, Reply, Request, UnansweredError
+from reward_model.llm.known import Known
 from reward_model.llm.pending import Pending
 from reward_model.records.chat.turns import judged
 from reward_model.records.texts import visible
@@ -72,7 +73,9 @@ class Asker:
         rubric: what is graded.
     """
 
-    def __init__(self, caller: Caller | Pending, settings: ScoreSettings, rubric: Rubric) -> None:
+    def __init__(
+        self, caller: Caller | Pending | Known, settings: ScoreSettings, rubric: Rubric
+    ) -> None:
         self.caller, self.settings, self.rubric = caller, settings, rubric
 
     async def ask(

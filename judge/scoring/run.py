@@ -90,7 +90,7 @@ def score_file(
         check_judges(settings, rubric)
         rows = RowFile(pairs)
         check_rows(rows, settings)
-        show_dry_run(rows, settings, rubric, out)
+        show_dry_run(rows, settings, rubric, out, ledger)
         return
     llms = tuple(judges) if judges is not None else open_judges(settings, rubric)
     rows = RowFile(pairs)

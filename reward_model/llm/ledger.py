@@ -33,11 +33,15 @@ class Entry(NamedTuple):
 class Ledger:
     """Calls by key, in one JSONL file; without a path, in memory only.
 
+    Args:
+        path: the file.
+        read_only: it is there already, and is only looked at.
+
     Raises:
         UserError: the file cannot be used, is no ledger, or another process is writing it.
     """
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, path: Path | None = None, *, read_only: bool = False) -> None:
         self.path = path
         self.cost_usd = 0.0
         """Sum of the known costs of all its lines, those of earlier runs included."""
@@ -46,8 +50,17 @@ class Ledger:
         self._file: Appender | None = None
         self._reader: IO[bytes] | None = None
         self._lock = ExitStack()
-        if path is not None:
+        if path is not None and read_only:
+            self._look_at(path)
+        elif path is not None:
             self._open(path)
+
+    def _look_at(self, path: Path) -> None:
+        try:
+            self._load(path)
+            self._reader = self._lock.enter_context(path.open("rb", 1 << 16))
+        except OSError as error:
+            raise explain_os_error(error, path) from None
 
     def _open(self, path: Path) -> None:
         self._lock.enter_context(

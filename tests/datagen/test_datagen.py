@@ -281,6 +281,20 @@ def test_dry_run_calls_and_writes_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_dry_run_takes_off_what_the_ledger_has(tmp_path: Path) -> None:
+    out = tmp_path / "pairs.jsonl"
+    args = ("datagen", "pairs", "--out", out, "--pairs", 4)
+    assert run(*args).code == 0
+    ledger = tmp_path / "pairs.jsonl.calls.jsonl"
+    before = ledger.read_bytes()
+    told = run(*args, "--dry-run").stderr
+    calls = len(before.splitlines())
+    assert f"{calls} of 12 answered already" in told
+    assert ledger.read_bytes() == before
+    ledger.write_bytes(b"")
+    assert "0 of 12 answered already" in run(*args, "--dry-run").stderr
+
+
 def test_options_from_a_file_flags_win(tmp_path: Path) -> None:
     config = tmp_path / "c.toml"
     config.write_text('fields = ["finance"]\nn-pairs-per-field = 3\nseed = 4\n')

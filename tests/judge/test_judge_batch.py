@@ -64,6 +64,40 @@ def test_a_dry_run_says_what_it_would_cost_and_sends_nothing(rows: Path, tmp_pat
     assert (none.code, "price unknown" in none.stderr) == (0, True)
 
 
+def test_a_dry_run_takes_off_what_the_ledger_has(rows: Path, tmp_path: Path) -> None:
+    """Answers that are paid are counted, and the cost is that of the rest; nothing is written."""
+    out, ledger = tmp_path / "out", tmp_path / "out.calls.jsonl"
+
+    def dry(*options: object, rows: Path = rows) -> Outcome:
+        before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+        told = score(server, rows, out, "--dry-run", *options)
+        assert told.code == 0, told.stderr
+        assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+        return told
+
+    with LLMServer(model=OfflineLLM()) as server:
+        whole = dry()
+        assert "answered already" not in whole.stderr
+        assert score(server, rows, out).code == 0
+        calls = server.requests
+        kept = ledger.read_bytes().splitlines(keepends=True)
+        assert "12 of 12 answered already" in (done := dry()).stderr
+        assert "openai:m: 0 calls" in done.stderr
+        assert "12 of 24 answered already" in (twice := dry("--samples", 2)).stderr
+        assert "openai:m: 12 calls" in twice.stderr
+        ledger.write_bytes(b"".join(kept[:5]) + kept[5][:40])  # killed as it wrote
+        assert "5 of 12 answered already" in (some := dry()).stderr
+        assert "openai:m: 7 calls" in some.stderr
+        assert server.requests == calls
+
+        def dollars(told: Outcome) -> float:
+            return float(told.stderr.partition("about $")[2].split("\n")[0])
+
+        assert dollars(twice) == pytest.approx(dollars(whole), rel=0.05)
+        assert dollars(some) == pytest.approx(dollars(whole) * 7 / 12, rel=0.3)
+        assert "more than the budget" in dry("--budget", dollars(some) * 1.01).stderr
+
+
 def test_batches_give_the_same_file_at_half_the_price(rows: Path, tmp_path: Path) -> None:
     direct, out = tmp_path / "direct", tmp_path / "out"
     with LLMServer(model=OfflineLLM()) as server:
