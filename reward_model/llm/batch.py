@@ -262,7 +262,8 @@ class Batches:
         if batch is None:
             self._problems.append(f"lost: the provider knows no batch {one.id} any more")
         elif batch.errors and batch.errors.data:
-            self._problems.append(f"{batch.status}: {quote(batch.errors.data[0].message or '')}")
+            said = self._llm.where.masked(batch.errors.data[0].message or "")
+            self._problems.append(f"{batch.status}: {quote(said)}")
         elif batch.status != "completed":
             self._problems.append(batch.status)
         if batch is not None and batch.status == "failed":

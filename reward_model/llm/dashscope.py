@@ -11,7 +11,7 @@ import asyncio
 import logging
 import os
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -48,6 +48,7 @@ class DashScopeLLM(Learning):
         own: the address is this model's own, and part of its name.
         key_variable: environment variable of the key; None goes by the host.
         header: lines sent with every call, `Name: value`.
+        body: further fields of the calls, whose secrets are kept out of messages.
 
     Raises:
         UserError: the server is Alibaba's and no key is in the environment.
@@ -61,6 +62,7 @@ class DashScopeLLM(Learning):
         own: bool = False,
         key_variable: str | None = None,
         header: Sequence[str] = (),
+        body: Mapping[str, Any] | None = None,
     ) -> None:
         import dashscope
         from dashscope.api_entities.aiohttp_request import AioHttpRequest
@@ -80,7 +82,7 @@ class DashScopeLLM(Learning):
         self._url = clean_url(url)
         self._key = key or "none"
         self._headers = headers_of(header)
-        self._where = Where(model, self._url, variable, True, secrets_of(header))
+        self._where = Where(model, self._url, variable, True, secrets_of(header, body))
         # The SDK's own type of a choice has no place for log-probabilities: asked for, they would
         # break every reply.
         self.accepts = Capabilities(json="json_object", thinking="switch", logprobs=False)

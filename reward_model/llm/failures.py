@@ -44,7 +44,13 @@ class Where(NamedTuple):
     aliyun: bool = False
     """Alibaba's meaning of codes: there `insufficient_quota` is tokens per minute."""
     secrets: tuple[str, ...] = ()
-    """What went along in headers and is never shown, should a server say it."""
+    """What goes along in headers and bodies and is never shown, should a server say it."""
+
+    def masked(self, message: str) -> str:
+        """A server's words without them."""
+        for secret in self.secrets:
+            message = message.replace(secret, "[...]")
+        return message
 
 
 def failure(
@@ -65,7 +71,8 @@ def failure(
     found a key that dashscope.aliyuncs.com refuses (401, InvalidApiKey); expected a valid key in \
 the environment variable DASHSCOPE_API_KEY
     """
-    for secret in (*where.secrets, *secrets_of((), request.extra if request else None)):
+    message = where.masked(message)
+    for secret in secrets_of((), request.extra if request else None):
         message = message.replace(secret, "[...]")
     flat = re.sub(r"[^a-z]", "", code.lower())
     label = f"{status}, {code}" if code else str(status)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
@@ -57,6 +57,7 @@ class OpenAILLM(Learning):
         own: the address is this model's own, and part of its name.
         key_variable: environment variable of the key; None goes by the host.
         header: lines sent with every call, `Name: value`.
+        body: further fields of the calls, whose secrets are kept out of messages.
 
     Raises:
         UserError: the server is OpenAI's or Alibaba's and no key is in the environment.
@@ -70,6 +71,7 @@ class OpenAILLM(Learning):
         own: bool = False,
         key_variable: str | None = None,
         header: Sequence[str] = (),
+        body: Mapping[str, Any] | None = None,
     ) -> None:
         url = check_url(base_url or os.environ.get(OPENAI_URL) or OFFICIAL)
         host = urlsplit(url).hostname or ""
@@ -85,7 +87,7 @@ class OpenAILLM(Learning):
         )
         self._url = clean_url(url)
         self._headers = headers_of(header)
-        self.where = Where(model, self._url, variable, aliyun or qwen, secrets_of(header))
+        self.where = Where(model, self._url, variable, aliyun or qwen, secrets_of(header, body))
         official = host == "api.openai.com"
         self._dialect: Literal["openai", "alibaba", "other"] = (
             "openai" if official else "alibaba" if aliyun else "other"

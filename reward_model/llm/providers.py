@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 from reward_model.llm.addresses import split_address
@@ -21,7 +22,8 @@ def open_llms(
         UserError: as `open_llm`; or a secret would go to several hosts.
     """
     body_of(options.body)  # its variables are there
-    llms = tuple(open_llm(name, base_url=base_url, header=options.header) for name in names)
+    given: Any = {"base_url": base_url, "header": options.header, "body": options.body}
+    llms = tuple(open_llm(name, **given) for name in names)
     hosts = sorted({urlsplit(llm.base_url).netloc for llm in llms if llm.base_url})
     if len(hosts) > 1 and has_secret(options.header, options.body):
         raise UserError(
@@ -32,7 +34,13 @@ def open_llms(
     return llms
 
 
-def open_llm(name: str, *, base_url: str | None = None, header: Sequence[str] = ()) -> LLM:
+def open_llm(
+    name: str,
+    *,
+    base_url: str | None = None,
+    header: Sequence[str] = (),
+    body: Mapping[str, Any] | None = None,
+) -> LLM:
     """Open a model by its name, `provider:model`, `provider:model@URL` where it has an address of
     its own, or `provider:model@URL#VARIABLE` with the environment variable of its key. Keys come
     from the environment only, and a provider's key goes to that provider's hosts only.
@@ -41,6 +49,7 @@ def open_llm(name: str, *, base_url: str | None = None, header: Sequence[str] = 
         base_url: address of an OpenAI-compatible server; None takes the SDK's own default or
             environment variable.
         header: lines sent with every call, `Name: value`, where there is a network.
+        body: further fields of the calls: what their variables stand for is kept out of messages.
 
     Raises:
         UserError: unknown provider, or its key is not in the environment.
@@ -66,6 +75,7 @@ def open_llm(name: str, *, base_url: str | None = None, header: Sequence[str] = 
             own=own is not None,
             key_variable=variable,
             header=header,
+            body=body,
         )
     from reward_model.llm.openai import OpenAILLM
 
@@ -75,4 +85,5 @@ def open_llm(name: str, *, base_url: str | None = None, header: Sequence[str] = 
         own=own is not None,
         key_variable=variable,
         header=header,
+        body=body,
     )

@@ -401,3 +401,28 @@ def test_batches_take_no_streams_and_learn_the_rest(tmp_path: Path) -> None:
         assert done.code == 0, done.stderr
         assert (server.paid, server.requests, len(server.batches)) == (3, 0, 2)
         assert all(h.get("x-org") == "a" for h in server.headers)
+
+
+def test_a_secret_of_the_body_is_masked_in_what_a_batch_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line that failed, and a batch that failed as a whole, quote what they were sent."""
+    monkeypatch.setenv("TEAM_KEY", SECRET)
+    options = ("--batch", "--wait", "--body", '{"top_k": 20, "api_key": "$TEAM_KEY"}')
+    with LLMServer(model=OfflineLLM()) as server:
+        server.rule = lambda _: Fault(status=400, code="bad", message=f"{SECRET} is old, api_key")
+        line = judge(server, tmp_path, *options)
+        assert line.code == 3
+        assert "[...] is old, api_key" in line.stderr
+        server.batch_ready, server.rule = False, None
+        assert judge(server, tmp_path, options[0], *options[2:]).code == 3
+        batch = list(server.batches.values())[-1]
+        errors = {"data": [{"message": f"the key {SECRET} is old"}], "object": "list"}
+        batch.update(status="failed", errors=errors, output_file_id=None, error_file_id=None)
+        server.batch_ready = True
+        whole = judge(server, tmp_path, *options)
+        assert whole.code == 3
+        assert "the key [...] is old" in whole.stderr
+    written = [path.read_text() for path in tmp_path.iterdir()]
+    assert len(written) >= 3
+    assert all(SECRET not in text for text in [*written, line.stderr, whole.stderr])
