@@ -138,8 +138,11 @@ class RewardSource:
                 self.scorer = _load(self.origin)
             return self.scorer
 
-    def dimensions(self) -> tuple[str, ...]:
+    def dimensions(self, wanted: Sequence[str] = ()) -> tuple[str, ...]:
         """Names of the model's dimensions; the model itself need not be loaded for it.
+
+        Args:
+            wanted: believed where no server is reached and a reward is declared for that.
 
         Raises:
             UserError: no such model, or a server that does not answer.
@@ -154,6 +157,8 @@ class RewardSource:
         if not self._names:
             (score,) = self.scores([""], ["."])
             if is_fallback(score):
+                if wanted:
+                    return tuple(wanted)
                 raise UnreachableError(
                     f"{score.reason}",
                     expected="a server that answers once: the names of its dimensions are needed",
@@ -162,11 +167,15 @@ class RewardSource:
         return self._names
 
     def names(self, scores: Sequence[Score]) -> tuple[str, ...]:
-        """Names of the dimensions, also where none of the scores has levels."""
+        """Names of the dimensions, also where none of the scores has levels; none of them while
+        declared rewards stand for a server that was never reached."""
         levels = next((score.levels for score in scores if score.levels), None)
         if levels:
             self._names = tuple(levels)
-        return tuple(levels) if levels else self.dimensions()
+            return self._names
+        if any(map(is_fallback, scores)):
+            return self._names  # none before the server was first reached: training goes on
+        return self.dimensions()
 
     def check(self, scores: Sequence[Score]) -> None:
         """Whether scores are centred, where that was asked for.

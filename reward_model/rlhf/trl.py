@@ -192,7 +192,7 @@ def dimension_rewards(
         UserError: there is no such model, it has no such dimension, or a risk below 0.
     """
     source = open_source(model, device=device)
-    known = source.dimensions()
+    known = source.dimensions(dimensions or ())
     unknown = [d for d in dimensions or () if d not in known]
     if unknown:
         raise UserError(
@@ -276,7 +276,7 @@ def __getattr__(name: str) -> Any:
     if name.startswith("reward_"):
         settings = from_environment()
         dimension = name.removeprefix("reward_")
-        if dimension in settings.source.dimensions():
+        if dimension in settings.source.dimensions([dimension]):
             return DimensionReward(
                 settings.source,
                 dimension,

@@ -27,6 +27,7 @@ from serving import Running, in_thread
 from reward_model.records import UserError
 from reward_model.rlhf.client import RewardClient
 from reward_model.rlhf.trl import MultiDimReward, dimension_rewards
+from reward_model.rlhf.verl import compute_score
 from reward_model.score.scorer import RewardScorer
 from reward_model.score.serve.settings import Settings
 
@@ -299,10 +300,30 @@ def test_a_declared_reward_hides_no_refusal() -> None:
     script.shutdown()
     with pytest.raises(UserError, match="fallback_reward nan; expected a number"):
         RewardClient(script.url, fallback_reward=float("nan"))
+
+
+def test_a_declared_reward_holds_where_no_server_was_ever_reached() -> None:
+    """In every trainer's door; dimensions whose names nobody knows are an error, and only they."""
+    url = "http://127.0.0.1:9"
+    client = RewardClient(url, patience=0.2, fallback_reward=-0.5)
+    metrics: dict[str, float] = {}
+    whole = MultiDimReward(client, name="report")
+    assert whole(["q"], ["a"], log_metric=metrics.__setitem__) == [-0.5]
+    assert (metrics["report/fallback"], metrics["report/no_opinion"]) == (1, 0)
+    (depth,) = dimension_rewards(client, ["depth"])
+    assert depth(["q"], ["a"]) == [-0.5]
+    told = asyncio.run(
+        compute_score("d", "a", "", {"prompt": "q"}, model=url, patience=0.2, fallback_reward=-0.5)
+    )
+    assert (told["score"], told["fallback"], told["no_opinion"]) == (-0.5, 1.0, 0.0)
     with pytest.raises(UserError, match="a server that answers once"):
-        MultiDimReward(RewardClient("http://127.0.0.1:9", patience=0.2, fallback_reward=0.0))(
-            ["q"], ["a"]
-        )
+        dimension_rewards(client)
+    with pytest.raises(UserError, match="tries within"):
+        dimension_rewards(RewardClient(url, patience=0.1), ["depth"])
+    script = Script(GOOD)
+    client = RewardClient(script.url, patience=0.2, fallback_reward=-0.5)
+    script.shutdown()
+    assert MultiDimReward(client)(["q"], ["a"]) == [-0.5]
 
 
 @pytest.mark.parametrize(
