@@ -79,6 +79,7 @@ class Settings(CallSettings):
             raise ValueError("fields: at least one is needed")
         if not self.llm:
             raise ValueError("llm: at least one is needed")
+        self.check_together(self.llm, self.base_url)
         return self
 
     @property
@@ -111,6 +112,7 @@ class RevisionSettings(CallSettings):
     def _some(self) -> Self:
         if not self.llm:
             raise ValueError("llm: at least one is needed")
+        self.check_together(self.llm, self.base_url)
         return self
 
 

@@ -87,6 +87,7 @@ class ScoreSettings(ModelOptions):
             raise ValueError("expectation works only with reasoning none; add --reasoning none")
         if self.expectation and self.mode == "pairwise":
             raise ValueError("expectation does not work with mode pairwise; choose another mode")
+        self.check_together(self.llm, self.base_url)
         return self
 
 

@@ -56,6 +56,8 @@ def import_review(
     Raises:
         UserError: naming every cell that is wrong by row and column; nothing is written.
     """
+    if user is not None and form != "argilla":
+        raise UserError("--user without --format argilla", expected="it with a file of Argilla's")
     rubric = load_rubric(rubric_name)
     check_outputs({"--out": out}, (scored, review, rubric_name))
     known = {code for code, _ in codes(scored)}

@@ -53,6 +53,8 @@ def bench(
         find_reward(spec, rubric=rubric, out=out, base_url=base_url, device=device)
         for spec in rewards
     ]
+    if base_url is not None and all(reward.kind != "judge" for reward in found):
+        raise UserError("--base-url without a judge", expected="it with openai:MODEL")
     names = [reward.name for reward in found]
     for name in names:
         if names.count(name) > 1:

@@ -66,6 +66,8 @@ def calibrate(
     if rewards:
         if split != "auto":
             raise UserError("--split with --rewards", expected="all texts of the file")
+        if seed or resamples != 1000:
+            raise UserError("--seed or --resamples with --rewards", expected="no intervals there")
         _rewards(model, scored, weight, risk, layout, json, device, batch_tokens)
         return
     if weight or risk:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
@@ -67,6 +68,17 @@ class ModelOptions(BaseModel):
         if self.thinking == "off" and self.reasoning_effort:
             raise ValueError("reasoning_effort with thinking off; leave one of them out")
         return self
+
+    def check_together(self, llm: Sequence[str], base_url: str | None) -> None:
+        """Refuse what would do nothing beside the rest: an address nobody has, a wait for nothing.
+
+        Raises:
+            ValueError: naming it.
+        """
+        if getattr(self, "wait", False) and not getattr(self, "batch", False):
+            raise ValueError("wait without batch; add --batch, or leave --wait out")
+        if base_url is not None and all(name == "offline" for name in llm):
+            raise ValueError("base_url without a model behind it; name it with --llm openai:MODEL")
 
     def asked(self) -> dict[str, Any]:
         """Those fields of a `Request` that say so."""

@@ -175,3 +175,30 @@ def test_a_line_that_is_never_taken_stops_with_its_reason(rows: Path, tmp_path: 
         assert server.paid == 9
     scores = json.loads(out.read_text("utf-8").splitlines()[2])["scores"]
     assert set(scores.values()) == {None}
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--wait", "--llm", "openai:m"), "wait without batch"),
+        (("--base-url", "http://127.0.0.1:9"), "base_url without a model behind it"),
+    ],
+)
+def test_a_flag_that_would_do_nothing_is_refused(
+    rows: Path, tmp_path: Path, flags: tuple[str, ...], words: str
+) -> None:
+    """At each command that has it, from a file as from flags, before anything is made."""
+    for args in (
+        ("judge", "score", rows, "--out", tmp_path / "out"),
+        ("datagen", "pairs", "--out", tmp_path / "out", "--pairs", 2),
+        ("datagen", "revise", rows, "--out", tmp_path / "out"),
+    ):
+        told = run(*args, *flags)
+        assert (told.code, words in told.stderr) == (2, True), (args, told.stderr)
+    config = tmp_path / "c.toml"
+    config.write_text("wait = true\n")
+    for command in ("score", "redteam", "calibrate"):
+        out = ("--out", tmp_path / "out") if command == "score" else ()
+        told = run("judge", command, rows, *out, "--config", config)
+        assert (told.code, "wait without batch" in told.stderr) == (2, True), command
+    assert not list(tmp_path.glob("out*"))

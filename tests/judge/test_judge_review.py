@@ -198,6 +198,7 @@ def test_files_that_are_no_review_are_refused(tmp_path: Path) -> None:
     header = out.read_text("utf-8-sig").partition("\n")[0].strip()
     assert "A depth twice" in refused(f"{header},A depth\n".encode())
     assert "broken JSON" in refused(b"[{", "--format", "argilla")
+    assert "--user without --format argilla" in refused(b"x", "--user", "ann")
     assert "no list of records" in refused(b"{}", "--format", "argilla")
     done = run("judge", "import-review", scored, out, "--out", scored)
     assert (done.code, "another file" in done.stderr) == (2, True)

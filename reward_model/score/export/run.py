@@ -59,6 +59,8 @@ class ExportOptions:
             raise UserError(f"--layout {self.layout!r}", expected="trained, text, bare or all")
         if self.layout != "trained" and self.to != "scalar":
             raise UserError(f"--layout with --to {self.to}", expected="--to scalar")
+        if self.sample is not None and self.data is None:
+            raise UserError("--sample without --data", expected="it with the texts it is drawn of")
         if self.to == "scalar" and self.data is None:
             raise UserError(
                 "--to scalar without --data",
