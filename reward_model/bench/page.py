@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from reward_model.bench.words import figure, metrics, notes
-from reward_model.records.page import render
+from reward_model.records.page import PageLanguage, phrases, render
 
 
-def page(result: dict[str, Any]) -> str:
+def page(result: dict[str, Any], language: PageLanguage = "en") -> str:
     """The tables as a self-contained page."""
     return render(
         "reward_model.bench",
         "bench",
+        say=phrases("reward_model.bench", "bench", language),
         result=result,
         figure=figure,
         metrics=metrics,

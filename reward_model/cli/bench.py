@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from reward_model.cli.options import DeviceOption, JsonOption
+from reward_model.records.program import PageLanguageOption
 
 
 def bench(
@@ -35,6 +36,7 @@ def bench(
     ),
     json: JsonOption = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write a page.")] = None,
+    page_language: PageLanguageOption = "en",
     seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
     resamples: Annotated[int, typer.Option(min=100, help="Bootstrap draws by prompt.")] = 1000,
     device: DeviceOption = None,
@@ -90,5 +92,5 @@ def bench(
     if html:
         from reward_model.bench.page import page
 
-        write_text(html, page(result))
+        write_text(html, page(result, page_language))
     write_result(result, json)

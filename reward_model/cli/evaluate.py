@@ -303,6 +303,7 @@ def report(
     out: Annotated[
         Path | None, typer.Option(help="Where the page goes. [default: FOLDER/report.html]")
     ] = None,
+    page_language: PageLanguageOption = "en",
 ) -> None:
     """Join the pages of FOLDER (validation, evaluation, policies, traffic, ...) into one."""
     from reward_model.records.page.report import find_pages
@@ -324,5 +325,5 @@ def report(
             path=folder,
         )
     check_outputs({"--out": place}, pages)
-    write_text(place, joined(folder, pages))
+    write_text(place, joined(folder, pages, page_language))
     console().print(f"{len(pages)} pages in {place}", markup=False)

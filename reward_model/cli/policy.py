@@ -13,6 +13,7 @@ import typer
 from reward_model.cli.options import DeviceOption, JsonOption
 from reward_model.policy import require_trl
 from reward_model.records import UserError
+from reward_model.records.program import PageLanguageOption
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -237,9 +238,7 @@ def evaluate(
     prompts: Annotated[
         str | None, typer.Option(help="What the policies are asked. [default: those of the pairs]")
     ] = None,
-    reward: Annotated[
-        str | None, typer.Option(help="Folder or address of the reward model.")
-    ] = None,
+    reward: Annotated[str | None, typer.Option(help="Folder or address of the reward.")] = None,
     gold: Annotated[
         str | None, typer.Option(help="A second reward that nothing was trained on.")
     ] = None,
@@ -272,6 +271,7 @@ def evaluate(
     ] = None,
     json: JsonOption = None,
     html: Annotated[Path | None, typer.Option(help="Write a page with plots.")] = None,
+    page_language: PageLanguageOption = "en",
     seed: SeedOption = 0,
     resamples: Annotated[int, typer.Option(min=100, help="Bootstrap draws by group.")] = 1000,
     device: DeviceOption = None,
@@ -308,7 +308,7 @@ def evaluate(
     if html is not None:
         from reward_model.policy.evaluation.page import page
 
-        write_text(html, page(result))
+        write_text(html, page(result, page_language))
     _tell(result)
     raise typer.Exit(1 if any(one.problems for one in measured) else 0)
 

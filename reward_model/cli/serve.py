@@ -19,6 +19,7 @@ from reward_model.cli.options import (
 )
 from reward_model.records import digest as value_digest
 from reward_model.records.errors import require
+from reward_model.records.program import PageLanguageOption
 
 
 def serve(
@@ -74,6 +75,7 @@ def serve(
     drain: Annotated[
         float, typer.Option(help="Seconds to finish what was accepted when told to stop.")
     ] = 60.0,
+    page_language: PageLanguageOption = "en",
 ) -> None:
     """Score over HTTP: /v1/score, OpenRLHF's and vLLM's routes, a page at /.
 
@@ -98,6 +100,7 @@ def serve(
         drain_s=drain,
         chat_template=chat_template,
         no_opinion=no_opinion,
+        page_language=page_language,
     )
     from reward_model.records.chat.templates import load_template
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from reward_model.cli.options import JsonOption
+from reward_model.records.program import PageLanguageOption
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -32,6 +33,7 @@ def monitor(
     ] = None,
     json: JsonOption = None,
     html: HtmlOption = None,
+    page_language: PageLanguageOption = "en",
 ) -> None:
     """Measure a log against limits; exits 1 where a whole interval is beyond one."""
     from reward_model.records import check_outputs
@@ -63,7 +65,7 @@ def monitor(
     if html:
         from reward_model.traffic.page import monitor_page
 
-        _write_page(html, monitor_page(result))
+        _write_page(html, monitor_page(result, page_language))
     _write(result, json)
     raise typer.Exit(1 if result["status"] == "alert" else 0)
 
@@ -77,6 +79,7 @@ def ab(
     ] = False,
     json: JsonOption = None,
     html: HtmlOption = None,
+    page_language: PageLanguageOption = "en",
 ) -> None:
     """Compare the arms of an experiment; exits 1 where split or guardrail broke."""
     from reward_model.records import check_outputs
@@ -110,7 +113,7 @@ def ab(
     if html:
         from reward_model.traffic.page import ab_page
 
-        _write_page(html, ab_page(result))
+        _write_page(html, ab_page(result, page_language))
     _write(result, json)
     bad = {"split broken", "guardrail harmed"} & set(result["verdict"].values())
     raise typer.Exit(1 if bad else 0)

@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 from commands import run
+from page_text import english_left
 from tiny_models import save_encoder
+
+from reward_model.bench.page import page as bench_page
 
 RNG = random.Random(0)
 
@@ -148,6 +151,15 @@ def test_a_reward_that_knows_is_right_on_all_of_them(folder: Path) -> None:
     assert by_name["helpsteer3"]["tied"] == 1
     assert {"gender", "region"} <= set(by_name["mine"]["rewards"]["length"]["metrics"])
     assert "mine.py:words" in Path("page.html").read_text("utf-8")
+    names = {
+        name
+        for b in found["benchmarks"]
+        for own in b["rewards"].values()
+        for name in own["metrics"]
+    }
+    names |= {b[key] for b in found["benchmarks"] for key in ("name", "form")}
+    names |= {r[key] for r in found["rewards"] for key in ("name", "kind")}
+    assert not english_left(bench_page(found, "zh"), *(names - {"score", "length-matched"}))
 
 
 def test_no_opinion_never_wins(folder: Path) -> None:

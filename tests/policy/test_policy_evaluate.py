@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from commands import run
+from page_text import english_left
 from tiny_models import save_decoder
 from tiny_policies import save_policy
 from toy import write
@@ -27,6 +28,7 @@ from reward_model.policy.evaluation.measure import (
     kl,
 )
 from reward_model.policy.evaluation.numbers import Numbers, Told
+from reward_model.policy.evaluation.page import page as policies_page
 from reward_model.policy.evaluation.problems import problems
 from reward_model.policy.generate import Manner, answers
 from reward_model.policy.rows import PolicyRow, read_rows
@@ -113,6 +115,10 @@ def test_held_out_pairs_against_transformers(world: Path, tmp_path: Path) -> Non
     assert {v["preference_total"] for v in parts.values()} == {8}
     assert sum(v["preference_correct"] for v in parts.values()) == right.sum()
     assert "tuned" in (tmp_path / "out.html").read_text()
+    whole = json.loads((tmp_path / "out.json").read_text())
+    assert not english_left(
+        policies_page(whole, "zh"), "tuned", "base", "metadata.bias_type", "sft"
+    )
 
 
 def test_kl_along_samples_is_exact_at_every_place(world: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from commands import run
+from page_text import language_of
 
 from reward_model.records.page.report import find_pages
 
@@ -53,6 +54,13 @@ def test_pages_are_joined_with_contents_and_their_own_scripts(folder: Path) -> N
         assert set(HASH.findall(policy(frame))) <= set(HASH.findall(policy(text)))
     assert "alert(1)" not in unescape(text)
     assert "<script>alert" not in text
+    done = run(
+        "reward-model", "report", folder, "--page-language", "zh", "--out", folder / "zh.html"
+    )
+    chinese = (folder / "zh.html").read_text("utf-8")
+    assert done.code == 0
+    assert ("目录" in chinese, language_of(chinese)) == (True, "zh")
+    (folder / "zh.html").unlink()
     # Run again, it is made of the same pages, not of itself.
     assert run("reward-model", "report", folder).code == 0
     assert (folder / "report.html").read_text("utf-8") == text

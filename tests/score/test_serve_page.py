@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 from browsing import CHROMIUM, Tab, browser
+from page_text import english_left, language_of
 from serving import Running, in_thread
 from tiny_models import save_encoder
 
 from reward_model.score.scorer import RewardScorer
 from reward_model.score.serve.page import EXAMPLES
+from reward_model.score.serve.settings import Settings
 
 pytest.importorskip("aiohttp")
 ATTACK = "<img src=x onerror=\"document.title='run'\"><script>document.title='run'</script>"
@@ -40,6 +42,15 @@ def test_the_page_brings_its_policy(served: Running) -> None:
     assert "frame-ancestors 'none'" in policy
     assert "default-src 'none'" in policy
     assert "http://" not in said.body.split("<body")[1]
+
+
+def test_the_page_speaks_chinese_where_asked(tmp_path: Path) -> None:
+    scorer = RewardScorer.from_pretrained(save_encoder(tmp_path / "best"), device="cpu")
+    with in_thread(scorer, Settings(page_language="zh")) as (running, _):
+        page = running.ask("/").body
+    assert language_of(page) == "zh"
+    assert not english_left(page, "stand-in", "JavaScript")
+    assert "被评判的文本" in page
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")

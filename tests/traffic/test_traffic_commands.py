@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 from commands import run
+from page_text import english_left
 
 from reward_model.records.rows import parse_row
 from reward_model.traffic import arm, lines
+from reward_model.traffic.page import ab_page, monitor_page
 
 REFUSAL = "I’m sorry, but I can't help with that."
 SPLIT = {"old": 0.5, "new": 0.5}
@@ -118,6 +120,7 @@ def test_an_alert_needs_the_whole_interval(tmp_path: Path) -> None:
     assert metrics(found)["refused"]["status"] == "alert"
     assert metrics(found)["latency_ms p95"]["status"] == "alert"
     assert "alert" in page.read_text("utf-8")
+    assert not english_left(monitor_page(found, "zh"), str(tmp_path), "flags.toxic", "latency_ms")
     assert "question 1" not in page.read_text("utf-8")
 
 
@@ -240,6 +243,8 @@ def test_an_arm_that_is_better_is_called_better(tmp_path: Path, experiment: Path
     assert found["verdict"] == {"new": "better"}
     assert found["guardrails"][0]["verdict"] == "safe"
     assert "new is better" in page.read_text("utf-8")
+    names = (str(tmp_path), found["experiment"], "new", "old", "feedback", "flags", "Holm")
+    assert not english_left(ab_page(found, "zh"), *names)
 
 
 def test_there_is_no_verdict_before_its_time(tmp_path: Path, experiment: Path) -> None:

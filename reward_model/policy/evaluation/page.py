@@ -10,29 +10,31 @@ from collections.abc import Mapping
 from typing import Any
 
 from reward_model.policy.evaluation.words import COLUMNS, figure
-from reward_model.records.page import Plot, plot, render
+from reward_model.records.page import PageLanguage, Phrases, Plot, phrases, plot, render
 from reward_model.records.page.plots import INK, SERIES
 
 
-def page(result: Mapping[str, Any]) -> str:
+def page(result: Mapping[str, Any], language: PageLanguage = "en") -> str:
     """The evaluation as a self-contained page."""
+    say = phrases("reward_model.policy.evaluation", "policies", language)
     runs = result["runs"]
     shown = [c for c in COLUMNS if any(run.get(c[0]) is not None for run in runs.values())]
     return render(
         "reward_model.policy.evaluation",
         "policies",
+        say=say,
         runs=runs,
         columns=[title for _, title in shown],
         rows=[(name, [figure(run, key) for key, _ in shown]) for name, run in runs.items()],
         settings=result["settings"],
-        drift=drift(runs),
+        drift=drift(runs, say),
         dimensions=_dimensions(runs),
         slices=_slices(runs),
         examples={n: [_example(e) for e in r["generation_samples"]] for n, r in runs.items()},
     )
 
 
-def drift(runs: Mapping[str, Any]) -> Plot | None:
+def drift(runs: Mapping[str, Any], say: Phrases) -> Plot | None:
     """Reward against the root of KL, with the curve of picking the best of n of the reference."""
     points = [
         (name, math.sqrt(max(0.0, run["kl"])), run["reward"])
@@ -41,7 +43,7 @@ def drift(runs: Mapping[str, Any]) -> Plot | None:
     ]
     if not points:
         return None
-    title = "Reward against the square root of KL to the reference"
+    title = say("Reward against the square root of KL to the reference")
     with plot("drift", title, width=6.5, height=3.6) as drawing:
         axes = drawing.axes
         for i, (name, far, reward) in enumerate(points):
@@ -57,10 +59,10 @@ def drift(runs: Mapping[str, Any]) -> Plot | None:
                     [p["reward"] for p in curve],
                     "--",
                     color=INK,
-                    label="best of n of the reference (at most this KL)",
+                    label=say("best of n of the reference (at most this KL)"),
                 )
-        axes.set_xlabel("√KL, nats")
-        axes.set_ylabel("reward")
+        axes.set_xlabel(say("√KL, nats"))
+        axes.set_ylabel(say("reward"))
         axes.legend()
     return drawing
 

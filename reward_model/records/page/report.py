@@ -12,13 +12,19 @@ from html import unescape
 from pathlib import Path
 from typing import NamedTuple
 
+from reward_model.records.page.phrases import PageLanguage, phrases
 from reward_model.records.page.render import render
 
 POLICY = b'content="default-src &#39;none&#39;; script-src &#39;sha256-'
 """Stands in the head of every page of ours, also of those of earlier versions."""
 MARK = b"data-report"
 """Stands in the head of a page that is made of others, and is not made part of another."""
-ORDER = ("Validation", "Evaluation of a reward model", "Rewards", "Evaluation of policies")
+ORDER = (
+    ("Validation", "打分数据的验证"),
+    ("Evaluation of a reward model", "奖励模型的评测"),
+    ("Rewards", "奖励在基准上的表现"),
+    ("Evaluation of policies", "策略评测"),
+)
 """How the titles of the first pages begin; the others follow by their paths."""
 _HEADING = re.compile(r"<h1[^>]*>(.*?)</h1>", re.S)
 _SECTION = re.compile(r'<h2 id="([^"]+)"[^>]*>(.*?)</h2>', re.S)
@@ -47,7 +53,7 @@ def find_pages(folder: Path) -> list[Path]:
     return found
 
 
-def report(folder: Path, paths: Sequence[Path]) -> str:
+def report(folder: Path, paths: Sequence[Path], language: PageLanguage = "en") -> str:
     """One page with contents that holds others whole; their paths are told from `folder` on."""
     pages = [_page(folder, path) for path in paths]
 
@@ -59,6 +65,7 @@ def report(folder: Path, paths: Sequence[Path]) -> str:
     return render(
         "reward_model.records.page",
         "report",
+        say=phrases("reward_model.records.page", "report", language),
         within=[page.text for page in pages],
         folder=folder.resolve().name,
         pages=pages,

@@ -6,7 +6,7 @@ import html
 import re
 from typing import TYPE_CHECKING
 
-from reward_model.records.page import render
+from reward_model.records.page import phrases, render
 from reward_model.rubrics import say
 
 if TYPE_CHECKING:
@@ -37,12 +37,19 @@ def demo_page(service: Service) -> tuple[str, str]:
         name: {lang: say(rubric.dimension(name).title, lang) for lang in ("en", "zh")}
         for name in rubric.names
     }
+    language = service.settings.page_language
     page = render(
         "reward_model.score.serve",
         "serve",
+        say=phrases("reward_model.score.serve", "serve", language),
         connect=True,
         parts=("passages",),
-        data={"dimensions": names, "examples": EXAMPLES},
+        data={
+            "dimensions": names,
+            "examples": EXAMPLES,
+            # On an English page dimensions are called as the language of the report calls them.
+            "language": None if language == "en" else language,
+        },
         model=service.name,
         digest=service.digest,
         rubric=rubric.id,

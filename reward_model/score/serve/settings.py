@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from reward_model.records import UserError
+from reward_model.records.page.phrases import PageLanguage
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class Settings:
 
     no_opinion: float | None = None
     """Reward of a text without an opinion, at the routes whose clients need a number."""
+    page_language: PageLanguage = "en"
+    """Of the page at /."""
 
     def __post_init__(self) -> None:
         numbers = {

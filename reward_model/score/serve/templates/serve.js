@@ -23,7 +23,7 @@ function bars(chances, likely) {
     bar.style.height = `${(100 * chance).toFixed(1)}%`;
     space.append(bar);
     item.append(space, make("div", level, "level"), make("div", `${Math.round(100 * chance)}%`));
-    item.title = `level ${level}: ${(100 * chance).toFixed(1)}%`;
+    item.title = `${say("level {n}", { n: level })}: ${(100 * chance).toFixed(1)}%`;
     list.append(item);
   });
   return list;
@@ -34,17 +34,17 @@ function show(score, language) {
   [tiles, heads, notes].forEach((element) => element.replaceChildren());
   const note = (words) => notes.append(make("p", words, "note fair"));
   if (score.reward === null) {
-    tiles.append(tile("–", "no reward"));
-    note(`No opinion: ${score.reason}.`);
+    tiles.append(tile("–", say("no reward")));
+    note(say("No opinion: {reason}.", { reason: score.reason }));
   } else {
     const sds = Object.values(score.uncertainty);
     const mean = sds.reduce((sum, sd) => sum + sd, 0) / sds.length;
-    tiles.append(tile(score.reward.toFixed(3), "reward, 0 to 1"));
-    tiles.append(tile(`± ${mean.toFixed(2)}`, "mean uncertainty, in levels"));
-    if (score.spread !== undefined) tiles.append(tile(`± ${score.spread.toFixed(3)}`, "between models"));
+    tiles.append(tile(score.reward.toFixed(3), say("reward, 0 to 1")));
+    tiles.append(tile(`± ${mean.toFixed(2)}`, say("mean uncertainty, in levels")));
+    if (score.spread !== undefined) tiles.append(tile(`± ${score.spread.toFixed(3)}`, say("between models")));
   }
-  if (score.prompt_truncated) note("The prompt was not read whole: it gives way where it does not fit.");
-  if (score.response_truncated) note("The report did not fit: its middle was not judged.");
+  if (score.prompt_truncated) note(say("The prompt was not read whole: it gives way where it does not fit."));
+  if (score.response_truncated) note(say("The report did not fit: its middle was not judged."));
   for (const [name, level] of Object.entries(score.levels)) {
     const head = make("div", undefined, "head");
     const title = make("h3", (about.dimensions[name] || {})[language] || name);
@@ -71,7 +71,7 @@ function explain(evidence) {
   part("claims").replaceChildren(...evidence.claims.map((claim) => {
     const row = make("tr");
     const found = make("td", undefined, "name");
-    found.append(make("span", claim.status, `badge ${colour[claim.status]}`));
+    found.append(make("span", { verified: say("verified"), wrong: say("wrong"), unverifiable: say("unverifiable") }[claim.status] || claim.status, `badge ${colour[claim.status]}`));
     row.append(make("td", claim.text), found, make("td", claim.reason, "words"));
     return row;
   }));
@@ -89,15 +89,15 @@ async function ask(sentences) {
   const answer = await fetch("v1/score", { method: "POST", headers, body: JSON.stringify(body) });
   const said = await answer.json();
   if (!answer.ok) throw new Error(`${answer.status}: ${said.error.message}`);
-  show(said.scores[0], /[\u4e00-\u9fff]/.test(response) ? "zh" : "en");
-  return `scored in ${Math.round(performance.now() - began)} ms`;
+  show(said.scores[0], about.language || (/[\u4e00-\u9fff]/.test(response) ? "zh" : "en"));
+  return say("scored in {n} ms", { n: Math.round(performance.now() - began) });
 }
 
 async function score(sentences) {
   const status = part("status"), buttons = [part("go"), part("why")];
   buttons.forEach((button) => { button.disabled = true; });
   status.className = "faint";
-  status.textContent = sentences ? "scoring without each sentence …" : "scoring …";
+  status.textContent = sentences ? say("scoring without each sentence …") : say("scoring …");
   try {
     status.textContent = await ask(sentences);
   } catch (error) {
