@@ -1,4 +1,4 @@
-"""RLOO with the scalar reward.
+"""RLOO with the scalar reward, less half a standard deviation where the model is unsure.
 
 Run it: ``python docs/examples/rloo.py``; half a minute on a CPU, nothing is downloaded.
 """
@@ -17,7 +17,7 @@ def main(folder: Path) -> tuple[float, float]:
     before = mean_reward(base, reward)
     command(
         *("reward-model", "policy", "train", write_prompts(folder / "prompts.jsonl")),
-        *("--base-model", base, "--method", "rloo", "--reward", reward),
+        *("--base-model", base, "--method", "rloo", "--reward", reward, "--risk", 0.5),
         *("--output-dir", folder / "run", "--epochs", 24, "--lr", 1e-2, "--batch-size", 32),
         *("--max-length", 32, "--max-new-tokens", 12, "--eval-share", 0, "--test-share", 0),
         # Fields of TRL by their own names.

@@ -116,6 +116,9 @@ def train(
             "with =WEIGHT; repeatable."
         ),
     ] = None,
+    risk: Annotated[
+        float | None, typer.Option(help="Standard deviations that a model's reward loses.")
+    ] = None,
     watch: Annotated[
         str | None,
         typer.Option(help="Keep the checkpoint whose samples this reward model likes best."),
@@ -163,6 +166,7 @@ def train(
         "eval_steps": eval_steps,
         "instruction": instruction,
         "rewards": reward or None,
+        "risk": risk,
         "watch": watch,
         "gold": gold,
         "patience": patience,

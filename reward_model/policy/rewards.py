@@ -73,13 +73,14 @@ def parse(text: str) -> Spec:
     return Spec(model, dimension if hash_ else None, None, weight)
 
 
-def read_rewards(specs: Sequence[str], *, numbers_only: bool = False) -> Rewards:
+def read_rewards(specs: Sequence[str], *, risk: float = 0.0, numbers_only: bool = False) -> Rewards:
     """The callables of all specs, and the weight of each.
 
     A weight of `MODEL#*` is shared out by the rubric's weights of its dimensions.
 
     Args:
         specs: as `parse` reads them.
+        risk: standard deviations that a model's reward loses; functions give what they give.
         numbers_only: the trainer takes no None: an answer without an opinion earns 0.
 
     Raises:
@@ -98,11 +99,11 @@ def read_rewards(specs: Sequence[str], *, numbers_only: bool = False) -> Rewards
             continue
         source = answering(spec.model)
         if spec.dimension is None:
-            functions.append(MultiDimReward(source, no_opinion=none))
+            functions.append(MultiDimReward(source, risk=risk or None, no_opinion=none))
             weights.append(spec.weight)
             continue
         names = None if spec.dimension == "*" else [spec.dimension]
-        found = dimension_rewards(source, names, no_opinion=none)
+        found = dimension_rewards(source, names, risk=risk, no_opinion=none)
         functions += found
         shares = _shares(spec.model, [f.dimension for f in found]) if names is None else [1.0]
         weights += [spec.weight * share for share in shares]

@@ -127,6 +127,8 @@ class PolicyConfig(BaseModel):
     """What rows without a prompt answer."""
     rewards: tuple[str, ...] = ()
     """Of online training: `MODEL`, `MODEL#depth`, `MODEL#*`, `file.py:function`, each `=WEIGHT`."""
+    risk: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    """Standard deviations that each reward of a model loses: mean - risk x sd."""
     watch: str | None = None
     """Keep the checkpoint whose samples this reward likes best."""
     gold: str | None = None
@@ -294,6 +296,8 @@ def _check(s: PolicyConfig) -> None:
          "--reward MODEL, the folder of a trained reward model"),
         (bool(s.rewards) and not s.how.online, f"--reward with --method {s.method}",
          "grpo, rloo or online-dpo; to choose the checkpoint by reward, --watch"),
+        (s.risk > 0 and not s.rewards, "--risk without --reward",
+         "the model whose reward it lowers"),
         (s.preference is not None and s.objective != "pref_po", "--preference without pref_po",
          "--loss pref_po, whose p it is"),
         (s.preference is None and s.objective == "pref_po", "--loss pref_po without --preference",

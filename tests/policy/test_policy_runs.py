@@ -299,6 +299,21 @@ def test_rewards_by_dimension_have_names_and_weights(reward: Path, world: Path) 
             read_rewards([spec])
 
 
+def test_risk_lowers_the_rewards_of_models(reward: Path) -> None:
+    from reward_model.policy.rewards import read_rewards
+    from reward_model.score.scorer import RewardScorer
+
+    asked: Any = (["Which is right?"], ["This one."])
+    (score,) = RewardScorer.from_pretrained(reward).score_batch(*asked, risk=0.5)
+    functions = read_rewards([str(reward), f"{reward}#depth"], risk=0.5).functions
+    whole = functions[0](*asked)[0]
+    assert whole == pytest.approx(score.reward)
+    plain = read_rewards([str(reward), f"{reward}#depth"]).functions
+    assert all(
+        less(*asked)[0] < more(*asked)[0] for less, more in zip(functions, plain, strict=True)
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["dpo", "rloo", "online-dpo"])
 def test_a_watched_run_keeps_what_the_gold_reward_likes_best(

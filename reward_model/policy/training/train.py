@@ -177,7 +177,9 @@ def prepare(config: PolicyConfig) -> Prepared:
     if config.method == "kto":
         _check_thumbs(ready)
     if config.rewards:
-        ready.rewards = read_rewards(config.rewards, numbers_only=config.method == "online-dpo")
+        ready.rewards = read_rewards(
+            config.rewards, risk=config.risk, numbers_only=config.method == "online-dpo"
+        )
     if config.watch is not None:
         ready.watch = _watch(ready)
     return ready
