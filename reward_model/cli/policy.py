@@ -116,15 +116,13 @@ def train(
             "with =WEIGHT; repeatable."
         ),
     ] = None,
-    risk: Annotated[
-        float | None, typer.Option(help="Standard deviations that a model's reward loses.")
-    ] = None,
+    risk: Annotated[float | None, typer.Option(help="Lambda of mean - lambda x sd.")] = None,
     watch: Annotated[
         str | None,
         typer.Option(help="Keep the checkpoint whose samples this reward model likes best."),
     ] = None,
     gold: Annotated[
-        str | None, typer.Option(help="With --watch: keep by this second model instead.")
+        str | None, typer.Option(help="With --watch: keep by this one instead.")
     ] = None,
     patience: Annotated[
         int | None, typer.Option(help="With --watch: stop after so many evaluations without gain.")
