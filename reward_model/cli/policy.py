@@ -100,14 +100,14 @@ def train(
     ] = None,
     eval_share: Annotated[float | None, typer.Option(help="Share of groups to look at.")] = None,
     test_share: Annotated[
-        float | None, typer.Option(help="Share of groups kept for policy evaluate.")
+        float | None, typer.Option(help="Share kept for policy evaluate.")
     ] = None,
     eval_steps: Annotated[
         int | None,
         typer.Option(help="Steps between evaluations and checkpoints. [default: an epoch]"),
     ] = None,
     instruction: Annotated[
-        str | None, typer.Option(help="What rows without a prompt answer.")
+        str | None, typer.Option(help="What rows without prompt answer.")
     ] = None,
     reward: Annotated[
         list[str] | None,
@@ -269,7 +269,7 @@ def evaluate(
     max_length: Annotated[int, typer.Option(min=32, help="Tokens of prompt and answer.")] = 1024,
     max_new_tokens: NewTokensOption = 256,
     instruction: Annotated[
-        str | None, typer.Option(help="What rows without a prompt answer.")
+        str | None, typer.Option(help="What rows without prompt answer.")
     ] = None,
     json: JsonOption = None,
     html: Annotated[Path | None, typer.Option(help="Write a page with plots.")] = None,
