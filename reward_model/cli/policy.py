@@ -95,20 +95,14 @@ def train(
         int | None, typer.Option(help="Of answers given while training or watched.")
     ] = None,
     max_rows: Annotated[int | None, typer.Option(help="Draw so many rows, by seed.")] = None,
-    max_eval_rows: Annotated[
-        int | None, typer.Option(help="Most rows of an evaluation during training.")
-    ] = None,
+    max_eval_rows: Annotated[int | None, typer.Option(help="Most rows of an evaluation.")] = None,
     eval_share: Annotated[float | None, typer.Option(help="Share of groups to look at.")] = None,
-    test_share: Annotated[
-        float | None, typer.Option(help="Share kept for policy evaluate.")
-    ] = None,
+    test_share: Annotated[float | None, typer.Option(help="Share kept for evaluate.")] = None,
     eval_steps: Annotated[
         int | None,
         typer.Option(help="Steps between evaluations and checkpoints. [default: an epoch]"),
     ] = None,
-    instruction: Annotated[
-        str | None, typer.Option(help="What rows without prompt answer.")
-    ] = None,
+    instruction: Annotated[str | None, typer.Option(help="For rows without a prompt.")] = None,
     reward: Annotated[
         list[str] | None,
         typer.Option(
@@ -268,9 +262,7 @@ def evaluate(
     max_rows: Annotated[int | None, typer.Option(min=1, help="Of --data, draw so many.")] = None,
     max_length: Annotated[int, typer.Option(min=32, help="Tokens of prompt and answer.")] = 1024,
     max_new_tokens: NewTokensOption = 256,
-    instruction: Annotated[
-        str | None, typer.Option(help="What rows without prompt answer.")
-    ] = None,
+    instruction: Annotated[str | None, typer.Option(help="For rows without a prompt.")] = None,
     json: JsonOption = None,
     html: Annotated[Path | None, typer.Option(help="Write a page with plots.")] = None,
     page_language: PageLanguageOption = "en",
