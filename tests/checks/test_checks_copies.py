@@ -106,7 +106,8 @@ TEXTS: dict[str, Callable[[int], tuple[str, str]]] = {
 
 @pytest.mark.parametrize("kind", TEXTS)
 def test_twice_the_text_takes_twice_the_time(kind: str) -> None:
-    def seconds(count: int) -> float:
+    def seconds(count: int, enough: float = 0.0) -> float:
+        """The fastest of three, or the first that is fast enough."""
         # A prompt of its own every time, so that nothing is remembered.
         prompt, report = TEXTS[kind](count)
         best = 1e9
@@ -114,11 +115,15 @@ def test_twice_the_text_takes_twice_the_time(kind: str) -> None:
             start = time.process_time()
             verify(read_facts(f"{prompt}\n{count} {i}"), report)
             best = min(best, time.process_time() - start)
+            if best < enough:
+                break
         return best
 
     seconds(50)
-    small, large = seconds(600), seconds(2400)
-    assert large < 2.3**2 * small + 0.05, (small, large)  # twice doubled
+    small = seconds(600)
+    most = 2.3**2 * small + 0.05  # twice doubled
+    large = seconds(2400, enough=most)
+    assert large < most, (small, large)
 
 
 def test_a_thousand_numbers_in_a_sentence_are_read_in_a_moment() -> None:

@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -253,6 +254,7 @@ def test_a_killed_run_goes_on_by_the_same_command(world: Path, tmp_path: Path) -
         if list((tmp_path / "killed").glob("checkpoints/checkpoint-2/trainer_state.json")):
             killed.kill()
             break
+        time.sleep(0.01)
     killed.communicate()
     again = run("reward-model", "policy", "train", *words, "--output-dir", tmp_path / "killed")
     assert again.code == 0, again.stderr
