@@ -201,8 +201,7 @@ def run(app: typer.Typer) -> None:
         code = 3
     except KeyboardInterrupt:
         leaving()
-        console().print("interrupted; what was finished is saved: run the same command to go on")
-        code = 3
+        code = _interrupted()
     except Exception as error:  # click's own: wrong use shows usage and help
         code = _click_code(error)
     sys.exit(code if isinstance(code, int) else 0)
@@ -213,10 +212,15 @@ def _click_code(error: Exception) -> int:
     if callable(show):
         show()
         return int(getattr(error, "exit_code", 2))
-    if type(error).__name__ == "Abort":
-        console().print("interrupted; what was finished is saved: run the same command to go on")
-        return 3
+    # Python 3.11 wraps what comes up while a class is made, Ctrl-C among it, in a RuntimeError.
+    if type(error).__name__ == "Abort" or isinstance(error.__cause__, KeyboardInterrupt):
+        return _interrupted()
     raise error
+
+
+def _interrupted() -> int:
+    console().print("interrupted; what was finished is saved: run the same command to go on")
+    return 3
 
 
 def _fail(message: str) -> None:

@@ -6,16 +6,18 @@ import io
 import json
 import os
 import pty
+import signal
 import sys
 from pathlib import Path
 
 import pytest
+import typer
 from commands import run
 from hypothesis import given
 from hypothesis import strategies as st
 from scored_sets import scored_set, write
 
-from reward_model.records import write_result
+from reward_model.records import terminal, write_result
 from reward_model.records.terminal import console, plain, table
 
 EVIL = "\x1b]0;owned\x07\x1b[2J\x9b31m\x7f\x08"
@@ -110,3 +112,25 @@ def test_names_give_way_to_figures_on_a_narrow_screen() -> None:
     said = screen.export_text()
     assert "0.895 [0.65, 0.98]" in said
     assert "…" not in said
+
+
+def test_ctrl_c_while_a_module_makes_a_class_is_no_fault(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = typer.Typer()
+
+    class Hit:
+        def __set_name__(self, owner: type, name: str) -> None:
+            raise KeyboardInterrupt
+
+    app.command()(lambda: type("Model", (), {"field": Hit()}))
+    monkeypatch.setattr(sys, "argv", ["program"])
+    before = {which: signal.getsignal(which) for which in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with pytest.raises(SystemExit) as left:
+            terminal.run(app)
+    finally:
+        for which, handler in before.items():
+            signal.signal(which, handler)
+    assert left.value.code == 3
+    assert "run the same command to go on" in capsys.readouterr().err
