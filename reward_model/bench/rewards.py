@@ -147,19 +147,20 @@ def _scalar(name: str, device: str | None) -> Give:
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     from reward_model.model.device import best_device, checked_device
-    from reward_model.model.quiet import quiet
+    from reward_model.model.quiet import UNREADABLE, check_vocabulary, quiet
 
     place = checked_device(device) if device else best_device()
     try:
         with quiet():
             tokenizer = AutoTokenizer.from_pretrained(name)
             model = AutoModelForSequenceClassification.from_pretrained(name)
-    except (OSError, ValueError) as error:
+    except (*UNREADABLE, ImportError) as error:
         raise UserError(
             f"a model that cannot be loaded: {first_line(error)}",
             expected="a *ForSequenceClassification with one label",
             path=Path(name),
         ) from None
+    check_vocabulary(tokenizer, name)
     if model.config.num_labels != 1:
         raise UserError(f"{model.config.num_labels} labels", expected="one", path=Path(name))
     model.to(place).eval()

@@ -61,7 +61,8 @@ def bench(
     for name in names:
         if names.count(name) > 1:
             raise UserError(f"two rewards called {name!r}", mend="name one: NAME=REWARD")
-    places = [Path(one.rpartition("=")[2]) for one in data]
+    said = [one.rpartition("=")[2] for one in (*rewards, *data)]
+    places = {Path(name) for one in said for name in (one, one.rpartition(":")[0]) if name}
     check_outputs({"--json": json, "--html": html}, [place for place in places if place.exists()])
     benchmarks = []
     for one in data:

@@ -273,9 +273,10 @@ def evaluate(
     """Measure policies on held-out pairs and prompts; exits 1 if something is wrong with one."""
     from reward_model.policy.evaluation.evaluate import PolicyEvaluation
     from reward_model.policy.evaluation.evaluate import evaluate as start
-    from reward_model.records import refuse_folder, write_result, write_text
+    from reward_model.records import check_outputs, write_result, write_text
 
-    refuse_folder(json, html)
+    read = (*runs, data, prompts, judged, reward, gold, reference)
+    check_outputs({"--json": json, "--html": html}, read)
     options = PolicyEvaluation(
         data=data,
         prompts=prompts,
@@ -323,8 +324,10 @@ def loop(
     from reward_model.policy.loop import loop as start
     from reward_model.policy.loop import read_loop
 
-    check_outputs({"--json": json}, [settings])
-    state = start(read_loop(settings), device)
+    told = read_loop(settings)
+    read = (told.base, told.reward, told.gold, told.prompts, told.original)
+    check_outputs({"--json": json}, (settings, *read))
+    state = start(told, device)
     for told in state["rounds"]:
         found = told["measured"]
         names = ("win_rate", "reward_change", "gold_change", "kl", "length_ratio")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
@@ -53,6 +54,20 @@ def check_fetched(folder: Path) -> None:
             expected="the files themselves",
             mend="run git lfs pull in that folder, or fetch the model again",
             path=folder,
+        )
+
+
+def check_vocabulary(tokenizer: Any, place: str | Path) -> None:
+    """Where a folder has no tokenizer, transformers makes one that knows no word of any text.
+
+    Raises:
+        UserError: there are no tokens but the special ones.
+    """
+    if len(tokenizer) <= len(set(tokenizer.all_special_ids)):
+        raise UserError(
+            f"no tokenizer in {place}: without its files every text would be empty or unknown",
+            expected="tokenizer.json, or the files that its kind of model has",
+            mend="copy them from where the model comes from",
         )
 
 

@@ -24,7 +24,7 @@ from transformers import (
 from reward_model.data.tokens.wrapping import TODAY, dated, prints_date
 from reward_model.model.device import best_dtype, checked_device
 from reward_model.model.network import MultiDimRewardConfig
-from reward_model.model.quiet import UNREADABLE, model_type, quiet
+from reward_model.model.quiet import UNREADABLE, check_vocabulary, model_type, quiet
 from reward_model.policy.frame import Frame
 from reward_model.records import UserError, digest, read_object
 from reward_model.records.errors import first_line, require
@@ -162,9 +162,11 @@ def find_policy(named: str) -> Place:
         return Place(named, _base_of(path), path, run)
     kind = model_type(path)
     if kind is None:
+        broken = (path / "config.json").exists()
         raise UserError(
-            "a folder without a model",
+            "a config.json that names no kind of model" if broken else "a folder without a model",
             expected="config.json, adapter_config.json or run.json in it",
+            mend="copy the folder again, whole" if broken else "",
             path=path,
         )
     settings = read_object(path / "config.json") or {}
@@ -242,6 +244,7 @@ def read_tokenizer(place: Place) -> Any:
             f"a {known.model_type} in {place.base}",
             expected="a causal language model, which answers",
         )
+    check_vocabulary(tokenizer, where)
     if tokenizer.eos_token is None:
         raise UserError(
             f"a tokenizer without an end token in {where}",

@@ -97,6 +97,14 @@ def lines_of(span: Span) -> Iterator[tuple[bytes, bool]]:
         raise explain_os_error(error, span.path) from None
 
 
+NOT_JSON = "not JSON"
+
+
+def is_torn(why: str, ended: bool) -> bool:
+    """Whether a line that is no row may be one that is still being written."""
+    return not ended and why == NOT_JSON
+
+
 def parsed(line: bytes) -> dict[str, Any] | str:
     """The object of a line, or in words why there is none.
 
@@ -106,7 +114,7 @@ def parsed(line: bytes) -> dict[str, Any] | str:
     try:
         row = json.loads(line.removeprefix(b"\xef\xbb\xbf"))
     except (ValueError, RecursionError):
-        return "not JSON"
+        return NOT_JSON
     if isinstance(row, dict):
         return row
     return f"a {type(row).__name__}, not an object"

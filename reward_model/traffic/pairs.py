@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from reward_model.records import UserError
-from reward_model.traffic.lines import Span, lines_of, parsed, spans
+from reward_model.traffic.lines import Span, is_torn, lines_of, parsed, spans
 from reward_model.traffic.rows import check_readable, not_a_log
 from reward_model.traffic.values import FEEDBACK, answer_of, keys_of, thumb, user_of
 
@@ -110,7 +110,10 @@ def _index(
                 continue
             row = parsed(line)
             if isinstance(row, str):
-                _count(counts, "rows unreadable" if ended else "last line still being written")
+                if is_torn(row, ended):
+                    _count(counts, "last line still being written")
+                    continue
+                _count(counts, "rows unreadable")
                 where.setdefault("bad", f"{span.path}, line {before + number}: {row}")
                 continue
             _count(counts, _ROWS)

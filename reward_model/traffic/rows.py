@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reward_model.records import UserError, explain_os_error
-from reward_model.traffic.lines import Span, lines_of, parsed, spans
+from reward_model.traffic.lines import Span, is_torn, lines_of, parsed, spans
 from reward_model.traffic.values import (
     KEYS,
     NAMED,
@@ -142,11 +142,11 @@ def _read(job: tuple[Span, tuple[Column, ...], tuple[str, ...]]) -> _Part:
             continue
         row = parsed(line)
         if isinstance(row, str):
-            if ended:
+            if is_torn(row, ended):
+                torn += 1
+            else:
                 unreadable += 1
                 bad = bad or (number, row)
-            else:
-                torn += 1
             continue
         if is_foreign(row, keys):
             foreign += 1

@@ -28,7 +28,7 @@ from reward_model.data.tokens.wrapping import InputFormat
 from reward_model.model.folder import Bundle, load_bundle
 from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
 from reward_model.model.packed import Pooling
-from reward_model.model.quiet import check_fetched, model_type, quiet
+from reward_model.model.quiet import check_fetched, check_vocabulary, model_type, quiet
 from reward_model.records import UserError, as_text
 from reward_model.records.errors import first_line
 from reward_model.records.hub import check_there, is_hub_id
@@ -133,6 +133,7 @@ def _open(name: str, config: TrainConfig) -> Base:
             tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust)
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise _unusable(name, error) from None
+    check_vocabulary(tokenizer, name)
     if known.is_encoder_decoder:
         raise UserError(f"an encoder-decoder model in {name}", expected="an encoder or a decoder")
     pooling = suited_pooling(known)

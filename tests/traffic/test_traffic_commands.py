@@ -362,6 +362,7 @@ def test_one_user_is_no_preference_of_all(tmp_path: Path) -> None:
         ("", "no rows"),
         ("id,user,feedback\n1,u,up\n", "2 of 2 rows that cannot be read"),
         ('[{"id": 1}]\n', "a list, not an object"),
+        ('[{"id": 1}, {"id": 2}]', "a list, not an object"),
     ],
 )
 def test_what_is_no_log_is_refused(tmp_path: Path, text: str, words: str) -> None:

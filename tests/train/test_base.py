@@ -14,6 +14,7 @@ import toy
 from commands import run
 from safetensors.torch import load_file, save_file
 from tiny_models import save_encoder
+from tiny_policies import save_policy
 from transformers import CONFIG_MAPPING, AutoConfig, AutoModel, BertConfig, BertModel
 
 from reward_model.model.folder import load_bundle
@@ -215,3 +216,36 @@ def test_a_base_that_is_nowhere_is_one_sentence(
         find_base(TrainConfig(scored=data, base_model="nowhere/at-all"), []),
     ):
         pass
+
+
+def test_a_base_without_its_tokenizer_is_refused(tmp_path: Path) -> None:
+    """transformers makes one of the special tokens alone, to which every text is the same."""
+    folder = tmp_path / "bert"
+    size = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    BertModel(BertConfig(vocab_size=99, intermediate_size=16, **size)).save_pretrained(folder)
+    with (
+        pytest.raises(UserError, match=r"no tokenizer in .*bert"),
+        find_base(TrainConfig(scored=tmp_path, base_model=str(folder)), []),
+    ):
+        pass
+
+
+def test_a_policy_without_its_tokenizer_is_refused(tmp_path: Path) -> None:
+    folder = save_policy(tmp_path / "policy")
+    for path in folder.glob("tokenizer*"):
+        path.unlink()
+    done = run("reward-model", "policy", "chat", folder, "--prompt", "Hi")
+    assert (done.code, "no tokenizer in" in done.stderr) == (2, True)
+    (folder / "config.json").write_text("{")
+    done = run("reward-model", "policy", "chat", folder, "--prompt", "Hi")
+    assert (done.code, "names no kind of model" in done.stderr) == (2, True)
+
+
+def test_a_scalar_model_that_is_torn_is_said(tmp_path: Path) -> None:
+    folder = save_policy(tmp_path / "torn")
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:2000])
+    data = tmp_path / "pairs.jsonl"
+    data.write_text(json.dumps({"prompt": "p", "chosen": "a", "rejected": "b"}) + "\n")
+    done = run("reward-model", "bench", folder, "--data", data)
+    assert (done.code, "a model that cannot be loaded" in done.stderr) == (2, True)
