@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +11,7 @@ from reward_model.cli.options import (
     ColumnsOption,
     DeviceOption,
     JsonOption,
+    ModelArgument,
     ResamplesOption,
     Scored,
 )
@@ -34,7 +34,7 @@ _COLOURS = {
 
 
 def audit(
-    model: Annotated[Path, typer.Argument(help="Folder of a trained model.")],
+    model: ModelArgument,
     scored: Scored,
     split: Annotated[
         str, typer.Option(help="Groups to edit texts of, as in evaluate: auto, test, ..., all.")
@@ -71,6 +71,7 @@ def audit(
     from reward_model.measure.probing.run import audit as measure
     from reward_model.model.card import record
     from reward_model.model.card.text import say_passed
+    from reward_model.records.hub import is_fetched
 
     found = measure(
         model,
@@ -95,7 +96,7 @@ def audit(
     if not report.findings:
         words = "no probe is shown to move the model where it should not"
         screen.print(say_passed(report, words), markup=False)
-    if card:
+    if card and not is_fetched(model):
         record(model, "audit", {k: v for k, v in found.result.items() if k != "model"})
     write_result(found.result, json)
     raise typer.Exit(1 if report.findings or report.nothing_decided else 0)

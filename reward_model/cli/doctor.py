@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reward_model.cli.options import ColumnsOption, JsonOption, RubricOption
+from reward_model.cli.options import (
+    ColumnsOption,
+    JsonOption,
+    RubricOption,
+    find_model,
+)
 from reward_model.records import check_outputs, write_result
 from reward_model.records.terminal import console
 
@@ -21,7 +26,10 @@ def doctor(
     ],
     rubric: RubricOption = None,
     model: Annotated[
-        Path | None, typer.Option(help="Of a file: how much of it this model would cut off.")
+        Path | None,
+        typer.Option(
+            help="Of a file: how much of it this model would cut off.", callback=find_model
+        ),
     ] = None,
     columns: ColumnsOption = None,
     json: JsonOption = None,

@@ -13,6 +13,7 @@ from reward_model.cli.options import (
     ColumnsOption,
     DeviceOption,
     JsonOption,
+    ModelArgument,
     ResamplesOption,
     Scored,
 )
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="Folder of a trained model.")],
+    model: ModelArgument,
     scored: Scored,
     split: Annotated[
         str,
@@ -109,6 +110,7 @@ def evaluate(
     from reward_model.measure.evaluation.mistakes import worst_pairs
     from reward_model.measure.evaluation.run import evaluate as measure
     from reward_model.model.card import record
+    from reward_model.records.hub import is_fetched
 
     found = measure(
         model,
@@ -141,7 +143,8 @@ def evaluate(
         write_text(html, page(found, page_language))
         screen.print(f"page: {html}", markup=False)
     write_result(found.result | {"worst_pairs": worst}, json)
-    if card:  # which leaves out places on a disk, and keys of single pairs
+    if card and not is_fetched(model):
+        # Without places on a disk, and without keys of single pairs.
         kept = report.model_copy(update={"model": ""})
         kept = kept.model_copy(update={"answer": answer(kept)})
         record(model, "evaluation", {k: v for k, v in kept.to_json().items() if k != "model"})

@@ -7,13 +7,22 @@ from typing import Annotated, Any
 
 import typer
 
-from reward_model.cli.options import JsonOption
+from reward_model.cli.options import (
+    JsonOption,
+    find_model,
+)
 from reward_model.records import check_outputs, write_result
 from reward_model.records.terminal import console
 
 
 def export(
-    model: Annotated[Path, typer.Argument(help="Folder of a trained model, or of its adapter.")],
+    model: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder of a trained model or its adapter, or owner/name[@revision] on a hub.",
+            callback=find_model,
+        ),
+    ],
     to: Annotated[str, typer.Option(help="sequence-classification, scalar or onnx.")],
     out: Annotated[Path | None, typer.Option(help="Folder to write to.")] = None,
     data: Annotated[

@@ -39,9 +39,36 @@ CenteredOption = Annotated[
         "calibrate --rewards stored them.",
     ),
 ]
+
+
+def find_model(named: Path | None) -> Path | None:
+    """A model that is named, in a folder; nothing is fetched to complete a command."""
+    if named is None or named.exists():
+        return named
+    from reward_model.records.hub import model_folder
+
+    return model_folder(named)
+
+
+def find_models(named: list[Path] | None) -> list[Path] | None:
+    """The same of several."""
+    return None if named is None else [found for one in named if (found := find_model(one))]
+
+
+ModelArgument = Annotated[
+    Path,
+    typer.Argument(
+        help="Folder of a trained model, or owner/name[@revision] on a hub.",
+        callback=find_model,
+    ),
+]
 OthersOption = Annotated[
     list[Path] | None,
-    typer.Option("--with", help="A further model of the same rubric: an ensemble; repeatable."),
+    typer.Option(
+        "--with",
+        help="A further model of the same rubric: an ensemble; repeatable.",
+        callback=find_models,
+    ),
 ]
 HowOption = Annotated[
     str, typer.Option("--how", help="Of an ensemble: mean of the members, or minimum.")

@@ -7,7 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
-from reward_model.cli.options import BatchTokensOption, ColumnsOption, DeviceOption, JsonOption
+from reward_model.cli.options import (
+    BatchTokensOption,
+    ColumnsOption,
+    DeviceOption,
+    JsonOption,
+    find_model,
+)
 from reward_model.records import check_outputs, write_result
 from reward_model.records.program import PushOption
 from reward_model.records.terminal import console
@@ -65,6 +71,8 @@ def prefer(
     from reward_model.rlhf.preferences.options import WRITTEN, PreferOptions
 
     written = {f"--out with {name}": out / name for name in WRITTEN} if out else {}
+    if len(files) == 2 and (model := find_model(files[0])) is not None:
+        files = [model, files[1]]
     check_outputs({"--json": json, **written}, (*files, rubric, columns))
     asked: dict[str, Any] = {"to": to, "how": pairs}
     if push_to_hub is not None:

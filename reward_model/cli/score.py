@@ -17,6 +17,7 @@ from reward_model.cli.options import (
     DeviceOption,
     HowOption,
     JsonOption,
+    ModelArgument,
     OthersOption,
     RiskOption,
     WeightOption,
@@ -41,7 +42,7 @@ MARKED = 0.05
 
 
 def score(
-    model: Annotated[Path, typer.Argument(help="Folder of a trained model.")],
+    model: ModelArgument,
     texts: Annotated[
         Path | None,
         typer.Argument(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,6 +12,7 @@ from reward_model.cli.options import (
     CenteredOption,
     DeviceOption,
     HowOption,
+    ModelArgument,
     OthersOption,
     RiskOption,
     WeightOption,
@@ -23,7 +23,7 @@ from reward_model.records.program import PageLanguageOption
 
 
 def serve(
-    model: Annotated[Path, typer.Argument(help="Folder of a trained model.")],
+    model: ModelArgument,
     host: Annotated[
         str, typer.Option(help="Address to listen on; 0.0.0.0 for all of this machine.")
     ] = "127.0.0.1",

@@ -7,7 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from reward_model.cli.options import ColumnsOption, RubricOption, Scored
+from reward_model.cli.options import (
+    ColumnsOption,
+    RubricOption,
+    Scored,
+    find_model,
+)
 from reward_model.records.program import PushOption
 
 
@@ -19,7 +24,10 @@ def train(
         typer.Option(help="Local folder, hub id, or 'tiny' (built in place from the texts)."),
     ] = None,
     init: Annotated[
-        Path | None, typer.Option(help="Trained reward model to go on from, instead of a base.")
+        Path | None,
+        typer.Option(
+            help="Trained reward model to go on from, instead of a base.", callback=find_model
+        ),
     ] = None,
     output_dir: Annotated[Path | None, typer.Option(help="Folder to write to.")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with any setting.")] = None,

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from reward_model.records.errors import UserError, first_line
+from reward_model.records.files import Pathish
 from reward_model.records.terminal import console
 
 Kind = Literal["model", "dataset"]
@@ -170,6 +171,40 @@ def hushed() -> Iterator[None]:
         logging.set_verbosity(level)
 
 
+def model_folder(name: Pathish, revision: str | None = None) -> Path:
+    """The folder of a model, wherever one is named: a folder that is here, else one of a hub.
+
+    Args:
+        name: a folder, which always wins; or ``owner/name`` or ``owner/name@revision`` on a hub.
+        revision: branch, tag or commit; instead of one in the name.
+
+    Returns:
+        The folder. A path that cannot be a name of a hub is given back as it is, for who reads it
+        to say that it is not there.
+
+    Raises:
+        UserError: a revision of a folder; what `fetch` finds.
+    """
+    path, (place, at, tag) = Path(name), os.fspath(name).partition("@")
+    named = not path.exists() and re.fullmatch(rf"{_NAME}/{_NAME}", place)
+    if named and (tag or not at):
+        return fetch(place, revision or tag or None)
+    if revision is not None:
+        raise UserError(
+            f"revision {revision!r} of a folder",
+            expected="owner/name on a hub, which has revisions",
+            path=path,
+        )
+    return path
+
+
+def is_fetched(folder: Path) -> bool:
+    """Whether a folder is the copy of a model of a hub, which is not ours to write into."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE).resolve() in folder.resolve().parents
+
+
 def fetch(name: str, revision: str | None = None) -> Path:
     """The folder of a model of the hub, fetched unless it is here already; no code is fetched.
 
@@ -178,24 +213,17 @@ def fetch(name: str, revision: str | None = None) -> Path:
         revision: branch, tag or commit; the main branch if not given.
 
     Raises:
-        UserError: no such name, and no such folder either; no such revision; no hub to reach.
+        UserError: no such model, or no such revision of it; no hub to reach.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
     at = f" at {revision}" if revision else ""
-    if not re.fullmatch(rf"{_NAME}/{_NAME}", name):
-        raise UserError(
-            "no such folder",
-            expected="the folder of a trained model, for example outputs/multidim/best, or the "
-            "name of one on a hub, owner/name",
-            path=name,
-        )
     with _explained(
-        f"no folder {name}, and no such model{at} from the hub",
+        f"no such folder {name}, and no such model{at} from the hub",
         "the folder of a trained model, for example outputs/multidim/best",
         "check the spelling, the revision, and HF_TOKEN if it is private",
-        lost=f"no folder {name}, and no hub to reach",
+        lost=f"no such folder {name}, and no hub to reach",
     ):
         disable_progress_bars()
         return Path(snapshot_download(name, revision=revision, allow_patterns=MODEL_FILES))

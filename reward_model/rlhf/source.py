@@ -256,7 +256,8 @@ def open_source(model: Model, *, device: str | None = None, centered: bool = Fal
     """The source of a folder, a server or a scorer; nothing is loaded yet.
 
     Args:
-        model: folder, address, scorer, or a source, which stays what it is.
+        model: folder, ``owner/name@revision`` on a hub, address, scorer, or a source, which stays
+            what it is.
         device: where a folder runs.
         centered: rewards have to be centred and scaled; see `RewardScorer.from_pretrained`.
 
@@ -275,7 +276,9 @@ def open_source(model: Model, *, device: str | None = None, centered: bool = Fal
         settings = () if address.key is None else RewardClient(str(model)).settings
         return _shared(Origin(address.url, client=settings, centered=centered))
     from reward_model.model.folder import read_rubric
+    from reward_model.records.hub import model_folder
 
+    model = model_folder(model)
     read_rubric(model)  # a wrong folder is said now, not after the first rollouts
     if centered:
         from reward_model.score.scale import read_scale

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from reward_model.model.forward import Forward
 from reward_model.records import Text, UserError
 from reward_model.records.chat.turns import judged
 from reward_model.records.files import Pathish
-from reward_model.records.hub import fetch
+from reward_model.records.hub import model_folder
 from reward_model.records.texts import Words, as_pairs, as_words, unfit
 from reward_model.score.memory import Memory, fingerprint
 from reward_model.score.scale import RewardScale, read_scale
@@ -104,7 +103,8 @@ class RewardScorer:
         """Load a trained model from its folder or a hub; no code in the folder is ever run.
 
         Args:
-            path: the folder, e.g. ``outputs/multidim/best``, or ``owner/name`` on a hub.
+            path: the folder, e.g. ``outputs/multidim/best``, or ``owner/name`` (``@revision``) on
+                a hub.
             revision: branch, tag or commit on the hub.
             device: ``cuda``, ``mps`` or ``cpu``; the best there is if not given.
             dtype: of the backbone; bfloat16 on a GPU that computes in it, else float32.
@@ -122,15 +122,7 @@ class RewardScorer:
                 for.
         """
         where = checked_device(device)
-        folder = Path(path)
-        if isinstance(path, str) and not folder.exists():
-            folder = fetch(path, revision)
-        elif revision is not None:
-            raise UserError(
-                f"revision {revision!r} of a folder",
-                expected="owner/name on a hub, which has revisions",
-                path=path,
-            )
+        folder = model_folder(path, revision)
         scale = read_scale(folder) if centered else None
         return cls(
             load_bundle(folder, dtype=dtype or best_dtype(where)),

@@ -17,6 +17,8 @@ from scored_sets import scored_set, write
 from tiny_models import save_encoder
 
 from reward_model.model.card.text import card_text
+from reward_model.records import UserError
+from reward_model.records.hub import is_fetched, model_folder
 
 
 @pytest.fixture
@@ -123,9 +125,14 @@ print(json.dumps(told))
     told = json.loads(done.stdout)
     assert told["None"] == told["main"] == told["here"]
     assert "no such model at ffffffff" in told["f" * 40]
-    assert "no folder me/lost, and no such model from the hub" in told["me/lost"]
+    assert "no such folder me/lost, and no such model from the hub" in told["me/lost"]
     assert "revision 'main' of a folder" in told["best"]
     assert "no such folder" in told["a/b/c"]
+    # A command takes the same names.
+    words = ("-m", "reward_model", "score", "me/model@main", "--json", "-")
+    scored = run(hub, tmp_path, *words, "--prompt", "Margins?", "--response", "Up by a third.")
+    assert scored.returncode == 0, scored.stderr
+    assert json.loads(scored.stdout)["reward"] == pytest.approx(told["here"])
     place = hub.places["models/me/model"]
     files = place.commits[place.head]
     assert "evil.py" not in files
@@ -153,3 +160,24 @@ def test_a_model_that_is_nowhere_is_one_sentence_and_no_wait(hub: Hub, tmp_path:
         assert done.stderr.startswith("error: ")
         assert done.stderr.count("\n") == 1, done.stderr
         assert time.monotonic() - begun < 15
+
+
+def test_a_folder_wins_and_a_command_names_what_is_missing(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "me" / "model").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert model_folder("me/model") == Path("me/model")
+    for name in ("a/b/c", "model", "me/other@", "/nowhere/at-all"):
+        assert model_folder(name) == Path(name)  # no name of a hub: nothing is asked of one
+    with pytest.raises(UserError, match="revision 'main' of a folder"):
+        model_folder("me/model", "main")
+    assert not is_fetched(tmp_path)
+    for name, words in (
+        ("me/lost@v1", "no such folder me/lost, and no such model at v1 from the hub"),
+        ("a/b/lost", "no such folder"),
+    ):
+        done = run(hub, tmp_path, "-m", "reward_model", "score", name, "--response", "yes")
+        assert done.returncode == 2
+        assert words in done.stderr
+        assert done.stderr.count("\n") == 1, done.stderr

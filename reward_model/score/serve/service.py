@@ -351,6 +351,10 @@ def served_name(folder: Path) -> str:
 
     >>> served_name(Path("outputs/multidim/best"))
     'multidim/best'
+    >>> served_name(Path("hub/models--me--model/snapshots/0f3a"))
+    'me/model'
     """
     parts = folder.resolve().parts
+    if parts[-2:-1] == ("snapshots",) and parts[-3].startswith("models--"):  # fetched from a hub
+        return parts[-3].removeprefix("models--").replace("--", "/")
     return "/".join(parts[-2:]) if parts[-1] == "best" else parts[-1]
