@@ -19,8 +19,8 @@ from reward_model.cli.commands import app
 from reward_model.cli.score import score_one, tell, text_or_file
 from reward_model.records import UserError, locked, read_jsonl
 from reward_model.records.rows import unscored
+from reward_model.records.tables import read_rows
 from reward_model.rubrics import say
-from reward_model.score.files.rows import read_rows
 from reward_model.score.files.run import score_file
 
 
