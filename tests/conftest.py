@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,12 @@ settings.load_profile("no deadline")
 ROOT = Path(__file__).resolve().parent.parent
 collect_ignore = ["helpers/verl_run.py"]
 """Runs in an environment of its own: its imports are not installed here."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with the most slow tests first: the last one to run is then a short one."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.fixture(scope="session", autouse=True)
