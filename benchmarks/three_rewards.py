@@ -169,8 +169,16 @@ FORMS: dict[str, Callable[[list[Pair], int], list[Row]]] = {
 
 
 def show(result: dict[str, Any]) -> None:
-    """One line a benchmark, one column a reward."""
-    print(json.dumps(result)[:3000])
+    """One line a benchmark: its own figure of each reward in per cent, and texts a second."""
+    names = [one["name"] for one in result["rewards"]]
+    print(f"| form | items | {' | '.join(names)} |\n|---|---|" + "---|" * len(names))
+    for one in result["benchmarks"]:
+        cells = []
+        for name in names:
+            score = one["rewards"][name]["metrics"]["score"]
+            low, high = (f"{100 * score[end]:.0f}" for end in ("low", "high"))
+            cells.append(f"{100 * score['value']:.1f} [{low}, {high}]")
+        print(f"| {one['form']} | {one['items']} | {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":

@@ -67,7 +67,12 @@ def find_reward(
     if what.startswith(("http://", "https://")):
         return Reward(name or what, "server", lambda: _source(what, device))
     path = Path(what)
+    if (path / "bradley_terry.json").exists():
+        return Reward(name or path.name, "scalar", lambda: _kept(what, device))
     if path.is_dir() and (read_object(path / "config.json") or {}).get("rubric"):
+        from reward_model.model.folder import read_rubric
+
+        read_rubric(path)  # before anything is scored: each model is loaded when its turn comes
         return Reward(name or path.name, "model", lambda: _source(what, device))
     module, colon, function = what.rpartition(":")
     if colon and module and function.isidentifier():
@@ -139,6 +144,13 @@ def _number(value: Any) -> float | None:
 
 
 BATCH = 8
+
+
+def _kept(folder: str, device: str | None) -> Give:
+    """What `evaluate --compare-out` kept."""
+    from reward_model.measure.comparison.kept import read_scalar
+
+    return read_scalar(folder, device)
 
 
 def _scalar(name: str, device: str | None) -> Give:

@@ -16,7 +16,9 @@ from safetensors.torch import load_file
 from scipy.stats import spearmanr
 from tiny_models import save_encoder
 
-from reward_model.data.dataset import MultiDimRewardDataset
+from reward_model.bench.rewards import find_reward
+from reward_model.data.dataset import MultiDimRewardDataset, pair_indices
+from reward_model.data.held_out import choose
 from reward_model.data.reading import read_samples
 from reward_model.data.split import read_split
 from reward_model.measure.comparison import scalar as compare
@@ -28,7 +30,7 @@ from reward_model.measure.evaluation.page import page
 from reward_model.measure.evaluation.run import Evaluation, evaluate
 from reward_model.model.card import read_parts
 from reward_model.model.folder import builder_of, load_bundle
-from reward_model.records import IGNORE, UserError
+from reward_model.records import IGNORE, UserError, as_text
 from reward_model.rubrics import load_rubric
 from reward_model.stats.metrics import Truth, collect
 from reward_model.train.config import resolve
@@ -201,6 +203,13 @@ def test_it_learns_and_the_same_seed_gives_the_same_model(
     assert not any(name.startswith("heads.1") for name in kept)
     settings = json.loads((tmp_path / "kept" / "bradley_terry.json").read_text())
     assert settings["learning_rate"] == 3e-3
+    # What was kept is a reward like any other.
+    test = choose(read_samples(scored, RUBRIC)[0], read_split(model)).test
+    give = find_reward(str(tmp_path / "kept")).open()
+    values = give([one.prompt for one in test], [as_text(one.response) for one in test])
+    right = [values[a] > values[b] for a, b in pair_indices(test)]  # type: ignore[operator]
+    told = found.result["metrics"]["bradley_terry"]["pair_accuracy"]
+    assert (np.mean(right), len(right)) == (pytest.approx(told["value"]), told["n"])
 
 
 def test_it_reads_the_very_tokens_of_the_model(model: Path, scored: Path) -> None:

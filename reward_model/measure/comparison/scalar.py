@@ -28,6 +28,7 @@ from reward_model.model.network import MultiDimRewardConfig
 from reward_model.model.quiet import quiet
 from reward_model.records import (
     IGNORE,
+    Text,
     UserError,
     as_text,
     explain_os_error,
@@ -133,7 +134,8 @@ def train_scalar(
         with quiet():
             trainer.train()
         learner = trainer.accelerator.unwrap_model(trainer.model)
-        values = _values(learner, builder, test, scorer)
+        measured = [(sample.prompt, sample.response) for sample in test]
+        values = values_of(learner, builder, measured, scorer.batch_tokens)
         if out is not None:
             with staged(out) as folder, quiet():
                 (merge(learner) if is_adapted(learner) else learner).save_pretrained(folder)
@@ -239,21 +241,21 @@ def _one_number(config: MultiDimRewardConfig) -> MultiDimRewardConfig:
 
 
 @torch.inference_mode()
-def _values(
-    network: Any, builder: InputBuilder, test: Sequence[Sample], scorer: RewardScorer
+def values_of(
+    network: Any, builder: InputBuilder, texts: Sequence[tuple[Text, Text]], batch_tokens: int
 ) -> Floats:
-    """One number a text; NaN for an empty response."""
+    """One number for each (prompt, response) [n]; NaN for an empty response."""
     network.eval()
     device = next(network.parameters()).device
-    values = np.full(len(test), np.nan)
+    values = np.full(len(texts), np.nan)
     encoded = {
-        i: builder.one(sample.prompt, sample.response)
-        for i, sample in enumerate(test)
-        if as_text(sample.response).strip()
+        i: builder.one(prompt, response)
+        for i, (prompt, response) in enumerate(texts)
+        if as_text(response).strip()
     }
     lengths = {i: len(one.input_ids) for i, one in encoded.items()}
     pad = pad_id(builder.tokenizer)
-    for rows in token_batches(lengths, scorer.batch_tokens):
+    for rows in token_batches(lengths, batch_tokens):
         batch = collate([encoded[i] for i in rows], pad)
         out = network(**{name: value.to(device) for name, value in batch.items()})
         values[rows] = out.logits.reshape(len(rows)).double().cpu().numpy()
