@@ -17,6 +17,7 @@ from judge.scoring.ask import Asked, Asker
 from judge.scoring.merge import joint_level
 from judge.settings import Evidence, ScoreSettings
 from reward_model.llm import LLM, Caller, FatalError, Prices, bounded
+from reward_model.llm.pending import Pending, batchable, check_none_open, rounds
 from reward_model.records import Stopped, UserError
 from reward_model.records.terminal import console, progress
 from reward_model.rubrics import Rubric
@@ -80,10 +81,11 @@ async def ask_all(
         UserError: no call to a judge can work; nothing was called.
         Stopped: the budget is used up or a provider is down; the answers so far are kept.
     """
+    manifest = None if ledger is None else ledger.with_name(f"{ledger.name}.batches.json")
     if settings.batch:
-        raise UserError(
-            "batch = true", expected="it for judge score alone: these answers come at once"
-        )
+        batchable(judges)
+    elif manifest is not None:
+        check_none_open(manifest)
     shown = (tuple(dimensions),) if settings.mode == "all" else tuple((d,) for d in dimensions)
     work = [
         (question, judge, names, draw)
@@ -104,25 +106,35 @@ async def ask_all(
         prices=Prices.load(Path(settings.prices)) if settings.prices else None,
         timeout_s=settings.timeout,
     ) as caller:
-        askers = {
-            evidence: Asker(caller, settings.model_copy(update={"evidence": evidence}), rubric)
-            for evidence in {question.evidence for question in questions}
-        }
 
-        async def ask(item: tuple[Question, LLM, tuple[str, ...], int]) -> Asked:
-            question, judge, names, draw = item
-            sample = question.sample + draw
-            return await askers[question.evidence].ask(
-                judge, question.prompt, question.reports, names, sample
-            )
+        async def ask_each(by: Caller | Pending) -> None:
+            nonlocal answers
+            answers = Answers()  # each round of batches takes everything from the ledger anew
+            askers = {
+                evidence: Asker(by, settings.model_copy(update={"evidence": evidence}), rubric)
+                for evidence in {question.evidence for question in questions}
+            }
 
-        try:
+            async def ask(item: tuple[Question, LLM, tuple[str, ...], int]) -> Asked:
+                question, judge, names, draw = item
+                sample = question.sample + draw
+                return await askers[question.evidence].ask(
+                    judge, question.prompt, question.reports, names, sample
+                )
+
             with ExitStack() as stack:
                 bar = stack.enter_context(progress(transient=True))
                 task = bar.add_task("judging", total=len(work), note="")
                 async for item, asked in bounded(ask, work, settings.max_concurrency):
-                    answers.add(item[0], item[1].name, asked)
+                    if not asked.waiting:
+                        answers.add(item[0], item[1].name, asked)
                     bar.update(task, advance=1, note=caller.note())
+
+        try:
+            if settings.batch and manifest is not None:
+                await rounds(caller, batchable(judges), manifest, ask_each, wait=settings.wait)
+            else:
+                await ask_each(caller)
         except FatalError as error:
             if caller.counts["calls"]:
                 raise Stopped(f"no further call can work: {error}") from None

@@ -202,3 +202,43 @@ def test_a_flag_that_would_do_nothing_is_refused(
         told = run("judge", command, rows, *out, "--config", config)
         assert (told.code, "wait without batch" in told.stderr) == (2, True), command
     assert not list(tmp_path.glob("out*"))
+
+
+@pytest.mark.parametrize("command", ["redteam", "calibrate"])
+def test_attacks_and_calibration_go_through_batches_too(tmp_path: Path, command: str) -> None:
+    """The same figures at half the price, over several runs; nothing is paid twice."""
+    table = "公司甲\n单位：元\n\n| 项目 | 2020 | 2021 |\n|---|---|---|\n| 营业收入 | 100 | 120 |\n"
+    text = "营业收入由2020年的100元增至2021年的120元，同比增长20%，主要因为产能利用率提高带动销量。"
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(json.dumps({"prompt": table, "response": text}) + "\n", "utf-8")
+    (tmp_path / "prices.toml").write_text(PRICES, "utf-8")
+    with LLMServer(model=OfflineLLM()) as server:
+
+        def ask(name: str, *options: object) -> tuple[Outcome, dict[str, Any]]:
+            told = tmp_path / f"{name}.json"
+            done = run(
+                "judge", command, rows, "--llm", "openai:m", "--base-url", server.url, "--json",
+                told, "--ledger", tmp_path / f"{name}.calls", "--prices", tmp_path / "prices.toml",
+                *options,
+            )  # fmt: skip
+            assert "Traceback" not in done.stderr
+            return done, json.loads(told.read_text("utf-8")) if told.exists() else {}
+
+        _, whole = ask("whole")
+        calls = server.requests
+        server.batch_ready = False
+        first, nothing = ask("half", "--batch")
+        assert (first.code, nothing) == (3, {})
+        assert "in batches with the provider" in first.stderr
+        refused, _ = ask("half")
+        assert (refused.code, "--batch, to collect them" in refused.stderr) == (2, True)
+        server.batch_ready = True
+        done, half = ask("half", "--batch", "--wait")
+        assert done.code in (0, 1), done.stderr
+        assert server.requests == calls
+    cost = {name: found["calls"]["cost_usd"] for name, found in (("w", whole), ("h", half))}
+    assert cost["h"] == pytest.approx(cost["w"] / 2, rel=0.01)
+    for found in (whole, half):
+        for name in ("calls", "settings"):
+            del found[name]
+    assert half == whole
