@@ -46,6 +46,22 @@ def load_backbone(name_or_path: str, *, dropout: bool = True, **kwargs: Any) -> 
     return backbone
 
 
+def unread(backbone: Any) -> list[str]:
+    """Parts of a backbone that texts never go through: what reads images, or sounds."""
+    known = backbone.config
+    reader = None if known.get_text_config() is known else backbone.get_decoder()
+    if reader is None or reader is backbone:
+        return []
+    parts = dict(backbone.named_children())
+    return [name for name, part in parts.items() if all(m is not reader for m in part.modules())]
+
+
+def freeze_unread(backbone: Any) -> None:
+    """Weights that would get no gradient do not train: distributed training waits for each."""
+    for name in unread(backbone):
+        getattr(backbone, name).requires_grad_(False)
+
+
 def _check_weights(name: str, backbone: nn.Module, found: dict[str, Any]) -> None:
     """transformers fills weights that it finds under no name with random numbers, and only warns.
 

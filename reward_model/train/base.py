@@ -25,6 +25,7 @@ from transformers import (
 
 from reward_model.data.dataset import Sample
 from reward_model.data.tokens.wrapping import InputFormat
+from reward_model.model.backbone import freeze_unread
 from reward_model.model.folder import Bundle, load_bundle
 from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
 from reward_model.model.packed import Pooling
@@ -61,6 +62,7 @@ class Base:
         if self.trained is not None:
             config.backbone_config = self.trained.model.config.backbone_config
             going_on = MultiDimRewardModel(config, backbone=self.trained.model.backbone)
+            freeze_unread(going_on.backbone)
             for i, source in enumerate(_heads_of(self.trained.model, config)):
                 if source is not None:
                     going_on.heads[i].load_state_dict(self.trained.model.heads[source].state_dict())
@@ -83,7 +85,10 @@ class Base:
             with quiet():
                 model = MultiDimRewardModel.from_backbone(self.name_or_path, config, **kwargs)
         except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
+            if settings.attention is not None and "attention implementation" in str(error):
+                raise _no_attention(settings.attention, self.name_or_path) from None
             raise _unusable(self.name_or_path, error) from None
+        freeze_unread(model.backbone)
         # Who trusted the base's code need not be the one who loads the trained model.
         vars(config.backbone_config).pop("auto_map", None)
         return model
@@ -216,6 +221,14 @@ def positions_of(known: Any, tokenizer: Any) -> int | None:
     limits = [table, getattr(tokenizer, "model_max_length", None)]
     real = [limit for limit in limits if isinstance(limit, int) and 0 < limit < 10**9]
     return min(real) if real else None
+
+
+def _no_attention(asked: str, name: str) -> UserError:
+    return UserError(
+        f"attention {asked!r} for {name}, whose class in transformers does not have it",
+        expected="one that it has, such as eager",
+        mend="leave attention out: transformers chooses what gives the right numbers",
+    )
 
 
 def _unusable(name: str, error: Exception) -> UserError:

@@ -11,6 +11,7 @@ import json
 import re
 import shutil
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 
 from reward_model.data.split import SPLIT, Split
 from reward_model.records import UserError, explain_os_error, read_object, write_json
-from reward_model.records.errors import first_line
+from reward_model.records.errors import first_line, some_of
 from reward_model.train.config import TrainConfig
 
 CONFIG = "train_config.json"
@@ -185,6 +186,20 @@ def _is_whole(path: Path) -> bool:
         return False
     # What torch saves is a zip file, whose table of contents stands at its end.
     return bool(there) and all(zipfile.is_zipfile(file) for file in archives)
+
+
+def check_all_read(missing: Sequence[str]) -> None:
+    """See that a checkpoint had every weight of the model.
+
+    Raises:
+        UserError: those that it had not would silently stay as they are.
+    """
+    if missing:
+        raise UserError(
+            f"a checkpoint without {len(missing)} of the model's weights ({some_of(missing)})",
+            expected="all of them; some backbones were saved under other names before",
+            mend="add --overwrite to train anew",
+        )
 
 
 def _settings(config: TrainConfig, base: str | None) -> dict[str, Any]:

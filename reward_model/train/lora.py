@@ -9,6 +9,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from reward_model.model.adapter import NAME, still
+from reward_model.model.backbone import unread
 from reward_model.model.network import MultiDimRewardModel
 from reward_model.records import UserError
 from reward_model.records.errors import require
@@ -37,6 +38,7 @@ def add_lora(model: MultiDimRewardModel, config: TrainConfig, base: str) -> Peft
     from peft import LoraConfig, get_peft_model
 
     names = "|".join(map(re.escape, _targets(model, config)))
+    idle = "".join(rf"(?!{re.escape(name)}\.)" for name in unread(model.backbone))
     settings = LoraConfig(
         r=config.lora_rank,
         # It follows the rank, so that what the matrices add keeps its scale when the rank changes,
@@ -44,7 +46,7 @@ def add_lora(model: MultiDimRewardModel, config: TrainConfig, base: str) -> Peft
         lora_alpha=2 * config.lora_rank if config.lora_alpha is None else config.lora_alpha,
         lora_dropout=config.lora_dropout,
         # Anchored to the backbone: heads have a layer called `dense` as BERT has.
-        target_modules=rf"backbone\.(.*\.)?({names})",
+        target_modules=rf"backbone\.{idle}(.*\.)?({names})",
         fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.backbone.modules()),
         modules_to_save=[f"heads.{i}" for i in range(len(model.heads))],
     )
@@ -55,10 +57,11 @@ def add_lora(model: MultiDimRewardModel, config: TrainConfig, base: str) -> Peft
 
 
 def _targets(model: MultiDimRewardModel, config: TrainConfig) -> list[str]:
+    idle = tuple(f"{name}." for name in unread(model.backbone))
     linear = {
         name
         for name, module in model.backbone.named_modules()
-        if isinstance(module, nn.Linear | Conv1D)
+        if isinstance(module, nn.Linear | Conv1D) and not name.startswith(idle)
     }
     last = {name.rsplit(".", 1)[-1] for name in linear}
     if not linear:

@@ -25,11 +25,13 @@ from reward_model.model.adapter import plain
 from reward_model.model.device import device_tokens
 from reward_model.model.lanes import Lanes, lanes_for
 from reward_model.model.losses import level_cross_entropy, pairwise_loss
+from reward_model.model.network import MultiDimRewardModel
 from reward_model.model.packed import draws, enable, packs_on
 from reward_model.model.rows import TokenRow
 from reward_model.records import IGNORE, UserError
 from reward_model.rubrics import Rubric
 from reward_model.train.arguments import give_heads_a_rate
+from reward_model.train.checkpoints import check_all_read
 from reward_model.train.steps import (
     EpochOfOrder,
     PairItems,
@@ -146,6 +148,28 @@ class MultiDimRewardTrainer(Trainer):
             network: Any = self.model
             self._save_checkpoint(network, trial)
         return metrics
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        """The Trainer's, but weights keep the names that its `load_state_dict` looks for.
+
+        It writes those of the hub, which for some backbones (Gemma 3 with images, mixtures of
+        experts) are others, of which nothing would be read back.
+        """
+        network: Any = self.model
+        if not isinstance(network, MultiDimRewardModel):  # an adapter: its names are its own
+            super()._save(output_dir, state_dict)
+        elif self.args.should_save:
+            folder = Path(output_dir or str(self.args.output_dir))
+            folder.mkdir(parents=True, exist_ok=True)
+            network.save_pretrained(folder, state_dict=state_dict, save_original_format=False)
+            if self.processing_class is not None:
+                self.processing_class.save_pretrained(folder)
+            torch.save(self.args, folder / "training_args.bin")
+
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        """The Trainer only warns of weights that a checkpoint does not have."""
+        check_all_read(load_result.missing_keys)
+        super()._issue_warnings_after_load(load_result)
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Steps of like lengths; each process draws its own share of every step."""
