@@ -38,6 +38,33 @@ _LORA_DEFAULTS: dict[str, Any] = {"learning_rate": 2e-4}
 is the rate of LoRA's and QLoRA's own runs (arXiv 2106.09685, D; 2305.14314, B)."""
 
 
+LARGE, LARGE_RATE = 10**9, 1e-5
+"""Weights from which on all of them are trained at this rate or less: Llama 2's reward models were
+at 1e-5, at 70 billion weights 5e-6 (arXiv 2307.09288, 3.2.2)."""
+
+
+def rate_words(config: TrainConfig, weights: int) -> list[str]:
+    """What is said of a learning rate that does not suit the size of what trains.
+
+    Args:
+        config: settings.
+        weights: that train.
+
+    >>> config = TrainConfig(scored=Path("scored.jsonl"))
+    >>> rate_words(config, 300_000_000)
+    []
+    >>> rate_words(config, 8_000_000_000)[0][:57]
+    'learning_rate 3e-05 for all 8.0 billion weights: 1e-05 or'
+    """
+    if weights < LARGE or config.learning_rate <= LARGE_RATE or config.lora_rank:
+        return []
+    return [
+        f"learning_rate {config.learning_rate:g} for all {weights / 1e9:.1f} billion weights: "
+        f"{LARGE_RATE:g} or less is usual for so many (arXiv 2307.09288, 3.2.2); pass --lr, or "
+        "train adapters with --lora-rank 16"
+    ]
+
+
 _OF_A_MODEL = {
     "max_length": "max_input_length",
     **{name: name for name in ("max_prompt_length", "evidence", "window", "pooling", "head")},

@@ -43,7 +43,7 @@ from reward_model.records import IGNORE, UserError
 from reward_model.records.cache import cache_root
 from reward_model.rubrics import Rubric
 from reward_model.train.base import Base, find_base, fresh_heads
-from reward_model.train.config import TINY, TrainConfig
+from reward_model.train.config import TINY, TrainConfig, rate_words
 from reward_model.train.lora import add_lora
 from reward_model.train.machine import check_machine, device_words, precision_words
 from reward_model.train.processes import processes
@@ -246,6 +246,7 @@ def prepare(config: TrainConfig, texts: TrainTexts | None = None) -> TrainRun:
             )
         if config.lora_rank:
             model = add_lora(model, config, base.name_or_path)
+        words += rate_words(config, sum(p.numel() for p in model.parameters() if p.requires_grad))
     made: list[Sample] = []
     copies: dict[str, int] = {}
     if config.counterexamples:

@@ -213,6 +213,25 @@ def test_killed_and_resumed_is_as_if_never_killed(scored: Path, tmp_path: Path) 
     assert (cut / "best" / "model.safetensors").stat().st_mtime_ns == stamp
 
 
+def test_a_checkpoint_without_weights_of_the_model_is_refused(
+    trained: Path, scored: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(trained, out)
+    shutil.rmtree(out / "best")
+    (out / "metrics.json").unlink()
+    last = last_checkpoint(out)
+    assert last is not None
+    file = last / "model.safetensors"
+    other = {name.replace("backbone.", "other."): w for name, w in load_file(file).items()}
+    save_file(other, file, metadata={"format": "pt"})
+    with pytest.raises(
+        UserError, match=r"without \d+ of the model's weights \(backbone.*--overwrite"
+    ):
+        train(config(scored, out, epochs=12), resume=True)
+    assert not (out / "best").exists()
+
+
 def test_the_token_budget_changes_nothing_that_is_learned(scored: Path, tmp_path: Path) -> None:
     ends = []
     for tokens in (4096, 100):
