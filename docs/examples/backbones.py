@@ -48,7 +48,7 @@ from reward_model.model.backbone import unread
 from reward_model.model.batches import collate
 from reward_model.model.folder import load_bundle
 from reward_model.records import UserError
-from reward_model.score.export.run import Options, run_export
+from reward_model.score.export.run import ExportOptions, run_export
 from reward_model.train import train
 from reward_model.train.config import TrainConfig, resolve
 from reward_model.train.prepare import prepare
@@ -435,7 +435,7 @@ def shared_prompts(shop: Workshop) -> str:
 def exact_export(shop: Workshop) -> str:
     """`*ForSequenceClassification` gives the logits of the heads."""
     out = shop.folder / "classifier"
-    result = run_export(shop.best, out, Options("sequence-classification"))
+    result = run_export(shop.best, out, ExportOptions("sequence-classification"))
     assert result["parity"]["equal"], result["parity"]
     theirs: Any = AutoModelForSequenceClassification.from_pretrained(out).eval()
     words = AutoTokenizer.from_pretrained(out)
@@ -450,7 +450,7 @@ def exact_export(shop: Workshop) -> str:
 def scalar_export(shop: Workshop) -> str:
     """One number a text, as TRL's trainers read it from a model: `logits[:, 0]`."""
     out = shop.folder / "scalar"
-    result = run_export(shop.best, out, Options("scalar", data=shop.pairs))
+    result = run_export(shop.best, out, ExportOptions("scalar", data=shop.pairs))
     theirs: Any = AutoModelForSequenceClassification.from_pretrained(out, num_labels=1).eval()
     words = AutoTokenizer.from_pretrained(out)
     assert words.pad_token_id is not None, "no batch can be padded"
