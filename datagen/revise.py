@@ -29,6 +29,7 @@ from reward_model.llm import (
     split_model,
 )
 from reward_model.llm.pending import Pending
+from reward_model.llm.prompts import neutralised
 from reward_model.records import Pair, Text, UserError, as_text, digest
 from reward_model.records.rows import parse_row
 from reward_model.records.tables import is_table, read_rows, told_of, without_null
@@ -249,11 +250,11 @@ class RevisionMaker:
             "title": say(principle.title, language),
             "principle": say(principle.description, language),
             "settings": fence("task", what),
-            "request": fence("request", as_text(draft.prompt)),
-            "draft": fence("draft", draft.text),
+            "request": fence("request", neutralised(as_text(draft.prompt))),
+            "draft": fence("draft", neutralised(draft.text)),
         }
         if critique:
-            given["critique"] = fence("critique", critique)
+            given["critique"] = fence("critique", neutralised(critique))
         text = fill(prompt_file("datagen", what, language), **given)
         seed = f"{self.settings.seed}:{draft.id}:{what}" + (f":{sample}" if sample else "")
         return Request(

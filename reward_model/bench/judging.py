@@ -25,6 +25,7 @@ from reward_model.llm import (
     open_llm,
     prompt_file,
 )
+from reward_model.llm.prompts import neutralised
 from reward_model.records import Stopped, Text, UserError, as_text
 from reward_model.records.chat.marks import answer_of
 from reward_model.records.terminal import progress
@@ -95,8 +96,8 @@ class Judge:
         language = language_of(response)
         names = [d.name for d in self.rubric.dimensions if d.weight > 0]
         described = "\n".join(
-            f"- {d.name} ({say(d.title, language)}): {say(d.description, language)}\n"
-            + "\n".join(f"  {at}: {say(a, language)}" for at, a in self._anchors(d.anchors))
+            f"{d.name}: {say(d.title, language)}\n  {say(d.description, language)}\n"
+            + "\n".join(f"  {at} = {say(a, language)}" for at, a in self._anchors(d.anchors))
             for d in self.rubric.dimensions
             if d.weight > 0
         )
@@ -104,8 +105,8 @@ class Judge:
             prompt_file("reward_model.bench", "grade", language),
             task=fence("task", "judge"),
             language=fence("language", language),
-            prompt=fence("prompt", as_text(prompt)),
-            report=fence("report", response),
+            prompt=fence("prompt", neutralised(as_text(prompt))),
+            report=fence("report", neutralised(response)),
             dimensions=fence("dimensions", described),
             scale=fence("scale", f"0..{self.rubric.scale}"),
             skeleton=json.dumps({"levels": dict.fromkeys(names, "…")}, ensure_ascii=False),

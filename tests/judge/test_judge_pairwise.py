@@ -10,10 +10,11 @@ from test_judge_score import BAD, GOOD, Judge, _pairs, _rows
 
 from judge.scoring.merge import Draw, merge, paired, swaps
 from judge.scoring.parse import parse_comparison
-from judge.scoring.prompt import compare_messages, neutralised
+from judge.scoring.prompt import compare_messages
 from judge.scoring.run import score_file
 from judge.settings import ScoreSettings
 from reward_model.llm import Request, sections
+from reward_model.llm.prompts import neutralised
 from reward_model.rubrics import load_rubric
 
 RUBRIC = load_rubric("financial_report")

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from judge.scoring.prompt import judge_messages, neutralised, reply_schema, text_language
+from judge.scoring.prompt import judge_messages, reply_schema, text_language
 from reward_model.llm import sections
+from reward_model.llm.prompts import neutralised
 from reward_model.rubrics import load_rubric
 
 RUBRIC = load_rubric("financial_report")

@@ -12,10 +12,10 @@ from llm_server import LLMServer
 from test_judge_score import Judge, _levels, _pairs, _rows
 
 from judge.redteam import LANGUAGES, attacks, planted, redteam_file
-from judge.scoring.prompt import neutralised
 from judge.settings import ScoreSettings
 from judge.texts import read_texts
 from reward_model.llm import Request, RetryableError
+from reward_model.llm.prompts import neutralised
 from reward_model.records import Stopped, UserError
 from reward_model.rubrics import load_rubric
 

@@ -13,9 +13,9 @@ import pytest
 from commands import run
 from llm_server import Fault, LLMServer
 
-from judge.scoring.prompt import neutralised
 from reward_model.llm import ChatMessage, Reply, Request, open_llm
 from reward_model.llm.addresses import key_variable
+from reward_model.llm.prompts import neutralised
 from reward_model.records import UserError
 
 LEVELS = '{"reasoning": {"%s": "so"}, "levels": {"%s": 2}}'
