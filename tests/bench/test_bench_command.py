@@ -231,6 +231,7 @@ def test_our_models_scalars_and_length_stand_in_one_table(folder: Path, model: P
     ("args", "words"),
     [
         (("nothing", "--data", "mine.jsonl"), "no reward 'nothing'"),
+        (("owner/misspelt", "--data", "mine.jsonl"), "no reward 'owner/misspelt'"),
         (("length", "--data", "nothing.jsonl"), "nothing.jsonl"),
         (("length", "--data", "judge.txt"), "judge.txt"),
         (("mine.py:broken", "--data", "mine.jsonl"), "RuntimeError: no such table"),
@@ -246,6 +247,7 @@ def test_our_models_scalars_and_length_stand_in_one_table(folder: Path, model: P
 )
 def test_what_is_wrong_is_said(folder: Path, args: tuple[str, ...], words: str) -> None:
     Path("judge.txt").write_text("not json\n")
+    Path("owner").mkdir()
     Path("mixed.jsonl").write_text(
         json.dumps(ROWS["mine"][0]) + "\n" + json.dumps(ROWS["judgebench"][0]) + "\n"
     )

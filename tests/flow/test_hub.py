@@ -144,16 +144,19 @@ def test_a_model_that_is_nowhere_is_one_sentence_and_no_wait(hub: Hub, tmp_path:
     """The client of the hub would ask five times for every file and tell each try."""
     row = {"prompt": "p", "chosen": "a", "rejected": "b"}
     (tmp_path / "pairs.jsonl").write_text(json.dumps(row) + "\n")
-    (tmp_path / "owner").mkdir()
     lost = {"HF_ENDPOINT": "http://127.0.0.1:9"}
-    for name, env, words in (
-        ("nowhere/at-all", {}, "no such model from the hub"),
-        ("nowhere/at-all", lost, "no hub to reach"),
-        ("owner/misspelt", lost, "no reward 'owner/misspelt'"),
-    ):
+    for env, words in (({}, "no such model from the hub"), (lost, "no hub to reach")):
         begun = time.monotonic()
         done = run(
-            hub, tmp_path, "-m", "reward_model", "bench", name, "--data", "pairs.jsonl", **env
+            hub,
+            tmp_path,
+            "-m",
+            "reward_model",
+            "bench",
+            "nowhere/at-all",
+            "--data",
+            "pairs.jsonl",
+            **env,
         )
         assert done.returncode == 2
         assert words in done.stderr
