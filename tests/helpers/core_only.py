@@ -27,7 +27,7 @@ EXTRAS = {
     "--load-in-4bit": "qlora",
     "reward-model train scored.jsonl --output-dir out --base-model tiny "
     "--config adam.toml": "qlora",
-    "reward-model serve out/best": "serve",
+    "reward-model serve best": "serve",
     "reward-model policy train scored.jsonl --base-model out/best --output-dir out": "rlhf",
 }
 
@@ -37,6 +37,7 @@ def main() -> None:
     assert importlib.util.find_spec("peft") is None, "an environment with extras"
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
+        Path("best").mkdir()
         Path("adam.toml").write_text('optimizer = "adamw_8bit"\n', "utf-8")
         for line in DATA:
             done = _run(line)
