@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -95,16 +96,12 @@ def reward_bench_2(pairs: list[Pair], n: int) -> list[Row]:
 
 
 def rm_bench(pairs: list[Pair], n: int) -> list[Row]:
-    """Three styles: as it is, with headings marked, with every line a bullet."""
+    """Three styles: as it is, with bold figures, with every line a bullet."""
     prompt, *sides = pairs[n]
 
     def styles(text: str) -> list[str]:
-        lines = [line for line in text.splitlines() if line.strip()]
-        return [
-            text,
-            "\n\n".join(f"### {line}" for line in lines),
-            "\n".join(f"- {x}" for x in lines),
-        ]
+        bullets = "\n".join(f"- {line}" for line in text.splitlines() if line.strip())
+        return [text, re.sub(r"\d[\d,.]*\d%?", r"**\g<0>**", text), bullets]
 
     chosen, rejected = map(styles, sides)
     domain = ("chat", "math", "code", "safety-response")[n % 4]
