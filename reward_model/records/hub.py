@@ -186,8 +186,9 @@ def model_folder(name: Pathish, revision: str | None = None) -> Path:
         UserError: a revision of a folder; what `fetch` finds.
     """
     path, (place, at, tag) = Path(name), os.fspath(name).partition("@")
-    named = not path.exists() and re.fullmatch(rf"{_NAME}/{_NAME}", place)
-    if named and (tag or not at):
+    said = bool(tag or revision)  # who names a revision means a hub
+    named = re.fullmatch(rf"{_NAME}/{_NAME}", place) if said else not at and is_hub_id(place)
+    if named and not path.exists():
         return fetch(place, revision or tag or None)
     if revision is not None:
         raise UserError(

@@ -171,7 +171,7 @@ def test_a_folder_wins_and_a_command_names_what_is_missing(
     (tmp_path / "me" / "model").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     assert model_folder("me/model") == Path("me/model")
-    for name in ("a/b/c", "model", "me/other@", "/nowhere/at-all"):
+    for name in ("a/b/c", "model", "me/other@", "me/misspelt", "/nowhere/at-all"):
         assert model_folder(name) == Path(name)  # no name of a hub: nothing is asked of one
     with pytest.raises(UserError, match="revision 'main' of a folder"):
         model_folder("me/model", "main")
