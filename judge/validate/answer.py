@@ -6,6 +6,8 @@ from judge.validate.report import Answer, Finding, Report
 
 MOST = 5
 """Findings that are told first."""
+GRADES = ("excellent", "good", "fair")
+"""Good enough to train on."""
 REASONS = 3
 """Reasons that are told with the verdict."""
 
@@ -13,13 +15,16 @@ REASONS = 3
 def answer(report: Report, rubric: str) -> Answer:
     """`no` where a finding is an error, `with care` where one is a warning or the grade is fair.
 
-    Where filters keep pairs that are graded better, the next step is to train on those.
+    Where filters write the pairs they keep, those are what is graded and what is trained on next.
     `rubric`: as it was named, for the command to run next.
     """
-    errors = [f for f in report.findings if f.level == "error"]
+    kept = _grade(report) in GRADES and report.filtered.path is not None
+    errors = [
+        f for f in report.findings if f.level == "error" and not (kept and f.code == "poor_verdict")
+    ]
     warnings = [f for f in report.findings if f.level == "warning"]
     because = [f.message for f in errors or warnings]
-    if not errors and report.verdict.grade == "fair":
+    if not errors and _grade(report) == "fair":
         because.insert(0, "the pairs are graded fair")
     told = because[:REASONS]
     numbers = _numbers(report)
@@ -50,17 +55,19 @@ def _numbers(report: Report) -> list[str]:
     return found
 
 
+def _grade(report: Report) -> str | None:
+    """The grade of what would be trained on."""
+    kept = report.filtered.verdict
+    return kept.grade if report.filtered.path and kept else report.verdict.grade
+
+
 def _next(report: Report, errors: list[Finding], rubric: str) -> str:
     """The command to run next."""
     path, filtered = report.source.path, report.filtered
-    rubric = (
-        "" if report.source.rubric == "financial_report" else f" --rubric {report.source.rubric}"
-    )
     codes = {finding.code for finding in errors}
     if codes & {"nothing_to_judge", "missing_levels"}:
         return f"judge score PAIRS --out {path}{rubric}"
-    kept = filtered.verdict.grade if filtered.verdict else report.verdict.grade
-    if filtered.path and kept in ("excellent", "good", "fair") and codes <= {"poor_verdict"}:
+    if filtered.path and _grade(report) in GRADES and not codes:
         return f"reward-model train {filtered.path}{rubric}"
     if codes:
         weak = " KEPT.jsonl --min-gap 0.5 --require-target" if codes == {"poor_verdict"} else ""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import run
 from hypothesis import given
 from hypothesis import strategies as st
 from page_text import english_left, language_of
@@ -188,6 +189,21 @@ def test_the_page_begins_with_a_verdict_and_the_next_command(
     assert f"Next: <code>{command}" in box
     assert 0 < box.count("<li>") <= 5
     assert text.index("Ready to train on") < text.index('class="tiles"')
+
+
+def test_a_poor_file_with_good_pairs_says_to_train_on_those(tmp_path: Path) -> None:
+    rows = scored_set(groups=12)
+    for row in random.Random(0).sample(rows, len(rows) // 3):
+        scores = row["scores"]
+        scores["chosen"], scores["rejected"] = scores["rejected"], scores["chosen"]
+    path, kept = tmp_path / "scored.jsonl", tmp_path / "kept.jsonl"
+    write(path, rows)
+    told = tmp_path / "told.json"
+    run("judge", "validate", path, kept, "--min-gap", 0.5, "--json", told, "--no-ngrams")
+    report = json.loads(told.read_text("utf-8"))
+    assert report["verdict"]["grade"] == "poor"
+    assert report["answer"]["next"] == f"reward-model train {kept}"
+    assert report["answer"]["ready"] != "no"
 
 
 def test_page_repeats(tmp_path: Path) -> None:
