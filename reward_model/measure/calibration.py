@@ -188,8 +188,8 @@ class _Rows:
 
     def measure(self, temperatures: dict[str, float]) -> dict[str, HeadNumbers]:
         """Dimension -> its numbers before and after, and what changed, drawn together."""
-        heat = np.array([temperatures[name] for name in self.rubric.names])
-        after = self.raw / heat[:, None]
+        by_dimension = np.array([temperatures[name] for name in self.rubric.names])
+        after = self.raw / by_dimension[:, None]
         one, two = (
             collect(
                 softmax(logits, axis=-1),

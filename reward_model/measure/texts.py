@@ -113,9 +113,9 @@ def without_temperatures(probabilities: Floats, scorer: RewardScorer) -> Floats 
     known = scorer.model.config.temperatures
     if not known:
         return None
-    heat = np.array([known.get(name, 1.0) for name in scorer.dimensions])
+    temperatures = np.array([known.get(name, 1.0) for name in scorer.dimensions])
     top = probabilities.max(axis=-1, keepdims=True)
-    raised = (probabilities / top) ** heat[:, None]
+    raised = (probabilities / top) ** temperatures[:, None]
     return np.asarray(raised / raised.sum(axis=-1, keepdims=True))
 
 

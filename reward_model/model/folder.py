@@ -166,11 +166,11 @@ def _check(settings: dict[str, Any], path: Path) -> None:
         date.fromisoformat(TODAY if day is None else day)
     except (TypeError, ValueError):
         raise UserError(f"template_date {day!r}", expected="YYYY-MM-DD", path=path) from None
-    heat = settings.get("temperatures")
-    numbers = list(heat.values()) if isinstance(heat, dict) else [] if heat is None else [heat]
+    found = settings.get("temperatures")
+    numbers = list(found.values()) if isinstance(found, dict) else [] if found is None else [found]
     if not all(isinstance(n, int | float) and math.isfinite(n) for n in numbers):
         raise UserError(
-            f"temperatures {heat!r}", expected="dimension -> a number above 0, or null", path=path
+            f"temperatures {found!r}", expected="dimension -> a number above 0, or null", path=path
         )
 
 

@@ -104,7 +104,7 @@ class MultiDimRewardConfig(PreTrainedConfig):
             raise ValueError(f"{pooling} pooling of windows: only mean pooling reads all of them")
         self.window = window
         """Longer texts are read in windows of at most so many tokens; None: as a whole."""
-        if any(not heat > 0 for heat in (temperatures or {}).values()):
+        if any(not one > 0 for one in (temperatures or {}).values()):
             raise ValueError(f"temperatures {temperatures} are not all above 0")
         self.temperatures = temperatures
         """Dimension -> what its logits are divided by, from `reward-model calibrate`; None: 1."""
@@ -347,5 +347,5 @@ class MultiDimRewardModel(PreTrainedModel):
         known = self.config.temperatures
         if not known:
             return logits
-        heat = [known.get(name, 1.0) for name in self.config.dimensions]
-        return logits / logits.new_tensor(heat)[:, None]
+        temperatures = [known.get(name, 1.0) for name in self.config.dimensions]
+        return logits / logits.new_tensor(temperatures)[:, None]
