@@ -2,7 +2,8 @@
 
     uv run python benchmarks/traffic.py [--rows 10000000] [--runs 1000]
 
-Prints a table; --rows 0 leaves out the log of that many rows that is written, read and deleted.
+Prints a table; --rows 0 leaves out the log of that many rows that is written, read and deleted,
+--runs 0 the simulations.
 """
 
 from __future__ import annotations
@@ -173,7 +174,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    for what, rate in rates(args.runs, args.seed):
+    for what, rate in rates(args.runs, args.seed) if args.runs else ():
         print(f"{what:66} {rate:6.1%}", flush=True)
     if args.rows:
         for command, took, memory in speed(args.rows):
