@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reward_model.measure.comparison import KEPT
 from reward_model.records import Text, UserError, as_text, digest, read_object
 from reward_model.records.chat.messages import as_turns
 from reward_model.records.errors import first_line
@@ -67,7 +68,7 @@ def find_reward(
     if what.startswith(("http://", "https://")):
         return Reward(name or what, "server", lambda: _source(what, device))
     path = Path(what)
-    if (path / "bradley_terry.json").exists():
+    if (path / KEPT).exists():
         return Reward(name or path.name, "scalar", lambda: _kept(what, device))
     if path.is_dir() and (read_object(path / "config.json") or {}).get("rubric"):
         from reward_model.model.folder import read_rubric

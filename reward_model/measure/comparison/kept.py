@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from transformers import AutoTokenizer
 
-from reward_model.measure.comparison.scalar import KEPT, values_of
+from reward_model.measure.comparison import KEPT
+from reward_model.measure.comparison.scalar import values_of
 from reward_model.model.device import checked_device
 from reward_model.model.folder import builder_of
 from reward_model.model.network import MultiDimRewardModel
-from reward_model.model.quiet import quiet
+from reward_model.model.quiet import UNREADABLE, quiet
 from reward_model.records import Text, UserError
 from reward_model.records.errors import first_line
 from reward_model.records.files import Pathish
@@ -34,7 +35,7 @@ def read_scalar(
         with quiet():
             network: Any = MultiDimRewardModel.from_pretrained(folder)
             tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError) as error:
+    except UNREADABLE as error:
         raise UserError(
             f"a scalar model that cannot be read: {first_line(error)}",
             expected=f"model.safetensors and a tokenizer beside {KEPT}",

@@ -19,6 +19,7 @@ from transformers import set_seed
 
 from reward_model.data.dataset import MultiDimRewardDataset, Sample, pair_indices
 from reward_model.data.tokens.inputs import InputBuilder
+from reward_model.measure.comparison import KEPT
 from reward_model.measure.comparison.trainer import make_trainer
 from reward_model.model.adapter import is_adapted, merge
 from reward_model.model.batches import collate, pad_id, token_batches
@@ -46,8 +47,6 @@ from reward_model.train.lora import add_lora
 
 SCALAR = "bradley_terry"
 """Its name beside the baselines."""
-KEPT = "bradley_terry.json"
-"""Settings beside a scalar model that is kept; what marks a folder that may be replaced by one."""
 
 
 @dataclass(frozen=True)
