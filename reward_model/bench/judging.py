@@ -30,7 +30,7 @@ from reward_model.records import Stopped, Text, UserError, as_text
 from reward_model.records.chat.marks import answer_of
 from reward_model.records.terminal import progress
 from reward_model.records.texts import language_of
-from reward_model.rubrics import Rubric, Words, say
+from reward_model.rubrics import Rubric, say
 
 MAX_TOKENS = 1024
 
@@ -97,7 +97,7 @@ class Judge:
         names = [d.name for d in self.rubric.dimensions if d.weight > 0]
         described = "\n".join(
             f"{d.name}: {say(d.title, language)}\n  {say(d.description, language)}\n"
-            + "\n".join(f"  {at} = {say(a, language)}" for at, a in self._anchors(d.anchors))
+            + "\n".join(f"  {at} = {a}" for at, a in self.rubric.anchors(d.name, language))
             for d in self.rubric.dimensions
             if d.weight > 0
         )
@@ -116,10 +116,6 @@ class Judge:
             temperature=0.0,
             max_tokens=MAX_TOKENS,
         )
-
-    def _anchors(self, anchors: Sequence[Words]) -> list[tuple[int, Words]]:
-        step = self.rubric.scale / (len(anchors) - 1)
-        return [(round(at * step), anchor) for at, anchor in enumerate(anchors)]
 
     def read(self, reply: str) -> float | None:
         """The reward that a reply says; None where it does not say every level.
