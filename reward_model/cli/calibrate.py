@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,10 @@ from reward_model.cli.options import (
     BatchTokensOption,
     ColumnsOption,
     DeviceOption,
+    HowOption,
     JsonOption,
+    ModelArgument,
+    OthersOption,
     ResamplesOption,
     RiskOption,
     Scored,
@@ -30,7 +34,7 @@ _SPLITS = ("auto", "validation", "test")
 
 
 def calibrate(
-    model: Annotated[Path, typer.Argument(help="Folder of a trained model.")],
+    model: ModelArgument,
     scored: Scored,
     split: Annotated[
         str,
@@ -47,6 +51,8 @@ def calibrate(
             "levels, instead of temperatures: for score, serve and rewards that are centred.",
         ),
     ] = False,
+    others: OthersOption = None,
+    how: HowOption = "mean",
     weight: WeightOption = None,
     risk: RiskOption = 0.0,
     columns: ColumnsOption = None,
@@ -61,19 +67,26 @@ def calibrate(
 
     if split not in _SPLITS:
         raise UserError(f"--split {split}", expected=f"one of {', '.join(_SPLITS)}")
-    check_outputs({"--json": json}, (model, scored, columns))
+    models = (model, *(others or []))
+    check_outputs({"--json": json}, (*models, scored, columns))
     layout = read_columns(columns) if columns else None
     if rewards:
         if split != "auto":
             raise UserError("--split with --rewards", expected="all texts of the file")
         if seed or resamples != 1000:
             raise UserError("--seed or --resamples with --rewards", expected="no intervals there")
-        _rewards(model, scored, weight, risk, layout, json, device, batch_tokens)
+        _rewards(models, scored, how, weight, risk, layout, json, device, batch_tokens)
         return
     if weight or risk:
         raise UserError("--weight or --risk without --rewards", expected="them with --rewards")
+    if others or how != "mean":
+        raise UserError(
+            "--with or --how without --rewards",
+            expected="them with --rewards: temperatures are of one model",
+        )
     from reward_model.measure.calibration import calibrate as fit
     from reward_model.model.card import record
+    from reward_model.records.hub import is_fetched
 
     report = fit(
         model,
@@ -90,14 +103,26 @@ def calibrate(
     for sentence in report.notes:
         screen.print(f"• {sentence}", markup=False)
     result = report.to_json()
-    record(model, "calibration", {k: v for k, v in result.items() if k != "model"})
-    screen.print(f"stored in {model / 'config.json'}", markup=False)
+    if is_fetched(model):
+        _not_stored([model])
+    else:
+        record(model, "calibration", {k: v for k, v in result.items() if k != "model"})
+        screen.print(f"stored in {model / 'config.json'}", markup=False)
     write_result(result, json)
 
 
+def _not_stored(models: Sequence[Path]) -> None:
+    console().print(
+        f"not stored: {' and '.join(map(str, models))} is the copy of a model of a hub, which is "
+        "not written into; to keep it, `hf download OWNER/NAME --local-dir DIR` and calibrate DIR",
+        markup=False,
+    )
+
+
 def _rewards(
-    model: Path,
+    models: Sequence[Path],
     texts: Path,
+    how: str,
     weight: list[str] | None,
     risk: float,
     columns: ColumnMap | None,
@@ -108,22 +133,27 @@ def _rewards(
     from dataclasses import asdict
 
     from reward_model.model.folder import read_rubric
+    from reward_model.model.scale import store_scale
     from reward_model.score.files.reference import measure_scale
-    from reward_model.score.scale import store_scale
-    from reward_model.score.terms import parse_weights
+    from reward_model.score.terms import check_terms, parse_weights
 
     weights = parse_weights(weight or [])
-    read_rubric(model)  # a wrong folder is said before the texts are read
+    check_terms(how, risk)
+    if how != "mean" and len(models) == 1:
+        raise UserError(f"--how {how} with one model", expected="it with --with, of several")
+    for model in models:
+        read_rubric(model)  # a wrong folder is said before the texts are read
     scale = measure_scale(
-        model,
+        models,
         texts,
+        how=how,
         columns=columns,
         weights=weights,
         risk=risk,
         device=device,
         batch_tokens=batch_tokens,
     )
-    path = store_scale(model, scale)
+    path = store_scale(models, scale)
     screen = console()
     screen.print(
         f"mean reward {scale.mean:.4f}, standard deviation {scale.sd:.4f}, of {scale.texts} "
@@ -132,7 +162,10 @@ def _rewards(
     )
     if scale.no_opinion:
         screen.print(f"left out: {scale.no_opinion} responses without a reward", markup=False)
-    screen.print(f"stored in {path}", markup=False)
+    if path is None:
+        _not_stored(models)
+    else:
+        screen.print(f"stored in {path}", markup=False)
     write_result(asdict(scale), json)
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from reward_model.cli.options import DeviceOption, JsonOption
+from reward_model.cli.options import CenteredOption, DeviceOption, JsonOption
 from reward_model.policy import require_trl
 from reward_model.records import UserError
 from reward_model.records.program import PageLanguageOption
@@ -111,6 +111,7 @@ def train(
         ),
     ] = None,
     risk: Annotated[float | None, typer.Option(help="Lambda of mean - lambda x sd.")] = None,
+    centered: CenteredOption = False,
     watch: Annotated[
         str | None,
         typer.Option(help="Keep the checkpoint whose samples this reward model likes best."),
@@ -159,6 +160,7 @@ def train(
         "instruction": instruction,
         "rewards": reward or None,
         "risk": risk,
+        "centered": centered or None,
         "watch": watch,
         "gold": gold,
         "patience": patience,

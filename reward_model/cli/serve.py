@@ -106,8 +106,8 @@ def serve(
 
     load_template(chat_template)
     from reward_model.model.folder import model_digest, read_rubric
+    from reward_model.model.scale import read_scale
     from reward_model.score.files.workers import Models
-    from reward_model.score.scale import scale_of
 
     models = Models(
         (model, *(others or [])), how, weights, risk, device, batch_tokens, abstain, centered
@@ -115,7 +115,7 @@ def serve(
     for path in models.paths:
         read_rubric(path)
     if centered:
-        scale_of(models.paths)  # what is missing is said before anything is loaded
+        read_scale(models.paths, how)  # what is missing is said before anything is loaded
     digests = [model_digest(path) for path in models.paths]
     from reward_model.score.serve.server import serve as run_server
 

@@ -28,6 +28,7 @@ from reward_model.measure.texts import (
     truth_of,
 )
 from reward_model.records import IGNORE, UserError, write_json
+from reward_model.records.hub import is_fetched
 from reward_model.rubrics import Rubric
 from reward_model.score.scorer import RewardScorer
 from reward_model.stats.bootstrap import RESAMPLES, Bootstrap, Estimand, Floats, Ints
@@ -63,7 +64,8 @@ def calibrate(
     """Fit, measure and store; `.to_json()` of it is the JSON.
 
     Args:
-        model: folder of a trained model; its config.json is written anew.
+        model: folder of a trained model; its config.json is written anew, unless it is a copy from
+            a hub.
         scored: scored pairs or single responses.
         columns: which columns hold what, for rows of another shape.
         part: `validation` or `test` groups of the model's split to fit on; `auto`: validation, or
@@ -121,7 +123,8 @@ def calibrate(
         temperatures=temperatures,
         dimensions=heads,
     )
-    store(model, temperatures)
+    if not is_fetched(model):
+        store(model, temperatures)
     return report.model_copy(update={"notes": words + _notes(report)})
 
 

@@ -225,13 +225,18 @@ def model_digest(folder: Path) -> str:
     kinds = {".json", ".jinja", ".model", ".safetensors", ".txt"}
     try:
         for path in sorted(folder.iterdir()):
-            if path.suffix in kinds and path.name not in ("split.json", SCALE):
+            if path.suffix in kinds and not _beside(path.name):
                 with path.open("rb") as file:
                     content = hashlib.file_digest(file, "sha256").hexdigest()
                 found.update(f"{path.name} {content}\n".encode())
     except OSError as error:
         raise explain_os_error(error, folder) from None
     return found.hexdigest()[:16]
+
+
+def _beside(name: str) -> bool:
+    """What may change beside a model: its split, and scales of it or of several with it."""
+    return name == "split.json" or name.startswith(f"{Path(SCALE).stem}.")
 
 
 def first_model_digest(folder: Path) -> str:

@@ -13,13 +13,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from reward_model.model.scale import read_scale
 from reward_model.records import UserError
 from reward_model.records.errors import first_line
+from reward_model.records.hub import model_folder
 from reward_model.rlhf.client import RewardClient
 from reward_model.rlhf.source import RewardSource, is_address, open_source
 from reward_model.rlhf.trl import MultiDimReward, dimension_rewards
 
 _FIRST_WAIT_S = 5.0
+
+SCALAR = ""
+"""The name that the scalar goes by among those of dimensions."""
 
 Reward = Callable[..., list[float | None]]
 
@@ -73,7 +78,13 @@ def parse(text: str) -> Spec:
     return Spec(model, dimension if hash_ else None, None, weight)
 
 
-def read_rewards(specs: Sequence[str], *, risk: float = 0.0, numbers_only: bool = False) -> Rewards:
+def read_rewards(
+    specs: Sequence[str],
+    *,
+    risk: float = 0.0,
+    centered: bool = False,
+    numbers_only: bool = False,
+) -> Rewards:
     """The callables of all specs, and the weight of each.
 
     A weight of `MODEL#*` is shared out by the rubric's weights of its dimensions.
@@ -81,49 +92,92 @@ def read_rewards(specs: Sequence[str], *, risk: float = 0.0, numbers_only: bool 
     Args:
         specs: as `parse` reads them.
         risk: standard deviations that a model's reward loses; functions give what they give.
-        numbers_only: the trainer takes no None: an answer without an opinion earns 0.
+        centered: rewards of models less their mean on reference texts, over the standard deviation.
+        numbers_only: the trainer takes no None: an answer without an opinion earns what one on the
+            lowest level does, 0 before it is centred.
 
     Raises:
-        UserError: no such model, dimension, file or function, or a server that does not answer.
+        UserError: no such model, dimension, file or function, a server that does not answer, or no
+            stored mean and standard deviation where rewards are to be centred.
     """
     functions: list[Reward] = []
     weights: list[float] = []
     parsed = [parse(text) for text in specs]
+    if (risk or centered) and parsed and all(spec.function is not None for spec in parsed):
+        raise UserError(
+            f"{'--centered' if centered else f'--risk {risk:g}'} with functions alone",
+            expected="a model among the rewards: functions give what they give",
+        )
     several = len(parsed) > 1 or any(spec.dimension == "*" for spec in parsed)
     # Beside another reward TRL makes 0 of None, silently: it is said here.
-    none = 0.0 if numbers_only or several else None
+    numbers_only = numbers_only or several
     for spec in parsed:
         if spec.function is not None:
             functions.append(_function(spec))
             weights.append(spec.weight)
             continue
-        source = answering(spec.model)
+        source = answering(spec.model, risk=risk, centered=centered, scalar=spec.dimension is None)
+        lowest: dict[str, float] = {}
+        if numbers_only:
+            lowest = _lowest(spec.model, centered, source.dimensions())
         if spec.dimension is None:
+            none = lowest.get(SCALAR)
             functions.append(MultiDimReward(source, risk=risk or None, no_opinion=none))
             weights.append(spec.weight)
             continue
-        names = None if spec.dimension == "*" else [spec.dimension]
-        found = dimension_rewards(source, names, risk=risk, no_opinion=none)
+        names = source.dimensions() if spec.dimension == "*" else (spec.dimension,)
+        found = [
+            one
+            for name in names
+            for one in dimension_rewards(source, [name], risk=risk, no_opinion=lowest.get(name))
+        ]
         functions += found
-        shares = _shares(spec.model, [f.dimension for f in found]) if names is None else [1.0]
+        shares = (
+            _shares(spec.model, [f.dimension for f in found]) if spec.dimension == "*" else [1.0]
+        )
         weights += [spec.weight * share for share in shares]
     _name_apart(functions)
     return Rewards(functions, weights)
 
 
-def answering(model: str) -> RewardSource:
+def _lowest(model: str, centered: bool, names: Sequence[str]) -> dict[str, float]:
+    """What an answer on the lowest level earns: of the scalar and by dimension."""
+    if not centered:
+        return dict.fromkeys((SCALAR, *names), 0.0)
+    if is_address(model):
+        raise UserError(
+            f"centred rewards of {model} where every answer needs a number",
+            expected="the folder of the model: a server does not say where its lowest level lies",
+            mend="name the folder, or leave out --centered",
+        )
+    scale = read_scale([model_folder(model)])
+    return {
+        SCALAR: scale.centered(0.0),
+        **{name: scale.dimension(name, 0.0) for name in scale.means},
+    }
+
+
+def answering(
+    model: str, *, risk: float = 0.0, centered: bool = False, scalar: bool = True
+) -> RewardSource:
     """A source that was seen to answer.
 
+    Args:
+        model: folder or address.
+        risk: standard deviations that its rewards lose.
+        centered: its rewards have to be centred.
+        scalar: the scalar will be asked for, and not only dimensions.
+
     Raises:
-        UserError: no such model, or a server that does not answer.
+        UserError: no such model, a server that does not answer, or rewards that are not centred.
     """
     if is_address(model):
         # A training waits for a server that comes back; one that was never there is said at once.
         with contextlib.closing(RewardClient(model, patience=_FIRST_WAIT_S)) as client:
             client.score_batch(["Which is right?"], ["This one."])
-    source = open_source(model)
-    if not is_address(model):
-        source.scores(["Which is right?"], ["This one."])
+    source = open_source(model, centered=centered, risk=risk, scalar=scalar)
+    if centered or not is_address(model):
+        source.scores(["Which is right?"], ["This one."], risk=risk or None)
     return source
 
 

@@ -129,6 +129,9 @@ class PolicyConfig(BaseModel):
     """Of online training: `MODEL`, `MODEL#depth`, `MODEL#*`, `file.py:function`, each `=WEIGHT`."""
     risk: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     """Standard deviations that each reward of a model loses: mean - risk x sd."""
+    centered: bool = False
+    """Rewards of models less their mean on reference texts, over the standard deviation, as
+    `calibrate --rewards` stored them."""
     watch: str | None = None
     """Keep the checkpoint whose samples this reward likes best."""
     gold: str | None = None
@@ -298,6 +301,8 @@ def _check(s: PolicyConfig) -> None:
          "grpo, rloo or online-dpo; to choose the checkpoint by reward, --watch"),
         (s.risk > 0 and not s.rewards, "--risk without --reward",
          "the model whose reward it lowers"),
+        (s.centered and not s.rewards, "--centered without --reward",
+         "the model whose rewards are centred"),
         (s.preference is not None and s.objective != "pref_po", "--preference without pref_po",
          "--loss pref_po, whose p it is"),
         (s.preference is None and s.objective == "pref_po", "--loss pref_po without --preference",

@@ -91,14 +91,17 @@ def _settings(
             expected="the folder of a trained model, or the address of reward-model serve",
             mend=f"export {MODEL}=outputs/multidim/best",
         )
+    asked, careful = _weights(weights), checked_risk(_number(risk, RISK), RISK)
     return Settings(
         source=open_source(
             waiting(model, _number(patience, PATIENCE), _number(fallback, FALLBACK)),
             device=device or None,
             centered=_switch(centered, CENTERED),
+            weights=asked,
+            risk=careful,
         ),
-        weights=_weights(weights),
-        risk=checked_risk(_number(risk, RISK), RISK),
+        weights=asked,
+        risk=careful,
         no_opinion=_number(no_opinion, NO_OPINION),
         abstain=checked_abstain(_number(abstain, ABSTAIN), ABSTAIN),
         template=load_template(chat_template or None),

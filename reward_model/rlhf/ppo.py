@@ -73,7 +73,7 @@ class PPOReward(nn.Module):
         template = load_template(chat_template)
         known = None if prompts is None else _Prompts(prompts, tokenizer.pad_token_id)
         self.backbone = _Scored(
-            open_source(model, device=device, centered=centered),
+            open_source(model, device=device, centered=centered, weights=weights, risk=risk),
             _Split(tokenizer, known, template),
             None if weights is None else dict(weights),
             checked_risk(risk),

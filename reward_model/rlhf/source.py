@@ -19,6 +19,7 @@ from reward_model.rlhf.address import read_address
 from reward_model.rlhf.client import RewardClient, UnreachableError
 from reward_model.rlhf.wire import is_fallback
 from reward_model.score.memory import Memory, fingerprint
+from reward_model.score.terms import shares
 
 if TYPE_CHECKING:
     from reward_model.records.texts import Words
@@ -252,7 +253,15 @@ _OPEN: dict[Origin, RewardSource] = {}
 _OPEN_LOCK = threading.Lock()
 
 
-def open_source(model: Model, *, device: str | None = None, centered: bool = False) -> RewardSource:
+def open_source(
+    model: Model,
+    *,
+    device: str | None = None,
+    centered: bool = False,
+    weights: Mapping[str, float] | None = None,
+    risk: float | None = None,
+    scalar: bool = True,
+) -> RewardSource:
     """The source of a folder, a server or a scorer; nothing is loaded yet.
 
     Args:
@@ -260,6 +269,9 @@ def open_source(model: Model, *, device: str | None = None, centered: bool = Fal
             what it is.
         device: where a folder runs.
         centered: rewards have to be centred and scaled; see `RewardScorer.from_pretrained`.
+        weights: that will be asked for; what the folder has stored must be made with them.
+        risk: the same.
+        scalar: the scalar will be asked for, and not only dimensions, which no weights change.
 
     Raises:
         UserError: the folder is not there, holds no trained model, or has no mean and standard
@@ -279,11 +291,12 @@ def open_source(model: Model, *, device: str | None = None, centered: bool = Fal
     from reward_model.records.hub import model_folder
 
     model = model_folder(model)
-    read_rubric(model)  # a wrong folder is said now, not after the first rollouts
+    rubric = read_rubric(model)  # a wrong folder is said now, not after the first rollouts
     if centered:
-        from reward_model.score.scale import read_scale
+        from reward_model.model.scale import read_scale
 
-        read_scale(model)
+        given = shares(weights or rubric.weights, rubric.names, "this model") if scalar else None
+        read_scale([model]).check(given, risk or 0.0)
     return _shared(Origin(str(Path(model).resolve()), device, centered=centered))
 
 
@@ -295,11 +308,14 @@ def _shared(origin: Origin) -> RewardSource:
 def _load(origin: Origin) -> Scorer:
     if origin.is_server:
         return RewardClient.with_settings(origin.model, origin.client)
+    from reward_model.model.scale import read_scale
     from reward_model.score.scorer import RewardScorer
 
-    return RewardScorer.from_pretrained(
-        origin.model, device=_device(origin.device), centered=origin.centered
-    )
+    terms: dict[str, Any] = {}
+    if origin.centered:  # those that were asked for, as `open_source` saw
+        scale = read_scale([origin.model])
+        terms = {"centered": True, "weights": scale.weights, "risk": scale.risk}
+    return RewardScorer.from_pretrained(origin.model, device=_device(origin.device), **terms)
 
 
 def _device(wanted: str | None) -> str | None:

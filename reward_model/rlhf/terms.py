@@ -35,7 +35,8 @@ def numbers(
             raise UserError(
                 f"a response without a reward ({score.reason})",
                 expected=f"a number for each, which {trainer} needs",
-                mend=f"declare what such a response earns: {declare}=0.0 is the lowest",
+                mend=f"declare what such a response earns: {declare}=0.0 is the lowest of rewards "
+                "that are not centred",
             )
         rewards.append(reward)
     return rewards

@@ -68,7 +68,9 @@ class MultiDimReward:
         thinking: Marks | None = None,
         abstain: float | None = None,
     ) -> None:
-        self._source = open_source(model, device=device, centered=centered)
+        self._source = open_source(
+            model, device=device, centered=centered, weights=weights, risk=risk
+        )
         self._weights = None if weights is None else dict(weights)
         self._risk = checked_risk(risk)
         self._no_opinion = no_opinion
@@ -123,7 +125,7 @@ class AsyncMultiDimReward(MultiDimReward):
 
 
 class DimensionReward:
-    """The reward of one dimension, in [0, 1]; see `dimension_rewards`."""
+    """The reward of one dimension, in [0, 1] where it is not centred; see `dimension_rewards`."""
 
     def __init__(
         self,
@@ -148,7 +150,11 @@ class DimensionReward:
         self, prompts: Sequence[Any], completions: Sequence[Any], **kwargs: Any
     ) -> list[float | None]:
         """One reward a completion; `kwargs` are the trainer's, dataset columns among them."""
-        scores = _scores(self._source, prompts, completions, self._thinking, self._abstain)
+        scores = _scores(
+            *(self._source, prompts, completions, self._thinking, self._abstain),
+            # Levels hold for any risk; those who centre have to know it.
+            risk=(self._risk or None) if self._source.centered else None,
+        )
         log_scores(scores, [self.dimension], self._group, kwargs)
         return [self._reward(score) for score in scores]
 
@@ -157,6 +163,12 @@ class DimensionReward:
             return self._no_opinion
         if is_fallback(score):
             return score.reward
+        if score.centered is not None and self._risk and not self._source.centered:
+            raise UserError(
+                f"risk {self._risk:g} and rewards that were centred already",
+                expected="a risk that whoever centres knows of",
+                mend="say centered=True as well",
+            )
         return dimension_reward(score, self.dimension, self._risk)
 
 
@@ -166,6 +178,7 @@ def dimension_rewards(
     *,
     risk: float = 0.0,
     no_opinion: float | None = None,
+    centered: bool = False,
     name: str = NAME,
     device: str | None = None,
     thinking: Marks | None = None,
@@ -183,6 +196,8 @@ def dimension_rewards(
         risk: lambda of ``mean - lambda * sd``; that of a server, which holds for its scalar, is
             not known here.
         no_opinion: see `MultiDimReward`.
+        centered: each less its own mean of the reference texts, over its own standard deviation;
+            see `MultiDimReward`.
         name: what stands before their common metrics.
         device: where a model folder runs.
         thinking: see `MultiDimReward`.
@@ -191,7 +206,7 @@ def dimension_rewards(
     Raises:
         UserError: there is no such model, it has no such dimension, or a risk below 0.
     """
-    source = open_source(model, device=device)
+    source = open_source(model, device=device, centered=centered, risk=risk, scalar=False)
     known = source.dimensions(dimensions or ())
     unknown = [d for d in dimensions or () if d not in known]
     if unknown:
@@ -213,10 +228,11 @@ def dimension_rewards(
 
 
 def dimension_reward(score: Score, dimension: str, risk: float = 0.0) -> float:
-    """Expected level of one dimension over its scale, less `risk` standard deviations."""
-    top = len(score.probabilities[dimension]) - 1
-    careful = score.levels[dimension] - risk * score.uncertainty[dimension]
-    return min(1.0, max(0.0, careful / top))
+    """Expected level of one dimension over its scale, less `risk` standard deviations; of a score
+    that is centred that dimension's centred reward, with the risk that it was centred with."""
+    if score.centered is not None:
+        return score.centered[dimension]
+    return score.own(dimension, risk)
 
 
 def log_scores(

@@ -44,10 +44,10 @@ async def compute_score(
 ) -> dict[str, float]:
     """The reward of one response, and what it is made of under the same keys for every sample.
 
-    `score` is what verl optimises. Each dimension's reward in [0, 1] stands under its name: list
-    them in ``algorithm.gdpo_reward_keys`` for GDPO. `<dimension>_uncertainty`, in levels, and the
-    flags `response_truncated`, `prompt_truncated` and `no_opinion`, and `familiarity`, are for the
-    logs.
+    `score` is what verl optimises. Each dimension's reward in [0, 1], or centred as the score is,
+    stands under its name: list them in ``algorithm.gdpo_reward_keys`` for GDPO.
+    `<dimension>_uncertainty`, in levels, and the flags `response_truncated`, `prompt_truncated` and
+    `no_opinion`, and `familiarity`, are for the logs.
 
     Args:
         data_source: of the sample; not used.
@@ -90,7 +90,12 @@ async def compute_score(
         abstain = settings.abstain if abstain is None else abstain
         template = settings.template if chat_template is None else load_template(chat_template)
     else:
-        source = open_source(waiting(model, patience, fallback_reward), centered=centered)
+        source = open_source(
+            waiting(model, patience, fallback_reward),
+            centered=centered,
+            weights=weights,
+            risk=risk,
+        )
         template = load_template(chat_template)
     careful = checked_risk(risk)
     read = read_pair(prompt, solution_str, template.thinking if template else None)

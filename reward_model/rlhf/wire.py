@@ -113,7 +113,10 @@ def is_whole(score: Score) -> bool:
         return not score.levels
     if score.uncentered is not None and not math.isfinite(score.uncentered):
         return False
-    numbers = [score.reward, *score.levels.values(), *score.uncertainty.values()]
+    if score.centered is not None and score.centered.keys() != score.levels.keys():
+        return False
+    numbers = [*(score.reward, *score.levels.values(), *score.uncertainty.values())]
+    numbers += (score.centered or {}).values()
     return (
         bool(score.levels)
         and score.levels.keys() == score.uncertainty.keys() == score.probabilities.keys()

@@ -12,10 +12,13 @@ from typing import Any, Literal
 
 import numpy as np
 
+from reward_model.model.scale import RewardScale, read_scale
 from reward_model.records import UserError
 from reward_model.records.files import Pathish
+from reward_model.records.hub import model_folder
 from reward_model.records.texts import Words
 from reward_model.score.scorer import RewardScorer, Score
+from reward_model.score.terms import shares
 
 How = Literal["mean", "minimum"]
 HOWS: tuple[How, ...] = ("mean", "minimum")
@@ -33,19 +36,28 @@ class EnsembleScorer:
     Args:
         members: at least two, of one rubric; backbones and tokenizers may differ.
         how: `mean` or `minimum`.
+        scale: mean and standard deviation of the joined reward; it is centred and scaled by them.
 
     Raises:
         UserError: fewer than two, another rubric, other weights or another risk.
     """
 
-    def __init__(self, members: Sequence[RewardScorer], how: How = "mean") -> None:
+    def __init__(
+        self,
+        members: Sequence[RewardScorer],
+        how: How = "mean",
+        *,
+        scale: RewardScale | None = None,
+    ) -> None:
         if how not in HOWS:
             raise UserError(f"how {how!r}", expected=" or ".join(HOWS))
         if len(members) < 2:
             raise UserError(f"{len(members)} models in an ensemble", expected="at least two")
         if any(member.scale is not None for member in members):
             raise UserError(
-                "centred rewards of several models", expected="them of one model, or rewards as is"
+                "centred rewards of several models",
+                expected="members whose rewards are as is, and the scale of what they say together",
+                mend="EnsembleScorer.from_pretrained([...], centered=True)",
             )
         first = members[0]
         for other in members[1:]:
@@ -60,7 +72,9 @@ class EnsembleScorer:
                 )
             if other.abstain != first.abstain:
                 raise UserError("members with different abstain", expected="the same for all")
-        self.members, self.how = tuple(members), how
+        if scale is not None:
+            scale.check(first.weights, first.risk)
+        self.members, self.how, self.scale = tuple(members), how, scale
         self.rubric = first.rubric
         self.dimensions = first.dimensions
         self.device = first.device
@@ -68,10 +82,17 @@ class EnsembleScorer:
 
     @classmethod
     def from_pretrained(
-        cls, paths: Sequence[Pathish], *, how: How = "mean", **settings: Any
+        cls, paths: Sequence[Pathish], *, how: How = "mean", centered: bool = False, **settings: Any
     ) -> EnsembleScorer:
-        """Load the members; `settings` are those of `RewardScorer.from_pretrained`."""
-        return cls([RewardScorer.from_pretrained(path, **settings) for path in paths], how)
+        """Load the members; `settings` are those of `RewardScorer.from_pretrained`.
+
+        Centred rewards are by the scale of the joined reward, which `reward-model calibrate
+        --rewards --with` stored beside one of the members.
+        """
+        folders = [model_folder(path) for path in paths]
+        scale = read_scale(folders, how) if centered else None
+        members = [RewardScorer.from_pretrained(folder, **settings) for folder in folders]
+        return cls(members, how, scale=scale)
 
     @property
     def weights(self) -> dict[str, float]:
@@ -114,6 +135,9 @@ class EnsembleScorer:
         evidence: Sequence[str | None] | None = None,
     ) -> list[Score]:
         """As `RewardScorer.score_batch`; every score says how far the members disagree."""
+        if self.scale is not None and (weights is not None or risk is not None):
+            given = None if weights is None else shares(weights, self.dimensions, "these models")
+            self.scale.check(given or self.weights, self.risk if risk is None else risk)
         each = [
             member.score_batch(prompts, responses, weights=weights, risk=risk, evidence=evidence)
             for member in self.members
@@ -145,7 +169,8 @@ class EnsembleScorer:
             name: float(np.std([score.levels[name] for score in scores]))
             for name in self.dimensions
         }
-        return replace(joined, spread=float(np.std(rewards)), level_spread=levels, **cut)
+        found = replace(joined, spread=float(np.std(rewards)), level_spread=levels, **cut)
+        return found.by(self.scale)
 
 
 __all__ = ["HOWS", "EnsembleScorer", "How"]

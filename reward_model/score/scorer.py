@@ -19,13 +19,13 @@ from reward_model.model.device import best_dtype, checked_device, tokens_at_once
 from reward_model.model.familiarity import Familiarity
 from reward_model.model.folder import Bundle, load_bundle
 from reward_model.model.forward import Forward
+from reward_model.model.scale import RewardScale, read_scale
 from reward_model.records import Text, UserError
 from reward_model.records.chat.turns import judged
 from reward_model.records.files import Pathish
 from reward_model.records.hub import model_folder
 from reward_model.records.texts import Words, as_pairs, as_words, unfit
 from reward_model.score.memory import Memory, fingerprint
-from reward_model.score.scale import RewardScale, read_scale
 from reward_model.score.scores import Score, Seen, scores_of
 from reward_model.score.terms import checked_abstain, checked_risk, shares
 from reward_model.stats.bootstrap import Floats
@@ -123,7 +123,7 @@ class RewardScorer:
         """
         where = checked_device(device)
         folder = model_folder(path, revision)
-        scale = read_scale(folder) if centered else None
+        scale = read_scale([folder]) if centered else None
         return cls(
             load_bundle(folder, dtype=dtype or best_dtype(where)),
             device=where,
@@ -286,10 +286,8 @@ class RewardScorer:
         return self._forward.padded(encoded)
 
     def _scores(self, seen: Sequence[Seen], parts: Floats, risk: float) -> list[Score]:
-        made = scores_of(
-            seen, self.dimensions, parts, risk, top=self.rubric.scale, scale=self.scale
-        )
-        return [score.unless_unfamiliar(self._abstain) for score in made]
+        made = scores_of(seen, self.dimensions, parts, risk, top=self.rubric.scale)
+        return [score.by(self.scale).unless_unfamiliar(self._abstain) for score in made]
 
     def _shares(self, weights: Mapping[str, float]) -> Floats:
         known = shares(weights, self.dimensions, "this model")

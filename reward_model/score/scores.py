@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from reward_model.score.scale import RewardScale
+from reward_model.model.scale import RewardScale
 from reward_model.stats.bootstrap import Floats
 from reward_model.stats.levels import expected_levels, level_sd, reward_of
 
@@ -41,16 +41,40 @@ class Score:
     """Share of the validation texts that are at least as far from the training texts, in (0, 1];
     None where the model does not know. Of several models: the least."""
     spread: float | None = None
-    """Of several models: standard deviation of the reward between them."""
+    """Of several models: standard deviation of the reward between them, in its units."""
     level_spread: dict[str, float] | None = None
     """Of several models: dimension -> standard deviation of the expected level between them."""
     uncentered: float | None = None
     """Where rewards are centred: the reward before, in [0, 1]."""
+    centered: dict[str, float] | None = None
+    """Where rewards are centred: dimension -> its own reward, so many standard deviations above its
+    mean of the reference texts."""
 
     def to_json(self) -> dict[str, Any]:
-        """The score as it is written to a file; the last five only where there are any."""
-        optional = ("reason", "familiarity", "spread", "level_spread", "uncentered")
+        """The score as it is written to a file; the last six only where there are any."""
+        optional = ("reason", "familiarity", "spread", "level_spread", "uncentered", "centered")
         return {k: v for k, v in self.__dict__.items() if k not in optional or v is not None}
+
+    def own(self, dimension: str, risk: float = 0.0) -> float:
+        """Reward of one dimension, in [0, 1]: its expected level, less `risk` standard deviations,
+        over the scale."""
+        top = len(self.probabilities[dimension]) - 1
+        return min(
+            1.0, max(0.0, (self.levels[dimension] - risk * self.uncertainty[dimension]) / top)
+        )
+
+    def by(self, scale: RewardScale | None) -> Score:
+        """The score with its rewards centred and scaled; as it is without a scale."""
+        if scale is None or self.reward is None:
+            return self
+        own = {name: scale.dimension(name, self.own(name, scale.risk)) for name in self.levels}
+        return replace(
+            self,
+            reward=scale.centered(self.reward),
+            spread=None if self.spread is None else self.spread / scale.sd,
+            uncentered=self.reward,
+            centered=own,
+        )
 
     def unless_unfamiliar(self, abstain: float | None) -> Score:
         """The score, or no opinion where the text is less familiar than `abstain`."""
@@ -86,7 +110,6 @@ def scores_of(
     risk: float,
     *,
     top: int,
-    scale: RewardScale | None = None,
 ) -> list[Score]:
     """The score of each text, to the bit what it would be alone.
 
@@ -96,7 +119,6 @@ def scores_of(
         weights: [D] share of each in the reward.
         risk: lambda of the reward's `mean - lambda * sd`.
         top: highest level.
-        scale: what rewards are centred by.
     """
     there = [one.probabilities for one in seen if one.probabilities is not None]
     if not there:
@@ -115,8 +137,7 @@ def scores_of(
         reward, levels, probabilities, predicted, uncertainty = next(numbers)
         made.append(
             Score(
-                reward=reward if scale is None else scale.centered(reward),
-                uncentered=None if scale is None else reward,
+                reward=reward,
                 levels=dict(zip(names, levels, strict=True)),
                 probabilities=dict(zip(names, probabilities, strict=True)),
                 predicted=dict(zip(names, predicted, strict=True)),

@@ -18,7 +18,7 @@ from reward_model.cli.commands import app
 from reward_model.records import UserError, read_jsonl
 from reward_model.records.tables import parquet_rows
 from reward_model.rlhf.environment import from_environment
-from reward_model.rlhf.trl import MultiDimReward
+from reward_model.rlhf.trl import MultiDimReward, dimension_rewards
 from reward_model.rlhf.verl import _fields
 from reward_model.score.ensemble import EnsembleScorer
 
@@ -105,6 +105,11 @@ def test_a_server_centres_and_one_that_does_not_is_refused(model: Path) -> None:
             (expected.reward, expected.uncentered), abs=1e-4
         )
         assert MultiDimReward(served.url, centered=True)(["q"], ["r"]) == [score.reward]
+        assert score.centered == pytest.approx(expected.centered, abs=1e-4)
+        (depth,) = dimension_rewards(served.url, ["depth"], centered=True)
+        assert depth(["q"], ["r"]) == [pytest.approx((score.centered or {})["depth"])]
+        with pytest.raises(UserError, match=r"risk 0\.5 and rewards that were centred already"):
+            dimension_rewards(served.url, ["depth"], risk=0.5)[0](["q"], ["r"])
         with pytest.raises(UserError, match="weights or a risk that the stored mean"):
             RewardClient(served.url).score("q", "r", risk=0.5)
     told = pytest.raises(UserError, match="start the server with --centered")
@@ -112,11 +117,79 @@ def test_a_server_centres_and_one_that_does_not_is_refused(model: Path) -> None:
         MultiDimReward(served.url, centered=True)(["q"], ["r"])
 
 
+def test_dimensions_are_centred_each_by_its_own(model: Path) -> None:
+    from reward_model.policy.rewards import read_rewards
+
+    texts: Any = (["q", "q", "p"], ["Margins rose by 3%.", "bad " * 30, "Revenue fell."])
+    rewards = dimension_rewards(model, centered=True)
+    found = {one.dimension: one(*texts) for one in rewards}
+    assert sorted(found) == ["accuracy", "depth", "professionalism"]
+    for name, values in found.items():
+        assert np.mean(values) == pytest.approx(0, abs=1e-4), name
+        assert np.std(values, ddof=1) == pytest.approx(1, abs=1e-4), name
+    plain = dimension_rewards(model, ["depth"])[0](*texts)
+    assert all(0 <= (value or 0) <= 1 for value in plain)
+    scores = RewardScorer.from_pretrained(model, centered=True).score_batch(*texts)
+    fields = [_fields(score, tuple(found), None, 0.0) for score in scores]
+    assert [one["depth"] for one in fields] == pytest.approx(found["depth"], abs=1e-4)
+    # A policy: an empty answer earns what the lowest level does, not an average text's 0.
+    whole, depth = read_rewards([str(model), f"{model}#depth"], centered=True).functions
+    assert depth(*texts) == pytest.approx(found["depth"], abs=1e-4)
+    (nothing,), (worst,) = whole(["q"], [""]), depth(["q"], [""])
+    stored = json.loads((model / "reward_scale.json").read_text())
+    assert nothing == pytest.approx(-stored["mean"] / stored["sd"])
+    assert worst == pytest.approx(-stored["means"]["depth"] / stored["sds"]["depth"])
+    with pytest.raises(UserError, match="--centered with functions alone"):
+        read_rewards(["r.py:short"], centered=True)
+
+
+def test_the_scale_of_several_models_is_of_what_they_say_together(
+    model: Path, tmp_path: Path
+) -> None:
+    other = save_encoder(tmp_path / "other", seed=1)
+    first = shutil.copytree(model, tmp_path / "first")
+    texts = write(tmp_path / "reference.jsonl", REFERENCE)
+    asked = [("q", "Margins rose by 3%."), ("q", "bad " * 30), ("p", "Revenue fell.")]
+    for how in ("mean", "minimum"):
+        done = invoke("calibrate", first, texts, "--rewards", "--with", other, "--how", how)
+        assert done.exit_code == 0, done.output
+        plain = EnsembleScorer.from_pretrained([other, first], how=how)
+        before = plain.score_batch(*zip(*asked, strict=True))
+        scorer = EnsembleScorer.from_pretrained([other, first], how=how, centered=True)
+        scores = scorer.score_batch(*zip(*asked, strict=True))
+        rewards = [score.reward for score in scores]
+        assert (np.mean(rewards), np.std(rewards, ddof=1)) == pytest.approx((0, 1), abs=1e-4)
+        assert [s.uncentered for s in scores] == pytest.approx([s.reward for s in before])
+        apart = np.std([s.uncentered for s in scores], ddof=1)
+        assert scores[0].spread == pytest.approx((before[0].spread or 0) / apart)
+        assert MultiDimReward(scorer, centered=True)(["q"], ["bad " * 30]) == [
+            pytest.approx(rewards[1], abs=1e-4)
+        ]
+    with pytest.raises(UserError, match="weights or a risk that the stored mean"):
+        scorer.score("q", "r", risk=0.5)
+    assert RewardScorer.from_pretrained(first, centered=True)  # its own scale is still of it
+    rows = write(tmp_path / "in.jsonl", [{"prompt": p, "response": r} for p, r in asked])
+    both = ("--with", other, "--how", "minimum", "--centered")
+    done = invoke("score", first, rows, "--out", tmp_path / "out.parquet", *both)
+    assert done.exit_code == 0, done.output
+    (*_, last) = (row["reward_model"] for row in parquet_rows(tmp_path / "out.parquet"))
+    assert last["reward"] == pytest.approx(rewards[2], abs=1e-4)
+    assert last["centered"]["depth"] == pytest.approx((scores[2].centered or {})["depth"], abs=1e-4)
+    third = save_encoder(tmp_path / "third", seed=2)
+    wrong = invoke("serve", first, "--with", third, "--centered")
+    assert "no reward_scale." in str(wrong.exception)
+    assert f"calibrate {first} TEXTS --rewards --with {third}" in str(wrong.exception)
+
+
 def test_without_a_stored_scale_it_is_one_sentence(model: Path, tmp_path: Path) -> None:
     bare = shutil.copytree(model, tmp_path / "model")
     centred = RewardScorer.from_pretrained(bare, centered=True)
     with pytest.raises(UserError, match="centred rewards of several models"):
         EnsembleScorer([centred, centred])
+    with pytest.raises(UserError, match="weights or a risk that the stored mean"):
+        MultiDimReward(bare, weights={"depth": 1}, centered=True)
+    with pytest.raises(UserError, match="weights or a risk that the stored mean"):
+        dimension_rewards(bare, risk=0.5, centered=True)
     path = write(tmp_path / "in.jsonl", [{"response": "r"}])
     wrong = invoke("score", bare, path, "--out", tmp_path / "o.jsonl", "--centered", "--risk", 1)
     assert "weights or a risk that the stored mean" in str(wrong.exception)

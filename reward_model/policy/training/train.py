@@ -178,7 +178,10 @@ def prepare(config: PolicyConfig) -> Prepared:
         _check_thumbs(ready)
     if config.rewards:
         ready.rewards = read_rewards(
-            config.rewards, risk=config.risk, numbers_only=config.method == "online-dpo"
+            config.rewards,
+            risk=config.risk,
+            centered=config.centered,
+            numbers_only=config.method == "online-dpo",
         )
     if config.watch is not None:
         ready.watch = _watch(ready)

@@ -37,7 +37,7 @@ def score_type(
         kinds: sides that the rows of the file have; empty for a single response, None for a list.
         ensemble: scores of several models, which say how far they disagree.
         familiar: scores that say how familiar a text is.
-        centered: scores with the reward before it was centred.
+        centered: scores with the reward before it was centred, and each dimension's own.
 
     Raises:
         UserError: lists of responses beside rows of another form.
@@ -62,7 +62,7 @@ def score_type(
     if ensemble:
         one += [("spread", pa.float64()), ("level_spread", by_dimension(pa.float64()))]
     if centered:
-        one.append(("uncentered", pa.float64()))
+        one += [("uncentered", pa.float64()), ("centered", by_dimension(pa.float64()))]
     found = set(kinds)
     if found == {None}:
         return pa.list_(pa.struct(one))

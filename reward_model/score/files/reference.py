@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reward_model.model.folder import model_digest
-from reward_model.records import UserError
+from reward_model.model.scale import RewardScale, fit_scale, models_digest
 from reward_model.records.tables import read_rows
 from reward_model.records.terminal import progress
 from reward_model.score.files.rows import row_texts
 from reward_model.score.files.run import check_rows
-from reward_model.score.scale import RewardScale
-from reward_model.score.scorer import RewardScorer
+from reward_model.score.files.workers import Models
 
 if TYPE_CHECKING:
     from reward_model.data.columns import ColumnMap
@@ -26,9 +24,10 @@ _ROWS = 64
 
 
 def measure_scale(
-    model: Path,
+    models: Sequence[Path],
     texts: Path,
     *,
+    how: str = "mean",
     columns: ColumnMap | None = None,
     weights: Mapping[str, float] | None = None,
     risk: float = 0.0,
@@ -38,8 +37,9 @@ def measure_scale(
     """Mean and standard deviation of the reward over every response of a file.
 
     Args:
-        model: folder of a trained model.
+        models: folder of a trained model, or of several.
         texts: rows of any form that `reward-model score` reads.
+        how: several are joined, `mean` or `minimum`.
         columns: which columns hold the texts, where they have names of their own.
         weights: dimension -> share in the reward instead of the rubric's.
         risk: lambda of the reward's ``mean - lambda * sd``.
@@ -50,10 +50,10 @@ def measure_scale(
         UserError: a row that cannot be read, fewer than two rewards, or rewards that are all alike.
     """
     found = check_rows(texts, columns)
-    scorer = RewardScorer.from_pretrained(
-        model, device=device, batch_tokens=batch_tokens, weights=weights, risk=risk
-    )
+    terms = None if weights is None else dict(weights)
+    scorer = Models(tuple(models), how, terms, risk, device, batch_tokens).load()
     rewards: list[float] = []
+    own: list[list[float]] = []
     silent = 0
     rows = (row_texts(line, texts, columns) for line in read_rows(texts))
     with progress() as bar:
@@ -65,26 +65,15 @@ def measure_scale(
                     silent += 1
                 else:
                     rewards.append(score.reward)
+                    own.append([score.own(name, scorer.risk) for name in scorer.dimensions])
             bar.update(task, advance=len(block))
-    if len(rewards) < 2:
-        raise UserError(
-            f"{len(rewards)} responses with a reward", expected="at least two", path=texts
-        )
-    sd = float(np.std(rewards, ddof=1))
-    if sd < 1e-9:
-        raise UserError(
-            f"the same reward for all {len(rewards)} responses",
-            expected="reference texts that differ",
-            path=texts,
-        )
-    return RewardScale(
-        mean=float(np.mean(rewards)),
-        sd=sd,
-        texts=len(rewards),
+    return fit_scale(
+        np.array(rewards),
+        np.array(own),
+        scorer.weights,
+        scorer.risk,
         no_opinion=silent,
-        file=texts.name,
-        digest=found.digest,
-        model=model_digest(model),
-        weights=scorer.weights,
-        risk=scorer.risk,
+        texts=texts,
+        rows=found.digest,
+        model=models_digest(models, how),
     )

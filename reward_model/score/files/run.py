@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reward_model.model.folder import first_model_digest, model_digest
+from reward_model.model.scale import read_scale
 from reward_model.records import (
     Appender,
     Line,
@@ -36,7 +37,6 @@ from reward_model.score.files.rows import (
     row_texts,
 )
 from reward_model.score.files.workers import Models, scored_blocks
-from reward_model.score.scale import scale_of
 
 if TYPE_CHECKING:
     import pyarrow
@@ -145,7 +145,7 @@ def score_file(
     if columns is not None:
         config["columns"] = columns.digest
     if centered:
-        config["centered"] = scale_of(paths).told()
+        config["centered"] = read_scale(paths, how).told()
     shares = dict(weights) if weights else None
     models = Models(paths, how, shares, risk, device, batch_tokens, abstain, centered)
     table = None

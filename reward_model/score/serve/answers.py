@@ -94,6 +94,8 @@ class ScoreOut(BaseModel):
     level_spread: dict[str, float] | None = None
     uncentered: float | None = None
     """Where the server centres: the reward before, in [0, 1]."""
+    centered: dict[str, float] | None = None
+    """Where the server centres: each dimension's own reward, centred and scaled."""
     evidence: Evidence | None = None
     sentences: SentencesOut | None = None
 
