@@ -89,6 +89,14 @@ def train(
     pair_weight: Annotated[
         float | None, typer.Option(help="Weight of a pairwise term on the expected level.")
     ] = None,
+    center_rewards: Annotated[
+        bool,
+        typer.Option(
+            "--center-rewards",
+            help="Store mean and standard deviation of the reward on the validation texts, for "
+            "score --centered and the like.",
+        ),
+    ] = False,
     patience: Annotated[
         int | None, typer.Option(help="Stop after this many evaluations without gain; 0: never.")
     ] = None,

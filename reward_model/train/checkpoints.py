@@ -36,10 +36,10 @@ BASE_WEIGHTS = "base_weights"
 """Fingerprint of the base model, beside the settings."""
 SAME_RESULT = frozenset(
     {"batch_tokens", "logging_steps", "patience", "precision", "gradient_checkpointing"}
-    | {"attention", "trust_remote_code"}
+    | {"attention", "trust_remote_code", "center_rewards"}
 )
-"""Settings of memory, speed and patience: what one changes after a run ran out of memory. The
-model they lead to is the same but for rounding, so a run goes on under others."""
+"""Settings of memory, speed and patience, what one changes after a run ran out of memory, and of
+what is stored beside the model. It is the same but for rounding, so a run goes on under others."""
 ELSEWHERE = frozenset({"scored", "output_dir", "report_to", "cache_dir"})
 """The file may lie elsewhere today; what it holds is compared by the split."""
 

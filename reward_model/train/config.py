@@ -176,6 +176,10 @@ class TrainConfig(BaseModel):
     pair_weight: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     """Weight of a pairwise (Bradley-Terry) term on the expected level of both sides of a pair."""
 
+    center_rewards: bool = False
+    """Store mean and standard deviation of the reward on the validation texts, of the training
+    texts where there are none, for rewards that are centred: `score --centered` and the like."""
+
     best_metric: Literal["qwk", "loss", "accuracy", "pair_accuracy"] = "qwk"
     """What picks the best checkpoint: quadratic weighted kappa, mean over the dimensions, counts a
     miss by two levels four times a miss by one."""

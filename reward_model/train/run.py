@@ -26,7 +26,7 @@ from reward_model.model.adapter import is_adapted, merge, merged_state, plain, s
 from reward_model.model.batches import pad_id
 from reward_model.model.card import record
 from reward_model.model.device import device_tokens
-from reward_model.model.folder import save_bundle, weights_digest
+from reward_model.model.folder import SCALE, save_bundle, weights_digest
 from reward_model.model.quiet import quiet
 from reward_model.records import Stopped, UserError, locked, read_object, write_json
 from reward_model.records.terminal import console
@@ -54,6 +54,7 @@ from reward_model.train.validation import (
     ValidationMetrics,
     level_weights,
     measure_familiarity,
+    measure_rewards,
 )
 
 
@@ -80,7 +81,10 @@ def train(config: TrainConfig, *, resume: bool = False, overwrite: bool = False)
     # Said before the base model is loaded; the folder is looked at again under its lock.
     if look(config, texts.split, resume=resume, overwrite=overwrite).finished:
         out.print(f"{config.output_dir} is finished; nothing is left to do (--overwrite: anew)")
-        return config.output_dir / "best"
+        best = config.output_dir / "best"
+        if config.center_rewards and not (best / SCALE).exists():
+            out.print(f"to centre its rewards: reward-model calibrate {best} TEXTS --rewards")
+        return best
     run = prepare(config, texts)
     base = None if config.base_model == TINY else weights_digest(config.base_model)
     first = processes().is_main_process
@@ -262,6 +266,11 @@ def _finish(
     unknown = measure_familiarity(folder, run.originals, run.validation, where, run.config.seed)
     if unknown is not None:
         run.remarks.append(unknown)
+    if run.config.center_rewards:
+        texts = run.validation if len(run.validation) else run.originals
+        file = (run.config.eval_file if len(run.validation) else None) or run.config.scored
+        run.remarks.append(measure_rewards(folder, texts, file, where, run.config.seed))
+        console().print(run.remarks[-1])
     metrics = {
         "best_step": step,
         "steps": trainer.state.global_step,

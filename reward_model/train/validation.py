@@ -1,7 +1,8 @@
 """What the validation texts are for: picking the best checkpoint, and telling what is unlike them.
 
 `ValidationMetrics(samples, rubric)` is what training reports of them; `measure_familiarity(...)`
-puts into a trained model how far they lie from what it was trained on.
+puts into a trained model how far they lie from what it was trained on, `measure_rewards(...)` where
+their rewards lie.
 """
 
 from __future__ import annotations
@@ -20,16 +21,18 @@ from reward_model.data.dataset import (
     label_array,
     pair_indices,
 )
+from reward_model.data.split import fingerprint
 from reward_model.model.batches import pad_id
 from reward_model.model.device import best_dtype, tokens_at_once
 from reward_model.model.familiarity import fit
 from reward_model.model.folder import load_bundle
 from reward_model.model.forward import Forward, Vectors
 from reward_model.model.losses import level_cross_entropy
+from reward_model.model.scale import fit_scale, models_digest, store_scale
 from reward_model.records import IGNORE, UserError
 from reward_model.rubrics import Rubric
 from reward_model.stats import levels
-from reward_model.stats.bootstrap import Ints
+from reward_model.stats.bootstrap import Floats, Ints
 from reward_model.stats.metrics import kappa_of
 from reward_model.train.probe import chosen
 
@@ -124,12 +127,9 @@ def measure_familiarity(
     if not len(validation) or len(train) < 2:
         return "no validation texts, so the model cannot tell how familiar a text is to it"
     try:
-        bundle = load_bundle(folder, dtype=best_dtype(device))
-        torch.nn.Module.to(bundle.model, device)
-        tokens = tokens_at_once(device)
-        forward = Forward(bundle.model, device, pad_id(bundle.tokenizer), tokens)
+        forward, _ = _loaded(folder, device)
         learned, held_out = (
-            _vectors(forward, one, chosen(one.samples, seed)) for one in (train, validation)
+            _readings(forward, one, chosen(one.samples, seed))[0] for one in (train, validation)
         )
     except UserError as error:  # such as a backbone whose code is not kept with the model
         return f"the model cannot tell how familiar a text is to it ({error.found})"
@@ -139,11 +139,69 @@ def measure_familiarity(
     return None
 
 
-def _vectors(forward: Forward, dataset: MultiDimRewardDataset, rows: Ints) -> Vectors:
+def measure_rewards(
+    folder: Path, texts: MultiDimRewardDataset, file: Path, device: torch.device, seed: int
+) -> str:
+    """Put mean and standard deviation of the rewards of texts into a model folder.
+
+    Args:
+        folder: of the trained model, which is read as it will be for scoring.
+        texts: the reference; of many, some.
+        file: they are of.
+        device: where to read them.
+        seed: of the choice.
+
+    Returns:
+        What was stored, or why nothing could be; in words.
+    """
+    try:
+        forward, rubric = _loaded(folder, device)
+        rows = chosen(texts.samples, seed)
+        _, chances = _readings(forward, texts, rows)
+        fine = np.isfinite(chances).all(axis=(1, 2))
+        weights = [rubric.weights[name] for name in rubric.names]
+        scale = fit_scale(
+            levels.rewards(chances[fine], weights),
+            np.clip(levels.expected_levels(chances[fine]) / rubric.scale, 0.0, 1.0),
+            {
+                name: weight / sum(weights)
+                for name, weight in zip(rubric.names, weights, strict=True)
+            },
+            0.0,
+            no_opinion=int((~fine).sum()),
+            texts=file,
+            rows=fingerprint([texts.samples[int(row)] for row in rows]),
+            model=models_digest([folder]),
+        )
+    except UserError as error:
+        return f"rewards cannot be centred ({error.found})"
+    except torch.OutOfMemoryError:
+        return "too little memory beside the trained model to measure where rewards lie"
+    store_scale([folder], scale)
+    return (
+        f"mean reward {scale.mean:.4f}, standard deviation {scale.sd:.4f}, of {scale.texts} texts; "
+        "stored for --centered"
+    )
+
+
+def _loaded(folder: Path, device: torch.device) -> tuple[Forward, Rubric]:
+    bundle = load_bundle(folder, dtype=best_dtype(device))
+    torch.nn.Module.to(bundle.model, device)
+    tokens = tokens_at_once(device)
+    return Forward(bundle.model, device, pad_id(bundle.tokenizer), tokens), bundle.rubric
+
+
+def _readings(
+    forward: Forward, dataset: MultiDimRewardDataset, rows: Ints
+) -> tuple[Vectors, Floats]:
+    """[n, H] pooled vectors and [n, D, K] chances of the rows."""
     if dataset.encoded is None:
         raise ValueError("a dataset made with a builder is needed")
     encoded = {i: dataset.encoded[int(row)] for i, row in enumerate(rows)}
-    found: dict[int, Vectors] = {}
+    vectors: dict[int, Vectors] = {}
+    chances: dict[int, Floats] = {}
     for batch, read in forward.readings(encoded):
-        found.update(zip(batch, read.vectors, strict=True))
-    return np.stack([found[i] for i in range(len(rows))])
+        vectors.update(zip(batch, read.vectors, strict=True))
+        chances.update(zip(batch, read.chances, strict=True))
+    order = range(len(rows))
+    return np.stack([vectors[i] for i in order]), np.stack([chances[i] for i in order])

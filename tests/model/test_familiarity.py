@@ -20,7 +20,7 @@ from tiny_models import save_encoder
 
 from reward_model.model.familiarity import FILE, Familiarity, fit, load
 from reward_model.model.folder import first_model_digest, load_bundle, model_digest
-from reward_model.records import UserError
+from reward_model.records import UserError, read_jsonl
 from reward_model.rlhf.trl import MultiDimReward
 from reward_model.rubrics import load_rubric
 from reward_model.score.ensemble import EnsembleScorer
@@ -30,14 +30,15 @@ from reward_model.train.config import resolve
 from reward_model.train.run import train
 
 RUBRIC = load_rubric("financial_report")
+FLAGS = {"base_model": "tiny", "max_length": 64, "epochs": 2, "eval_share": 0.5,
+         "center_rewards": True}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def best(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("trained")
     scored = toy.write(out / "scored.jsonl", toy.pairs(RUBRIC, 120, groups=24))
-    flags = {"base_model": "tiny", "max_length": 64, "epochs": 2, "eval_share": 0.5}
-    return train(resolve(scored, out / "run", None, flags))
+    return train(resolve(scored, out / "run", None, FLAGS))
 
 
 def words(seed: int, count: int) -> list[str]:
@@ -160,3 +161,26 @@ def test_what_cannot_be_meant_is_said(best: Path, tmp_path: Path) -> None:
         load_bundle(broken)
     with pytest.raises(UserError, match="vectors of 128 numbers, and a model of 64"):
         load(best, 64)
+
+
+def test_training_stores_where_the_rewards_of_its_validation_texts_lie(
+    best: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_folder = best.parent
+    held_out = json.loads((run_folder / "split.json").read_text())["groups"]["validation"]
+    rows = [line.value for line in read_jsonl(run_folder.parent / "scored.jsonl")]
+    kept = [row for row in rows if row["metadata"]["prompt_id"] in held_out]
+    texts = [(row["prompt"], row[side]) for row in kept for side in ("chosen", "rejected")]
+    scorer = RewardScorer.from_pretrained(best, centered=True)
+    scores = scorer.score_batch(*zip(*texts, strict=True))
+    for values in zip(*((s.reward, *(s.centered or {}).values()) for s in scores), strict=True):
+        assert (np.mean(values), np.std(values, ddof=1)) == pytest.approx((0, 1), abs=1e-3)
+    scale = best / "reward_scale.json"
+    kept_scale = scale.read_bytes()
+    try:
+        scale.unlink()
+        train(resolve(run_folder.parent / "scored.jsonl", run_folder, None, FLAGS))
+        told = " ".join(capsys.readouterr().err.split())
+        assert "to centre its rewards: reward-model calibrate" in told
+    finally:
+        scale.write_bytes(kept_scale)
