@@ -36,7 +36,7 @@ from reward_model.llm.flags import (
     Thinking,
     Wait,
 )
-from reward_model.records.program import PageLanguageOption, PushOption, program
+from reward_model.records.program import PageLanguageOption, PushOption, check_page, program
 from reward_model.records.terminal import given, run
 
 app = program(
@@ -359,6 +359,7 @@ def validate(
 
     Exit code 1: the verdict is poor or a finding is an error. Without a filter FILTERED is a copy.
     """
+    check_page(page_language, html)
     from judge.validate.filters import Filters
     from judge.validate.run import Settings, validate_file
 

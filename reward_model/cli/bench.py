@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from reward_model.cli.options import DeviceOption, JsonOption
-from reward_model.records.program import PageLanguageOption
+from reward_model.records.program import PageLanguageOption, check_page
+
+RUBRIC, OUT = "helpsteer", Path("outputs/bench")
 
 
 def bench(
@@ -27,13 +29,11 @@ def bench(
         ),
     ],
     split: Annotated[str, typer.Option(help="Split of data sets that have several.")] = "",
-    rubric: Annotated[str, typer.Option(help="What a judge grades.")] = "helpsteer",
+    rubric: Annotated[str, typer.Option(help="What a judge grades.")] = RUBRIC,
     base_url: Annotated[
         str | None, typer.Option(help="Address of an OpenAI-compatible server, for judges.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the judges' ledgers.")] = Path(
-        "outputs/bench"
-    ),
+    out: Annotated[Path, typer.Option(help="Folder of the judges' ledgers.")] = OUT,
     json: JsonOption = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write a page.")] = None,
     page_language: PageLanguageOption = "en",
@@ -51,12 +51,20 @@ def bench(
     from reward_model.records import UserError, check_outputs, write_result, write_text
     from reward_model.records.terminal import console, table
 
+    check_page(page_language, html)
     found = [
         find_reward(spec, rubric=rubric, out=out, base_url=base_url, device=device)
         for spec in rewards
     ]
-    if base_url is not None and all(reward.kind != "judge" for reward in found):
-        raise UserError("--base-url without a judge", expected="it with openai:MODEL")
+    kinds = {reward.kind for reward in found}
+    for flag, idle, of in (
+        ("--base-url", base_url is not None and "judge" not in kinds, "a judge"),
+        ("--rubric", rubric != RUBRIC and "judge" not in kinds, "a judge"),
+        ("--out", out != OUT and "judge" not in kinds, "a judge, whose ledger it holds"),
+        ("--device", device is not None and not kinds & {"model", "scalar"}, "a model"),
+    ):
+        if idle:
+            raise UserError(f"{flag} without {of}", expected="it with such a reward")
     names = [reward.name for reward in found]
     for name in names:
         if names.count(name) > 1:

@@ -132,15 +132,14 @@ def _rewards(
 ) -> None:
     from dataclasses import asdict
 
-    from reward_model.model.folder import read_rubric
-    from reward_model.model.scale import store_scale
-    from reward_model.score.files.reference import measure_scale
     from reward_model.score.terms import check_terms, parse_weights
 
     weights = parse_weights(weight or [])
-    check_terms(how, risk)
-    if how != "mean" and len(models) == 1:
-        raise UserError(f"--how {how} with one model", expected="it with --with, of several")
+    check_terms(how, risk, models=len(models))
+    from reward_model.model.folder import read_rubric
+    from reward_model.model.scale import store_scale
+    from reward_model.score.files.reference import measure_scale
+
     for model in models:
         read_rubric(model)  # a wrong folder is said before the texts are read
     scale = measure_scale(

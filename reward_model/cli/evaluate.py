@@ -19,7 +19,7 @@ from reward_model.cli.options import (
 )
 from reward_model.records import UserError, check_outputs, write_result, write_text
 from reward_model.records.page import PageLanguage
-from reward_model.records.program import PageLanguageOption
+from reward_model.records.program import PageLanguageOption, check_page
 from reward_model.records.terminal import console, table
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ def evaluate(
 
     if split not in WANTED:
         raise UserError(f"--split {split}", expected=f"one of {', '.join(WANTED)}")
+    check_page(page_language, html)
     if explain and html is None:
         raise UserError("--explain without --html", expected="the page that shows it")
     check_outputs(

@@ -13,7 +13,7 @@ import typer
 from reward_model.cli.options import CenteredOption, DeviceOption, JsonOption
 from reward_model.policy import require_trl
 from reward_model.records import UserError
-from reward_model.records.program import PageLanguageOption
+from reward_model.records.program import PageLanguageOption, check_page
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -277,6 +277,7 @@ def evaluate(
     from reward_model.policy.evaluation.evaluate import evaluate as start
     from reward_model.records import check_outputs, write_result, write_text
 
+    check_page(page_language, html)
     read = (*runs, data, prompts, judged, reward, gold, reference)
     check_outputs({"--json": json, "--html": html}, read)
     options = PolicyEvaluation(

@@ -88,7 +88,7 @@ def score(
 
     models = (model, *(others or []))
     weights = parse_weights(weight or [])
-    check_terms(how, risk, abstain)
+    check_terms(how, risk, abstain, models=len(models))
     read = [text[1:] for text in (prompt, response or "") if text.startswith("@")]
     check_outputs({"--out": out, "--json": json}, (texts, columns, *models, *read))
     if response is not None:

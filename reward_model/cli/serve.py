@@ -86,7 +86,7 @@ def serve(
     from reward_model.score.terms import check_terms, parse_weights
 
     weights = parse_weights(weight or [])
-    check_terms(how, risk, abstain)
+    check_terms(how, risk, abstain, models=1 + len(others or []))
     settings = Settings(
         max_batch_items=batch_items,
         max_batch_tokens=batch_tokens,

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from reward_model.cli.options import JsonOption
-from reward_model.records.program import PageLanguageOption
+from reward_model.records.program import PageLanguageOption, check_page
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -42,6 +42,7 @@ def monitor(
     from reward_model.traffic.monitor import monitor as measure
     from reward_model.traffic.settings import read_monitor
 
+    check_page(page_language, html)
     check_outputs({"--json": json, "--html": html}, [*logs, config, *(baseline or [])])
     result = measure(logs, read_monitor(config) if config else None, baseline or [])
     screen = console()
@@ -82,13 +83,16 @@ def ab(
     page_language: PageLanguageOption = "en",
 ) -> None:
     """Compare the arms of an experiment; exits 1 where split or guardrail broke."""
-    from reward_model.records import check_outputs
+    from reward_model.records import UserError, check_outputs
     from reward_model.records.terminal import console
     from reward_model.traffic import words
     from reward_model.traffic.ab import ab as compare
     from reward_model.traffic.ab import plan as users_needed
     from reward_model.traffic.settings import read_experiment
 
+    check_page(page_language, html)
+    if plan and html is not None:
+        raise UserError("--html with --plan", expected="a page of a test that ran")
     check_outputs({"--json": json, "--html": html}, [*logs, experiment])
     settings = read_experiment(experiment)
     screen = console()

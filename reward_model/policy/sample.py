@@ -29,6 +29,9 @@ from reward_model.records.appending import Appender, locked
 from reward_model.records.files import read_jsonl
 from reward_model.records.terminal import console, progress
 
+LENGTH = 1024
+"""Tokens of prompt and answer where none are said."""
+
 
 def sample(
     policy: str,
@@ -36,7 +39,7 @@ def sample(
     out: Path,
     manner: Manner,
     *,
-    max_length: int = 1024,
+    max_length: int = LENGTH,
     max_rows: int | None = None,
     device: str | None = None,
     budget_usd: float | None = None,
@@ -48,6 +51,14 @@ def sample(
         Stopped: interrupted; what was answered is kept.
     """
     refuse_folder(out)
+    if budget_usd is not None and not _is_api(policy):
+        raise UserError(
+            "--budget with a policy of this machine", expected="a provider that is paid"
+        )
+    if _is_api(policy) and (device is not None or max_length != LENGTH):
+        raise UserError(
+            f"--device or --max-length with {policy}", expected="a policy of this machine"
+        )
     read = read_rows(prompts, "prompts", max_rows=max_rows, seed=manner.seed)
     if _is_api(policy):
         return asyncio.run(_ask(policy, read.rows, out, manner, budget_usd))

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -286,12 +286,13 @@ def resolve(data: str, config: Path | None, flags: Mapping[str, Any]) -> PolicyC
         )
     what = "settings as docs/policies.md lists them"
     settings = parse_settings(merged, PolicyConfig, what, path=config)
-    _check(settings)
+    _check(settings, {name for name, value in merged.items() if value is not None})
     return settings
 
 
-def _check(s: PolicyConfig) -> None:
-    """What no single setting shows."""
+def _check(s: PolicyConfig, given: Set[str]) -> None:
+    """What no single setting shows, and what was given and would do nothing."""
+    answers = s.how.online or s.watch is not None
     wrong: list[tuple[bool, str, str]] = [
         (s.method != "dpo" and s.loss != "sigmoid", f"--loss {s.loss} with --method {s.method}",
          "--method dpo, whose loss it is"),
@@ -317,6 +318,22 @@ def _check(s: PolicyConfig) -> None:
          "--watch, which says whether the policy gets better"),
         (s.watch is not None and s.eval_share == 0, "--watch with eval_share 0",
          "prompts to watch: leave out --eval-share"),
+        ("gamma" in given and s.objective != "simpo", "--gamma without simpo",
+         "--method simpo, whose margin it is"),
+        ("alpha" in given and s.objective not in ALPHA, f"--alpha with {s.objective}",
+         f"a loss with a second term: {', '.join(ALPHA)}"),
+        ("beta" in given and s.how.beta is None, f"--beta with --method {s.method}",
+         "a method with a reference or a margin to weigh"),
+        (s.lora_alpha is not None and not s.lora_rank, "lora_alpha without --lora-rank",
+         "LoRA, whose matrices it weighs"),
+        ("max_new_tokens" in given and not answers, f"--max-new-tokens with --method {s.method}",
+         "an online method, or --watch: no answers are given here"),
+        (s.max_eval_rows is not None and s.eval_share == 0, "--max-eval-rows with eval_share 0",
+         "rows to look at: leave out --eval-share"),
+        ("watch_prompts" in given and s.watch is None, "watch_prompts without --watch",
+         "--watch, which asks them"),
+        (s.project is not None and s.output_dir is not None, "--project beside --output-dir",
+         "one of the two: where the run is written to"),
         (s.how.online and s.embeds, f"--virtual-tokens with --method {s.method}",
          "sft, dpo, orpo, simpo or kto"),
         (s.reference is not None and not s.how.reference,

@@ -5,16 +5,32 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import reward_model
+from reward_model.records.errors import UserError
 from reward_model.records.page.phrases import PageLanguage
 
 PageLanguageOption = Annotated[
     PageLanguage, typer.Option("--page-language", help="Language of the page that is written.")
 ]
+
+
+def check_page(language: PageLanguage, html: Path | None) -> None:
+    """Refuse a language of a page that is not written.
+
+    Raises:
+        UserError: it is not the default, and there is no page.
+    """
+    if language != "en" and html is None:
+        raise UserError(
+            f"--page-language {language} without --html", expected="the page it is the language of"
+        )
+
+
 PushOption = Annotated[
     str | None,
     typer.Option("--push-to-hub", metavar="NAME", help="Upload what was made, private."),

@@ -28,14 +28,18 @@ def parse_weights(words: list[str]) -> dict[str, float] | None:
     return weights or None
 
 
-def check_terms(how: str, risk: float, abstain: float | None = None) -> None:
-    """Look at `--how`, `--risk` and `--abstain` before a model is loaded.
+def check_terms(
+    how: str, risk: float, abstain: float | None = None, *, models: int | None = None
+) -> None:
+    """Look at `--how`, `--risk` and `--abstain` before a model is loaded; `models`: how many.
 
     Raises:
         UserError: one of them is wrong.
     """
     if how not in ("mean", "minimum"):
         raise UserError(f"--how {how}", expected="mean or minimum")
+    if how != "mean" and models == 1:
+        raise UserError(f"--how {how} with one model", expected="it with --with, of several")
     checked_risk(risk, "--risk")
     checked_abstain(abstain, "--abstain")
 

@@ -257,4 +257,33 @@ def resolve(
     elif merged.get("lora_rank"):
         merged = {**_LORA_DEFAULTS, **merged}
     what = "the settings that docs/train.md lists"
-    return parse_settings(merged, TrainConfig, what, path=config)
+    settings = parse_settings(merged, TrainConfig, what, path=config)
+    _check_idle(settings, {**values, **given})
+    return settings
+
+
+def _check_idle(s: TrainConfig, given: Mapping[str, Any]) -> None:
+    """Settings that were given and would do nothing.
+
+    Raises:
+        UserError: naming them.
+    """
+    said = {name for name, value in given.items() if value}
+    unseen = s.eval_file is None and s.eval_share == 0
+    lora = said & {"lora_alpha", "lora_dropout", "lora_targets"}
+    layers = said & {"head_activation", "head_width"}
+    picked = said & {"patience", "best_metric"}
+    for idle, found, expected in (
+        (s.eval_file is not None and "eval_share" in given, "eval_share beside eval_file",
+         "one of them: a share of the texts, or a file of others"),
+        (picked and unseen, f"{' and '.join(sorted(picked))} without validation texts",
+         "an eval_share above 0, or an eval_file"),
+        (s.init is not None and "probe" in said, "probe beside init",
+         "one of them: the heads of a trained model are not fitted anew"),
+        (lora and not s.lora_rank, f"{', '.join(sorted(lora))} without lora_rank",
+         "LoRA, which they are of: lora_rank = 16"),
+        (layers and s.head_type == "linear", f"{', '.join(sorted(layers))} with linear heads",
+         'heads of two layers: head_type = "mlp"'),
+    ):  # fmt: skip
+        if idle:
+            raise UserError(found, expected=expected)

@@ -141,8 +141,18 @@ def evaluate(
     unknown = [name for name in options.skip if name not in SKIPS]
     if unknown:
         raise UserError(f"--skip {', '.join(unknown)}", expected=f"of {', '.join(SKIPS)}")
-    if options.gold and not options.reward:
-        raise UserError("--gold without --reward", expected="the reward it stands beside")
+    for idle, what, expected in (
+        (options.gold and not options.reward, "--gold without --reward",
+         "the reward it stands beside"),
+        (options.max_rows is not None and options.data is None, "--max-rows without --data",
+         "the pairs that so many are drawn of"),
+        ((options.reward or options.prompts) and "samples" in options.skip,
+         "--reward or --prompts with --skip samples", "answers, which are what is scored"),
+        (options.max_kl is not None and {"samples", "kl"} & set(options.skip),
+         "--max-kl with --skip samples or kl", "the divergence that it bounds"),
+    ):  # fmt: skip
+        if idle:
+            raise UserError(what, expected=expected)
     places = find_policies(named, options.methods)
     rewards: dict[str, RewardSource] = {}
     for name, spec in (("reward", options.reward), ("gold", options.gold)):

@@ -122,6 +122,11 @@ def run_prefer(
         if model is not None:
             groups = _by_model(index, model, out, config, weights, risk, device, batch_tokens)
         elif index.by == "reward_model":
+            if rubric:
+                raise UserError(
+                    "--rubric with rewards that are made already",
+                    expected="it for a judge's scores alone",
+                )
             groups = _by_stored(index, path, config, weights, options)
         else:
             groups = _by_judge(index, path, config, weights, rubric)

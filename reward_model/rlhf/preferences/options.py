@@ -56,6 +56,17 @@ class PreferOptions:
             raise UserError(f"--z {self.z}", expected="a number from 0 up")
         if self.threshold is not None and self.to != "kto":
             raise UserError(f"--threshold with --format {self.to}", expected="--format kto")
+        by_threshold = self.threshold is not None
+        drawn = self.how == "best-random"
+        prompts_alone = self.to == "grpo" and not (self.min_margin or self.z)
+        if self.how != "best-worst" and (by_threshold or prompts_alone):
+            raise UserError(
+                f"--pairs {self.how} with {'--threshold' if by_threshold else '--format grpo'}",
+                expected="it where completions are compared"
+                + ("" if by_threshold else ": with --min-margin or --z"),
+            )
+        if self.seed and not drawn:
+            raise UserError("--seed without --pairs best-random", expected="it with what is drawn")
         if self.threshold is not None and not 0 <= self.threshold <= 1:
             raise UserError(f"--threshold {self.threshold}", expected="a reward, from 0 to 1")
 

@@ -61,6 +61,13 @@ class ExportOptions:
             raise UserError(f"--layout with --to {self.to}", expected="--to scalar")
         if self.sample is not None and self.data is None:
             raise UserError("--sample without --data", expected="it with the texts it is drawn of")
+        if self.seed and self.data is None:
+            raise UserError("--seed without --data", expected="it with the texts that are drawn")
+        if self.device is not None and self.to != "scalar":
+            raise UserError(
+                f"--device with --to {self.to}",
+                expected="--to scalar, whose texts are scored there",
+            )
         if self.to == "scalar" and self.data is None:
             raise UserError(
                 "--to scalar without --data",
