@@ -6,19 +6,15 @@ them with a provider, and the results can be compared byte for byte.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import random
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 from commands import Outcome, run, spawn
 from llm_server import Fault, LLMServer
+from nest import nest
 
 from reward_model.llm import Reply, Request
 from reward_model.llm.offline import OfflineLLM
@@ -99,51 +95,28 @@ def test_every_pair_arrives_through_a_storm(tmp_path: Path, llm: str, count: int
     assert counts["retries"] > 0
 
 
-NEST = """
-import json, os, sys
-import datagen.pairs, openai
-from datagen.cli import main
-for line in sys.stdin:
-    child = os.fork()
-    if not child:
-        sys.argv = json.loads(line)
-        main()
-    print(child, flush=True)
-    os.waitpid(child, 0)
-    print("ended", flush=True)
-"""
+LOADED = "import datagen.pairs, openai\nfrom datagen.cli import main"
+"""Loading the provider's SDK takes a second."""
 
 
 def kill_and_rerun(tmp_path: Path, count: int, kills: int) -> None:
     draw = random.Random(7)
     options = ("--pairs", count, "--max-concurrency", 4)
     out, whole = tmp_path / "killed.jsonl", tmp_path / "whole.jsonl"
-    # Loading the provider's SDK takes a second, so each process is a fork of one that has done so.
-    nest = subprocess.Popen(
-        [sys.executable, "-c", NEST],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-    )  # fmt: skip
-    assert nest.stdin is not None
-    assert nest.stdout is not None
-    with LLMServer(model=OfflineLLM(), latency_s=0.03) as server, nest:
+    with LLMServer(model=OfflineLLM(), latency_s=0.03) as server, nest(LOADED) as child:
         assert make(server, whole, *options).code == 0
         ideal = server.paid
         server.prompts.clear()
         server.paid = wasted = killed = 0
         while killed < kills:
             before = server.requests
-            nest.stdin.write(json.dumps(["datagen", *map(str, command(server, out, *options))]))
-            nest.stdin.write("\n")
-            nest.stdin.flush()
-            child = int(nest.stdout.readline())
+            child.start("datagen", *command(server, out, *options))
             limit = time.monotonic() + 1
             if killed % 5:  # most kills hit it at work, some while it starts
                 while server.requests == before and time.monotonic() < limit:
                     time.sleep(0.005)
             time.sleep(draw.uniform(0.0, 0.25))
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(child, signal.SIGKILL)
-            assert nest.stdout.readline() == "ended\n"
+            child.kill()
             killed += 1
             while server.in_flight:
                 time.sleep(0.01)

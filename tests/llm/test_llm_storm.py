@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from llm_server import LLMServer
+from nest import nest
 
 from reward_model.llm import Answer, Caller, ChatMessage, Request, bounded, open_llm
 
@@ -24,7 +25,7 @@ import asyncio, sys
 from pathlib import Path
 from reward_model.llm import Caller, ChatMessage, Request, bounded, open_llm
 
-async def main(url, ledger, count):
+async def work_through(url, ledger, count):
     llm = open_llm("openai:m", base_url=url)
     async with Caller(ledger=Path(ledger), max_concurrency=16) as caller:
         def work(i):
@@ -35,8 +36,11 @@ async def main(url, ledger, count):
     await llm.close()
     print(len(answers), flush=True)
 
-asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
+def main():
+    asyncio.run(work_through(sys.argv[1], sys.argv[2], int(sys.argv[3])))
 """
+LOADED = f"import openai\n{CHILD}"
+"""Loading the provider's SDK takes a second."""
 
 
 def ask(i: int) -> Request:
@@ -66,25 +70,22 @@ def test_a_storm_of_faults_loses_nothing_and_pays_little(tmp_path: Path) -> None
 
 def kill_and_rerun(tmp_path: Path, count: int, moments: list[float]) -> None:
     ledger = tmp_path / "calls.jsonl"
-    with LLMServer(latency_s=0.05) as server:
-        command = [sys.executable, "-c", CHILD, server.url, str(ledger), str(count)]
+    with LLMServer(latency_s=0.05) as server, nest(LOADED) as child:
+        words = ("child", server.url, ledger, count)
         wasted = 0
         for moment in moments:
-            child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-            assert child.stdout is not None
-            assert child.stdout.readline() == "ready\n"
+            child.start(*words)
+            assert child.line() == "ready"
             time.sleep(moment)
-            child.send_signal(signal.SIGKILL)
-            child.wait()
-            child.stdout.close()
+            child.kill()
             while server.in_flight:
                 time.sleep(0.01)
             known = ledger.read_bytes().count(b"\n") if ledger.exists() else 0
             # Paid for and not in the ledger: at most what was out when the process died.
             assert server.paid - known - wasted <= 16
             wasted = server.paid - known
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        assert done.stdout == f"ready\n{count}\n"
+        child.start(*words)
+        assert child.end() == (0, ["ready", str(count)])
         lines = ledger.read_bytes().splitlines(keepends=True)
         assert all(line.endswith(b"}\n") for line in lines)
         keys = [json.loads(line)["key"] for line in lines]
@@ -92,7 +93,8 @@ def kill_and_rerun(tmp_path: Path, count: int, moments: list[float]) -> None:
         assert sum(server.prompts.values()) - len(server.prompts) == wasted
         assert len(server.prompts) == count
         before = server.paid
-        subprocess.run(command, capture_output=True, check=True)
+        child.start(*words)
+        assert child.end()[0] == 0
         assert server.paid == before
 
 
@@ -110,7 +112,7 @@ def test_killed_at_fifty_moments_no_answered_call_is_repeated(tmp_path: Path) ->
 def test_ctrl_c_leaves_a_ledger_that_goes_on(tmp_path: Path) -> None:
     ledger = tmp_path / "calls.jsonl"
     with LLMServer(latency_s=0.05) as server:
-        command = [sys.executable, "-c", CHILD, server.url, str(ledger), "100"]
+        command = [sys.executable, "-c", f"{CHILD}\nmain()", server.url, str(ledger), "100"]
         child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert child.stdout is not None
         child.stdout.readline()
