@@ -142,6 +142,25 @@ def test_every_link_has_its_place(hostile: str) -> None:
             assert (attributes["href"] or "").removeprefix("#") in {*ids, *lines}
 
 
+def test_every_problem_that_is_listed_can_be_looked_at(tmp_path: Path) -> None:
+    rows = scored_set(groups=40)
+    for row in rows[::2]:
+        scores = row["scores"]
+        scores["chosen"], scores["rejected"] = scores["rejected"], scores["chosen"]
+    text = render(tmp_path, rows, ngrams=False)
+    listed = text.split('id="problems"')[1].split("</table>")[0]
+    assert listed.count("<tr><td>") == listed.count('href="#pair-') == 25
+
+
+def test_columns_that_say_nothing_are_left_out(tmp_path: Path) -> None:
+    clean = scored_set(groups=10)
+    assert "flags</th>" not in render(tmp_path, clean, ngrams=False)
+    for row in clean:
+        if row["metadata"]["defect_metadata"].get("degradation_type") == "shallow_depth":
+            row["scores"]["rejected"] = dict(row["scores"]["chosen"])
+    assert "flags</th>" in render(tmp_path, clean, ngrams=False)
+
+
 def test_page_of_a_set_without_anything_known(tmp_path: Path) -> None:
     rows = [{"chosen": "a", "rejected": "b"} for _ in range(3)]
     text = render(tmp_path, rows)
@@ -160,7 +179,7 @@ def test_a_page_in_chinese_has_no_english_left(tmp_path: Path) -> None:
     assert "是否可用于训练： <b>否</b>" in text
     known = json.loads(Elements(text).scripts[1])
     assert known["only in chosen"] == "仅优选侧有"
-    assert all(re.search("[一-鿿]|^{n}/{all}$", said) for said in known.values())
+    assert all(re.search("[一-鿿；、]|^{n}/{all}$", said) for said in known.values())
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,8 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (folder / "__init__.py").write_text("")
     (folder / "templates" / "demo.html.j2").write_text(
         '{% extends "base.html.j2" %}{% block title %}{{ title }}{% endblock %}'
-        '{% block main %}<p title="{{ title }}">{{ title }}</p>{% if figure %}{{ figure|svg }}'
+        '{% block main %}<p title="{{ title }}">{{ title }}</p><p class="said">'
+        "{{ title|code }}</p>{% if figure %}{{ figure|svg }}"
         "{% endif %}<p>{{ none|number }} {{ 1.239|number }} {{ 0.5|percent }}</p>{% endblock %}"
     )
     (folder / "templates" / "demo.js").write_text("pageData();")
@@ -74,6 +75,15 @@ def test_policy_allows_exactly_our_script_and_style(package: str) -> None:
         digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
         assert f"'sha256-{digest}'" in policy
     assert not re.search(r'(src|href)="(https?:)?//', page)
+
+
+def test_commands_and_flags_in_a_sentence_are_code(package: str) -> None:
+    sentence = "compare with `judge agree --out a`, or <b> (--abstain) x--y"
+    page = render(package, "demo", title=sentence, none=None, figure=None)
+    assert (
+        '<p class="said">compare with <code>judge agree --out a</code>, or &lt;b&gt; '
+        '(<code class="flag">--abstain</code>) x--y</p>'
+    ) in page
 
 
 def test_missing_numbers_are_dashes(package: str) -> None:

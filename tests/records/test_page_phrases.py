@@ -148,3 +148,24 @@ def test_a_sentence_finds_its_entry_and_its_values_are_said_too() -> None:
     # What nobody wrote down stays as it is, whatever stands in it.
     for text in ("3 of 4", "a {brace}", "", "margins of depth.jsonl"):
         assert say(text) == text
+
+
+def test_values_are_lists_quotations_and_paths() -> None:
+    say = Phrases(
+        "zh",
+        {
+            "{feature}: chosen {high}, rejected {low}": "{feature}：优选 {high}，劣选 {low}",
+            "up to {n} characters": "至多 {n} 个字符",
+            "told apart ({features})": "可分辨（{features}）",
+            "Evaluation of {model}": "{model} 的评测",
+            "model": "模型",
+        },
+        {"depth": "分析深度", "style": "文风"},
+    )
+    found = "“a, b:”: chosen 1%, rejected 2%; “c”: chosen 3%, rejected 4%"
+    said = "“a, b:”：优选 1%，劣选 2%；“c”：优选 3%，劣选 4%"
+    assert say("told apart ({features})", features=found) == f"可分辨（{said}）"
+    assert say("up to 1,527 characters") == "至多 1,527 个字符"
+    # A folder keeps its name; dimensions with a slash between are two names.
+    assert say("Evaluation of {model}", model="out/model/best") == "out/model/best 的评测"
+    assert say("{x}", x="depth/style -0.26") == "分析深度/文风 -0.26"

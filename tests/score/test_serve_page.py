@@ -21,6 +21,21 @@ from reward_model.score.serve.settings import Settings
 
 pytest.importorskip("aiohttp")
 ATTACK = "<img src=x onerror=\"document.title='run'\"><script>document.title='run'</script>"
+CONTRAST = """((mark) => {
+  const channels = (colour) => {
+    const [r, g, b, a = 1] = colour.match(/[\\d.]+/g).map(Number);
+    return colour.startsWith("color(") ? [255 * r, 255 * g, 255 * b, a] : [r, g, b, a];
+  };
+  const light = (colour) => colour.slice(0, 3).reduce((sum, c, i) => {
+    return sum + [0.2126, 0.7152, 0.0722][i] * (c / 255) ** 2.2;
+  }, 0);
+  const own = channels(getComputedStyle(mark).backgroundColor);
+  const under = channels(getComputedStyle(mark.closest(".text")).backgroundColor);
+  const back = own.slice(0, 3).map((c, i) => own[3] * c + (1 - own[3]) * under[i]);
+  const [a, b] = [light(channels(getComputedStyle(mark).color)), light(back)].sort((x, y) => y - x);
+  return (a + 0.05) / (b + 0.05);
+})"""
+"""Of a passage's letters against its shade, 1 to 21; 4.5 is what can be read with ease."""
 PHONE = {"width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": True}
 
 
@@ -51,6 +66,8 @@ def test_the_page_speaks_chinese_where_asked(tmp_path: Path) -> None:
     assert language_of(page) == "zh"
     assert not english_left(page, "stand-in", "JavaScript")
     assert "被评判的文本" in page
+    reasons = json.loads(re.search(r'"reasons":(\[\[.*?\]\])', page)[1])
+    assert all(re.search("[一-鿿]", said) for _, said in reasons)
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
@@ -135,6 +152,10 @@ async def _sentences(tab: Tab, served: Running) -> None:
         strongest = max(range(len(effects)), key=lambda i: abs(effects[i]))
         kind = "up" if effects[strongest] > 0 else "down"
         assert kind in await tab.run(f"{marks}[{strongest}].className")
+    dark = {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+    await tab.do("Emulation.setEmulatedMedia", **dark)
+    assert await tab.run(f"Math.min(...{marks}.map({CONTRAST}))") > 4.5
+    await tab.do("Emulation.setEmulatedMedia", features=[])
     assert "need not add up" in await tab.run("document.getElementById('passages').innerText")
 
 

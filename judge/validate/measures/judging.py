@@ -109,13 +109,17 @@ def clustering(table: Table) -> tuple[dict[str, Clustering], list[Finding]]:
         for side, count, values in zip(("chosen", "rejected"), counts, sides, strict=True):
             if len(values) >= 10 and count.max() >= PILED_SIDE * len(values):
                 level, share = int(count.argmax()), float(count.max() / len(values))
+                message = (
+                    f"{name}: {share:.0%} of {side} levels are {level}, so the head learns which "
+                    "side a text is on"
+                )
+                if part.unused:
+                    message += f"; levels never given: {', '.join(map(str, part.unused))}"
                 findings.append(
                     Finding(
                         code="constant_side",
                         level="warning",
-                        message=f"{name}: {share:.0%} of {side} levels are {level}, so the head "
-                        f"learns which side a text is on; levels never given: "
-                        f"{', '.join(map(str, part.unused)) or 'none'}",
+                        message=message,
                         advice="use all severities of the degradations, so that every level gets "
                         "examples, and read plain accuracy with care: a constant already scores "
                         f"{share:.0%}",

@@ -29,9 +29,11 @@ def gap_histogram(table: Table, report: Report, say: Phrases) -> Plot:
         for grade, (least, _) in report.verdict.needs.items():
             axes.axvline(least, color=INK, linewidth=0.8, linestyle=(0, (3, 3)))
             axes.annotate(
-                f" {say(grade)}",
+                say(grade),
                 (least, 1),
+                xytext=(3, 0),
                 xycoords=("data", "axes fraction"),
+                textcoords="offset points",
                 va="top",
                 fontsize=8,
             )
@@ -115,7 +117,14 @@ def shortcut_bars(report: Report, say: Phrases) -> Plot | None:
         for i, part in enumerate(reversed(parts)):
             auc = part.auc or 0.0
             axes.barh(i, auc, 0.6, color=SERIES[1] if part.result == "leak" else SERIES[0])
-            axes.annotate(f" {auc:.2f}", (auc, i), va="center", fontsize=8.5)
+            axes.annotate(
+                f"{auc:.2f}",
+                (auc, i),
+                xytext=(3, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=8.5,
+            )
         axes.set_yticks(range(len(parts)), [say(part.name) for part in reversed(parts)])
         axes.axvline(0.5, color=INK, linewidth=0.8)
         axes.axvline(LEAK, color=INK, linewidth=0.8, linestyle=(0, (3, 3)))

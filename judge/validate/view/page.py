@@ -7,13 +7,12 @@ from typing import Any
 from judge.validate.report import Report
 from judge.validate.table import Table
 from judge.validate.view.figures import gap_histogram, label_bars, severity_ladder, shortcut_bars
-from judge.validate.view.viewer import LONGEST, viewer_pairs
+from judge.validate.view.viewer import LONGEST, MISSED, PROBLEMS, viewer_pairs
+from reward_model.checks.plant import ERROR_KINDS
 from reward_model.records.page import PageLanguage, Phrases, phrases, render
 
 HEAT = 8
 """Shades of a cell of the matrix."""
-PROBLEMS = 25
-MISSED = 25
 KINDS = ("neutral", "no degradation named")
 """Of pairs without a degradation that has a name."""
 
@@ -48,7 +47,8 @@ def page(table: Table, report: Report, seed: int, language: PageLanguage = "en")
         settings=[f"{key} {value}" for key, value in report.config.items() if value is not None],
         data={
             "pairs": [_said(pair, say) for pair in pairs],
-            "names": {name: say(name) for name in (*say.names, *KINDS)},
+            "names": {name: say(name) for name in (*say.names, *KINDS)}
+            | {kind: say(kind.replace("_", " ")) for kind in ERROR_KINDS},
         },
     )
 

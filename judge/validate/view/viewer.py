@@ -15,6 +15,8 @@ from reward_model.records import SIDES, Pair, as_text
 
 MOST = 120
 """Pairs in a page: some five seconds of comparing and a few megabytes at most."""
+PROBLEMS, MISSED = 25, 20
+"""Of problem pairs and of missed errors, so many are listed, and all of these can be looked at."""
 LONGEST = 12_000
 """Characters shown of a response."""
 PROMPT = 2_000
@@ -39,8 +41,11 @@ def choose(table: Table, report: Report, seed: int, most: int = MOST) -> list[in
         for row in candidates[:limit]:
             taken[row] = None
 
-    take([row_of[p.line] for p in report.problems.listed], most // 3)
-    take(sorted({row_of[m.line] for m in report.planted.missed}), most // 6)
+    problems = [row_of[p.line] for p in report.problems.listed]
+    missed = [row_of[m.line] for m in report.planted.missed]
+    take(problems[:PROBLEMS], most // 3)
+    take(list(dict.fromkeys(missed[:MISSED])), most // 6)
+    take([row for row in problems if row not in taken], max(0, most // 3 - len(taken)))
     kinds = np.where(table.neutral, -2, table.degradation) * 100 + table.severity
     queues = []
     for kind in np.unique(kinds):

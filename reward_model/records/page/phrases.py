@@ -19,13 +19,15 @@ PageLanguage = Literal["en", "zh"]
 """Languages that a page can be written in."""
 BASE = "reward_model.records.page"
 _HOLE = re.compile(r"\\\{(\w+)\\\}")
-_SEPARATORS = re.compile(r"(; |, | and |/)")
+_SEPARATORS = re.compile(r"(, | and )")
 _NUMBER = re.compile(r"[-+−]?[\d.,%–]+")
+_VALUE = r"(?:“[^”]*”|(?<=\d),(?=\d)|[^,;:])+?"
+"""Something that is no list: a quotation, whatever it holds, and a number with its commas."""
 _FEWEST = 4
 """Letters of its own that an entry needs, to be found by a sentence that fits it."""
 _SENTENCE, _OPENING = 15, 6
 """Letters in all, or before its first value, from which an entry's values may be lists."""
-_JOINTS = {"; ": "；", ", ": "、", " and ": "和", "/": "/"}
+_JOINTS = {"; ": "；", ", ": "、", " and ": "和"}
 
 
 class Phrases:
@@ -93,7 +95,7 @@ class Phrases:
         known = self._known(english) if english else english
         if known is not None:
             return known
-        pieces = _SEPARATORS.split(english)
+        pieces = re.split("(; )", english) if "; " in english else _SEPARATORS.split(english)
         if len(pieces) == 1:
             return self._numbered(english)
         said = [self._part(piece) if i % 2 == 0 else piece for i, piece in enumerate(pieces)]
@@ -104,7 +106,10 @@ class Phrases:
         )
 
     def _numbered(self, english: str) -> str:
-        """A name before anything, or a known phrase before a number."""
+        """A name before anything, names with a slash between, or a known phrase before a number."""
+        ends = english.split("/")
+        if len(ends) > 1 and all(end.partition(" ")[0] in self.names for end in ends):
+            return "/".join(map(self._numbered, ends))
         name, space, rest = english.partition(" ")
         if name in self.names:
             return self.names[name] + space + rest
@@ -151,7 +156,7 @@ def _pattern(key: str) -> re.Pattern[str]:
         if name in seen:
             return f"(?P={name})"
         seen.add(name)
-        return f"(?P<{name}>{'.' if lists else '[^,;:]'}+?)"
+        return f"(?P<{name}>{'.+?' if lists else _VALUE})"
 
     return re.compile(_HOLE.sub(hole, re.escape(key)), re.DOTALL)
 

@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from html import unescape
+from html import escape, unescape
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 _SAID = re.compile(r'\bsay\("((?:[^"\\]|\\.)*)"')
 """What a script says: `say("English", { name: value })`, as templates and code do."""
+
+_COMMAND = re.compile(r"`([^`]+)`")
+_FLAG = re.compile(r"(?<![\w>`=-])(--[a-z][\w-]*)(?![^<]*</code>)")
 
 
 def render(
@@ -42,7 +45,8 @@ def render(
     `say`: the language of the page, from `phrases`; English if not given.
     `NAME.css` and `NAME.js` beside the template come after the shared ones. `data` (any JSON value)
     is put in the page for the script, which reads it with `pageData()`. The template gets the
-    filters `number` (`{{ x|number(2) }}`, a dash for None), `percent` and `svg` (a `Plot`).
+    filters `number` (`{{ x|number(2) }}`, a dash for None), `percent`, `svg` (a `Plot`) and `code`
+    (a sentence whose `commands` and --flags are set as code).
     `parts` are scripts and styles of `records.page` that not all pages need, such as `passages`.
     `within`: whole pages that this one shows in frames, whose own scripts and styles it lets run.
     `connect` lets the script ask the server that the page came from, and no other.
@@ -132,8 +136,20 @@ def _environment(package: str) -> Environment:
     def apply(text: str, say: Phrases) -> str:
         return say(text)
 
-    environment.filters |= {"number": _number, "percent": _percent, "svg": svg, "apply": apply}
+    environment.filters |= {
+        "number": _number,
+        "percent": _percent,
+        "code": _code,
+        "svg": svg,
+        "apply": apply,
+    }
     return environment
+
+
+def _code(text: str) -> _Safe:
+    """A sentence with its `quoted commands` and --flags set as code."""
+    said = _COMMAND.sub(r"<code>\1</code>", str(escape(text, quote=False)))
+    return _Safe(_FLAG.sub(r'<code class="flag">\1</code>', said))
 
 
 def _number(value: float | None, digits: int = 2) -> str:

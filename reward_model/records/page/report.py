@@ -1,7 +1,7 @@
 """The pages of a run in one: `report(paths)` is a page with contents that holds them whole.
 
 Each page keeps its own scripts and styles in a frame of its own, so that nothing in it has to be
-renamed; what is copied from one to the other are headings, for the contents.
+renamed; what is copied from one to the other are headings and verdicts, for the contents.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ ORDER = (
 _HEADING = re.compile(r"<h1[^>]*>(.*?)</h1>", re.S)
 _SECTION = re.compile(r'<h2 id="([^"]+)"[^>]*>(.*?)</h2>', re.S)
 
+_VERDICT = re.compile(r'<section class="answer ?(\w*)"[^>]*>\s*<p class="verdict">(.*?)</p>', re.S)
+
 
 class Page(NamedTuple):
     """One page as the joined one shows it."""
@@ -37,6 +39,9 @@ class Page(NamedTuple):
     title: str
     sections: list[tuple[str, str]]
     """Id and heading."""
+    verdict: str
+    """What it begins with, and `good`, `fair`, `bad` or nothing; empty where it gives none."""
+    tone: str
     text: str
     """All of it."""
 
@@ -79,7 +84,9 @@ def _page(folder: Path, path: Path) -> Page:
     body = re.sub(r"<script.*?</script>", "", text, flags=re.S)
     sections = [(found[1], _words(found[2])) for found in _SECTION.finditer(body)]
     name = path.relative_to(folder).as_posix()
-    return Page(name, _words(title[1]) if title else name, sections, text)
+    verdict = _VERDICT.search(body)
+    said = (_words(verdict[2]), verdict[1]) if verdict else ("", "")
+    return Page(name, _words(title[1]) if title else name, sections, *said, text)
 
 
 def _words(html: str) -> str:

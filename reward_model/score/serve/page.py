@@ -29,6 +29,36 @@ EXAMPLES = {
 }
 """A prompt and a report to try it with, whose figures are right."""
 
+REASONS = (
+    "matches the tables",
+    "the tables do not give it",
+    "no known label",
+    "{claim}: tables give {value}",
+    "may be {reading}",
+    "may be about {other}",
+    "an approximate number, not far off",
+    "a change without a direction",
+    "points without a direction",
+    "the table states no unit",
+    "copied from the tables",
+    "the text of the prompt says so too",
+    "within the rounding of the tables",
+    "off in the last digits, as from rounded inputs",
+    "not stated as a fact",
+    "where it stood before, without a period",
+    "points of the share before it",
+    "the sentence is not understood whole",
+    "under a heading about the future",
+    "of which company is not said",
+    "several companies are named",
+    "an amount for a ratio",
+    "label from another sentence",
+    "label not certain ({words})",
+    "words between label and number ({words})",
+    "words before the label ({words})",
+)
+"""Why a figure was found right, wrong or neither, as `checks` says it."""
+
 
 def demo_page(service: Service) -> tuple[str, str]:
     """The page, and its content security policy to be sent as a header as well."""
@@ -38,15 +68,17 @@ def demo_page(service: Service) -> tuple[str, str]:
         for name in rubric.names
     }
     language = service.settings.page_language
+    phrase = phrases("reward_model.score.serve", "serve", language)
     page = render(
         "reward_model.score.serve",
         "serve",
-        say=phrases("reward_model.score.serve", "serve", language),
+        say=phrase,
         connect=True,
         parts=("passages",),
         data={
             "dimensions": names,
             "examples": EXAMPLES,
+            "reasons": [[reason, phrase(reason)] for reason in REASONS],
             # On an English page dimensions are called as the language of the report calls them.
             "language": None if language == "en" else language,
         },

@@ -50,7 +50,7 @@
     at("next").disabled = index >= shown.length - 1;
     if (!shown.length) return box.replaceChildren(make("p", "", say("No pair fits.")));
     const pair = shown[index];
-    const severity = pair.severity ? `, ${say("severity {n}", { n: pair.severity })}` : "";
+    const severity = pair.severity ? `${say(", ")}${say("severity {n}", { n: pair.severity })}` : "";
     const prompt = make("pre", "text", pair.prompt);
     prompt.tabIndex = 0;
     if (pair.prompt_cut) prompt.append(make("span", "faint", `\n[${say("{n} more characters", { n: pair.prompt_cut.toLocaleString("en") })}]`));
@@ -59,8 +59,8 @@
     box.replaceChildren(
       make("h3", "", `${say("Line {n}", { n: pair.line })} · ${names[pair.kind] || pair.kind}${severity}`),
       make("p", "faint", [pair.id, ...pair.about].filter(Boolean).join(" · ")),
-      pair.problems.length ? make("div", "note bad", pair.problems.join("; ")) : "",
-      pair.planted.length ? make("div", "note", `${say("Planted:")} ` + pair.planted.map((e) => `${e.error}: ${e.was} → ${e.now}`).join("; ")) : "",
+      pair.problems.length ? make("div", "note bad", pair.problems.join(say("; "))) : "",
+      pair.planted.length ? make("div", "note", `${say("Planted:")} ` + pair.planted.map((e) => `${names[e.error] || e.error}: ${e.was} → ${e.now}`).join(say("; "))) : "",
       scores(pair),
       pair.assessment ? make("p", "faint", pair.assessment) : "",
       legend,

@@ -11,7 +11,12 @@ function say(english, values) {
   return (pageWords[english] || english).replace(/\{(\w+)\}/g, (whole, name) => (values && name in values ? values[name] : whole));
 }
 
-/* On paper nothing can be opened: what is folded is printed unfolded. */
+/* On paper nothing can be opened: what is folded is printed unfolded, but not what is folded within. */
+let unfolded = [];
 addEventListener("beforeprint", () => {
-  for (const folded of document.querySelectorAll("details")) folded.open = true;
+  unfolded = [...document.querySelectorAll("details:not([open])")].filter((folded) => !folded.parentElement.closest("details"));
+  for (const folded of unfolded) folded.open = true;
+});
+addEventListener("afterprint", () => {
+  for (const folded of unfolded) folded.open = false;
 });

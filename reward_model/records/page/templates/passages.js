@@ -8,6 +8,7 @@ function drawPassages(place, explained, titles) {
     parent.append(element);
     return element;
   };
+  const title = (key) => titles[key] || (key === "reward" ? say("reward") : key);
   const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(3)}`;
   const characters = [...explained.text];
   place.replaceChildren();
@@ -15,7 +16,7 @@ function drawPassages(place, explained, titles) {
   const label = add(bar, "label", say("Shaded by its effect on "));
   const select = add(label, "select");
   for (const key of ["reward", ...Object.keys(explained.levels)]) {
-    add(select, "option", titles[key] || key).value = key;
+    add(select, "option", title(key)).value = key;
   }
   add(bar, "span", say("raises it"), "passage up full");
   add(bar, "span", say("lowers it"), "passage down full");
@@ -35,7 +36,7 @@ function drawPassages(place, explained, titles) {
   for (const note of explained.notes) add(place, "p", say("{sentence}.", { sentence: note[0].toUpperCase() + note.slice(1) }), "faint");
 
   const draw = () => {
-    const key = select.value, title = titles[key] || key;
+    const key = select.value, name = title(key);
     const effect = (passage) => (key === "reward" ? passage.reward : passage.levels[key]) ?? null;
     const sizes = explained.passages.map((passage) => Math.abs(effect(passage) ?? 0));
     const largest = Math.max(...sizes, 0);
@@ -44,7 +45,7 @@ function drawPassages(place, explained, titles) {
       const shown = value !== null && sizes[i] >= 0.05 * largest && sizes[i] >= 0.0005;
       mark.className = `passage${shown ? (value > 0 ? " up" : " down") : ""}`;
       mark.style.setProperty("--share", shown ? `${Math.round((55 * sizes[i]) / largest)}%` : "0%");
-      mark.title = value === null ? say("the rest has no score") : `${title} ${signed(value)}`;
+      mark.title = value === null ? say("the rest has no score") : `${name} ${signed(value)}`;
     });
     const order = sizes.map((size, i) => i).sort((a, b) => sizes[b] - sizes[a]);
     most.replaceChildren();

@@ -25,3 +25,24 @@ for (const link of document.querySelectorAll("[data-section]")) {
     found.scrollIntoView();
   });
 }
+
+/* A frame is one piece on paper, cut where the sheet ends; what it holds flows. */
+addEventListener("beforeprint", () => {
+  for (const frame of frames) {
+    const page = frame.contentDocument;
+    if (!page || !page.body) continue;
+    const flow = document.createElement("div");
+    flow.className = "printed";
+    const root = flow.attachShadow({ mode: "open" });
+    for (const part of [...page.head.querySelectorAll("style"), ...page.body.children]) {
+      if (part.tagName !== "SCRIPT") root.append(part.cloneNode(true));
+    }
+    for (const folded of root.querySelectorAll("details")) {
+      if (!folded.parentElement || !folded.parentElement.closest("details")) folded.open = true;
+    }
+    frame.after(flow);
+  }
+});
+addEventListener("afterprint", () => {
+  for (const flow of document.querySelectorAll(".printed")) flow.remove();
+});

@@ -63,6 +63,20 @@ function show(score, language) {
   part("result").hidden = false;
 }
 
+/* Why, in the language of the page. */
+function reason(words) {
+  for (const [english, said] of about.reasons) {
+    const holes = [];
+    const pattern = english.replace(/[.*+?^$()|[\]\\]/g, "\\$&").replace(/\{(\w+)\}/g, (_, hole) => {
+      holes.push(hole);
+      return "(.+)";
+    });
+    const fits = new RegExp(`^${pattern}$`, "s").exec(words);
+    if (fits) return said.replace(/\{(\w+)\}/g, (_, hole) => fits[1 + holes.indexOf(hole)]);
+  }
+  return words;
+}
+
 function explain(evidence) {
   part("evidence").hidden = !evidence;
   if (!evidence) return;
@@ -72,7 +86,7 @@ function explain(evidence) {
     const row = make("tr");
     const found = make("td", undefined, "name");
     found.append(make("span", { verified: say("verified"), wrong: say("wrong"), unverifiable: say("unverifiable") }[claim.status] || claim.status, `badge ${colour[claim.status]}`));
-    row.append(make("td", claim.text), found, make("td", claim.reason, "words"));
+    row.append(make("td", claim.text), found, make("td", reason(claim.reason), "words"));
     return row;
   }));
 }
