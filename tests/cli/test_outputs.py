@@ -54,6 +54,9 @@ OVER = [
      "--json", "{victim}"),
     ("reward-model", "policy", "evaluate", "{model}", "--data", "{data}",
      "--json", "{model}/config.json"),
+    ("reward-model", "policy", "loop", "{loop}", "--json", "{victim}"),
+    ("reward-model", "policy", "loop", "{loop}", "--json", "{loop}"),
+    ("reward-model", "policy", "loop", "{loop}", "--json", "{model}/config.json"),
     ("reward-model", "bench", "length", "--data", "name={data}", "--json", "{victim}"),
     ("reward-model", "bench", "ours={model}", "--data", "{data}", "--html", "{model}/config.json"),
     ("datagen", "pairs", "--statements", "{data}", "--out", "{victim}"),
@@ -70,12 +73,14 @@ def test_no_output_goes_over_an_input(tmp_path: Path, words: tuple[str, ...], by
     model.mkdir()
     for name in ("config.json", "model.safetensors"):
         (model / name).write_text("{}")
+    loop = tmp_path / "loop.toml"
+    loop.write_text(f"base = '{model}'\nreward = '{model}'\nprompts = '{data}'\n")
     victim = data
     if by != "name":
         victim = tmp_path / "link.jsonl"
         victim.symlink_to(data) if by == "symlink" else os.link(data, victim)
     before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
-    names = {"data": data, "other": other, "model": model, "victim": victim}
+    names = {"data": data, "other": other, "model": model, "loop": loop, "victim": victim}
     done = run(words[0], *(w.format(**names, new=tmp_path / "new") for w in words[1:]))
     assert done.code == 2, done.stderr
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
