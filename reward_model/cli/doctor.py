@@ -19,10 +19,23 @@ from reward_model.records.terminal import console
 if TYPE_CHECKING:
     from reward_model.measure.doctor.findings import Finding
 
+_ROWS = {".json", ".jsonl", ".gz", ".csv", ".tsv", ".parquet"}
+"""How the names of files of records end."""
+
+
+def _find(named: Path) -> Path | None:
+    """A file that is misspelt is no model of a hub."""
+    return named if named.suffix.lower() in _ROWS else find_model(named)
+
 
 def doctor(
     target: Annotated[
-        Path, typer.Argument(metavar="MODEL|FILE", help="A model folder, or scored records.")
+        Path,
+        typer.Argument(
+            metavar="MODEL|FILE",
+            help="A model folder, or owner/name[@revision] on a hub; or scored records.",
+            callback=_find,
+        ),
     ],
     rubric: RubricOption = None,
     model: Annotated[

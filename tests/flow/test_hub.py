@@ -117,10 +117,24 @@ for name, revision in (("me/lost", None), ("best", "main"), ("a/b/c", None)):
         RewardScorer.from_pretrained(name, revision=revision)
     except UserError as error:
         told[name] = str(error)
+# Commands take the same names.
+from typer.testing import CliRunner
+from reward_model.cli.commands import app
+
+for words in sys.argv[2:]:
+    done = CliRunner().invoke(app, words.split())
+    told[words.split()[0]] = {"code": done.exit_code, "said": done.output}
 print(json.dumps(told))
 """
     )
-    done = run(hub, tmp_path, program, "f" * 40)
+    texts = [{"prompt": "Margins?", "response": one} for one in ("Up by a third.", "no " * 20)]
+    (tmp_path / "texts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in texts))
+    commands = (
+        "score me/model@main --prompt Margins? --response Up. --json score.json",
+        "doctor me/model@main --json doctor.json",
+        "calibrate me/model@main texts.jsonl --rewards --json scale.json",
+    )
+    done = run(hub, tmp_path, program, "f" * 40, *commands)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert told["None"] == told["main"] == told["here"]
@@ -128,11 +142,14 @@ print(json.dumps(told))
     assert "no such folder me/lost, and no such model from the hub" in told["me/lost"]
     assert "revision 'main' of a folder" in told["best"]
     assert "no such folder" in told["a/b/c"]
-    # A command takes the same names.
-    words = ("-m", "reward_model", "score", "me/model@main", "--json", "-")
-    scored = run(hub, tmp_path, *words, "--prompt", "Margins?", "--response", "Up by a third.")
-    assert scored.returncode == 0, scored.stderr
-    assert json.loads(scored.stdout)["reward"] == pytest.approx(told["here"])
+    for name in ("score", "doctor", "calibrate"):
+        assert told[name]["code"] == 0, told[name]
+    assert 0 < json.loads((tmp_path / "score.json").read_text())["reward"] < 1
+    found = json.loads((tmp_path / "doctor.json").read_text())["findings"]
+    assert {one["check"] for one in found} > {"heads"}
+    assert "which is not written into" in " ".join(told["calibrate"]["said"].split())
+    assert json.loads((tmp_path / "scale.json").read_text())["texts"] == 2
+    assert not list((tmp_path / "home").rglob("reward_scale*"))
     place = hub.places["models/me/model"]
     files = place.commits[place.head]
     assert "evil.py" not in files
