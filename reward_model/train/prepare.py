@@ -39,7 +39,7 @@ from reward_model.data.tokens.inputs import InputBuilder
 from reward_model.model.adapter import plain
 from reward_model.model.batches import pad_id
 from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
-from reward_model.records import IGNORE, UserError
+from reward_model.records import IGNORE, UserError, as_text
 from reward_model.records.cache import cache_root
 from reward_model.rubrics import Rubric
 from reward_model.train.base import Base, find_base, fresh_heads
@@ -179,6 +179,11 @@ def divide(config: TrainConfig) -> TrainTexts:
         remarks.append(
             f"{common:.0%} of the lines with figures in held-out prompts are in training prompts "
             "too: they are about the same companies, so held-out numbers are optimistic"
+        )
+    if empty := sum(not as_text(sample.response).strip() for sample in parts["train"]):
+        remarks.append(
+            f"{empty} training texts are empty: they teach nothing that is asked of a model, which "
+            "gives no reward for an empty response; remove them"
         )
     rubric, untrained = without_untrained(rubric, parts["train"])
     if untrained:

@@ -131,15 +131,42 @@ def decided_pairs(samples: Sequence[Sample], rubric: Rubric) -> list[tuple[int, 
     return kept
 
 
+def some_pairs(samples: Sequence[Sample], rubric: Rubric) -> list[tuple[int, int]]:
+    """`decided_pairs`, of which there have to be some.
+
+    Raises:
+        UserError: there is none, so that a pairwise term would do nothing.
+    """
+    pairs = decided_pairs(samples, rubric)
+    if not pairs:
+        raise UserError(
+            "a pairwise term, and no pair to train on",
+            expected="pairs with both sides whose levels say which is better",
+            mend="leave out --pair-weight",
+        )
+    return pairs
+
+
 def pair_words(samples: Sequence[Sample], rubric: Rubric) -> list[str]:
-    """What a reader should know of the pairs that the pairwise term leaves out."""
-    every, kept = len(pair_indices(samples)), len(decided_pairs(samples, rubric))
-    if every == kept:
-        return []
-    return [
-        f"{every - kept} of {every} training pairs tie in their levels or contradict them: the "
-        "pairwise term leaves them out"
-    ]
+    """What a reader should know of the texts that the pairwise term leaves out.
+
+    Raises:
+        UserError: it would leave out all of them.
+    """
+    every, kept = len(pair_indices(samples)), len(some_pairs(samples, rubric))
+    alone = len(samples) - 2 * every - 2 * len(pair_indices(samples, neutral=True))
+    words = []
+    if every > kept:
+        words.append(
+            f"{every - kept} of {every} training pairs tie in their levels or contradict them: the "
+            "pairwise term leaves them out"
+        )
+    if alone:
+        words.append(
+            f"{alone} of {len(samples)} training texts are of no pair: the pairwise term leaves "
+            "them out"
+        )
+    return words
 
 
 def units_of(texts: int, pairs: Sequence[tuple[int, int]]) -> list[list[int]]:

@@ -37,7 +37,7 @@ from reward_model.train.steps import (
     PairItems,
     StepBatches,
     StepCollator,
-    decided_pairs,
+    some_pairs,
     units_of,
 )
 
@@ -176,13 +176,7 @@ class MultiDimRewardTrainer(Trainer):
         dataset = self.train_dataset
         if not isinstance(dataset, MultiDimRewardDataset):
             raise TypeError(f"train_dataset is a {type(dataset).__name__}, not what this trains on")
-        pairs = decided_pairs(dataset.samples, dataset.rubric) if self.pair_weight else []
-        if self.pair_weight and not pairs:
-            raise UserError(
-                "a pairwise term, and no pair to train on",
-                expected="pairs with both sides whose levels say which is better",
-                mend="leave out --pair-weight",
-            )
+        pairs = some_pairs(dataset.samples, dataset.rubric) if self.pair_weight else []
         order = StepBatches(
             dataset.lengths,
             self.texts_per_step,

@@ -90,6 +90,24 @@ def test_pairs_that_tie_or_contradict_teach_the_pairwise_term_nothing(tmp_path: 
     train(config(path, tmp_path / "out", pair_weight=0.5))
 
 
+def test_single_texts_and_empty_sides_beside_a_pairwise_term_are_said(tmp_path: Path) -> None:
+    rows = toy.pairs(RUBRIC, 24, groups=12)
+    alone = [{**row, "response": row["chosen"], "scores": row["scores"]["chosen"]} for row in rows]
+    for row in alone:
+        del row["chosen"], row["rejected"]
+    path = toy.write(tmp_path / "alone.jsonl", alone)
+    with pytest.raises(UserError, match="a pairwise term, and no pair to train on"):
+        divide(config(path, tmp_path / "out", pair_weight=0.5))
+    rows[0]["rejected"] = rows[1]["rejected"] = " "
+    path = toy.write(tmp_path / "mixed.jsonl", rows[:12] + alone[12:])
+    settings = {"eval_share": 0.0, "test_share": 0.0}
+    words = divide(config(path, tmp_path / "out", pair_weight=0.5, **settings)).remarks
+    assert "12 of 36 training texts are of no pair: the pairwise term leaves them out" in words
+    assert any(one.startswith("2 training texts are empty: ") for one in words)
+    quiet = " ".join(divide(config(path, tmp_path / "out", **settings)).remarks)
+    assert "pairwise" not in quiet
+
+
 def test_soft_labels_are_validated_on_as_they_are() -> None:
     soft = ((0.0, 0.5, 0.5, 0.0, 0.0),) * 3
     samples = [Sample("p", "r", (1, 1, 1), f"g{i}", "single", f"s{i}", soft=soft) for i in range(4)]
