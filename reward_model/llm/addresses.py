@@ -6,6 +6,7 @@ import os
 import re
 from typing import Annotated, Any
 from urllib.parse import urlsplit, urlunsplit
+from urllib.request import getproxies, proxy_bypass
 
 from pydantic import PlainSerializer
 
@@ -160,6 +161,18 @@ def check_url(url: str) -> str:
             mend=mend,
         )
     return bare
+
+
+def proxy_of(url: str) -> str | None:
+    """The proxy that the environment names for an address; None where it goes there directly.
+
+    HTTPS_PROXY or HTTP_PROXY by its scheme, else ALL_PROXY, unless NO_PROXY has the host.
+    """
+    parts = urlsplit(url)
+    if proxy_bypass(parts.netloc.rpartition("@")[2]):
+        return None
+    known = getproxies()
+    return known.get(parts.scheme) or known.get("all") or None
 
 
 def key_variable(url: str, usual: str, *, own: bool) -> str:

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from reward_model.llm.base import FatalError, LLMError, RefusedError, Request, RetryableError
 from reward_model.llm.caller import Caller
-from reward_model.llm.failures import failure, quote
+from reward_model.llm.failures import connection_error, failure, is_of_proxy, quote
 from reward_model.llm.manifest import Manifest, OpenBatch
 from reward_model.llm.openai import OpenAILLM
 from reward_model.llm.prices import asked_tokens, counted
@@ -320,14 +320,17 @@ class Batches:
         """Make a call of the SDK, again if it may pass; its errors in our words."""
         from openai import APIConnectionError, APIStatusError
 
+        meaning: LLMError
         for attempt in range(attempts):
             try:
                 return await call()
             except APIStatusError as error:
                 code, message, _ = error_fields(error.body)
                 meaning = failure(error.status_code, code, message, self._llm.where)
-            except APIConnectionError as error:
-                meaning = RetryableError(f"connection lost ({type(error).__name__})")
+            except Exception as error:
+                if not isinstance(error, APIConnectionError) and not is_of_proxy(error):
+                    raise
+                meaning = connection_error(error, self._llm.where, sent=False)
             if not isinstance(meaning, RetryableError):
                 raise UserError(str(meaning)) if isinstance(meaning, RefusedError) else meaning
             if attempt + 1 < attempts:

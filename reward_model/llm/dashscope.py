@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from reward_model.llm.addresses import check_url, clean_url
+from reward_model.llm.addresses import check_url, clean_url, proxy_of
 from reward_model.llm.addresses import key_variable as find_variable
 from reward_model.llm.base import RefusedError, Reply, Request, RetryableError
 from reward_model.llm.capabilities import Capabilities, Learning
@@ -75,6 +75,15 @@ class DashScopeLLM(Learning):
         if not key and (key_variable or "aliyuncs.com" in url):
             raise UserError(
                 f"no key for {clean_url(url)}", expected=f"the environment variable {variable}"
+            )
+        self._proxy = proxy_of(url)
+        kind = urlsplit(self._proxy or "http://").scheme
+        if kind not in ("http", "https"):
+            raise UserError(
+                f"a proxy of kind {kind} in HTTPS_PROXY, HTTP_PROXY or ALL_PROXY, which Alibaba's "
+                "native protocol does not go through",
+                expected="an http proxy",
+                mend="set NO_PROXY for this host, or take openai:MODEL with the compatible address",
             )
         self.model = model
         self._name = f"dashscope:{model}" + (f"@{urlsplit(clean_url(url)).netloc}" if own else "")
@@ -178,7 +187,7 @@ class DashScopeLLM(Learning):
             import aiohttp
 
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0), trust_env=True
+                connector=aiohttp.TCPConnector(limit=0), trust_env=True, proxy=self._proxy
             )
         return self._session
 

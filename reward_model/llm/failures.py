@@ -16,6 +16,7 @@ from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from reward_model.llm.addresses import proxy_of
 from reward_model.llm.base import FatalError, LLMError, RefusedError, Request, RetryableError
 from reward_model.llm.extras import secrets_of
 from reward_model.records import UserError
@@ -157,6 +158,7 @@ def connection_error(error: BaseException, where: Where, *, sent: bool) -> LLMEr
     """
     host = urlsplit(where.base_url).netloc or where.base_url
     causes = list(_causes(error))
+    by = ", or at the proxy that the environment names" if proxy_of(where.base_url) else ""
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
             why = getattr(cause, "verify_message", "") or "certificate verify failed"
@@ -172,13 +174,19 @@ def connection_error(error: BaseException, where: Where, *, sent: bool) -> LLMEr
         if isinstance(cause, socket.gaierror):
             return RetryableError(f"no host {host!r} is known (DNS: {cause.strerror})")
         if isinstance(cause, ConnectionRefusedError):
-            return RetryableError(f"nobody listens at {host}")
+            return RetryableError(f"nobody listens at {host}{by}")
     kind = type(causes[-1]).__name__
     if isinstance(causes[-1], ssl.SSLError):
         return RetryableError(f"no connection to {host} (TLS: {causes[-1].reason})")
     if not sent:
-        return RetryableError(f"no connection to {host} ({kind})")
+        via = " through the proxy that the environment names" if by else ""
+        return RetryableError(f"no connection to {host}{via} ({kind})")
     return RetryableError(f"connection lost ({kind})", billed=True)
+
+
+def is_of_proxy(error: BaseException) -> bool:
+    """What a SOCKS proxy that hangs up raises, which comes through the SDK as it is."""
+    return type(error).__module__.startswith("socksio")
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

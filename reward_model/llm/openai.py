@@ -29,6 +29,7 @@ from reward_model.llm.failures import (
     Where,
     connection_error,
     failure,
+    is_of_proxy,
     page_words,
     read_key,
     retry_after,
@@ -183,10 +184,14 @@ class OpenAILLM(Learning):
             raise self._status_error(error.status_code, error.response, request) from None
         except APIConnectionError as error:
             # Only what never reached the server is surely free.
-            sent = _root(error) != "ConnectError"
+            sent = _root(error) not in ("ConnectError", "ProxyError")
             raise connection_error(error, self.where, sent=sent) from None
         except OpenAIError as error:
             raise RetryableError(f"broken reply ({type(error).__name__})", billed=True) from None
+        except Exception as error:
+            if not is_of_proxy(error):
+                raise
+            raise connection_error(error, self.where, sent=False) from None
         finally:
             client.busy -= 1
         return read_reply(raw.content, self.where, request)

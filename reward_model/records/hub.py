@@ -248,6 +248,13 @@ def _explained(
         raise UserError(
             f"{found} ({first_line(error)})", expected=expected, mend=mend, path=path
         ) from None
+    except ImportError as error:
+        raise UserError(
+            f"a proxy in HTTPS_PROXY, HTTP_PROXY or ALL_PROXY that cannot be used "
+            f"({first_line(error)})",
+            expected="an http proxy, or socks5 with the package socksio installed",
+            mend="set NO_PROXY for a hub of your own",
+        ) from None
     except Exception as error:  # what the hub's HTTP client raises is no OSError
         if not type(error).__module__.startswith(("httpx", "httpcore")):
             raise

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from commands import run
 from llm_server import Fault, LLMServer
+from socks_proxy import socks_proxy
 
-from reward_model.llm import ChatMessage, Reply, Request, open_llm
+from reward_model.llm import ChatMessage, Reply, Request, RetryableError, open_llm
 from reward_model.llm.addresses import key_variable
 from reward_model.llm.prompts import neutralised
 from reward_model.records import UserError
@@ -177,10 +178,37 @@ def test_a_proxy_that_cannot_be_used_is_one_line(monkeypatch: pytest.MonkeyPatch
         open_llm("openai:m", base_url="http://h/v1")
 
 
-def answer(provider: str, body: Any, text: str = "hi") -> Reply:
+def test_calls_go_through_a_socks_proxy_or_say_that_they_cannot(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "")
+    with socks_proxy() as proxy:
+        monkeypatch.setenv("ALL_PROXY", proxy.url)
+        assert answer("openai", None).text
+        assert len(proxy.asked) == 1
+        with pytest.raises(UserError, match="a proxy of kind socks5 in HTTPS_PROXY"):
+            answer("dashscope", None)
+        # Another server than the one that is called may be what is not there.
+        with pytest.raises(
+            RetryableError, match=r"no connection to 127\.0\.0\.1:9 through the proxy"
+        ):
+            answer("openai", None, url="http://127.0.0.1:9/v1")
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        assert answer("openai", None).text
+        assert answer("dashscope", None).text
+        assert len(proxy.asked) == 2
+    monkeypatch.setenv("NO_PROXY", "")
+    for provider, url in (("openai", "socks5://127.0.0.1:9"), ("openai", "http://127.0.0.1:9"),
+                          ("dashscope", "http://127.0.0.1:9")):  # fmt: skip
+        monkeypatch.setenv("ALL_PROXY", url)
+        with pytest.raises(RetryableError, match="or at the proxy that the environment names"):
+            answer(provider, None)
+
+
+def answer(provider: str, body: Any, text: str = "hi", url: str | None = None) -> Reply:
     async def main(server: LLMServer) -> Reply:
-        url = server.url if provider == "openai" else server.native_url
-        llm = open_llm(f"{provider}:m", base_url=url)
+        own = server.url if provider == "openai" else server.native_url
+        llm = open_llm(f"{provider}:m", base_url=url or own)
         try:
             return await llm.complete(Request(messages=(ChatMessage(role="user", content=text),)))
         finally:
