@@ -1,7 +1,8 @@
 """The whole flow on the embedded writer and judge, as the commands a user would run.
 
 Each step is printed before it runs in a process of its own, so what is shown here is all there is
-to learn. Killed at any moment, the same command goes on; a finished folder repeats nothing.
+to learn. Killed at any moment, the same command goes on; a step whose files are as it left them
+is not run again, so a finished folder repeats nothing.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from reward_model import __version__
 from reward_model.records import Stopped, UserError, read_jsonl, read_object, write_json
 from reward_model.records.terminal import console, let_interrupts, table
 
@@ -73,37 +75,74 @@ def run(options: QuickstartOptions, out: Path) -> None:
     """
     if options.language not in LANGUAGES:
         raise UserError(f"language {options.language!r}", expected="one of " + ", ".join(LANGUAGES))
-    _same_options(out, asdict(options))
+    known = out / "quickstart.json"
+    kept = asdict(options)
+    done = _look(known, kept)
+    write_json(known, {**kept, "done": done})
     started = time.monotonic()
     steps = _steps(options, out)
-    for number, (title, command) in enumerate(steps, 1):
-        screen = console()
-        screen.rule(f"[bold]{number}/{len(steps)}  {title}", align="left")
-        screen.print(f"[cyan]$ {shlex.join(command)}", soft_wrap=True)
-        _run(command)
+    for number, step in enumerate(steps, 1):
+        screen, command = console(), shlex.join(step.command)
+        screen.rule(f"[bold]{number}/{len(steps)}  {step.title}", align="left")
+        screen.print(f"[cyan]$ {command}", soft_wrap=True)
+        if (left := _left(step)) is not None and done.get(command) == left:
+            screen.print("finished before, and its files are as it left them")
+            continue
+        _run(step.command)
+        done[command] = _left(step)
+        write_json(known, {**kept, "done": done})
     _show(out, options.language, time.monotonic() - started)
 
 
-def _same_options(out: Path, options: dict[str, Any]) -> None:
-    known = out / "quickstart.json"
-    if known.exists():
-        before = read_object(known) or {}
-        changed = [name for name, value in options.items() if before.get(name) != value]
-        if changed:
-            told = ", ".join(f"{name} {before.get(name)!r}" for name in changed)
-            raise UserError(
-                f"results of other options ({told})",
-                expected="a new folder, or the same options to go on",
-                mend=f"pass --out with another folder, or remove {out}",
-                path=out,
-            )
-    write_json(known, options)
+class Step(NamedTuple):
+    """A command, with the files that it is a function of and those that come of it."""
+
+    title: str
+    command: list[str]
+    reads: tuple[Path, ...]
+    writes: tuple[Path, ...]
 
 
-def _steps(options: QuickstartOptions, out: Path) -> list[tuple[str, list[str]]]:
+def _left(step: Step) -> dict[str, Any] | None:
+    """Size and time of every file of a step, and the version it ran in; None where one is gone."""
+    found: dict[str, Any] = {"version": __version__}
+    for path in (*step.reads, *step.writes):
+        try:
+            there = path.stat()
+        except OSError:
+            return None
+        found[str(path)] = [there.st_size, there.st_mtime_ns]
+    return found
+
+
+def _look(known: Path, options: dict[str, Any]) -> dict[str, Any]:
+    """Command -> what it left, of the steps that are finished.
+
+    Raises:
+        UserError: the folder was made with other options.
+    """
+    before = (read_object(known) or {}) if known.exists() else options
+    changed = [name for name, value in options.items() if before.get(name) != value]
+    if changed:
+        told = ", ".join(f"{name} {before.get(name)!r}" for name in changed)
+        raise UserError(
+            f"results of other options ({told})",
+            expected="a new folder, or the same options to go on",
+            mend=f"pass --out with another folder, or remove {known.parent}",
+            path=known.parent,
+        )
+    done = before.get("done")
+    return done if isinstance(done, dict) else {}
+
+
+def _steps(options: QuickstartOptions, out: Path) -> list[Step]:
     made, scored, kept = (out / f"{name}.jsonl" for name in ("pairs", "scored", "kept"))
-    model = out / "model"
-    fresh, best, seed = out / "fresh_pairs.jsonl", out / "model" / "best", options.seed
+    fresh, fresh_scored = out / "fresh_pairs.jsonl", out / "fresh_scored.jsonl"
+    model, best, seed = out / "model", out / "model" / "best", options.seed
+    weights = (best / "config.json", best / "model.safetensors")
+    validation, evaluation = (
+        (out / f"{name}.json", out / f"{name}.html") for name in ("validation", "evaluation")
+    )
     where = {"language": options.language}
     if options.fields:
         where["fields"] = options.fields
@@ -111,26 +150,32 @@ def _steps(options: QuickstartOptions, out: Path) -> list[tuple[str, list[str]]]
     if length is None and options.base_model != "tiny":
         length = EVERY_ENCODER_READS
     return [
-        (
+        Step(
             "Write golden reports and controlled degradations of them",
             [
                 *("datagen", "pairs", *_flags(out=made, pairs=options.pairs, seed=seed)),
                 *_flags(severities=SEEN, **where),
             ],
+            (),
+            (made,),
         ),
-        (
+        Step(
             "Score every report blind on depth, professionalism and accuracy",
             ["judge", "score", str(made), *_flags(out=scored, seed=seed)],
+            (made,),
+            (scored,),
         ),
-        (
+        Step(
             "Keep the pairs whose difference the judge saw; look for leaks and biases",
             [
                 *("judge", "validate", str(scored), str(kept), *_flags(min_gap=0.5)),
                 "--require-target",
-                *_flags(json=out / "validation.json", html=out / "validation.html"),
+                *_flags(json=validation[0], html=validation[1]),
             ],
+            (scored,),
+            (kept, *validation),
         ),
-        (
+        Step(
             "Train one classifier head a dimension on chosen and rejected",
             [
                 *("reward-model", "train", str(kept)),
@@ -139,28 +184,36 @@ def _steps(options: QuickstartOptions, out: Path) -> list[tuple[str, list[str]]]
                 *_flags(evidence="checks", pair_weight=PAIRS, seed=seed),
                 "--resume",
             ],
+            (kept,),
+            (model / "metrics.json", *weights),
         ),
-        (
+        Step(
             "Measure it on companies it has never seen, beside simple baselines",
             [
                 *("reward-model", "evaluate", str(best), str(kept)),
-                *_flags(json=out / "evaluation.json", html=out / "evaluation.html"),
+                *_flags(json=evaluation[0], html=evaluation[1]),
             ],
+            (kept, *weights),
+            evaluation,
         ),
-        (
+        Step(
             "Write two fresh reports on a company made up for the occasion",
             [
                 *("datagen", "pairs", "--no-real"),
                 *_flags(out=fresh, pairs=1, seed=seed + 1, neutral_share=0),
                 *_flags(degradations="vague_precision", severities=3, **where),
             ],
+            (),
+            (fresh,),
         ),
-        (
+        Step(
             "Score both",
             [
                 *("reward-model", "score", str(best), str(fresh)),
-                *_flags(out=out / "fresh_scored.jsonl"),
+                *_flags(out=fresh_scored),
             ],
+            (fresh, *weights),
+            (fresh_scored,),
         ),
     ]
 

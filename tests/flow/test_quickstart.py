@@ -72,13 +72,19 @@ def test_held_out_companies_are_in_no_training_text(done: tuple[Path, Outcome]) 
     assert not fresh & {pair.group for pair in read_pairs(home / "scored.jsonl")}
 
 
-def test_again_it_says_the_same_and_elsewhere_too(done: tuple[Path, Outcome]) -> None:
+def test_again_it_repeats_only_what_is_gone_and_says_the_same(done: tuple[Path, Outcome]) -> None:
     folder, first = done
-    before = results(folder)
+    before, home = results(folder), folder / "outputs" / "quickstart"
+    gone = home / "fresh_scored.jsonl"
+    gone.unlink()
+    written = {path: path.stat().st_mtime_ns for path in home.rglob("*") if path.is_file()}
     child = spawn("reward-model", "quickstart", *SMALL, cwd=folder)
     _, err = child.communicate(timeout=500)
     assert child.returncode == 0, err
     assert results(folder) == before
+    assert err.count("finished before, and its files are as it left them") == 6
+    again = [path.name for path, when in written.items() if path.stat().st_mtime_ns != when]
+    assert set(again) <= {"quickstart.json", "fresh_scored.jsonl.config.json"}
     tail = "What came out"
     strip = re.compile(r"done in \d+ s")
     assert strip.sub("", err.split(tail)[1]) == strip.sub("", first.stderr.split(tail)[1])
