@@ -109,7 +109,12 @@ class MultiDimRewardDataset:
         if self.encoded is None:
             return {"prompt": sample.prompt, "response": sample.response, **item}
         encoded = self.encoded[index]
-        return {**item, "input_ids": encoded.input_ids, "types": encoded.token_type_ids}
+        return {
+            **item,
+            "input_ids": encoded.input_ids,
+            "types": encoded.token_type_ids,
+            "answer_tokens": encoded.answer_tokens,
+        }
 
     @property
     def lengths(self) -> NDArray[np.int64]:

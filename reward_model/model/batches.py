@@ -98,16 +98,32 @@ def lane_batches(lengths: Mapping[int, int], budget: int, lanes: int = 1) -> lis
 
 
 def collate(
-    encoded: Sequence[Encoded | Mapping[str, Any]], pad_id: int, *, multiple: int = 1
+    encoded: Sequence[Encoded | Mapping[str, Any]],
+    pad_id: int,
+    *,
+    multiple: int = 1,
+    answers: bool = False,
 ) -> dict[str, Tensor]:
     """Pad texts on the right into one batch.
 
     The padding id carries no meaning (the attention mask does), so it may equal another token's.
+
+    Args:
+        encoded: texts, or items of a data set.
+        pad_id: to pad with.
+        multiple: the width is one of it.
+        answers: with `answer_tokens` (B,), for a model that reads lengths.
     """
     import torch
 
     rows: list[Mapping[str, Any]] = [
-        e if isinstance(e, Mapping) else {"input_ids": e.input_ids, "types": e.token_type_ids}
+        e
+        if isinstance(e, Mapping)
+        else {
+            "input_ids": e.input_ids,
+            "types": e.token_type_ids,
+            "answer_tokens": e.answer_tokens,
+        }
         for e in encoded
     ]
     lengths = torch.tensor([len(row["input_ids"]) for row in rows])
@@ -123,6 +139,8 @@ def collate(
     batch = {"input_ids": padded("input_ids", pad_id), "attention_mask": there.long()}
     if rows[0].get("types") is not None:
         batch["token_type_ids"] = padded("types", 0)
+    if answers:
+        batch["answer_tokens"] = torch.tensor([row["answer_tokens"] for row in rows])
     return batch | collate_labels(rows)
 
 

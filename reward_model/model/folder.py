@@ -126,9 +126,7 @@ def load_bundle(folder: Pathish, **kwargs: Any) -> Bundle:
             path=path / RUBRIC,
         )
     model.eval()
-    known: Any = config.backbone_config
-    width = known.get_text_config().hidden_size
-    familiar = load_familiarity(path, width)
+    familiar = load_familiarity(path, model.vector_size)
     return Bundle(model, tokenizer, rubric, builder_of(tokenizer, config), familiar)
 
 

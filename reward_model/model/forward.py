@@ -118,7 +118,8 @@ class Forward:
 
     def _padded(self, encoded: Sequence[Encoded]) -> Reading:
         multiple = 1 if self.device.type == "cpu" else 8
-        batch = collate(encoded, self.pad, multiple=multiple)
+        answers = bool(self.model.config.length_heads)
+        batch = collate(encoded, self.pad, multiple=multiple, answers=answers)
         moved = {name: value.to(self.device) for name, value in batch.items()}
         return self._run(**moved)
 

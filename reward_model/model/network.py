@@ -51,6 +51,7 @@ class MultiDimRewardConfig(PreTrainedConfig):
         head_type: HeadType = "mlp",
         head_activation: Activation = "relu",
         head_width: int | None = None,
+        length_heads: list[str] | None = None,
         max_input_length: int = 1024,
         max_prompt_length: int | None = None,
         evidence: Literal["none", "checks"] = "none",
@@ -86,6 +87,11 @@ class MultiDimRewardConfig(PreTrainedConfig):
         """Between the two layers."""
         self.head_width = head_width
         """Units between the two layers; None: half as many as the backbone is wide."""
+        self.length_heads = list(length_heads or [])
+        """Dimensions whose heads also read how long the response is: a mean over tokens does not
+        carry it, and it is most of what ratings of verbosity say."""
+        if self.length_heads and head != "multi":
+            raise ValueError("length_heads need a head a dimension")
         self.max_input_length = max_input_length
         """Tokens of prompt, evidence and response together (`max_length` is a generation setting,
         which transformers refuses in a model's configuration)."""
@@ -162,6 +168,18 @@ class LevelHead(nn.Module):
         return logits
 
 
+def with_length(pooled: Tensor, answer_tokens: Tensor | None) -> Tensor:
+    """(B, H) and (B,) tokens of the responses -> (B, H + 1); the logarithm to base 2 is the last.
+
+    Raises:
+        ValueError: nothing says how long the responses are.
+    """
+    if answer_tokens is None:
+        raise ValueError("some heads read how long a response is: pass answer_tokens (B,)")
+    length = torch.log2(1 + answer_tokens.to(pooled)).unsqueeze(1)
+    return torch.cat([pooled, length], 1)
+
+
 _ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh, "gelu": nn.functional.gelu}
 
 
@@ -190,8 +208,12 @@ class MultiDimRewardModel(PreTrainedModel):
         # A backbone that reads images as well keeps the sizes of its text part inside.
         hidden = config.backbone_config.get_text_config().hidden_size
         dims, levels = len(config.dimensions), config.num_levels
-        outs = [levels] * dims if config.head == "multi" else [dims * levels]
-        self.heads = nn.ModuleList(LevelHead(hidden, out, config) for out in outs)
+        self.vector_size = hidden + bool(config.length_heads)
+        """Numbers of a pooled vector, of which the last is the length where some head reads it."""
+        reads = [name in config.length_heads for name in config.dimensions]
+        self._inputs = [hidden + one for one in reads] if config.head == "multi" else [hidden]
+        out = levels if config.head == "multi" else dims * levels
+        self.heads = nn.ModuleList(LevelHead(size, out, config) for size in self._inputs)
         # RoBERTa-like and decoder classes differ in what they take; asking saves a list of names.
         takes = inspect.signature(backbone.forward).parameters
         # A table of one kind has no row for the second text; it is added to every token then.
@@ -254,6 +276,7 @@ class MultiDimRewardModel(PreTrainedModel):
         row: TokenRow | None = None,
         pooled_only: bool = False,
         soft_labels: Tensor | None = None,
+        answer_tokens: Tensor | None = None,
         **kwargs: Any,
     ) -> MultiDimRewardOutput:
         """Score B texts of at most T tokens.
@@ -270,6 +293,8 @@ class MultiDimRewardModel(PreTrainedModel):
             pooled_only: stop before the heads, which `score_pooled` runs.
             soft_labels: (B, D, K) shares of the levels, learned instead of the one in `labels`,
                 which still says where there is none.
+            answer_tokens: (B,) tokens of each response, where some head reads lengths; a row has
+                its own.
             kwargs: `use_cache` and `return_dict`, which trainers pass to any model.
 
         Raises:
@@ -285,6 +310,10 @@ class MultiDimRewardModel(PreTrainedModel):
             pooled = pool_packed(hidden, row, self.config.pooling)
         else:
             pooled = self._padded(input_ids, attention_mask, token_type_ids)
+        if self.config.length_heads:
+            if row is not None:
+                answer_tokens = torch.tensor(row.answers, device=pooled.device)
+            pooled = with_length(pooled, answer_tokens)
         if pooled_only:
             return MultiDimRewardOutput(pooled=pooled)
         return self._output(pooled, labels, soft_labels, num_items_in_batch)
@@ -338,11 +367,15 @@ class MultiDimRewardModel(PreTrainedModel):
         )
 
     def score_pooled(self, pooled: Tensor) -> Tensor:
-        """(B, H) -> logits (B, D, K), calibrated, in float32 whatever the backbone runs in."""
+        """(B, H or H + 1) -> logits (B, D, K), calibrated.
+
+        In float32 whatever the backbone runs in.
+        """
         with torch.autocast(pooled.device.type, enabled=False):
             # Levels differ by tenths of a logit; bfloat16 has 8 bits for all of it.
             pooled = pooled.to(next(self.heads.parameters()).dtype)
-            flat = torch.cat([head(pooled) for head in self.heads], dim=-1).float()
+            read = zip(self.heads, self._inputs, strict=True)
+            flat = torch.cat([head(pooled[:, :size]) for head, size in read], dim=-1).float()
         logits = flat.view(pooled.shape[0], len(self.config.dimensions), self.config.num_levels)
         known = self.config.temperatures
         if not known:

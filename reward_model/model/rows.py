@@ -39,6 +39,8 @@ class TokenRow:
     runs: list[TokenRun] = field(default_factory=list)
     pieces: list[list[tuple[int, int]]] = field(default_factory=list)
     """Start and length of what each text consists of: windows, or a shared beginning and a rest."""
+    answers: list[int] = field(default_factory=list)
+    """Tokens of the response of each text."""
     kept: dict[str, Any] = field(default_factory=dict)
     """What layers of one forward pass have in common."""
 
@@ -61,6 +63,7 @@ class TokenRow:
         for start in range(0, length, each):
             pieces.append(self._tokens(text, start, min(start + each, length), 0, 0, restart=True))
         self.pieces.append(pieces)
+        self.answers.append(text.answer_tokens)
 
     def add_shared(self, texts: Sequence[Encoded], prefix: int) -> None:
         """Append texts that have their first `prefix` tokens in common, and more each."""
@@ -68,6 +71,7 @@ class TokenRow:
         for text in texts:
             rest = self._tokens(text, prefix, len(text.input_ids), *first)
             self.pieces.append([first, rest])
+            self.answers.append(text.answer_tokens)
 
     def tensors(self, device: torch.device | str = "cpu") -> dict[str, Tensor]:
         """(1, T) `input_ids`, and `token_type_ids` where the tokenizer has any."""

@@ -162,7 +162,11 @@ def _heads_of(trained: MultiDimRewardModel, new: MultiDimRewardConfig) -> list[i
     alike = all(getattr(old, name) == getattr(new, name) for name in shape)
     if new.head == "shared":
         return [0 if alike and old.dimensions == new.dimensions else None]
-    places = {name: i for i, name in enumerate(old.dimensions) if name not in old.untrained}
+    places = {
+        name: i
+        for i, name in enumerate(old.dimensions)
+        if name not in old.untrained and (name in old.length_heads) == (name in new.length_heads)
+    }
     return [places.get(name) if alike else None for name in new.dimensions]
 
 

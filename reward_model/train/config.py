@@ -69,6 +69,7 @@ _OF_A_MODEL = {
     "max_length": "max_input_length",
     **{name: name for name in ("max_prompt_length", "evidence", "window", "pooling", "head")},
     **{name: name for name in ("head_dropout", "head_type", "head_activation", "head_width")},
+    "length_heads": "length_heads",
 }
 """Setting -> where the configuration of a trained model has it; `init` takes them over."""
 
@@ -134,6 +135,10 @@ class TrainConfig(BaseModel):
     """Between the two layers of a head."""
     head_width: int | None = Field(default=None, ge=1)
     """Units between the two layers; none: half as many as the backbone is wide."""
+    length_heads: list[str] | None = None
+    """Dimensions whose heads also read how many tokens the response has; none: those that describe
+    a text and carry no weight in the reward (`verbosity`, `complexity`), where the heads of two
+    layers read a mean over tokens, which does not tell it."""
 
     counterexamples: float = Field(default=0.0, ge=0, le=MOST)
     """Copies for each training text: its words in no order and salad at level 0, and the text in

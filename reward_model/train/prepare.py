@@ -333,6 +333,7 @@ def _model_config(
         head_type=config.head_type,
         head_activation=config.head_activation,
         head_width=config.head_width,
+        length_heads=_length_heads(config, texts, base),
         max_input_length=config.max_length,
         max_prompt_length=config.max_prompt_length,
         evidence=config.evidence,
@@ -341,6 +342,28 @@ def _model_config(
         template_date=builder.template_date,
         window=config.window,
     )
+
+
+def _length_heads(config: TrainConfig, texts: TrainTexts, base: Base) -> list[str]:
+    rubric = texts.rubric
+    if config.length_heads is not None:
+        if unknown := sorted(set(config.length_heads) - set(rubric.names)):
+            raise UserError(
+                f"length_heads with {', '.join(unknown)}",
+                expected="dimensions of the rubric: " + ", ".join(rubric.names),
+            )
+        if config.length_heads and config.head != "multi":
+            raise UserError(
+                "length_heads, and one head for all dimensions",
+                expected='head = "multi", the default',
+            )
+        return config.length_heads
+    mean = (config.pooling or base.pooling) == "mean"
+    if not mean or config.head != "multi" or config.head_type != "mlp":
+        return []
+    return [
+        name for name in rubric.names if not rubric.weights[name] and name not in texts.untrained
+    ]
 
 
 def _code_words(model: MultiDimRewardModel) -> list[str]:

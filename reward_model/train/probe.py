@@ -26,6 +26,7 @@ from reward_model.model.forward import Forward, Vectors
 from reward_model.model.network import LevelHead
 from reward_model.records import IGNORE
 from reward_model.stats.bootstrap import Floats, Ints
+from reward_model.stats.jackknife import standard_error
 from reward_model.stats.levels import POWERS, level_weights
 from reward_model.stats.metrics import kappa_of
 from reward_model.train.config import TrainConfig
@@ -39,6 +40,8 @@ MOST = 4000
 _CHOSEN_ON = 1500
 """Most texts that C is chosen on; the fit takes all."""
 _FOLDS = 3
+_STILL = 1e-4
+"""Of the median spread of a vector's numbers: what moves less says nothing."""
 _MISSING = 0.5
 """Texts that a level counts for which no text has, so that its chance is small and not nothing."""
 
@@ -64,11 +67,14 @@ def fit(
     *,
     power: float = 0.0,
     bias: bool = True,
+    length: bool = False,
     seed: int = 0,
 ) -> Line:
     """Multinomial logistic regression on standardised vectors, as weights for the vectors.
 
-    C is the one of `STRENGTHS` with the highest quadratic weighted kappa on groups left out.
+    C is the least of `STRENGTHS` whose quadratic weighted kappa on groups left out is within a
+    standard error of the highest (Breiman et al. 1984, the 1-SE rule): of few texts the highest is
+    so by luck, and steep heads turn the first steps of the backbone into leaps.
 
     Args:
         vectors: [n, H]
@@ -76,30 +82,34 @@ def fit(
         groups: [n] what is left out together, from 0.
         power: a text weighs `1 / count ** power` of its level.
         bias: False for heads without one; vectors are then scaled and not centred.
+        length: the last number is the length of the response; it counts for the penalty as if it
+            stood there H times, since one of hundreds of numbers would hardly get a weight.
         seed: of the groups that C is chosen on.
     """
     x = np.asarray(vectors, np.float64)
     middle = x.mean(0) if bias else np.zeros(x.shape[1])
     spread = x.std(0)
-    spread[spread < 1e-12] = 1.0
+    # Numbers that never move but by rounding (an encoder has some) would get weights of millions,
+    # and the first step of the backbone moves them.
+    spread[spread <= _STILL * np.median(spread)] = np.inf
+    if length:
+        spread[-1] /= np.sqrt(x.shape[1])
     x = (x - middle) / spread
     level = shares.argmax(1)
     weights = level_weights(level[:, None], shares.shape[1], power)[0]
     order = np.random.default_rng(seed).permutation(int(groups.max()) + 1)
     rows = np.argsort(order[groups], kind="stable")[:_CHOSEN_ON]
-    kappas = _cross_validated(x[rows], shares[rows], groups[rows], weights, bias)
-    best = None if kappas is None else int(np.argmax(kappas))
-    strength = USUAL if best is None else STRENGTHS[best]
+    found = _cross_validated(x[rows], shares[rows], groups[rows], weights, bias)
+    strength, kappa = (USUAL, None) if found is None else found
     *_, model = _path(x, shares, weights, bias, [strength], tol=1e-7, max_iter=1000)
     weight = model.coef_ / spread
-    found = None if kappas is None or best is None else float(kappas[best])
-    return Line(weight, model.intercept_ - weight @ middle, strength, found)
+    return Line(weight, model.intercept_ - weight @ middle, strength, kappa)
 
 
 def _cross_validated(
     x: Floats, shares: Floats, groups: Ints, weights: Floats, bias: bool
-) -> Floats | None:
-    """QWK of each of `STRENGTHS` on groups left out; None where there are too few."""
+) -> tuple[float, float] | None:
+    """The one of `STRENGTHS` and its QWK on groups left out; None where there are too few."""
     from sklearn.model_selection import GroupKFold
 
     classes = shares.shape[1]
@@ -112,9 +122,17 @@ def _cross_validated(
         models = _path(x[learn], shares[learn], weights, bias, STRENGTHS, **rough)
         for i, model in enumerate(models):
             said[i, ask] = model.predict(x[ask])
-    cells = [np.bincount(level * classes + row, minlength=classes**2) for row in said]
-    # Nothing but one level told is no agreement.
-    return np.nan_to_num([float(kappa_of(cell.astype(np.float64))) for cell in cells], nan=0.0)
+
+    def kappa(row: Ints, there: Ints) -> float:
+        cells = np.bincount(level[there] * classes + row[there], minlength=classes**2)
+        # Nothing but one level told is no agreement.
+        return float(np.nan_to_num(float(kappa_of(cells.astype(np.float64)))))
+
+    kappas = [kappa(row, np.arange(len(level))) for row in said]
+    best = int(np.argmax(kappas))
+    error = standard_error(lambda there: kappa(said[best], there), groups)
+    least = next(i for i, one in enumerate(kappas) if one >= kappas[best] - error)
+    return STRENGTHS[least], kappas[least]
 
 
 def _path(
@@ -209,14 +227,21 @@ def begin_at_probe(
     rows = chosen(dataset.samples, config.seed)
     vectors = _read(trainer, dataset, rows)
     linear = config.head_type == "linear"
+    width = model.vector_size - bool(model.config.length_heads)
     lines: list[Line | None] = [None] * len(names)
     if trainer.is_world_process_zero():
         samples = [dataset.samples[int(i)] for i in rows]
         for d, (there, shares, groups) in enumerate(_targets(samples, len(names), model.config)):
             if len(there):
-                power, seed = POWERS[config.class_weights], config.seed
+                reads = names[d] in model.config.length_heads
                 lines[d] = fit(
-                    vectors[there], shares, groups, power=power, bias=not linear, seed=seed
+                    vectors[there] if reads else vectors[there, :width],
+                    shares,
+                    groups,
+                    power=POWERS[config.class_weights],
+                    bias=not linear,
+                    length=reads,
+                    seed=config.seed,
                 )
     lines = broadcast_object_list(lines)
     heads = [_own(head) for head in model.heads]

@@ -179,7 +179,7 @@ def make_trainer(run: TrainRun, bar: TrainingBar) -> MultiDimRewardTrainer:
     """The Trainer of a run."""
     config = run.config
     metrics = ValidationMetrics(run.validation.samples, run.rubric)
-    best = _picked_by(run, metrics)
+    best = metrics.error_of = _picked_by(run, metrics)
     tokens = config.batch_tokens or device_tokens("cuda" if torch.cuda.is_available() else "cpu")
     power = POWERS[config.class_weights]
     with warnings.catch_warnings():
@@ -189,7 +189,9 @@ def make_trainer(run: TrainRun, bar: TrainingBar) -> MultiDimRewardTrainer:
             args=training_arguments(config, len(run.train), tokens, best),
             train_dataset=run.train,
             eval_dataset=run.validation if best else None,
-            data_collator=LevelCollator(pad_id(run.tokenizer)),
+            data_collator=LevelCollator(
+                pad_id(run.tokenizer), answers=bool(plain(run.model).config.length_heads)
+            ),
             processing_class=run.tokenizer,
             compute_metrics=metrics,
             callbacks=[bar, _GoesOn()],

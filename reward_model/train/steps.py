@@ -190,14 +190,19 @@ class PairItems(Dataset[dict[str, Any]]):
 
 
 class LevelCollator:
-    """Items of a MultiDimRewardDataset -> one padded batch."""
+    """Items of a MultiDimRewardDataset -> one padded batch.
 
-    def __init__(self, pad: int) -> None:
-        self.pad = pad
+    Args:
+        pad: id to pad with.
+        answers: with the lengths of the responses, for a model that reads them.
+    """
+
+    def __init__(self, pad: int, *, answers: bool = False) -> None:
+        self.pad, self.answers = pad, answers
 
     def __call__(self, items: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
         """Pad on the right."""
-        return collate(items, self.pad)
+        return collate(items, self.pad, answers=self.answers)
 
 
 class StepCollator:
@@ -209,6 +214,7 @@ class StepCollator:
         lanes: pieces that are computed at a time; each has its part of the budget.
         multiple: widths are multiples of it.
         pairs: keep the sides of a pair, which follow each other, in one piece, and mark them.
+        answers: with the lengths of the responses, for a model that reads them.
         row: makes an empty row; then pieces are rows of texts without padding.
     """
 
@@ -220,8 +226,10 @@ class StepCollator:
         lanes: int = 1,
         multiple: int = 1,
         pairs: bool = False,
+        answers: bool = False,
         row: Callable[[], TokenRow] | None = None,
     ) -> None:
+        self.answers = answers
         self.pad, self.budget, self.multiple, self.pairs = pad, budget // lanes, multiple, pairs
         self.lanes, self.row = lanes, row
 
@@ -245,10 +253,11 @@ class StepCollator:
                 row = self.row()
                 for text in texts:
                     ids, types = list(text["input_ids"]), text.get("types")
-                    row.add(Encoded(ids, types, False, False))
+                    row.add(Encoded(ids, types, False, False, text["answer_tokens"]))
                 piece = {**row.tensors(), **collate_labels(texts), "row": row}
             else:
-                piece = dict(collate(texts, self.pad, multiple=self.multiple))
+                padded = collate(texts, self.pad, multiple=self.multiple, answers=self.answers)
+                piece = dict(padded)
             if self.pairs:
                 sides = [k for k, i in enumerate(rows) if items[i].get("preferred")]
                 there = torch.tensor([[k, k + 1] for k in sides], dtype=torch.long)

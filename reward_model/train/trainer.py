@@ -141,7 +141,12 @@ class MultiDimRewardTrainer(Trainer):
         """The Trainer's; what is validated before the first step may be the best one, too."""
         metrics: dict[str, float] = super()._evaluate(trial, *args, **kwargs)
         if self.args.eval_on_start and self.state.global_step == 0:
-            self._determine_best_metric(metrics, trial)
+            # Of few validation texts the best of many checkpoints is best by luck: the probe stays
+            # unless one is ahead by its standard error (Breiman et al. 1984, the 1-SE rule).
+            key = str(self.args.metric_for_best_model)
+            error = metrics.get(f"{key}_error", 0.0)
+            ahead = error if self.args.greater_is_better else -error
+            self._determine_best_metric({**metrics, key: metrics[key] + ahead}, trial)
             # The Trainer takes step 0 for none.
             folder = str(self.args.output_dir)
             self.state.best_model_checkpoint = str(Path(folder) / "checkpoint-0")
@@ -199,6 +204,7 @@ class MultiDimRewardTrainer(Trainer):
                 lanes=self._lanes().count,
                 multiple=multiple,
                 pairs=bool(pairs),
+                answers=bool(plain(self.model).config.length_heads),
                 row=self._row_without_padding(),
             ),
             num_workers=self.args.dataloader_num_workers,

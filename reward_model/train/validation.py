@@ -33,6 +33,7 @@ from reward_model.records import IGNORE, UserError
 from reward_model.rubrics import Rubric
 from reward_model.stats import levels
 from reward_model.stats.bootstrap import Floats, Ints
+from reward_model.stats.jackknife import standard_error
 from reward_model.stats.metrics import kappa_of
 from reward_model.train.probe import chosen
 
@@ -47,6 +48,10 @@ class ValidationMetrics:
 
     def __init__(self, samples: Sequence[Sample], rubric: Rubric) -> None:
         self.rubric = rubric
+        self.error_of: str | None = None
+        """Measure whose standard error is told as well, as `NAME_error`."""
+        place = {group: i for i, group in enumerate(dict.fromkeys(s.group for s in samples))}
+        self._groups: Ints = np.array([place[s.group] for s in samples], np.int64)
         self.pairs: list[tuple[int, int]] = pair_indices(samples)
         self.labels: Ints = label_array(samples).astype(np.int64)
         soft = [sample.soft for sample in samples]
@@ -63,13 +68,28 @@ class ValidationMetrics:
     def __call__(self, prediction: EvalPrediction) -> dict[str, float]:
         """Kappa, accuracy, pair accuracy from logits (N, D, K); what has no value is left out."""
         logits = torch.as_tensor(np.asarray(prediction.predictions), dtype=torch.float64)
-        labels = np.asarray(prediction.label_ids)
         if not torch.isfinite(logits).all():
             raise UserError(
                 "outputs that are no numbers on the validation texts",
                 expected="finite logits",
                 mend="lower --lr, or train in fp32; the last good checkpoint is kept",
             )
+        labels = np.asarray(prediction.label_ids)
+        out = self._measures(logits, labels, np.arange(len(labels)))
+        if (name := str(self.error_of)) in out:
+
+            def measure(rows: Ints) -> float:
+                return self._measures(logits, labels, rows).get(name, np.nan)
+
+            out[f"{name}_error"] = standard_error(measure, self._groups)
+        return out
+
+    def _measures(self, logits: Tensor, labels: Ints, rows: Ints) -> dict[str, float]:
+        """Of some rows."""
+        soft = None if self.soft is None else self.soft[rows]
+        place = {int(row): i for i, row in enumerate(rows)}
+        pairs = [(place[a], place[b]) for a, b in self.pairs if a in place and b in place]
+        logits, labels = logits[rows], labels[rows]
         probabilities = logits.softmax(-1).numpy()
         predicted = probabilities.argmax(-1)
         classes = self.rubric.classes
@@ -77,8 +97,8 @@ class ValidationMetrics:
         kappas = []
         for d, name in enumerate(self.rubric.names):
             there = labels[:, d] != IGNORE
-            pairs = labels[there, d] * classes + predicted[there, d]
-            kappa = float(kappa_of(np.bincount(pairs, minlength=classes**2).astype(float)))
+            cells = labels[there, d] * classes + predicted[there, d]
+            kappa = float(kappa_of(np.bincount(cells, minlength=classes**2).astype(float)))
             # Of one label only there is nothing to agree on, however many are predicted right.
             if np.isfinite(kappa) and len(np.unique(labels[there, d])) > 1:
                 out[f"qwk_{name}"] = kappa
@@ -90,12 +110,12 @@ class ValidationMetrics:
         if (labels != IGNORE).any():
             # Over all labels at once: the Trainer's own mean over batches depends on the batches.
             truth = torch.as_tensor(labels)
-            out["loss"] = float(level_cross_entropy(logits, truth, soft_labels=self.soft))
+            out["loss"] = float(level_cross_entropy(logits, truth, soft_labels=soft))
             out["accuracy"] = float((predicted == labels)[labels != IGNORE].mean())
-        if self.pairs:
+        if pairs:
             weights = [self.rubric.weights[name] for name in self.rubric.names]
             reward = levels.rewards(probabilities, weights)
-            out["pair_accuracy"] = float(np.mean([reward[a] > reward[b] for a, b in self.pairs]))
+            out["pair_accuracy"] = float(np.mean([reward[a] > reward[b] for a, b in pairs]))
         return out
 
 

@@ -116,7 +116,7 @@ def test_processes_make_the_same_files(tokenizer: Any, samples: Samples, tmp_pat
     shared = encode(samples, builder, tmp_path / "b", workers=3)
     for file in alone.folder.path.iterdir():
         assert file.read_bytes() == (shared.folder.path / file.name).read_bytes(), file.name
-    assert len(list(shared.folder.path.iterdir())) == 5
+    assert len(list(shared.folder.path.iterdir())) == 6
 
 
 def test_what_is_wrong_in_a_process_is_told_in_its_words(tokenizer: Any, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import toy
+from sklearn.metrics import cohen_kappa_score
 from tiny_models import encoder_tokenizer, save_encoder
 from transformers import EvalPrediction, GPT2Config, GPT2Model
 
@@ -201,3 +202,26 @@ def test_half_precision_that_a_cpu_only_emulates_is_refused(tmp_path: Path) -> N
     with pytest.raises(UserError, match=r"precision bf16 on a CPU that takes \d+ times as long"):
         train(config(path, tmp_path / "out", precision="bf16"))
     assert not (tmp_path / "out").exists()
+
+
+def test_the_error_of_what_picks_the_best_is_that_of_redrawn_groups() -> None:
+    rng = np.random.default_rng(0)
+    level = rng.integers(0, 5, (120, 3))
+    logits = rng.normal(size=(120, 3, 5)) + 2 * np.eye(5)[level]
+    samples = [
+        Sample("", "text", tuple(map(int, row)), f"g{i // 2}", "single", str(i))
+        for i, row in enumerate(level)
+    ]
+    metrics = ValidationMetrics(samples, RUBRIC)
+    assert "qwk_error" not in metrics(EvalPrediction(logits, level))
+    metrics.error_of = "qwk"
+    told = metrics(EvalPrediction(logits, level))["qwk_error"]
+    draws = []
+    for _ in range(300):
+        rows = np.concatenate([[2 * g, 2 * g + 1] for g in rng.integers(0, 60, 60)])
+        kappas = [
+            cohen_kappa_score(level[rows, d], logits[rows, d].argmax(-1), weights="quadratic")
+            for d in range(3)
+        ]
+        draws.append(np.mean(kappas))
+    assert told == pytest.approx(np.std(draws), rel=0.25)

@@ -176,3 +176,21 @@ def test_without_a_probe_nothing_is_validated_before_the_first_step(
     assert "probe" not in metrics
     assert metrics["best_step"] == 1
     assert (words or "") in " ".join(metrics["remarks"])
+
+
+def test_what_moves_by_rounding_alone_gets_no_weight_and_luck_no_steep_heads() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(120, 8)).astype(np.float32)
+    x[:, 6], x[:, 7] = 3.0, 1e-9 * rng.normal(size=120)
+    level = np.clip(np.round(x[:, 0]) + 2, 0, 4).astype(int)
+    line = fit(x, np.eye(5)[level], np.arange(120))
+    assert (line.weight[:, 6:] == 0).all()
+    assert line.kappa is not None
+    assert line.kappa > 0.8
+    assert np.abs(line.weight).max() < 20
+    guesses = [rng.integers(0, 5, 120) for _ in range(8)]
+    strengths = [fit(x, np.eye(5)[guess], np.arange(120)).strength for guess in guesses]
+    assert strengths.count(STRENGTHS[0]) >= 6
+    still = fit(np.ones((120, 8), np.float32), np.eye(5)[level], np.arange(120))
+    assert np.isfinite(still.bias).all()
+    assert (still.weight == 0).all()

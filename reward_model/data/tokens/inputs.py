@@ -37,6 +37,8 @@ class Encoded:
     """The middle of the prompt was left out."""
     response_cut: bool
     """The response alone was too long, so its middle was left out."""
+    answer_tokens: int = 0
+    """Tokens of the response that are left, without evidence and format."""
 
 
 class InputBuilder:
@@ -149,9 +151,9 @@ class InputBuilder:
             # No room, or nothing to show: the response stands alone, as where there is no prompt.
             # A prompt that was not asked for is not a cut one.
             cut = wrapped is not None and self.max_prompt_length != 0
-            return self._joined(None, [], evidence + answer, cut, response_cut)
+            return self._joined(None, [], evidence, answer, cut, response_cut)
         asked, prompt_cut = wrapped.prompt_ids(ids, left)
-        return self._joined(wrapped, asked, evidence + answer, prompt_cut, response_cut)
+        return self._joined(wrapped, asked, evidence, answer, prompt_cut, response_cut)
 
     def _together(
         self, around: Sequence[Parts | None], responses: Sequence[Text]
@@ -173,17 +175,18 @@ class InputBuilder:
         self,
         wrapped: Parts | None,
         asked: list[int],
+        evidence: list[int],
         answer: list[int],
         prompt_cut: bool,
         response_cut: bool,
     ) -> Encoded:
         parts = wrapped or self._wrapping.alone
-        ids = [*parts.before, *asked, *parts.between, *answer, *parts.after]
+        ids = [*parts.before, *asked, *parts.between, *evidence, *answer, *parts.after]
         types = None
         if self._wrapping.has_types:
             first = len(parts.before) + len(asked) + parts.first_types
             types = [0] * len(ids) if wrapped is None else [0] * first + [1] * (len(ids) - first)
-        return Encoded(ids, types, prompt_cut, response_cut)
+        return Encoded(ids, types, prompt_cut, response_cut, len(answer))
 
     def _evidence_ids(self, prompt: Text, response: Text, found: str | None) -> list[int]:
         if self.evidence == "none":

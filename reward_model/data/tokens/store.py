@@ -33,7 +33,7 @@ from reward_model.records.cache import Folder, made
 
 class Tokens(Sequence[Encoded]):
     """Encoded texts in a folder: `tokens.npy` one after the other, `offsets.npy` where each begins,
-    `cuts.npy`, and `second.npy` where the tokenizer tells prompt from response."""
+    `cuts.npy`, `answers.npy`, and `second.npy` where the tokenizer tells prompt from response."""
 
     def __init__(self, folder: Folder, rows: NDArray[np.int64] | None = None) -> None:
         self.folder = folder
@@ -41,6 +41,7 @@ class Tokens(Sequence[Encoded]):
         self._ids = np.load(path / "tokens.npy", mmap_mode="r")
         self._offsets: NDArray[np.int64] = np.load(path / "offsets.npy", mmap_mode="r")
         self._cuts: NDArray[np.uint8] = np.load(path / "cuts.npy")
+        self._answers: NDArray[np.int32] = np.load(path / "answers.npy", mmap_mode="r")
         second = path / "second.npy"
         self._second = np.load(second, mmap_mode="r") if second.exists() else None
         self._rows = np.arange(len(self._cuts)) if rows is None else rows
@@ -65,7 +66,11 @@ class Tokens(Sequence[Encoded]):
             types = [0] * first + [1] * (end - start - first)
         cut = int(self._cuts[row])
         return Encoded(
-            self._ids[start:end].tolist(), types, bool(cut & PROMPT_CUT), bool(cut & RESPONSE_CUT)
+            self._ids[start:end].tolist(),
+            types,
+            bool(cut & PROMPT_CUT),
+            bool(cut & RESPONSE_CUT),
+            int(self._answers[row]),
         )
 
     def take(self, rows: Sequence[int] | NDArray[Any]) -> Tokens:

@@ -157,7 +157,7 @@ def _join(folder: Path, parts: Sequence[Path]) -> None:
         _sync(file)
     lengths = np.concatenate([np.diff(ends) for ends in sizes])
     _save(folder / "offsets.npy", np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
-    for name in ("cuts.npy", "second.npy"):
+    for name in ("cuts.npy", "answers.npy", "second.npy"):
         if (parts[0] / name).exists():
             _save(folder / name, np.concatenate([np.load(part / name) for part in parts]))
     _told(folder, len(lengths))
@@ -166,13 +166,15 @@ def _join(folder: Path, parts: Sequence[Path]) -> None:
 
 
 def _write(folder: Path, samples: Sequence[Sample], builder: InputBuilder, told: Told) -> None:
-    ends, cuts, second = array("q", [0]), array("B"), array("i")
+    ends, cuts = array("q", [0]), array("B")
+    answers, second = array("i"), array("i")
     with (folder / "tokens.npy").open("wb") as file:
         _header(file, 0)
         for chunk in _chunks(samples, builder):
             for one in chunk:
                 ends.append(ends[-1] + len(one.input_ids))
                 cuts.append(PROMPT_CUT * one.prompt_cut + RESPONSE_CUT * one.response_cut)
+                answers.append(one.answer_tokens)
                 if one.token_type_ids is not None:
                     second.append(len(one.input_ids) - sum(one.token_type_ids))
             ids = np.fromiter((i for one in chunk for i in one.input_ids), np.int32)
@@ -184,6 +186,7 @@ def _write(folder: Path, samples: Sequence[Sample], builder: InputBuilder, told:
         _sync(file)
     _save(folder / "offsets.npy", np.frombuffer(ends, np.int64))
     _save(folder / "cuts.npy", np.frombuffer(cuts, np.uint8))
+    _save(folder / "answers.npy", np.frombuffer(answers, np.int32))
     if second:
         _save(folder / "second.npy", np.frombuffer(second, np.int32))
     _told(folder, len(cuts))

@@ -244,10 +244,11 @@ def behaviour(scorer: RewardScorer) -> list[Finding]:
 
 @torch.inference_mode()
 def _left_padded(scorer: RewardScorer, encoded: Any) -> Any:
-    batch = collate(encoded, pad_id(scorer.tokenizer))
+    answers = bool(scorer.model.config.length_heads)
+    batch = collate(encoded, pad_id(scorer.tokenizer), answers=answers)
     mask = batch["attention_mask"]
     order = torch.argsort(mask, dim=1, stable=True)  # padding first
-    moved = {name: values.gather(1, order) for name, values in batch.items()}
+    moved = {k: v if v.dim() == 1 else v.gather(1, order) for k, v in batch.items()}
     logits = scorer.model(**{name: v.to(scorer.device) for name, v in moved.items()}).logits
     assert logits is not None
     return torch.softmax(logits.cpu().double(), dim=-1).numpy()

@@ -95,12 +95,17 @@ def _use(result: Mapping[str, Any], count: int, levels: int) -> list[str]:
 
 def _encode(given: Mapping[str, Any]) -> list[str]:
     """Lines that make the tokens of one text as the model was trained to read them."""
+    length = ['batch["answer_tokens"] = np.array([len(said)])'] if given["length_heads"] else []
     if given["format"] == "pair":
+        plain = "add_special_tokens=False, split_special_tokens=True"
+        if length:
+            length.insert(0, f'said = tokenizer(response, {plain})["input_ids"]')
         return [
             "batch = tokenizer(",
             "    [prompt], [response], split_special_tokens=True, padding=True, "
             'return_tensors="np"',
             ")",
+            *length,
         ]
     around = given["around"]
     return [
@@ -110,6 +115,7 @@ def _encode(given: Mapping[str, Any]) -> list[str]:
         ')["input_ids"]',
         "ids = [*before, *asked, *between, *said, *after]",
         'batch = tokenizer.pad([{"input_ids": ids}], return_tensors="np")',
+        *length,
     ]
 
 

@@ -41,6 +41,12 @@ def classifier_of(bundle: Bundle) -> Any:
     """
     model, config = bundle.model, bundle.model.config
     kind = config.backbone_config.model_type
+    if config.length_heads:
+        raise _inexact(
+            f"heads that read the length of the response ({', '.join(config.length_heads)})",
+            "heads that read the pooled vector alone",
+            "train with length_heads = []",
+        )
     if config.head_type == "linear":
         _expect(config.pooling == "last", f"linear heads on {config.pooling} pooling")
         out, dense, activation = "score", "", ""

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from reward_model.model.network import MultiDimRewardModel
+from reward_model.model.network import MultiDimRewardModel, with_length
 from reward_model.model.padded import pool
 from reward_model.records import UserError
 from reward_model.records.errors import first_line, require
@@ -32,9 +32,13 @@ class _Graph(nn.Module):
         self.model, self.extra = model, dict(extra)
 
     def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        token_type_ids: Tensor | None = None,
+        answer_tokens: Tensor | None = None,
     ) -> Tensor:
-        """(B, T) each, padding on either side -> logits (B, D, K)."""
+        """(B, T) each, padding on either side, and (B,) lengths -> logits (B, D, K)."""
         # What the model does by a stable sort, which ONNX has not: text first, padding last.
         gaps = 1 - attention_mask
         text, after = attention_mask.cumsum(1) - 1, gaps.cumsum(1) - 1
@@ -49,7 +53,10 @@ class _Graph(nn.Module):
         hidden = self.model.backbone(
             **inputs, attention_mask=mask, return_dict=True, **self.extra
         ).last_hidden_state
-        return self.model.score_pooled(pool(hidden, mask, self.model.config.pooling))
+        pooled = pool(hidden, mask, self.model.config.pooling)
+        if self.model.config.length_heads:
+            pooled = with_length(pooled, answer_tokens)
+        return self.model.score_pooled(pooled)
 
 
 def write_onnx(model: MultiDimRewardModel, example: Mapping[str, Tensor], path: Path) -> None:
@@ -72,17 +79,23 @@ def write_onnx(model: MultiDimRewardModel, example: Mapping[str, Tensor], path: 
             mend="use reward-model serve",
         )
     extra = {"use_cache": False} if model._takes_cache else {}
-    names = [name for name in example if name != "token_type_ids" or model._takes_types]
+    unread = {"token_type_ids": not model._takes_types}
+    unread["answer_tokens"] = not model.config.length_heads
+    names = [name for name in example if not unread.get(name)]
     batch, length = torch.export.Dim("batch"), torch.export.Dim("length")
     try:
         with _still():
             torch.onnx.export(
                 _Graph(model, extra).eval(),
-                tuple(example[name] for name in names),
+                (),
                 str(path),
+                kwargs={name: example[name] for name in names},
                 input_names=names,
                 output_names=["logits"],
-                dynamic_shapes={name: {0: batch, 1: length} for name in names},
+                dynamic_shapes={
+                    name: {0: batch} if name == "answer_tokens" else {0: batch, 1: length}
+                    for name in names
+                },
                 dynamo=True,
             )
     # The exporter fails in as many ways as there are operators.

@@ -242,6 +242,7 @@ def _input(bundle: Bundle) -> dict[str, Any]:
         "max_prompt_length": config.max_prompt_length,
         "evidence": config.evidence,
         "window": config.window,
+        "length_heads": config.length_heads,
     }
 
 
@@ -338,16 +339,17 @@ def _onnx(
 
     pad = pad_id(bundle.tokenizer)
     encoded = bundle.builder.build([t.prompt for t in texts], [t.response for t in texts])
-    example = collate([encoded[0], *encoded[:1], *encoded[-1:]], pad)
+    example = collate([encoded[0], *encoded[:1], *encoded[-1:]], pad, answers=True)
     write_onnx(bundle.model, example, folder / MODEL)
     if bundle.tokenizer.pad_token is None:  # any will do: the graph goes by the mask
         bundle.tokenizer.pad_token = bundle.tokenizer.convert_ids_to_tokens(pad)
     with quiet():
         bundle.tokenizer.save_pretrained(folder)
         bundle.model.config.save_pretrained(folder)
-    ours = outputs(lambda batch: bundle.model(**batch).logits, encoded, pad)
+    ours = outputs(lambda batch: bundle.model(**batch).logits, encoded, pad, answers=True)
     result["class"] = MODEL
-    result["parity"] = _parity(outputs(onnx_runner(folder / MODEL), encoded, pad), ours)
+    found = outputs(onnx_runner(folder / MODEL), encoded, pad, answers=True)
+    result["parity"] = _parity(found, ours)
 
 
 def _parity(found: Any, ours: Any) -> dict[str, Any]:

@@ -73,21 +73,25 @@ def sample_texts(path: Path, count: int, seed: int) -> list[Sampled]:
 
 
 def token_rows(
-    encoded: Sequence[Encoded], pad: int, budget: int = 4096
+    encoded: Sequence[Encoded], pad: int, budget: int = 4096, *, answers: bool = False
 ) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
     """Padded batches, with the places of their texts in `encoded`."""
     lengths = {i: len(one.input_ids) for i, one in enumerate(encoded)}
     for rows in token_batches(lengths, budget):
-        yield rows, collate([encoded[i] for i in rows], pad)
+        yield rows, collate([encoded[i] for i in rows], pad, answers=answers)
 
 
 @torch.inference_mode()
 def outputs(
-    run: Callable[[dict[str, Tensor]], Tensor], encoded: Sequence[Encoded], pad: int
+    run: Callable[[dict[str, Tensor]], Tensor],
+    encoded: Sequence[Encoded],
+    pad: int,
+    *,
+    answers: bool = False,
 ) -> Tensor:
     """What a model gives for each text, in float32, in the order of `encoded`."""
     found: list[Tensor] = [torch.empty(0)] * len(encoded)
-    for rows, batch in token_rows(encoded, pad):
+    for rows, batch in token_rows(encoded, pad, answers=answers):
         for i, row in zip(rows, run(batch).detach().float().cpu(), strict=True):
             found[i] = row
     return torch.stack(found)
