@@ -253,7 +253,7 @@ class StepCollator:
                 row = self.row()
                 for text in texts:
                     ids, types = list(text["input_ids"]), text.get("types")
-                    row.add(Encoded(ids, types, False, False, text["answer_tokens"]))
+                    row.add(Encoded(ids, types, False, False, text.get("answer_tokens", 0)))
                 piece = {**row.tensors(), **collate_labels(texts), "row": row}
             else:
                 padded = collate(texts, self.pad, multiple=self.multiple, answers=self.answers)
