@@ -67,6 +67,8 @@ class RewardClient:
         fallback_reward: what a response earns when no request was answered for `patience` seconds.
             None: that is an error. Such rewards are counted (`fallbacks`) and logged, and their
             scores have a `reason` and no levels.
+        dimensions: names of the model's, known before the server is first reached: with a fallback,
+            so that every row of a trainer has them.
 
     Raises:
         UserError: an address that is none, a fallback that is no number, or no aiohttp.
@@ -81,6 +83,7 @@ class RewardClient:
         patience: float = PATIENCE,
         connections: int = 64,
         fallback_reward: float | None = None,
+        dimensions: Sequence[str] = (),
     ) -> None:
         address = read_address(url)
         if connections < 1:
@@ -94,6 +97,8 @@ class RewardClient:
         if fallback_reward is not None and not math.isfinite(fallback_reward):
             raise UserError(f"fallback_reward {fallback_reward}", expected="a number")
         self._fallback = None if fallback_reward is None else float(fallback_reward)
+        self.dimensions = tuple(dimensions)
+        """Names that were declared."""
         self._alive = -math.inf
         self.fallbacks = 0
         """Responses that got `fallback_reward`."""
@@ -342,12 +347,13 @@ class RewardClient:
     @property
     def settings(self) -> tuple[Any, ...]:
         """All but the address; `with_settings` makes the same client of them, in any process."""
-        return self._key, self._timeout, self._patience, self._connections, self._fallback
+        limits = self._timeout, self._patience, self._connections
+        return self._key, *limits, self._fallback, self.dimensions
 
     @classmethod
     def with_settings(cls, url: str, settings: tuple[Any, ...] = ()) -> RewardClient:
         """A client like another one; the defaults without settings."""
-        names = ("key", "timeout", "patience", "connections", "fallback_reward")
+        names = ("key", "timeout", "patience", "connections", "fallback_reward", "dimensions")
         return cls(url, **dict(zip(names, settings, strict=bool(settings))))
 
     def __reduce__(self) -> tuple[Any, ...]:

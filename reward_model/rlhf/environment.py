@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reward_model.records import UserError
@@ -41,8 +42,11 @@ PATIENCE = "REWARD_MODEL_PATIENCE"
 """Seconds that a server is waited for."""
 FALLBACK = "REWARD_MODEL_FALLBACK"
 """What a response earns when no request was answered for so long; without it that is an error."""
+DIMENSIONS = "REWARD_MODEL_DIMENSIONS"
+"""`depth,accuracy`: names that are known before a server is first reached."""
 _VARIABLES = (
-    MODEL, WEIGHTS, RISK, NO_OPINION, ABSTAIN, CHAT_TEMPLATE, DEVICE, CENTERED, PATIENCE, FALLBACK
+    MODEL, WEIGHTS, RISK, NO_OPINION, ABSTAIN, CHAT_TEMPLATE, DEVICE, CENTERED, PATIENCE, FALLBACK,
+    DIMENSIONS,
 )  # fmt: skip
 
 
@@ -84,6 +88,7 @@ def _settings(
     centered: str,
     patience: str,
     fallback: str,
+    dimensions: str,
 ) -> Settings:
     if not model:
         raise UserError(
@@ -94,7 +99,12 @@ def _settings(
     asked, careful = _weights(weights), checked_risk(_number(risk, RISK), RISK)
     return Settings(
         source=open_source(
-            waiting(model, _number(patience, PATIENCE), _number(fallback, FALLBACK)),
+            waiting(
+                model,
+                _number(patience, PATIENCE),
+                _number(fallback, FALLBACK),
+                [name.strip() for name in dimensions.split(",") if name.strip()],
+            ),
             device=device or None,
             centered=_switch(centered, CENTERED),
             weights=asked,
@@ -108,22 +118,32 @@ def _settings(
     )
 
 
-def waiting(model: str, patience: float | None, fallback: float | None) -> str | RewardClient:
+def waiting(
+    model: str,
+    patience: float | None,
+    fallback: float | None,
+    dimensions: Sequence[str] = (),
+) -> str | RewardClient:
     """The address of a server as a client that waits so long, and then gives the declared reward.
 
     Raises:
         UserError: a folder, which is never waited for, or a time that is none.
     """
-    if patience is None and fallback is None:
+    if patience is None and fallback is None and not dimensions:
         return model
     if not is_address(model):
         raise UserError(
-            f"a time to wait or a fallback reward with {model}",
+            f"a time to wait, a fallback reward or names of dimensions with {model}",
             expected="them with the address of reward-model serve",
         )
     if patience is not None and patience <= 0:
         raise UserError(f"{patience:g} seconds to wait for a server", expected="more than 0")
-    return RewardClient(model, patience=patience or PATIENCE_S, fallback_reward=fallback)
+    return RewardClient(
+        model,
+        patience=patience or PATIENCE_S,
+        fallback_reward=fallback,
+        dimensions=dimensions,
+    )
 
 
 def _switch(value: str, variable: str) -> bool:

@@ -50,7 +50,7 @@ def reward_func(
     scores = familiar(scores, settings.abstain)
     rewards = numbers(scores, settings.no_opinion, trainer="OpenRLHF", declare=NO_OPINION)
     logs: dict[str, Tensor] = {}
-    for name in settings.source.names(scores):
+    for name in settings.source.names(scores, alike=True):
         logs[name] = torch.tensor([s.levels.get(name, math.nan) for s in scores])
         logs[f"{name}_sd"] = torch.tensor([s.uncertainty.get(name, math.nan) for s in scores])
     if any(score.familiarity is not None for score in scores):

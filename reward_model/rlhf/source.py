@@ -6,6 +6,7 @@ server in a process share it, and what several of them ask about one text costs 
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Mapping, Sequence
@@ -40,6 +41,8 @@ class Scorer(Protocol):
         """One score a response, in order."""
         ...
 
+
+logger = logging.getLogger(__name__)
 
 Manner = tuple[tuple[tuple[str, float], ...] | None, float | None]
 """Weights and risk, where they are not the model's own."""
@@ -92,6 +95,7 @@ class RewardSource:
     centered: bool = False
     """Scores that are not centred are refused."""
     _names: tuple[str, ...] = field(default=(), repr=False)
+    _nameless: bool = field(default=False, repr=False)
     _opening: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _turn: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _door: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -167,15 +171,39 @@ class RewardSource:
             self._names = tuple(score.levels)
         return self._names
 
-    def names(self, scores: Sequence[Score]) -> tuple[str, ...]:
+    def names(self, scores: Sequence[Score], *, alike: bool = False) -> tuple[str, ...]:
         """Names of the dimensions, also where none of the scores has levels; none of them while
-        declared rewards stand for a server that was never reached."""
+        declared rewards stand for a server that was never reached.
+
+        Args:
+            scores: that were just given.
+            alike: all rows have to have the same keys: where there were none once, there are none
+                from then on.
+
+        Raises:
+            UserError: other names than were declared.
+        """
+        if alike and self._nameless:
+            return ()
         levels = next((score.levels for score in scores if score.levels), None)
+        declared = tuple(getattr(self.scorer, "dimensions", None) or ())
+        if levels and declared and set(levels) != set(declared):
+            raise UserError(
+                f"scores of {', '.join(levels)}",
+                expected=f"the dimensions that were declared: {', '.join(declared)}",
+            )
         if levels:
-            self._names = tuple(levels)
+            self._names = declared or tuple(levels)
             return self._names
-        if any(map(is_fallback, scores)):
-            return self._names  # none before the server was first reached: training goes on
+        if any(map(is_fallback, scores)):  # training goes on before the server is first reached
+            known = self._names or declared
+            if alike and not known:
+                self._nameless = True
+                logger.warning(
+                    "a declared reward before the server was first reached: rows of this process "
+                    "will have no dimensions, unless their names are declared (dimensions)"
+                )
+            return known
         return self.dimensions()
 
     def check(self, scores: Sequence[Score]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from reward_model.records import UserError
@@ -40,6 +40,7 @@ async def compute_score(
     centered: bool = False,
     patience: float | None = None,
     fallback_reward: float | None = None,
+    dimensions: Sequence[str] = (),
     **_: Any,
 ) -> dict[str, float]:
     """The reward of one response, and what it is made of under the same keys for every sample.
@@ -69,6 +70,9 @@ async def compute_score(
         patience: seconds that the server is waited for.
         fallback_reward: what a response earns when no request was answered for so long; without it
             that is an error. `fallback` is 1 for such a sample.
+        dimensions: names of the model's, so that samples have their keys (NaN the uncertainty) also
+            before the server is first reached. Without them the samples of a process whose first
+            one met no server have none, from the first to the last.
 
     Raises:
         UserError: no prompt, no model, a wrong risk or template, or no reward where none was
@@ -91,7 +95,7 @@ async def compute_score(
         template = settings.template if chat_template is None else load_template(chat_template)
     else:
         source = open_source(
-            waiting(model, patience, fallback_reward),
+            waiting(model, patience, fallback_reward, dimensions),
             centered=centered,
             weights=weights,
             risk=risk,
@@ -101,7 +105,7 @@ async def compute_score(
     read = read_pair(prompt, solution_str, template.thinking if template else None)
     found = await _score(source, read.prompt, read.text, weights, careful)
     (score,) = familiar([found], checked_abstain(abstain))
-    names = await asyncio.to_thread(source.names, [found])
+    names = await asyncio.to_thread(source.names, [found], alike=True)
     return _fields(score, names, no_opinion, careful or 0.0)
 
 

@@ -318,12 +318,44 @@ def test_a_declared_reward_holds_where_no_server_was_ever_reached() -> None:
     assert (told["score"], told["fallback"], told["no_opinion"]) == (-0.5, 1.0, 0.0)
     with pytest.raises(UserError, match="a server that answers once"):
         dimension_rewards(client)
+    named = RewardClient(url, patience=0.2, fallback_reward=-0.5, dimensions=["depth"])
+    assert [one.dimension for one in dimension_rewards(named)] == ["depth"]
     with pytest.raises(UserError, match="tries within"):
         dimension_rewards(RewardClient(url, patience=0.1), ["depth"])
     script = Script(GOOD)
     client = RewardClient(script.url, patience=0.2, fallback_reward=-0.5)
     script.shutdown()
     assert MultiDimReward(client)(["q"], ["a"]) == [-0.5]
+
+
+def test_rows_of_verl_are_alike_before_and_after_a_server_is_first_reached() -> None:
+    script = Script()  # it hangs up, until there are answers
+    names = list(row()["levels"])
+
+    def rows(**more: Any) -> list[dict[str, float]]:
+        async def one(text: str) -> dict[str, float]:
+            kwargs = {"model": script.url, "patience": 0.3, "fallback_reward": -0.5, **more}
+            return await compute_score("d", text, "", {"prompt": "q"}, **kwargs)
+
+        script.answers = []
+        before = asyncio.run(one("a"))
+        script.answers = [GOOD]
+        return [before, asyncio.run(one("b"))]
+
+    bare = rows()
+    assert [told["score"] for told in bare] == [-0.5, 0.5]
+    assert set(bare[0]) == set(bare[1])
+    assert not set(names) & set(bare[0])
+    whole = rows(dimensions=names)
+    assert set(whole[0]) == set(whole[1]) > set(names)
+    assert whole[0][names[0]] == -0.5
+    with pytest.raises(UserError, match="the dimensions that were declared: wit"):
+        rows(dimensions=["wit"])
+    with pytest.raises(UserError, match="names of dimensions with"):
+        asyncio.run(
+            compute_score("d", "a", "", {"prompt": "q"}, model="best", dimensions=["depth"])
+        )
+    script.shutdown()
 
 
 @pytest.mark.parametrize(
