@@ -11,7 +11,7 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers.utils import logging as hf_logging
 
-from reward_model.records import UserError, read_object
+from reward_model.records import UserError, explain_os_error, read_object
 from reward_model.records.errors import some_of
 from reward_model.records.hub import hushed
 
@@ -40,14 +40,18 @@ def check_fetched(folder: Path) -> None:
     """A clone without git-lfs holds a few lines where weights or tokenizer should be.
 
     Raises:
-        UserError: such files are there.
+        UserError: such files are there, or one that may not be read, of which transformers would
+            say that it is not there.
     """
     pointers = []
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if path.suffix in {".safetensors", ".bin", ".json", ".model"} and path.is_file():
-            with path.open("rb") as file:
-                if file.read(len(LFS)) == LFS:
-                    pointers.append(path.name)
+    try:
+        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+            if path.suffix in {".safetensors", ".bin", ".json", ".model"} and path.is_file():
+                with path.open("rb") as file:
+                    if file.read(len(LFS)) == LFS:
+                        pointers.append(path.name)
+    except OSError as error:
+        raise explain_os_error(error, error.filename or folder) from None
     if pointers:
         raise UserError(
             f"only pointers of git-lfs instead of {some_of(pointers)}",

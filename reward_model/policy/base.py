@@ -24,7 +24,13 @@ from transformers import (
 from reward_model.data.tokens.wrapping import TODAY, dated, prints_date
 from reward_model.model.device import best_dtype, checked_device
 from reward_model.model.network import MultiDimRewardConfig
-from reward_model.model.quiet import UNREADABLE, check_vocabulary, model_type, quiet
+from reward_model.model.quiet import (
+    UNREADABLE,
+    check_fetched,
+    check_vocabulary,
+    model_type,
+    quiet,
+)
 from reward_model.policy.frame import Frame
 from reward_model.records import UserError, digest, read_object
 from reward_model.records.errors import first_line, require
@@ -160,6 +166,7 @@ def find_policy(named: str) -> Place:
     run = path.parent if (path.parent / RUN).exists() else None
     if (path / "adapter_config.json").exists():
         return Place(named, _base_of(path), path, run)
+    check_fetched(path)
     kind = model_type(path)
     if kind is None:
         broken = (path / "config.json").exists()

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from reward_model.records.errors import explain_os_error
 from reward_model.records.files import Pathish, dump_json, parse_json, write_json
 
 _UPPER = re.compile(r"[\x7f-\x9f]")
@@ -21,12 +22,17 @@ def read_object(path: Pathish, *, strict: bool = False) -> dict[str, Any] | None
         strict: take NaN and Infinity for no JSON. Python writes them, so do other libraries into
             their configurations.
 
+    Raises:
+        UserError: there is one, and no right to read it.
+
     >>> read_object("no/config.json") is None
     True
     """
     parse = parse_json if strict else json.loads
     try:
         value = parse(Path(path).read_bytes())
+    except PermissionError as error:
+        raise explain_os_error(error, path) from None
     except (OSError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

@@ -251,3 +251,23 @@ def test_a_folder_that_was_made_for_a_lock_goes_with_it(tmp_path: Path) -> None:
         with pytest.raises(UserError, match="another run"), locked(tmp_path / "link"):
             pass
     assert [p.name for p in (tmp_path / "a").iterdir()] == ["c.jsonl"]
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs the rights of POSIX")
+def test_no_right_to_read_is_not_that_nothing_is_there(tmp_path: Path) -> None:
+    """As nobody where tests run as root, who may read all."""
+    from reward_model.model.quiet import check_fetched, model_type
+    from reward_model.records import read_object
+
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    (tmp_path / "model.safetensors").write_text("{}")
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).chmod(0)
+    own = os.geteuid()
+    os.seteuid(own or 65534)
+    try:
+        for look in (lambda p: read_object(p / "config.json"), model_type, check_fetched):
+            with pytest.raises(UserError, match="no right to read or write it"):
+                look(tmp_path)
+    finally:
+        os.seteuid(own)
