@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from reward_model.bench.words import figure, metrics, notes
+from reward_model.bench.words import figure, metrics, notes, verdicts
 from reward_model.records.page import PageLanguage, phrases, render
 
 
@@ -17,5 +17,6 @@ def page(result: dict[str, Any], language: PageLanguage = "en") -> str:
         result=result,
         figure=figure,
         metrics=metrics,
+        verdicts=verdicts(result)[:5],
         notes=notes(result),
     )

@@ -29,31 +29,51 @@ def metrics(benchmark: dict[str, Any]) -> list[str]:
     return list(names)
 
 
+def verdicts(result: dict[str, Any]) -> list[str]:
+    """Each reward against the first, counted over benchmarks."""
+    first, *others = (reward["name"] for reward in result["rewards"])
+    out = []
+    for name in others:
+        apart = [b["rewards"][name].get("difference") for b in result["benchmarks"]]
+        known = [one for one in apart if one and one["low"] is not None]
+        ahead, behind = (
+            sum(one["low"] > 0 for one in known),
+            sum(one["high"] < 0 for one in known),
+        )
+        out.append(
+            f"{name} against {first}: beyond chance ahead on {ahead} of {len(apart)}, behind on "
+            f"{behind}"
+        )
+    return out
+
+
 def notes(result: dict[str, Any]) -> list[str]:
     """What to know of a result, in sentences."""
     out = []
     first = result["rewards"][0]["name"]
     for benchmark in result["benchmarks"]:
         for name, own in benchmark["rewards"].items():
-            where = f"{name} on {benchmark['name']}"
+            title = benchmark["name"]
             if own["no_opinion"]:
                 share = own["no_opinion"] / benchmark["responses"]
                 out.append(
-                    f"{where}: no opinion on {own['no_opinion']:,} responses ({share:.1%}), which "
-                    "count as lost"
+                    f"{name} on {title}: no opinion on {own['no_opinion']:,} responses "
+                    f"({share:.1%}), which count as lost"
                 )
             apart = own.get("difference")
             if apart and apart["low"] is not None and (apart["low"] > 0 or apart["high"] < 0):
                 word = "ahead of" if apart["value"] > 0 else "behind"
                 points = 100 * abs(apart["value"])
-                out.append(f"{where}: {word} {first} by {points:.1f} points, beyond chance")
+                out.append(
+                    f"{name} on {title}: {word} {first} by {points:.1f} points, beyond chance"
+                )
             longer = own["metrics"].get("length-matched")
             score = own["metrics"]["score"]
             if longer and longer["value"] is not None and score["value"] is not None:
                 lost = score["value"] - longer["value"]
                 if lost > 0.05:
                     out.append(
-                        f"{where}: {100 * lost:.1f} points of its score go with length: "
+                        f"{name} on {title}: {100 * lost:.1f} points of its score go with length: "
                         f"{100 * longer['value']:.1f} where longer and shorter count alike"
                     )
     return out

@@ -91,6 +91,8 @@ def bench(
         seed=seed,
         tell=lambda said: screen.print(said, markup=False),
     )
+    for sentence in words.verdicts(result):
+        screen.print(sentence, style="bold", markup=False)
     shown = table("percent [95%]", "reward", *titles)
     for reward in found:
         scores = [b["rewards"][reward.name]["metrics"]["score"] for b in result["benchmarks"]]

@@ -20,7 +20,7 @@ from reward_model.cli.options import (
 from reward_model.records import UserError, check_outputs, write_result, write_text
 from reward_model.records.page import PageLanguage
 from reward_model.records.program import PageLanguageOption, check_page
-from reward_model.records.terminal import console, table
+from reward_model.records.terminal import TONES, console, table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -156,8 +156,7 @@ def tell(report: EvaluationReport) -> list[str]:
     screen, found = console(), report.answer
     if found is None:
         return []
-    tones = {"yes": "green", "with care": "yellow", "no": "red", "not known": "default"}
-    screen.print(found.verdict, style=f"bold {tones[found.ready]}", markup=False)
+    screen.print(found.verdict, style=f"bold {TONES[found.ready]}", markup=False)
     for sentence in found.findings:
         screen.print(f"• {sentence}", markup=False)
     screen.print(f"next: {found.next}", style="cyan", markup=False, soft_wrap=True)

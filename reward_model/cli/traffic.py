@@ -58,10 +58,8 @@ def monitor(
     screen.print(table)
     for one in result["metrics"]:
         if one["status"] in ("alert", "watch"):
-            beyond = [x["words"] for x in one["limits"] if x["beyond"] in ("whole", "estimate")]
             style = "red" if one["status"] == "alert" else None
-            line = f"{one['status']}: {one['name']} is {words.between(one, one['is'])}"
-            screen.print(f"{line}, beyond {' and '.join(beyond)}", style=style, markup=False)
+            screen.print(f"{one['status']}: {words.beyond(one)}", style=style, markup=False)
     _tell_notes(screen, result)
     if html:
         from reward_model.traffic.page import monitor_page
@@ -84,7 +82,7 @@ def ab(
 ) -> None:
     """Compare the arms of an experiment; exits 1 where split or guardrail broke."""
     from reward_model.records import UserError, check_outputs
-    from reward_model.records.terminal import console
+    from reward_model.records.terminal import console, table
     from reward_model.traffic import words
     from reward_model.traffic.ab import ab as compare
     from reward_model.traffic.ab import plan as users_needed
@@ -103,14 +101,19 @@ def ab(
     result = compare(logs, settings)
     users = ", ".join(f"{name} {count:,}" for name, count in result["users"].items())
     screen.print(f"users: {users} (p of the split {result['split']['p']:.3f})", markup=False)
-    table = _table("outcome", "arm", result["control"], "arm's", "difference [95%]", "verdict")
     silent = result["split"]["broken"] or not result["done"]
+    rows = []
     for row in (*result["primary"], *result["secondary"], *result["guardrails"]):
         told = "" if silent and row["verdict"] != "harmed" else row["verdict"]
         apart = words.between(row["difference"], row["is"]) if row["difference"] else "–"
         sides = [words.number(row[side]["value"], row["is"]) for side in ("control", "treatment")]
-        table.add_row(row["outcome"], row["arm"], *sides, apart, told)
-    screen.print(table)
+        rows.append([row["outcome"], row["arm"], *sides, apart, told])
+    heads = ["outcome", "arm", result["control"], "this arm", "difference [95%]", "verdict"]
+    known = any(row[-1] for row in rows)
+    shown = _table(*heads) if known else table(None, *heads[:-1])
+    for row in rows:
+        shown.add_row(*(row if known else row[:-1]))
+    screen.print(shown)
     for _, tone, sentence in words.verdicts(result):
         screen.print(sentence, style="red" if tone == "bad" else None, markup=False)
     _tell_notes(screen, result)

@@ -51,6 +51,8 @@ def console() -> Console:
     return Safe(stderr=True, highlight=False, emoji=False, soft_wrap=not sys.stderr.isatty())
 
 
+TONES = {"yes": "green", "with care": "yellow", "no": "red", "not known": "default"}
+"""Colours of a verdict."""
 EVERY = 30.0
 """Seconds between the lines of long work in a log."""
 QUIET = 2.0

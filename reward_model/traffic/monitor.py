@@ -131,12 +131,16 @@ def _limits(metric: Watched, found: Measure | None, before: Measure | None) -> l
         sign = 1 if name == "max" else -1
         ends = () if found is None else (found.value, found.low, found.high)
         over = [sign * (end - limit) for end in ends]
-        out.append({"words": f"{name} {limit:g}", "at": limit, "beyond": _beyond(over)})
+        shown = _amount(limit, metric)
+        out.append({"words": f"{name} {shown}", "at": limit, "beyond": _beyond(over)})
     for name in ("drop", "rise"):
         change = getattr(metric, name)
         if change is None:
             continue
-        words = f"{name} {change} from the baseline"
+        if change.relative:
+            words = f"{name} by {change} of the baseline"
+        else:
+            words = f"{name} by {_amount(change.number, metric, ' points')} from the baseline"
         over = []
         if found is not None and before is not None:
             sign = 1 if name == "rise" else -1
@@ -148,6 +152,10 @@ def _limits(metric: Watched, found: Measure | None, before: Measure | None) -> l
                 over = [sign * v - by for v in (apart.value, apart.low, apart.high)]
         out.append({"words": words, "at": None, "beyond": _beyond(over)})
     return out
+
+
+def _amount(value: float, metric: Watched, unit: str = "%") -> str:
+    return f"{100 * value:g}{unit}" if metric.how == "share" else f"{value:g}"
 
 
 def _beyond(over: list[float]) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from reward_model.records.page import PageLanguage, Phrases, Plot, phrases, plot, render
 from reward_model.records.page.plots import INK, SERIES
-from reward_model.traffic.words import STATUS, TONES, between, notes, number, verdicts
+from reward_model.traffic.words import STATUS, TONES, between, beyond, notes, number, verdicts
 
 
 def monitor_page(result: dict[str, Any], language: PageLanguage = "en") -> str:
@@ -22,6 +22,12 @@ def monitor_page(result: dict[str, Any], language: PageLanguage = "en") -> str:
         between=between,
         number=number,
         notes=notes(result["notes"]),
+        beyond=[
+            beyond(one)
+            for status in ("alert", "watch")
+            for one in result["metrics"]
+            if one["status"] == status
+        ][:5],
         series=[_series(f"series-{at}", one, say) for at, one in enumerate(result["metrics"])],
     )
 
@@ -93,7 +99,7 @@ def _changes(result: dict[str, Any], say: Phrases) -> Plot | None:
             axes.plot([mid], [at], "o", ms=5, color=SERIES[0])
         axes.axvline(0, color=INK, linewidth=0.8)
         axes.set_yticks(
-            range(len(shown)), [f"{say(row['outcome'])}, {row['arm']}" for row in shown]
+            range(len(shown)), [f"{say(row['outcome'])} · {row['arm']}" for row in shown]
         )
         axes.set_ylim(len(shown) - 0.5, -0.5)
         axes.set_xlabel(say("change in % of the control"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 TONES = {
@@ -46,13 +47,11 @@ def number(value: float | None, how: str) -> str:
     """A number as its kind is read: a share in percent, others with four figures.
 
     >>> number(0.0312, "share"), number(1234.6, "p95"), number(2.5, "mean"), number(None, "mean")
-    ('3.12%', '1,235', '2.5', '–')
+    ('3.12%', '1,235', '2.500', '–')
     """
     if value is None:
         return "–"
-    if how == "share":
-        return f"{100 * value:.2f}%"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return f"{100 * value:.2f}%" if how == "share" else f"{value:,.{_decimals(value)}f}"
 
 
 def between(found: dict[str, Any], how: str) -> str:
@@ -60,12 +59,30 @@ def between(found: dict[str, Any], how: str) -> str:
 
     >>> between({"value": 0.5, "low": 0.4, "high": 0.6}, "share")
     '50.00% [40.00%, 60.00%]'
+    >>> between({"value": 0.01897, "low": 0.001919, "high": 0.03603}, "mean")
+    '0.01897 [0.00192, 0.03603]'
     """
-    if found["value"] is None or found["low"] is None:
-        return number(found["value"], how)
-    return (
-        f"{number(found['value'], how)} [{number(found['low'], how)}, {number(found['high'], how)}]"
-    )
+    three = [found[key] for key in ("value", "low", "high")]
+    if three[0] is None or three[1] is None:
+        return number(three[0], how)
+    if how == "share":
+        value, low, high = (number(one, how) for one in three)
+    else:
+        places = _decimals(*three)
+        value, low, high = (f"{one:,.{places}f}" for one in three)
+    return f"{value} [{low}, {high}]"
+
+
+def _decimals(*values: float) -> int:
+    """Places after the point that give the largest of some numbers four figures."""
+    largest = max(map(abs, values))
+    return min(8, max(0, 3 - math.floor(math.log10(largest)))) if largest else 0
+
+
+def beyond(metric: dict[str, Any]) -> str:
+    """What of a watched metric is beyond which limit."""
+    limits = [x["words"] for x in metric["limits"] if x["beyond"] in ("whole", "estimate")]
+    return f"{metric['name']} is {between(metric, metric['is'])}, beyond {' and '.join(limits)}"
 
 
 def verdicts(result: dict[str, Any]) -> list[tuple[str, str, str]]:

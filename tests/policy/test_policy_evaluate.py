@@ -114,7 +114,12 @@ def test_held_out_pairs_against_transformers(world: Path, tmp_path: Path) -> Non
     parts = own["slices"]["metadata.bias_type"]
     assert {v["preference_total"] for v in parts.values()} == {8}
     assert sum(v["preference_correct"] for v in parts.values()) == right.sum()
-    assert "tuned" in (tmp_path / "out.html").read_text()
+    assert "tuned is better than its reference: " in said.stderr
+    table = said.stderr[said.stderr.index("pairs right") :]
+    assert "…" not in table
+    text = (tmp_path / "out.html").read_text()
+    assert "tuned" in text
+    assert text.index('class="verdict"') < text.index('id="know"')
     whole = json.loads((tmp_path / "out.json").read_text())
     assert not english_left(
         policies_page(whole, "zh"), "tuned", "base", "metadata.bias_type", "sft"

@@ -13,6 +13,7 @@ from reward_model.policy.base import Policy, find_policy, open_policy
 from reward_model.policy.evaluation.answers import compare, describe, draw
 from reward_model.policy.evaluation.numbers import Numbers, Told
 from reward_model.policy.evaluation.problems import problems
+from reward_model.policy.evaluation.verdict import verdicts
 from reward_model.policy.generate import Manner, answers
 from reward_model.policy.rows import PolicyRow
 from reward_model.rlhf.source import RewardSource
@@ -94,3 +95,37 @@ def test_a_length_bonus_is_found_and_a_sound_reward_is_not_blamed(base: Path, se
     sound, told = found_in(base, Letters(0.0), seed)
     assert not sound & {"longer", "hacked"}, told.values
     assert told.estimates["reward_change"].low > 0  # type: ignore[operator]
+
+
+def measured(*problems: str, **found: tuple[float, float, float]) -> dict[str, Any]:
+    """What `evaluate` tells of one run: each number as (value, low, high)."""
+    return {
+        "reference": "abc",
+        "problems": [{"problem": "longer", "why": why} for why in problems],
+        "intervals": {key: {"low": low, "high": high} for key, (_, low, high) in found.items()},
+        **{key: value for key, (value, _, _) in found.items()},
+    }
+
+
+@pytest.mark.parametrize(
+    ("run", "ready", "because"),
+    [
+        (measured(gold_change=(0.2, 0.1, 0.3), reward_change=(0.3, 0.2, 0.4)), "yes", None),
+        (measured(reward_change=(0.3, 0.2, 0.4)), "with care", "trained on alone"),
+        (measured(judge_win_rate=(0.3, 0.2, 0.4)), "no", "prefers its answers in 30% [20%, 40%]"),
+        (measured(reward_change=(0.1, -0.2, 0.4)), "not known", "which may be chance"),
+        (measured("too long", gold_change=(0.2, 0.1, 0.3)), "no", "too long"),
+        (measured(kl=(0.2, 0.1, 0.3)), "not known", "nothing was measured"),
+    ],
+)
+def test_the_verdict_needs_a_whole_interval(
+    run: dict[str, Any], ready: str, because: str | None
+) -> None:
+    base = {"reference": None, "problems": []}
+    told = verdicts({"runs": {"tuned": run, "base": base}})
+    assert told.keys() == {"tuned"}
+    assert told["tuned"].ready == ready
+    assert len(told["tuned"].because) == (because is not None)
+    assert because is None or because in told["tuned"].because[0]
+    assert len(told["tuned"].findings) <= 5
+    assert not set(told["tuned"].findings) & set(told["tuned"].because)

@@ -50,7 +50,7 @@ FRAGMENTS = {
     "is level or ahead, within doubt, on",
     "is behind, but not beyond doubt, on",
     "not to be told from",
-    "7: 7 7 by 7 points, beyond chance",
+    "7 on 7: 7 7 by 7 points, beyond chance",
     "read texts for the baselines",
 }
 """Of sentences that code puts together (the rendered pages have the whole ones), and progress."""

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from reward_model.policy.evaluation.verdict import verdicts
 from reward_model.policy.evaluation.words import COLUMNS, figure
 from reward_model.records.page import PageLanguage, Phrases, Plot, phrases, plot, render
 from reward_model.records.page.plots import INK, SERIES
@@ -27,6 +28,7 @@ def page(result: Mapping[str, Any], language: PageLanguage = "en") -> str:
         columns=[title for _, title in shown],
         rows=[(name, [figure(run, key) for key, _ in shown]) for name, run in runs.items()],
         settings=result["settings"],
+        verdicts=verdicts(result),
         drift=drift(runs, say),
         dimensions=_dimensions(runs),
         slices=_slices(runs),

@@ -83,7 +83,8 @@ def notes(found: Mapping[str, Estimate], groups: int, values: Mapping[str, Any])
     if "reward_change" in found and "gold_change" not in found and "judge_win_rate" not in found:
         out.append("neither gold reward nor judge was asked, so hacking would not be seen")
     if "reward_change" in found and groups < 30:
-        out.append(f"only {groups} prompts: intervals are wide")
+        few = f"{groups} prompts" if groups > 1 else "one prompt"
+        out.append(f"only {few}: intervals are wide")
     if values.get("no_opinion"):
         out.append(f"the reward has no opinion on {values['no_opinion']:.0%} of the answers")
     return out

@@ -18,12 +18,25 @@ COLUMNS = (
     ("finished", "finished"),
 )
 
+_FORMS = {
+    **dict.fromkeys(("preference_accuracy", "win_rate", "judge_win_rate", "finished"), ".0%"),
+    "implicit_accuracy": ".0%",
+    "reward_change": "+.3f",
+    "gold_change": "+.3f",
+    "perplexity": ".1f",
+    "answer_tokens": ".0f",
+    "length_ratio": ".2f",
+}
+"""How a number is read: shares in percent, changes with their sign."""
+
 
 def figure(run: Mapping[str, Any], name: str, *, interval: bool = True) -> str:
     """A number of a run with its interval.
 
     >>> figure({"kl": 2.5, "intervals": {"kl": {"low": 2, "high": 3}}}, "kl")
-    '2.500 [2.00, 3.00]'
+    '2.500 [2.000, 3.000]'
+    >>> figure({"win_rate": 0.6, "answer_tokens": 24.0}, "win_rate")
+    '60%'
     >>> figure({}, "kl")
     '–'
     """
@@ -31,7 +44,8 @@ def figure(run: Mapping[str, Any], name: str, *, interval: bool = True) -> str:
     if value is None:
         return "–"
     around = (run.get("intervals") or {}).get(name) or {}
-    text = f"{value:.3f}"
+    form = _FORMS.get(name, ".3f")
+    text = f"{value:{form}}"
     if interval and around.get("low") is not None and around.get("high") is not None:
-        text += f" [{around['low']:.2f}, {around['high']:.2f}]"
+        text += f" [{around['low']:{form}}, {around['high']:{form}}]"
     return text

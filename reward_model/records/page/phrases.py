@@ -21,8 +21,8 @@ BASE = "reward_model.records.page"
 _HOLE = re.compile(r"\\\{(\w+)\\\}")
 _SEPARATORS = re.compile(r"(, | and )")
 _NUMBER = re.compile(r"[-+−]?[\d.,%–]+")
-_VALUE = r"(?:“[^”]*”|(?<=\d),(?=\d)|[^,;:])+?"
-"""Something that is no list: a quotation, whatever it holds, and a number with its commas."""
+_VALUE = r"(?:“[^”]*”|\[[^\]]*\]|(?<=\d),(?=\d)|[^,;:])+?"
+"""Something that is no list: a quotation or an interval, whatever it holds, and a number."""
 _FEWEST = 4
 """Letters of its own that an entry needs, to be found by a sentence that fits it."""
 _SENTENCE, _OPENING = 15, 6
