@@ -329,4 +329,4 @@ def report(
         )
     check_outputs({"--out": place}, pages)
     write_text(place, joined(folder, pages, page_language))
-    console().print(f"{len(pages)} pages in {place}", markup=False)
+    console().print(f"{len(pages)} page{'s' * (len(pages) != 1)} in {place}", markup=False)

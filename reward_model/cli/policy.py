@@ -13,9 +13,10 @@ import typer
 from reward_model.cli.options import CenteredOption, DeviceOption, JsonOption
 from reward_model.policy import require_trl
 from reward_model.records import UserError
-from reward_model.records.program import PageLanguageOption, check_page
+from reward_model.records.program import Commands, PageLanguageOption, check_page
 
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -275,6 +276,7 @@ def evaluate(
     """Measure policies on held-out pairs and prompts; exits 1 if something is wrong with one."""
     from reward_model.policy.evaluation.evaluate import PolicyEvaluation
     from reward_model.policy.evaluation.evaluate import evaluate as start
+    from reward_model.policy.evaluation.terminal import tell
     from reward_model.records import check_outputs, write_result, write_text
 
     check_page(page_language, html)
@@ -307,7 +309,7 @@ def evaluate(
         from reward_model.policy.evaluation.page import page
 
         write_text(html, page(result, page_language))
-    _tell(result)
+    tell(result)
     raise typer.Exit(1 if any(one.problems for one in measured) else 0)
 
 
@@ -375,34 +377,3 @@ def _fields(given: list[str]) -> dict[str, str | list[str]]:
             raise UserError(f"--set {text}", expected="NAME=VALUE, a field of TRL's configuration")
         found[name.strip()] = value
     return found
-
-
-def _tell(result: dict[str, Any]) -> None:
-    """The verdict on each run, a table of all, their problems, what else to know."""
-    from rich.table import Column
-
-    from reward_model.policy.evaluation.verdict import verdicts
-    from reward_model.policy.evaluation.words import COLUMNS, figure
-    from reward_model.records.terminal import TONES, console, table
-
-    runs, screen = result["runs"], console()
-    for name, one in verdicts(result).items():
-        why = f", because {'; '.join(one.because)}" if one.because else ""
-        words = f"{name} is better than its reference: {one.ready}{why}"
-        screen.print(words, style=f"bold {TONES[one.ready]}", markup=False)
-        if one.next:
-            screen.print(f"next: {one.next}", style="cyan", markup=False, soft_wrap=True)
-    shown = [c for c in COLUMNS if any(run.get(c[0]) is not None for run in runs.values())]
-    names, side = list(runs), max(1, (screen.width - 16) // 26)
-    for at in range(0, len(names), side):  # as many policies side by side as there is room for
-        some = names[at : at + side]
-        heads = [Column(name, justify="right", overflow="fold") for name in some]
-        told = table(None, "", *heads)
-        for key, title in shown:
-            told.add_row(title, *(figure(runs[name], key) for name in some))
-        screen.print(told)
-    for name, run in runs.items():
-        for one in run["problems"]:
-            screen.print(f"[bold red]{one['problem']}[/] {name}: {one['why']}", soft_wrap=True)
-        for words in run["notes"]:
-            screen.print(f"[yellow]note:[/] {name}: {words}", soft_wrap=True)

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from reward_model.cli.options import JsonOption
-from reward_model.records.program import PageLanguageOption, check_page
+from reward_model.records.program import Commands, PageLanguageOption, check_page
 
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import typer.core
 
 import reward_model
 from reward_model.records.errors import UserError
@@ -52,6 +53,18 @@ def _options(
     """What stands before any command."""
 
 
+class Commands(typer.core.TyperGroup):
+    """Commands whose sentences stand whole in the help, folded over lines instead of cut."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Each command and what it does."""
+        known = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        rows = [(name, one.get_short_help_str(limit=1000)) for name, one in known if one]
+        if rows:
+            with formatter.section("Commands"):
+                formatter.write_dl(rows)
+
+
 def program(help: str) -> typer.Typer:
     """An application without commands yet.
 
@@ -59,6 +72,7 @@ def program(help: str) -> typer.Typer:
         help: what its commands are for, in a sentence.
     """
     app = typer.Typer(
+        cls=Commands,
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,  # plain help: loading rich would take longer than all the rest

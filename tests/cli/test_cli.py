@@ -63,6 +63,7 @@ def test_help_is_quick_and_light(words: tuple[str, ...]) -> None:
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.returncode == 0, done.stderr
     assert "Usage" in done.stdout
+    assert "...\n" not in done.stdout.partition("Commands:")[2], "a sentence is cut"
     # Processor time, so that the tests beside this one do not count.
     spent = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
     assert spent < 1.0
