@@ -1,5 +1,5 @@
-"""What the site has beside docs/: the pages at the root of the project, README first, and examples
-of docstrings as code.
+"""What the site has beside docs/: the pages at the root of the project, README first, examples of
+docstrings as code, and the language of a page in Chinese.
 """
 
 from __future__ import annotations
@@ -40,6 +40,13 @@ def on_files(files: Files, config: Any) -> Files:
         turned = re.sub(r"\]\((?!https?:|#|mailto:)([^)\s]+)\)", turn, text)
         files.append(File.generated(config, place, content=turned))
     return files
+
+
+def on_post_page(output: str, page: Any, config: Any) -> str:
+    """Say of a page in Chinese that it is: readers aloud and fonts go by that."""
+    if not page.file.src_uri.endswith(".zh.md"):
+        return output
+    return output.replace('<html lang="en"', '<html lang="zh"', 1)
 
 
 class Examples(Extension):
