@@ -6,7 +6,7 @@ ARG PYTHON=3.12
 
 FROM python:${PYTHON}-slim AS build
 ARG DEVICE=cpu
-RUN pip install --no-cache-dir uv
+RUN pip install --no-cache-dir 'uv>=0.8,<1'
 WORKDIR /source
 COPY pyproject.toml README.md LICENSE ./
 COPY data data

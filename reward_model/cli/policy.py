@@ -276,7 +276,6 @@ def evaluate(
     """Measure policies on held-out pairs and prompts; exits 1 if something is wrong with one."""
     from reward_model.policy.evaluation.evaluate import PolicyEvaluation
     from reward_model.policy.evaluation.evaluate import evaluate as start
-    from reward_model.policy.evaluation.terminal import tell
     from reward_model.records import check_outputs, write_result, write_text
 
     check_page(page_language, html)
@@ -309,7 +308,7 @@ def evaluate(
         from reward_model.policy.evaluation.page import page
 
         write_text(html, page(result, page_language))
-    tell(result)
+    _tell(result)
     raise typer.Exit(1 if any(one.problems for one in measured) else 0)
 
 
@@ -336,15 +335,12 @@ def loop(
     for told in state["rounds"]:
         found = told["measured"]
         names = ("win_rate", "reward_change", "gold_change", "kl", "length_ratio")
-        known = [name for name in names if isinstance(found.get(name), float)]
-        numbers = ", ".join(f"{name} {found[name]:.3f}" for name in known)
+        numbers = ", ".join(f"{n} {found[n]:.3f}" for n in names if isinstance(found.get(n), float))
         console().print(f"round {told['round']}: {numbers}", markup=False)
     write_result(state, json)
     if state["stopped"]:
-        words = (
-            f"stopped by the gate: {state['stopped']}; the last good round is {state['last_good']}"
-        )
-        console().print(words, style="red", markup=False)
+        words = f"stopped by the gate: {state['stopped']}; the last good round is"
+        console().print(f"{words} {state['last_good']}", style="red", markup=False)
     raise typer.Exit(1 if state["stopped"] else 0)
 
 
@@ -377,3 +373,28 @@ def _fields(given: list[str]) -> dict[str, str | list[str]]:
             raise UserError(f"--set {text}", expected="NAME=VALUE, a field of TRL's configuration")
         found[name.strip()] = value
     return found
+
+
+def _tell(result: dict[str, Any]) -> None:
+    """The verdict on each run, a table of all, their problems, what else to know."""
+    from rich.table import Column
+
+    from reward_model.policy.evaluation.verdict import verdicts
+    from reward_model.policy.evaluation.words import COLUMNS, figure, said
+    from reward_model.records.terminal import TONES, console, table
+
+    runs, screen = result["runs"], console()
+    for name, one in verdicts(result).items():
+        words = one.to(f"{name} is better than its reference")
+        screen.print(words, style=f"bold {TONES[one.ready]}", markup=False)
+        if one.next:
+            screen.print(f"next: {one.next}", style="cyan", markup=False, soft_wrap=True)
+    shown = [c for c in COLUMNS if any(run.get(c[0]) is not None for run in runs.values())]
+    names, side = list(runs), max(1, (screen.width - 16) // 26)
+    for some in (names[at : at + side] for at in range(0, len(names), side)):  # that have room
+        told = table(None, "", *(Column(name, justify="right", overflow="fold") for name in some))
+        for key, title in shown:
+            told.add_row(title, *(figure(runs[name], key) for name in some))
+        screen.print(told)
+    for style, words in said(runs):
+        screen.print(words, style=style, markup=False, soft_wrap=True)

@@ -206,8 +206,12 @@ class Answer(Report):
     @property
     def verdict(self) -> str:
         """The verdict in a line."""
+        return self.to("ready to use as a reward")
+
+    def to(self, question: str) -> str:
+        """The answer to something, in a line."""
         why = f", because {'; '.join(self.because)}" if self.because else ""
-        return f"ready to use as a reward: {self.ready}{why}"
+        return f"{question}: {self.ready}{why}"
 
 
 class EvaluationReport(Report):

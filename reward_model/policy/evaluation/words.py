@@ -49,3 +49,16 @@ def figure(run: Mapping[str, Any], name: str, *, interval: bool = True) -> str:
     if interval and around.get("low") is not None and around.get("high") is not None:
         text += f" [{around['low']:{form}}, {around['high']:{form}}]"
     return text
+
+
+def said(runs: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Problems of runs, then what else to know, each with its colour."""
+    problems = [
+        ("red", f"{one['problem']} {name}: {one['why']}")
+        for name, run in runs.items()
+        for one in run["problems"]
+    ]
+    notes = [
+        ("yellow", f"note: {name}: {note}") for name, run in runs.items() for note in run["notes"]
+    ]
+    return problems + notes
