@@ -7,7 +7,7 @@ from .rubrics import Rubric as Rubric
 from .rubrics import load_rubric as load_rubric
 from .score.ensemble import EnsembleScorer as EnsembleScorer
 from .score.scorer import RewardScorer as RewardScorer
-from .score.scorer import Score as Score
+from .score.scores import Score as Score
 from .score.sentences import Explanation as Explanation
 from .score.sentences import explain as explain
 from .train.trainer import MultiDimRewardTrainer as MultiDimRewardTrainer

@@ -28,7 +28,7 @@ from reward_model.rlhf.wire import FALLBACK, KEY
 
 if TYPE_CHECKING:
     from reward_model.records.texts import Words
-    from reward_model.score.scorer import Score
+    from reward_model.score.scores import Score
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -155,7 +155,7 @@ class RewardClient:
         risk: float | None,
     ) -> list[Score]:
         from reward_model.records.texts import as_pairs
-        from reward_model.score.scorer import Score
+        from reward_model.score.scores import Score
 
         items = [
             {"prompt": wire.plain(prompt), "response": wire.plain(response)}
@@ -256,7 +256,7 @@ class RewardClient:
 
     def _fallen_back(self, count: int, reward: float, error: UserError) -> list[Score]:
         """The declared reward, counted and told each time."""
-        from reward_model.score.scorer import Score
+        from reward_model.score.scores import Score
 
         self.fallbacks += count
         logger.warning(

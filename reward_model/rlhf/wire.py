@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from reward_model.records import Text, UserError
 
 if TYPE_CHECKING:
-    from reward_model.score.scorer import Score
+    from reward_model.score.scores import Score
 
 KEY = "REWARD_MODEL_KEY"
 """Environment variable with the server's bearer key, if it asks for one."""
@@ -82,7 +82,7 @@ def scores(status: int, text: str, expected: int, url: str) -> list[Score]:
     Raises:
         UserError: the answer is no scores of this many texts.
     """
-    from reward_model.score.scorer import Score
+    from reward_model.score.scores import Score
 
     if status != 200:
         mend = f"set {KEY} to the server's key" if status in (401, 403) else ""

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from reward_model.model.scale import RewardScale
 from reward_model.stats.bootstrap import Floats
 from reward_model.stats.levels import expected_levels, level_sd, reward_of
+
+if TYPE_CHECKING:
+    from reward_model.model.scale import RewardScale
 
 
 @dataclass(frozen=True)

@@ -79,6 +79,17 @@ def test_importing_the_package_does_nothing() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_a_client_and_what_was_measured_before_need_no_model() -> None:
+    code = (
+        "import sys\n"
+        "from reward_model import Score\n"
+        "from reward_model.rlhf.client import RewardClient\n"
+        "from reward_model.measure.evaluation.words import WHAT\n"
+        "assert not [m for m in ('torch', 'transformers') if m in sys.modules]\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def _broken(tmp_path: Path, name: str) -> Path:
     """A file or folder that no command can use."""
     path = tmp_path / f"{name}.jsonl"

@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 
 from reward_model.records import IGNORE
-from reward_model.score.scorer import Score
+from reward_model.score.scores import Score
 from reward_model.stats.bootstrap import Bootstrap, Floats
 from reward_model.stats.evaluated import ByFamiliarity, Covered, FamiliarTexts
 from reward_model.stats.levels import expected_levels, level_sd

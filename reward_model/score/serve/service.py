@@ -32,7 +32,7 @@ from reward_model.score.serve.settings import Settings
 
 if TYPE_CHECKING:
     from reward_model.rubrics import Rubric
-    from reward_model.score.scorer import Score
+    from reward_model.score.scores import Score
     from reward_model.score.serve.scorers import Scorer
 
 logger = logging.getLogger(__name__)
@@ -341,7 +341,7 @@ async def _hang_up(request: Request) -> None:
 
 def no_opinion(reason: str | None) -> Score:
     """Of a text that the model is not shown."""
-    from reward_model.score.scorer import Score
+    from reward_model.score.scores import Score
 
     return Score(None, reason=reason)
 
