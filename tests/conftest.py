@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -28,6 +28,17 @@ settings.load_profile("no deadline")
 ROOT = Path(__file__).resolve().parent.parent
 collect_ignore = ["helpers/verl_run.py"]
 """Runs in an environment of its own: its imports are not installed here."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is imported to collect the tests stays, and looking through it for garbage took a fifth
+    of the time."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
