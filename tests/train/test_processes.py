@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import commands
 import pytest
 import torch
 import toy
@@ -29,14 +30,19 @@ def run(processes: int, scored: Path, base: Path, out: Path, **settings: Any) ->
     # Losses are compared step by step, so nothing may be drawn at random but the order.
     wanted = {"head_dropout": 0.0, "max_length": 200, "batch_size": 12, **settings}
     file.write_text("".join(f"{k} = {json.dumps(v)}\n" for k, v in wanted.items()), "utf-8")
-    launch = ["torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", "-m"]
-    command = [
-        *(sys.executable, "-m", *(launch if processes > 1 else []), "reward_model", "train"),
-        *(str(scored), "--base-model", str(base), "--output-dir", str(out), "--config", str(file)),
-    ]
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    words = ["train", scored, "--base-model", base, "--output-dir", out, "--config", file]
+    if processes == 1:
+        alone = commands.run("reward-model", *words)
+        assert alone.code == 0, alone.stderr[-3000:]
+    else:
+        launch = ["torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", "-m"]
+        done = subprocess.run(
+            [*(sys.executable, "-m", *launch, "reward_model"), *map(str, words)],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"},
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
     metrics: dict[str, Any] = json.loads((out / "metrics.json").read_text("utf-8"))
     return metrics
 
