@@ -44,6 +44,14 @@ class Nest:
         assert self.process.stdout is not None
         return self.process.stdout.readline().rstrip("\n")
 
+    def is_running(self) -> bool:
+        """It has not ended yet."""
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:  # the nest has waited for it
+            return False
+        return True
+
     def kill(self) -> None:
         """Now, unless it has ended."""
         with contextlib.suppress(ProcessLookupError):

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from commands import run, spawn
 from llm_server import LLMServer, Message
+from nest import nest
 from test_judge_score import _pairs
 
 from reward_model.llm import Request, sections
@@ -83,6 +84,10 @@ def test_an_interrupted_run_says_how_to_go_on(tmp_path: Path, polite: signal.Sig
     assert not out.exists()
 
 
+LOADED = "import openai, judge.scoring.run\nfrom judge.cli import main"
+"""Loading the provider's SDK takes a second."""
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("key")
 def test_killed_at_random_moments_no_score_is_lost_doubled_or_invented(tmp_path: Path) -> None:
@@ -93,22 +98,24 @@ def test_killed_at_random_moments_no_score_is_lost_doubled_or_invented(tmp_path:
     calls, at_once = 60 * 6, 8
     ledger = tmp_path / "out.calls.jsonl"
     rng = random.Random(4)
-    with LLMServer(answer=judged, latency_s=0.03, faults=faults, seed=6) as server:
+    with (
+        LLMServer(answer=judged, latency_s=0.03, faults=faults, seed=6) as server,
+        nest(LOADED) as child,
+    ):
         command = _score(pairs, out, server, "--max-concurrency", at_once)
         kills = 0
         for _ in range(15):
             known = ledger.read_bytes().count(b"\n") if ledger.exists() else 0
             until, deadline = known + rng.randint(0, 30), time.monotonic() + 20
-            process = spawn("judge", *command)
-            while process.poll() is None and time.monotonic() < deadline:
+            child.start("judge", *command)
+            while child.is_running() and time.monotonic() < deadline:
                 if ledger.exists() and ledger.read_bytes().count(b"\n") >= until:
                     break
                 time.sleep(0.002)
             time.sleep(rng.uniform(0, 0.05))
-            running = process.poll() is None
+            running = child.is_running()
             kills += running
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
+            child.kill()
             assert not out.exists() or not running  # never a part of the file
         assert kills >= 10
         done = run("judge", *command)
