@@ -10,7 +10,7 @@ from datagen.design import Slot
 from datagen.requests import Prompts
 from datagen.settings import Settings
 from reward_model.llm.addresses import clean_name
-from reward_model.records.terminal import console
+from reward_model.records.terminal import console, table
 from reward_model.rubrics import Rubric, say
 
 REPLY_TOKENS = 2200
@@ -21,30 +21,24 @@ EDIT_TOKENS = 400
 
 def show_design(slots: Sequence[Slot], settings: Settings, rubric: Rubric) -> None:
     """The design: edits against severities, and the margins of the other factors."""
-    from rich.table import Table
-
     out = console()
     language = settings.languages[0]
     deepest = max(len(d.severities) for d in rubric.degradations)
-    table = Table(title=f"{len(slots):,} pairs, seed {settings.seed}", title_justify="left")
-    table.add_column("edit", no_wrap=True)
-    for severity in range(1, deepest + 1):
-        table.add_column(
-            f"severity {severity}" if severity == 1 else str(severity), justify="right"
-        )
-    table.add_column("all", justify="right")
+    severities = ["severity 1", *map(str, range(2, deepest + 1))]
+    pairs = f"{len(slots):,} pair{'s' * (len(slots) != 1)}, seed {settings.seed}"
+    shown = table(pairs, "edit", *severities, "all")
     cells = Counter((slot.edit, slot.severity) for slot in slots)
     for entry in rubric.degradations:
         row = [cells[entry.name, s] for s in range(1, deepest + 1)]
         if not any(row):
             continue
-        shown = f"{entry.name} {say(entry.title, language)}" if language == "zh" else entry.name
-        table.add_row(shown, *map(str, row), str(sum(row)))
+        name = f"{entry.name} {say(entry.title, language)}" if language == "zh" else entry.name
+        shown.add_row(name, *map(str, row), str(sum(row)))
     for rewrite in rubric.rewrites:
         count = cells[rewrite.name, 0]
         if count:
-            table.add_row(f"neutral: {rewrite.name}", *[""] * deepest, str(count))
-    out.print(table)
+            shown.add_row(f"neutral: {rewrite.name}", *[""] * deepest, str(count))
+    out.print(shown)
     for title, counts in {
         "fields": Counter(slot.company.field for slot in slots),
         "focuses": Counter(slot.focus for slot in slots),

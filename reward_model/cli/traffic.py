@@ -149,7 +149,7 @@ def pairs(
     screen = console()
     if made.rows:
         write_jsonl(out, made.rows)
-        screen.print(f"{len(made.rows):,} rows in {out}", markup=False)
+        screen.print(f"{len(made.rows):,} row{'s' * (len(made.rows) != 1)} in {out}", markup=False)
     else:
         screen.print("nothing is left: no file was written", style="red", markup=False)
     left = {words: count for words, count in made.counts.items() if words != "rows made"}

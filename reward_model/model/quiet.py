@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -78,12 +79,13 @@ def check_vocabulary(tokenizer: Any, place: str | Path) -> None:
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Keep the bars, reports and tries of transformers and the hub's client off the terminal, for
-    the length of the block."""
+    the length of the block, and what these libraries tell each other of names to come."""
     level, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
     hf_logging.set_verbosity_error()
     hf_logging.disable_progress_bar()
     try:
-        with hushed():
+        with hushed(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=FutureWarning)
             yield
     finally:
         hf_logging.set_verbosity(level)

@@ -195,6 +195,7 @@ def test_the_same_command_is_done_and_another_is_refused_by_name(
     words += ["--output-dir", tmp_path / "run", "--max-length", "96", "--set", "max_steps=1"]
     first = run("reward-model", "policy", "train", *words)
     assert first.code == 0, first.stderr
+    assert "FutureWarning" not in first.stderr
     assert "20 read, 20 kept" in first.stderr
     assert "<|im_end|>" in first.stderr
     again = run("reward-model", "policy", "train", *words)
