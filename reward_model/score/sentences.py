@@ -22,7 +22,8 @@ MOST = 64
 """Passages that are left out; the sentences of a longer text are joined with their neighbours."""
 NOTHING = "…"
 """What stands for a response without its sentences: an empty one has no score."""
-_MARK = re.compile(r"\s*(?:[-*•·>]|\d{1,3}[.、)）]|[（(]\d{1,3}[)）])?\s*")
+_MARK = re.compile(r"\s*(?:[-*•·>](?![-*\d])|\d{1,3}(?:\.(?!\d)|[、)）])|[（(]\d{1,3}[)）])?\s*")
+"""Of a list; `**bold`, `-3.1` and `14.7%` begin with none."""
 
 
 class Scores(Protocol):

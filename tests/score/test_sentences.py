@@ -81,6 +81,23 @@ def test_limits_are_said(scorer: RewardScorer) -> None:
     assert [p.text for p in explain(scorer, "", talk).passages] == ["Costs fell. ", "Good."]
 
 
+@pytest.mark.parametrize(
+    ("line", "first"),
+    [
+        ("**结论**：现金流较好。盈利承压。", "**结论**：现金流较好。"),
+        ("-3.1亿元的净额说明回款变慢。其余不变。", "-3.1亿元的净额说明回款变慢。"),
+        ("14.7%的增长来自销量。成本下降。", "14.7%的增长来自销量。"),
+        ("- 成本下降。现金上升。", "成本下降。"),
+        ("* Costs fell. Cash rose.", "Costs fell. "),
+        ("2. 成本下降。现金上升。", "成本下降。"),
+        ("2、成本下降。现金上升。", "成本下降。"),
+    ],
+)
+def test_only_the_mark_of_a_list_stands_before_a_sentence(line: str, first: str) -> None:
+    start, end = passages(line)[0]
+    assert line[start:end].strip() == first.strip()
+
+
 @given(st.text(alphabet="ab1. 。！”\n|-#`U", max_size=80), st.integers(1, 5))
 def test_passages_hold_all_words_once(text: str, most: int) -> None:
     found = passages(text)
