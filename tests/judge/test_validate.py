@@ -44,6 +44,7 @@ def test_json_is_a_report(judge: Judge, scored: Path, tmp_path: Path) -> None:
     code, words = judge(scored, "--json", tmp_path / "report.json")
     assert code == 0
     assert "verdict good" in words
+    assert words.index("ready to train on: ") < words.index("next: ") < words.index("verdict good")
     value = json.loads((tmp_path / "report.json").read_text("utf-8"))
     assert value["schema"] == "judge.validate/1"
     report = Report.model_validate({"schema_": value.pop("schema"), **value})

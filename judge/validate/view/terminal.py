@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from judge.validate.report import Cell, Gap, Report, Verdict
+from judge.validate.report import Answer, Cell, Gap, Report, Verdict
+from reward_model.records.terminal import TONES
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -15,10 +16,12 @@ _MARKS = {"error": "[bold red]error[/]", "warning": "[yellow]warning[/]", "note"
 
 
 def show(report: Report, console: Console) -> None:
-    """Print the verdict first, then the tables, then what to do."""
+    """Print the answer first, then the tables, then what to do."""
     from rich.markup import escape
 
     source = report.source
+    if report.answer is not None:
+        _answer(report.answer, console)
     console.print(
         f"[bold]{escape(source.path)}[/]: {source.pairs} pairs, {source.groups} prompts or "
         f"companies, {source.neutral} neutral, rubric {escape(source.rubric)}"
@@ -46,6 +49,15 @@ def show(report: Report, console: Console) -> None:
     for finding in report.findings:
         console.print(f"{_MARKS[finding.level]} {escape(finding.message)}")
         console.print(f"    [dim]→ {escape(finding.advice)}[/]")
+
+
+def _answer(answer: Answer, console: Console) -> None:
+    why = f", because {'; '.join(answer.because)}" if answer.because else ""
+    words = f"ready to train on: {answer.ready}{why}"
+    console.print(words, style=f"bold {TONES[answer.ready]}", markup=False)
+    for sentence in answer.findings:
+        console.print(f"• {sentence}", markup=False)
+    console.print(f"next: {answer.next}", style="cyan", markup=False, soft_wrap=True)
 
 
 def _grade(verdict: Verdict) -> str:
