@@ -144,14 +144,15 @@ def require(what: str, extra: str, *modules: str) -> None:
             )
 
 
+_CONVERT = "convert it: iconv -f UTF-16 -t UTF-8 FILE > NEW"
 _KINDS = (
     (b"\x1f\x8b", "a file compressed with gzip", "unpack it: gunzip -k FILE"),
     (b"BZh", "a file compressed with bzip2", "unpack it: bunzip2 -k FILE"),
     (b"\x28\xb5\x2f\xfd", "a file compressed with zstd", "unpack it: unzstd FILE"),
     (b"PK\x03\x04", "a zip archive or a sheet of Excel", "unpack it, or save the sheet as CSV"),
     (b"PAR1", "a Parquet file under another name", "give it a name that ends in .parquet"),
-    (b"\xff\xfe", "UTF-16 text", "convert it: iconv -f UTF-16 -t UTF-8 FILE > NEW"),
-    (b"\xfe\xff", "UTF-16 text", "convert it: iconv -f UTF-16 -t UTF-8 FILE > NEW"),
+    (b"\xff\xfe", "UTF-16 text", _CONVERT),
+    (b"\xfe\xff", "UTF-16 text", _CONVERT),
 )
 
 
@@ -168,6 +169,10 @@ def instead_of_text(
     """
     if start.startswith(b"PAR1") and path is not None and str(path).endswith(".parquet"):
         return "a Parquet file", _AS_LINES
+    for at, kind in ((1, "LE"), (0, "BE")):
+        # ASCII comes as every other byte nothing, where no mark says which.
+        if len(start) >= 4 and not any(start[at:8:2]) and all(start[1 - at : 8 : 2]):
+            return f"UTF-16 text ({kind}, without its mark)", _CONVERT.replace("16", f"16{kind}", 1)
     return next(((found, mend) for magic, found, mend in _KINDS if start.startswith(magic)), None)
 
 

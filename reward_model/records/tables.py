@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +98,7 @@ def _csv(path: Path, delimiter: str) -> Iterator[dict[str, Any]]:
     csv.field_size_limit(1 << 30)  # a prompt is longer than the module's 131,072 characters
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, delimiter=delimiter, strict=True)
+            reader = csv.DictReader(_whole(file, path), delimiter=delimiter, strict=True)
             _check_header(reader.fieldnames or (), path)
             for row in reader:
                 if None in row or None in row.values():
@@ -115,6 +115,19 @@ def _csv(path: Path, delimiter: str) -> Iterator[dict[str, Any]]:
         raise UserError(f"broken CSV ({error})", expected="a CSV file", path=path) from None
     except OSError as error:
         raise explain_os_error(error, path) from None
+
+
+def _whole(lines: Iterable[str], path: Path) -> Iterator[str]:
+    """The lines of a file, none of which the disk has lost: csv reads NUL as any character."""
+    for number, line in enumerate(lines, 1):
+        if "\0" in line:
+            raise UserError(
+                "a NUL byte, as a disk leaves where it lost what was written",
+                expected="text",
+                path=path,
+                line=number,
+            )
+        yield line
 
 
 def _check_header(names: Sequence[str], path: Path) -> None:

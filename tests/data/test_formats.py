@@ -259,6 +259,7 @@ def test_nested_columns_and_responses(tmp_path: Path) -> None:
         ("a.csv", b"prompt;response\na;b\n", "cells are divided by semicolons"),
         ("a.tsv", b"prompt,response\na,b\n", "cells are divided by commas"),
         ("a.csv", "prompt\n报告\n".encode("utf-16"), "UTF-16 text"),
+        ("a.csv", b"prompt,response\na,b\n\0\0,b\n", "line 3: found a NUL byte"),
         ("a.parquet", b"PAR1 not really", "no readable Parquet"),
     ],
 )

@@ -60,6 +60,11 @@ def test_a_rubric_that_is_not_the_one_trained_on(model: Path) -> None:
     assert "no such file" in problems(look_at_model(model))["rubric"]
 
 
+def test_a_split_that_cannot_be_read(model: Path) -> None:
+    (model / "split.json").write_text('{"groups": ')
+    assert problems(look_at_model(model)) == {"split": "a broken split file"}
+
+
 def test_missing_heads_and_broken_weights(model: Path) -> None:
     weights = load_file(model / "model.safetensors")
     kept = {name: value for name, value in weights.items() if not name.startswith("heads.1")}

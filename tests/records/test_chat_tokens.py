@@ -127,6 +127,9 @@ def test_a_wrong_template_is_told(tmp_path: Path, content: str, words: str) -> N
     file.write_text(content)
     with pytest.raises(UserError, match=words):
         load_template(str(file))
+    file.write_text("# nothing yet")
+    with pytest.raises(UserError, match="a chat template without any mark"):
+        load_template(str(file))
     with pytest.raises(UserError, match="chatml, qwen, llama3, none or a TOML file"):
         load_template("vicuna")
 

@@ -156,6 +156,8 @@ def test_a_bad_file_is_told_by_file_line_found_and_expected(
         (b"PAR1\xff\xfe", r"a Parquet file under another name.*\.parquet"),
         (b"PK\x03\x04\xff", "a zip archive or a sheet of Excel"),
         ('{"a": 1}\n'.encode("utf-16"), "UTF-16 text.*iconv -f UTF-16"),
+        ('{"a": "万"}\n'.encode("utf-16-le"), r"UTF-16 text \(LE, without its mark\).*-f UTF-16LE"),
+        ('{"a": 1}\n'.encode("utf-16-be"), r"UTF-16 text \(BE, without its mark\).*-f UTF-16BE"),
         (b'[\n {"a": 1}\n]\n', r"one JSON list over several lines.*jq -c '\.\[\]'"),
         (b'{\n "a": 1\n}\n', r"one JSON object over several lines.*jq -c '\.'"),
         (b'[{"a": 1}]\n', r"a JSON array; .*jq -c '\.\[\]'"),

@@ -12,12 +12,31 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from reward_model.data.split import SPLIT, read_split
 from reward_model.measure.doctor.findings import Finding, note, ok, problem
 from reward_model.records import UserError, read_object
 from reward_model.rubrics import Rubric
 
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.pickle", "*.joblib", "*.ckpt")
 HALF = {"F16": "float16", "BF16": "bfloat16"}
+
+
+def split(folder: Path) -> list[Finding]:
+    """Which texts were held out, where the folder says so."""
+    if not any((place / SPLIT).exists() for place in (folder, folder.parent)):
+        return []
+    try:
+        read_split(folder)
+    except UserError as error:
+        return [
+            problem(
+                "split",
+                error.found,
+                "nobody can tell which texts were trained on: evaluate and calibrate stop there",
+                "copy split.json of the run again, whole",
+            )
+        ]
+    return []
 
 
 def code(folder: Path) -> Finding:

@@ -15,6 +15,7 @@ from reward_model.measure.doctor.folder import (
     code,
     label_map,
     rubric_of,
+    split,
     weights,
 )
 from reward_model.measure.doctor.parts import look_at_tokenizer, precision_here
@@ -73,7 +74,7 @@ def look_at_model(folder: Path) -> list[Finding]:
             )
         ]
     stored, readable = weights(folder)
-    findings = [code(folder), *stored, label_map(config, rubric)]
+    findings = [code(folder), *stored, *split(folder), label_map(config, rubric)]
     template = chat_template(folder, config)
     if template is not None:
         findings.append(template)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from itertools import pairwise
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -106,11 +107,16 @@ def load_template(name: str | None) -> ChatTemplate | None:
         raise UserError(
             f"chat template {name!r}", expected=f"{', '.join(TEMPLATES)} or a TOML file"
         )
-    return read_settings(
-        name,
-        ChatTemplate,
-        "turns.ROLE.open and .close, start, end, thinking; no mark that is blank",
-    )
+    keys = "turns.ROLE.open and .close, start, end, thinking; no mark that is blank"
+    found = read_settings(name, ChatTemplate, keys)
+    if found == ChatTemplate():
+        raise UserError(
+            "a chat template without any mark",
+            expected=keys,
+            mend="name the template none, where the policy has none",
+            path=Path(name),
+        )
+    return found
 
 
 def split_query(query: str, prompt: str | None, template: ChatTemplate | None) -> tuple[Text, str]:
