@@ -161,6 +161,12 @@ async def _sentences(tab: Tab, served: Running) -> None:
 
 async def _looks(tab: Tab, folder: Path) -> None:
     """Nothing sticks out of a phone; dark where dark is asked for."""
+    await tab.do("Emulation.setEmulatedMedia", media="print")
+    report = "document.getElementById('response')"
+    await tab.run(f"{report}.value = 'line\\n'.repeat(40)")
+    assert await tab.run(f"{report}.scrollHeight <= {report}.clientHeight + 1"), "cut on paper"
+    assert not await tab.run("document.querySelector('.row').checkVisibility()")
+    await tab.do("Emulation.setEmulatedMedia", media="")
     colours = []
     for scheme in ("light", "dark"):
         await tab.do(

@@ -123,6 +123,7 @@ def test_an_alert_needs_the_whole_interval(tmp_path: Path) -> None:
     verdict = page.read_text("utf-8").split('class="verdict"')[1].split("</section>")[0]
     assert "<li>refused is 9.85% [8.61%, 11.25%], beyond max 5%</li>" in verdict
     assert "beyond rise by 20% of the baseline" in verdict
+    assert "<li>拒答为 9.85% [8.61%, 11.25%]，超出：上限 5%</li>" in monitor_page(found, "zh")
     assert not english_left(monitor_page(found, "zh"), str(tmp_path), "flags.toxic", "latency_ms")
     assert "question 1" not in page.read_text("utf-8")
 

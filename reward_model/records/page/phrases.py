@@ -23,7 +23,7 @@ _SEPARATORS = re.compile(r"(, | and )")
 _NUMBER = re.compile(r"[-+−]?[\d.,%–]+")
 _VALUE = r"(?:“[^”]*”|\[[^\]]*\]|(?<=\d),(?=\d)|[^,;:])+?"
 """Something that is no list: a quotation or an interval, whatever it holds, and a number."""
-_FEWEST = 4
+_FEWEST = 3
 """Letters of its own that an entry needs, to be found by a sentence that fits it."""
 _SENTENCE, _OPENING = 15, 6
 """Letters in all, or before its first value, from which an entry's values may be lists."""
