@@ -75,10 +75,11 @@ class RewardScale:
             for n in {*self.weights, *weights}
         )
         if not same or not math.isclose(self.risk, risk, abs_tol=1e-12):
+            flags = _flags({} if same else weights or {}, risk)
             raise UserError(
                 "weights or a risk that the stored mean and standard deviation were not made with",
                 expected="the same for centred rewards",
-                mend=f"reward-model calibrate MODEL TEXTS --rewards{_flags(weights or {}, risk)}",
+                mend=f"reward-model calibrate MODEL TEXTS --rewards{flags}",
             )
 
     def told(self) -> dict[str, Any]:
