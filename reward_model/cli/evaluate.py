@@ -151,7 +151,7 @@ def evaluate(
         record(model, "evaluation", {k: v for k, v in kept.to_json().items() if k != "model"})
 
 
-def tell(report: EvaluationReport) -> list[str]:
+def tell(report: EvaluationReport | PreferenceReport) -> list[str]:
     """The answer first: verdict, findings and what to do next; returns the findings."""
     screen, found = console(), report.answer
     if found is None:
@@ -211,10 +211,12 @@ def _preferences(
         batch_tokens=batch_tokens,
     )
     screen = console()
+    findings = tell(report)
     for told in preference_tables(report):
         screen.print(told)
     for sentence in report.notes:
-        screen.print(f"• {sentence}", markup=False)
+        if sentence not in findings:
+            screen.print(f"• {sentence}", markup=False)
     if html is not None:
         from reward_model.measure.evaluation.page import preferences_page
         from reward_model.model.folder import read_rubric

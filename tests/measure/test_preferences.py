@@ -88,9 +88,12 @@ def test_accuracy_of_reward_and_dimensions_by_subset(model: Path, tmp_path: Path
     )
     assert not english_left(chinese, str(model), "hep-go", f"own {NASTY}")
     assert "专业度" in chinese
+    assert "（不含训练过的组）" in chinese
     assert not (model / "card").exists()
     for words in ("reward", "length alone", "hep-go", "no levels"):
         assert words in done.output
+    told = done.output
+    assert told.index("ready to use as a reward: ") < told.index("next: ") < told.index("ties")
 
 
 def test_ties_and_texts_without_a_score_are_counted_apart(model: Path, tmp_path: Path) -> None:
