@@ -22,7 +22,7 @@ from reward_model.records import read_pairs
 
 pytestmark = pytest.mark.slow
 README = (ROOT / "README.md").read_text("utf-8")
-SMALL = ("--pairs", 40, "--fields", "制造业,科技业")
+SMALL = ("--pairs", 24, "--fields", "制造业,科技业")
 
 
 def blocks(language: str) -> list[str]:
@@ -58,7 +58,7 @@ def test_it_runs_and_ends_in_what_a_person_understands(done: tuple[Path, Outcome
             outcome.stderr
         )
         assert (home / name).exists()
-    assert len(list(read_pairs(home / "scored.jsonl"))) == 40
+    assert len(list(read_pairs(home / "scored.jsonl"))) == 24
 
 
 def test_held_out_companies_are_in_no_training_text(done: tuple[Path, Outcome]) -> None:
