@@ -292,7 +292,6 @@ def resolve(data: str, config: Path | None, flags: Mapping[str, Any]) -> PolicyC
 
 def _check(s: PolicyConfig, given: Set[str]) -> None:
     """What no single setting shows, and what was given and would do nothing."""
-    answers = s.how.online or s.watch is not None
     wrong: list[tuple[bool, str, str]] = [
         (s.method != "dpo" and s.loss != "sigmoid", f"--loss {s.loss} with --method {s.method}",
          "--method dpo, whose loss it is"),
@@ -326,8 +325,6 @@ def _check(s: PolicyConfig, given: Set[str]) -> None:
          "a method with a reference or a margin to weigh"),
         (s.lora_alpha is not None and not s.lora_rank, "lora_alpha without --lora-rank",
          "LoRA, whose matrices it weighs"),
-        ("max_new_tokens" in given and not answers, f"--max-new-tokens with --method {s.method}",
-         "an online method, or --watch: no answers are given here"),
         (s.max_eval_rows is not None and s.eval_share == 0, "--max-eval-rows with eval_share 0",
          "rows to look at: leave out --eval-share"),
         ("watch_prompts" in given and s.watch is None, "watch_prompts without --watch",

@@ -66,7 +66,6 @@ IDLE = {
     "policy train D --base-model B --method kto --reference R --loss ipo": "--loss ipo with",
     "policy train D --base-model B --method orpo --reference R": "--reference with --method orpo",
     "policy train D --base-model B --preference p": "--preference without pref_po",
-    "policy train D --base-model B --max-new-tokens 9": "--max-new-tokens with --method dpo",
     "policy train D --base-model B --gold G": "--gold without --watch",
     "policy train D --base-model B --patience 2": "--patience without --watch",
     "policy train D --base-model B --watch R --eval-share 0": "--watch with eval_share 0",
