@@ -6,10 +6,7 @@ import asyncio
 import contextlib
 import http.client
 import json
-import os
 import re
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import uvicorn
+import warm
 
 from reward_model.rubrics import load_rubric
 from reward_model.score.scorer import Score
@@ -41,7 +39,7 @@ class Answer(NamedTuple):
 class Running:
     """Where a server is, and how to ask it."""
 
-    def __init__(self, port: int, process: subprocess.Popen[str] | None = None) -> None:
+    def __init__(self, port: int, process: warm.Warm | None = None) -> None:
         self.port, self.process = port, process
         self.url = f"http://127.0.0.1:{port}"
 
@@ -87,15 +85,8 @@ class Running:
 @contextlib.contextmanager
 def server(model: Path, *flags: object, env: dict[str, str] | None = None) -> Iterator[Running]:
     """`reward-model serve MODEL`, ready to score; killed at the end if it still runs."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "reward_model", "serve", str(model), "--port", "0"]
-        + [str(flag) for flag in flags],
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **(env or {})},
-    )
+    process = warm.start("reward-model", "serve", model, "--port", 0, *flags, env=env)
     try:
-        assert process.stderr
         lines = iter(process.stderr.readline, "")
         found = next(filter(None, (re.search(r"http://\S+:(\d+)", line) for line in lines)), None)
         assert found, "it did not start"
@@ -107,7 +98,7 @@ def server(model: Path, *flags: object, env: dict[str, str] | None = None) -> It
     finally:
         process.kill()
         process.wait()
-        assert process.stderr
+        process.stdout.close()
         process.stderr.close()
 
 

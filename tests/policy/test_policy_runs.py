@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 import torch
-from commands import run, spawn
+import warm
+from commands import run
 from conftest import ROOT
 from safetensors.torch import load_file, save_file
 from tiny_policies import CHATML, save_policy
@@ -250,7 +251,9 @@ def test_a_killed_run_goes_on_by_the_same_command(world: Path, tmp_path: Path) -
     words += ["--max-length", "96", "--batch-size", "4", "--eval-steps", "1", "--seed", "5"]
     whole = run("reward-model", "policy", "train", *words, "--output-dir", tmp_path / "whole")
     assert whole.code == 0, whole.stderr
-    killed = spawn("reward-model", "policy", "train", *words, "--output-dir", tmp_path / "killed")
+    killed = warm.start(
+        "reward-model", "policy", "train", *words, "--output-dir", tmp_path / "killed"
+    )
     while killed.poll() is None:
         if list((tmp_path / "killed").glob("checkpoints/checkpoint-2/trainer_state.json")):
             killed.kill()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from pyarrow import parquet
 from tiny_models import save_encoder
+from warm import FORKS
 
 from reward_model.records import read_jsonl
 from reward_model.score.files.run import score_file
@@ -54,8 +55,7 @@ def test_twenty_kills(tmp_path: Path) -> None:
     texts.write_text("".join(json.dumps(row) + "\n" for row in rows))
     lines, table = tmp_path / "out.jsonl", tmp_path / "out.parquet"
     places = [(lines, lines, 20), (table, table.with_name("out.parquet.scores.jsonl"), 4)]
-    spawn = multiprocessing.get_context("spawn")
-    process = spawn.Process(target=_kill_often, args=(model, texts, places))
+    process = FORKS.Process(target=_kill_often, args=(model, texts, places))
     process.start()
     process.join()
     assert process.exitcode == 0

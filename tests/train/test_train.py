@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -18,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 import toy
+import warm
 from safetensors.torch import load_file, save_file
 from transformers import EvalPrediction, Qwen2Config, Qwen2Model
 
@@ -386,23 +386,15 @@ def test_a_full_disk_is_said_and_the_model_that_stood_there_stays_whole(
     train(config(scored, out, max_steps=2))
     before = weights(out / "best")
 
-    def full() -> None:
-        # Writes beyond it fail as on a full disk.
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "reward_model", "train", str(scored), "--base-model", "tiny"),
-            *("--output-dir", str(out), "--max-length", "64", "--seed", "3", "--epochs", "1"),
-            "--overwrite",
-        ],
-        capture_output=True,
-        text=True,
-        preexec_fn=full,
+    child = warm.start(
+        *("reward-model", "train", scored, "--base-model", "tiny", "--output-dir", out),
+        *("--max-length", 64, "--seed", 3, "--epochs", 1, "--overwrite"),
+        largest_file=100_000,
     )
-    assert done.returncode == 2, done.stderr
-    assert "Traceback" not in done.stderr
-    assert "error:" in done.stderr
+    _, err = child.communicate(timeout=300)
+    assert child.returncode == 2, err
+    assert "Traceback" not in err
+    assert "error:" in err
     after = weights(out / "best")
     assert all(torch.equal(before[key], after[key]) for key in before)
 
