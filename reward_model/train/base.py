@@ -95,8 +95,15 @@ class Base:
 
 
 @contextlib.contextmanager
-def find_base(config: TrainConfig, train: Iterable[Sample]) -> Iterator[Base]:
+def find_base(
+    config: TrainConfig, train: Iterable[Sample], checkpoint: Path | None = None
+) -> Iterator[Base]:
     """The base model of a run, checked against its settings; a tiny one lives as long as the block.
+
+    Args:
+        config: of the run.
+        train: texts that a tiny one is built from.
+        checkpoint: that the run goes on from; a tiny one has its tokenizer.
 
     Raises:
         UserError: no such model, one that cannot be used here, or too few positions.
@@ -105,7 +112,9 @@ def find_base(config: TrainConfig, train: Iterable[Sample]) -> Iterator[Base]:
         yield _open_trained(config.init, config)
     elif config.base_model == TINY:
         with tempfile.TemporaryDirectory(prefix="tiny-") as folder:
-            build_tiny(_texts(train, config), folder, positions=config.max_length)
+            known = None if checkpoint is None else AutoTokenizer.from_pretrained(checkpoint)
+            texts = _texts(train, config)
+            build_tiny(texts, folder, tokenizer=known, positions=config.max_length)
             yield _open(folder, config)
     else:
         yield _open(config.base_model, config)

@@ -26,14 +26,11 @@ _TINY_DEFAULTS: dict[str, Any] = {
     "max_length": 1536,
     "max_prompt_length": 0,
     "class_weights": "sqrt",
-    "label_smoothing": 0.1,
     "probe": False,
 }
 """Random weights learn from larger steps and more passes than pretrained ones would stand; a
 prompt tells the same to both sides, which a model of words alone cannot relate to the response.
-Heads fitted on random weights are steep: steps this large through them ended less calibrated.
-So many passes over few texts end in chances of 0 and 1, which order texts badly: see docs/train.md,
-"What little data gives"."""
+Heads fitted on random weights are steep: steps this large through them ended less calibrated."""
 
 
 _LORA_DEFAULTS: dict[str, Any] = {"learning_rate": 2e-4}

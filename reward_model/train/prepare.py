@@ -222,8 +222,15 @@ def without_untrained(rubric: Rubric, train: Sequence[Sample]) -> tuple[Rubric, 
     return Rubric.model_validate(content), untrained
 
 
-def prepare(config: TrainConfig, texts: TrainTexts | None = None) -> TrainRun:
+def prepare(
+    config: TrainConfig, texts: TrainTexts | None = None, checkpoint: Path | None = None
+) -> TrainRun:
     """Load the base model and encode the texts; writes nothing.
+
+    Args:
+        config: of the run.
+        texts: its texts, where they are read.
+        checkpoint: that it goes on from, if it does.
 
     Raises:
         UserError: whatever is wrong with settings, data or base model.
@@ -234,7 +241,7 @@ def prepare(config: TrainConfig, texts: TrainTexts | None = None) -> TrainRun:
     rubric, parts = texts.rubric, texts.parts
     # Every draw below (tiny backbone, heads) follows from the seed.
     set_seed(config.seed)
-    with find_base(config, parts["train"]) as base:
+    with find_base(config, parts["train"], checkpoint) as base:
         builder = InputBuilder(
             base.tokenizer,
             config.max_length,

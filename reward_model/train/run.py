@@ -85,7 +85,7 @@ def train(config: TrainConfig, *, resume: bool = False, overwrite: bool = False)
         if config.center_rewards and not (best / SCALE).exists():
             out.print(f"to centre its rewards: reward-model calibrate {best} TEXTS --rewards")
         return best
-    run = prepare(config, texts)
+    run = prepare(config, texts, None if overwrite else last_checkpoint(config.output_dir))
     base = None if config.base_model == TINY else weights_digest(config.base_model)
     first = processes().is_main_process
     with _alone(config.output_dir) if first else contextlib.nullcontext():

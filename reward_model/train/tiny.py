@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from reward_model.records.files import Pathish
 
@@ -28,6 +29,7 @@ def build_tiny(
     texts: Iterable[str],
     folder: Pathish,
     *,
+    tokenizer: Any = None,
     vocabulary: int = VOCABULARY,
     width: int = WIDTH,
     layers: int = LAYERS,
@@ -35,13 +37,14 @@ def build_tiny(
 ) -> Path:
     """Learn a tokenizer from `texts` and write it with a randomly initialised encoder.
 
-    Weights come from torch's global generator: seed it first.
+    Given one, such as that of a checkpoint, the encoder is for it. Weights come from torch's global generator: seed it first.
     """
     from transformers import BertConfig, BertModel
 
     from reward_model.model.quiet import quiet
 
-    tokenizer = train_tokenizer(list(texts), vocabulary, positions)
+    if tokenizer is None:
+        tokenizer = train_tokenizer(list(texts), vocabulary, positions)
     config = BertConfig(
         vocab_size=len(tokenizer),
         hidden_size=width,
