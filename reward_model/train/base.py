@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
     MODEL_FOR_MASKED_LM_MAPPING,
@@ -114,7 +115,15 @@ def find_base(
         with tempfile.TemporaryDirectory(prefix="tiny-") as folder:
             known = None if checkpoint is None else AutoTokenizer.from_pretrained(checkpoint)
             texts = _texts(train, config)
-            build_tiny(texts, folder, tokenizer=known, positions=config.max_length)
+            try:
+                build_tiny(texts, folder, tokenizer=known, positions=config.max_length)
+            except (OSError, SafetensorError) as error:
+                raise UserError(
+                    f"a temporary folder that cannot be written to ({first_line(error)})",
+                    expected="room for a tiny base model, a few megabytes",
+                    mend="free some space there, or name another with TMPDIR",
+                    path=folder,
+                ) from None
             yield _open(folder, config)
     else:
         yield _open(config.base_model, config)

@@ -37,7 +37,8 @@ def build_tiny(
 ) -> Path:
     """Learn a tokenizer from `texts` and write it with a randomly initialised encoder.
 
-    Given one, such as that of a checkpoint, the encoder is for it. Weights come from torch's global generator: seed it first.
+    Given one, such as that of a checkpoint, the encoder is for it. Weights come from torch's global
+    generator: seed it first.
     """
     from transformers import BertConfig, BertModel
 

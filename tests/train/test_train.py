@@ -379,8 +379,12 @@ def test_a_loss_that_is_no_number_later_on_leaves_the_last_good_model(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("room", "message"),
+    [(100_000, "a temporary folder that cannot be written to"), (250_000, "error:")],
+)
 def test_a_full_disk_is_said_and_the_model_that_stood_there_stays_whole(
-    scored: Path, tmp_path: Path
+    room: int, message: str, scored: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     train(config(scored, out, max_steps=2))
@@ -389,12 +393,12 @@ def test_a_full_disk_is_said_and_the_model_that_stood_there_stays_whole(
     child = warm.start(
         *("reward-model", "train", scored, "--base-model", "tiny", "--output-dir", out),
         *("--max-length", 64, "--seed", 3, "--epochs", 1, "--overwrite"),
-        largest_file=100_000,
+        largest_file=room,
     )
     _, err = child.communicate(timeout=300)
     assert child.returncode == 2, err
     assert "Traceback" not in err
-    assert "error:" in err
+    assert message in " ".join(err.split())
     after = weights(out / "best")
     assert all(torch.equal(before[key], after[key]) for key in before)
 
@@ -548,9 +552,10 @@ def test_having_learned_nothing_is_said(
 ) -> None:
     words = "no better than chance on the validation texts"
     assert words not in (trained / "metrics.json").read_text("utf-8")
-    train(config(scored, tmp_path / "out", epochs=1, learning_rate=0.3, max_grad_norm=0.0))
+    # Of the commonest level alone, which says nothing of a text.
+    train(config(scored, tmp_path / "out", epochs=1, learning_rate=1e-30, head_type="linear"))
     printed = " ".join(capsys.readouterr().err.split())
-    assert f"depth, professionalism, accuracy: {words}" in printed
+    assert words in printed
     assert words in (tmp_path / "out" / "best" / "README.md").read_text("utf-8")
 
 
