@@ -9,9 +9,9 @@ groups held out anew by each seed: quadratic weighted kappa of length alone, of 
 probe, and of training that begins at it or at random. `losses`: heads on the frozen vectors of
 that encoder by several losses, each as strongly regularised as grouped cross-validation says, and
 both ways of telling a level. `curve`: scored pairs of the embedded writer (`datagen pairs`, `judge
-score`) on the tiny base, beside attribute regression and Bradley-Terry on the same base and TF-IDF;
-regression keeps its last step, the others their best. Everything stays in --out and is not made
-twice.
+score`) on the tiny base as the quickstart trains it, beside attribute regression, Bradley-Terry on
+the same base and TF-IDF; all learn from all texts and keep their last step. Everything stays in
+--out and is not made twice.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from encoder import minilm, train
 from torch import Tensor
 from torch.nn import functional as F
 
+from reward_model.cli.quickstart import PAIRS, SMOOTHING
 from reward_model.data.dataset import MultiDimRewardDataset, pair_indices
 from reward_model.data.reading import find_rubric, read_samples
 from reward_model.data.split import split_groups
@@ -293,7 +294,8 @@ def point(data: Path, place: Path, size: int, seed: int) -> dict[str, tuple[Any,
     for name, part in (("learn", learn[: size // 2]), ("ask", ask)):
         words = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in part)
         (place / f"{name}.jsonl").write_text(words, "utf-8")
-    flags = {"base_model": "tiny", "evidence": "checks", "seed": seed, "test_share": 0.0}
+    flags = {"base_model": "tiny", "evidence": "checks", "seed": seed, "test_share": 0.0,
+             "eval_share": 0.0, "pair_weight": PAIRS, "label_smoothing": SMOOTHING}  # fmt: skip
     config = resolve(place / "learn.jsonl", place / "model", None, flags)
     found = evaluate(
         fit(config), place / "ask.jsonl", train_data=place / "learn.jsonl", compare=True
@@ -303,7 +305,11 @@ def point(data: Path, place: Path, size: int, seed: int) -> dict[str, tuple[Any,
         kappas = [one["kappa"].value for one in metrics.dimensions.values() if "kappa" in one]
         known = [value for value in kappas if value is not None]
         out[name] = (float(np.mean(known)) if known else None, metrics.pair_accuracy.value)
-    run = prepare(config.model_copy(update={"output_dir": place / "regression", "eval_share": 0.0}))
+    level = told(found.probabilities)["quadratic"]
+    kappas = [kappa(found.truth.labels[:, d], level[:, d], 5) for d in range(level.shape[1])]
+    out["model, expected level rounded"] = (float(np.mean(kappas)), out["model"][1])
+    alone = {"output_dir": place / "regression", "pair_weight": 0.0}
+    run = prepare(config.model_copy(update=alone))
     trainer = make_trainer(run, TrainingBar())
     trainer.__class__ = Regression
     trainer.train()
