@@ -228,8 +228,7 @@ def prepare(
     """Load the base model and encode the texts; writes nothing.
 
     Args:
-        config: of the run.
-        texts: its texts, where they are read.
+        config, texts: of the run, where these are read already.
         checkpoint: that it goes on from, if it does.
 
     Raises:
@@ -365,8 +364,8 @@ def _length_heads(config: TrainConfig, texts: TrainTexts, base: Base) -> list[st
                 expected='head = "multi", the default',
             )
         return config.length_heads
-    mean = (config.pooling or base.pooling) == "mean"
-    if not mean or config.head != "multi" or config.head_type != "mlp":
+    pooling = config.pooling or base.pooling
+    if (pooling, config.head, config.head_type) != ("mean", "multi", "mlp"):
         return []
     return [
         name for name in rubric.names if not rubric.weights[name] and name not in texts.untrained
