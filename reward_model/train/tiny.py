@@ -7,6 +7,7 @@ model folder.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -22,6 +23,9 @@ LAYERS = 0
 """Attention from random weights learns nothing from a few hundred texts in the minute a quickstart
 has; embeddings of learned phrases do, ten times as fast. One setting away for larger data."""
 POSITIONS = 1024
+PHRASES_FROM = 200
+"""Different words from which on runs of them are phrases: in a language of fewer, every two words
+stand beside each other often, and what a word says would be scattered over its neighbours."""
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 
 
@@ -85,7 +89,8 @@ def train_tokenizer(texts: Sequence[str], vocabulary: int, positions: int):  # t
     # that "fell because of" is a token and a mean over tokens tells some order. Other white space
     # is dropped; a digit is a token, so figures are read alike whatever their size.
     word = r"[\p{L}\p{M}&&[^\p{Han}]]+"
-    pieces = Regex(rf"\p{{Han}}+|{word}(?: {word})*|\p{{N}}|[^\s\p{{L}}\p{{M}}\p{{N}}]")
+    words = rf"{word}(?: {word})*" if _has_phrases(texts) else word
+    pieces = Regex(rf"\p{{Han}}+|{words}|\p{{N}}|[^\s\p{{L}}\p{{M}}\p{{N}}]")
     core.pre_tokenizer = pre_tokenizers.Split(pieces, behavior="removed", invert=True)
     core.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
@@ -114,3 +119,12 @@ def train_tokenizer(texts: Sequence[str], vocabulary: int, positions: int):  # t
         model_max_length=positions,
         model_input_names=["input_ids", "token_type_ids", "attention_mask"],
     )
+
+
+def _has_phrases(texts: Iterable[str]) -> bool:
+    seen: set[str] = set()
+    for text in texts:
+        seen.update(re.findall(r"[^\W\d_\u2e80-\u9fff]+", text.lower()))
+        if len(seen) >= PHRASES_FROM:
+            return True
+    return False

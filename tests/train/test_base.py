@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -249,3 +250,19 @@ def test_a_scalar_model_that_is_torn_is_said(tmp_path: Path) -> None:
     data.write_text(json.dumps({"prompt": "p", "chosen": "a", "rejected": "b"}) + "\n")
     done = run("reward-model", "bench", folder, "--data", data)
     assert (done.code, "a model that cannot be loaded" in done.stderr) == (2, True)
+
+
+def test_a_tiny_base_reads_phrases_where_texts_have_any(tmp_path: Path) -> None:
+    from reward_model.train.tiny import train_tokenizer
+
+    rng = random.Random(0)
+    names = ["".join(rng.choices("bcdfgaeiou", k=6)) for _ in range(250)]
+    texts = [
+        f"{rng.choice(names)} fell because of weak demand, {rng.choice(names)}." for _ in names
+    ]
+    words = train_tokenizer(texts * 2, 3000, 64)
+    told = words.tokenize("Margins fell because of weak demand.")
+    assert any("because of weak" in token for token in told)
+    assert words.tokenize("demand weak of because fell") != told
+    few = train_tokenizer(["fell because of weak demand, up"] * 50, 3000, 64)
+    assert few.tokenize("because of") == ["because", "of"]
