@@ -183,6 +183,8 @@ def run(app: typer.Typer) -> None:
             signal.signal(again, signal.SIG_IGN)
 
     signal.signal(signal.SIGTERM, interrupt)
+    if sys.unraisablehook is sys.__unraisablehook__:
+        sys.unraisablehook = _interrupted_again
     try:
         let_interrupts(wait=False)
         code = app(standalone_mode=False)
@@ -207,6 +209,18 @@ def run(app: typer.Typer) -> None:
     except Exception as error:  # click's own: wrong use shows usage and help
         code = _click_code(error)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _interrupted_again(found: Any) -> None:
+    """Ctrl-C in the middle of a weak reference's callback is dropped by Python with a traceback; it
+    comes once more, a moment later."""
+    import _thread
+    import threading
+
+    if found.exc_type is KeyboardInterrupt:
+        threading.Timer(0.05, _thread.interrupt_main).start()
+    else:
+        sys.__unraisablehook__(found)
 
 
 def _click_code(error: Exception) -> int:

@@ -113,7 +113,8 @@ def find_base(
         yield _open_trained(config.init, config)
     elif config.base_model == TINY:
         with tempfile.TemporaryDirectory(prefix="tiny-") as folder:
-            known = None if checkpoint is None else AutoTokenizer.from_pretrained(checkpoint)
+            with quiet():
+                known = None if checkpoint is None else AutoTokenizer.from_pretrained(checkpoint)
             texts = _texts(train, config)
             try:
                 build_tiny(texts, folder, tokenizer=known, positions=config.max_length)

@@ -63,7 +63,7 @@ def test_it_is_stored_only_where_it_is_printed() -> None:
 
 def test_an_export_prints_it_for_programs_that_cannot_be_told(model: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    options = ExportOptions("sequence-classification", device="cpu")
+    options = ExportOptions("sequence-classification")
     run_export(model, out, options)
     template = (out / "chat_template.jinja").read_text()
     assert "'01 Jan 2025'" in template

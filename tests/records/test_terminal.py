@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -134,3 +135,32 @@ def test_ctrl_c_while_a_module_makes_a_class_is_no_fault(
             signal.signal(which, handler)
     assert left.value.code == 3
     assert "run the same command to go on" in capsys.readouterr().err
+
+
+def test_ctrl_c_in_the_callback_of_a_weak_reference_is_not_lost() -> None:
+    code = """
+import time, weakref, typer
+from reward_model.records.terminal import run
+
+class Thing: pass
+
+def raised(_):
+    raise KeyboardInterrupt
+
+app = typer.Typer()
+
+@app.command()
+def wait():
+    thing = Thing()
+    kept = weakref.ref(thing, raised)
+    del thing
+    time.sleep(20)
+
+run(app)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=15, check=False
+    )
+    assert done.returncode == 3, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "interrupted" in done.stderr

@@ -381,7 +381,7 @@ def test_a_loss_that_is_no_number_later_on_leaves_the_last_good_model(
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("room", "message"),
-    [(100_000, "a temporary folder that cannot be written to"), (250_000, "error:")],
+    [(20_000, "a temporary folder that cannot be written to"), (100_000, "error:")],
 )
 def test_a_full_disk_is_said_and_the_model_that_stood_there_stays_whole(
     room: int, message: str, scored: Path, tmp_path: Path
