@@ -215,10 +215,17 @@ def _interrupted_again(found: Any) -> None:
     """Ctrl-C in the middle of a weak reference's callback is dropped by Python with a traceback; it
     comes once more, a moment later."""
     import _thread
+    import signal
     import threading
 
+    def again() -> None:
+        if sys.platform == "win32":
+            _thread.interrupt_main()
+        else:  # which ends a wait of the main thread, too
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
     if found.exc_type is KeyboardInterrupt:
-        threading.Timer(0.05, _thread.interrupt_main).start()
+        threading.Timer(0.05, again).start()
     else:
         sys.__unraisablehook__(found)
 
