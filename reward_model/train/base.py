@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,6 +34,7 @@ from reward_model.model.quiet import check_fetched, check_vocabulary, model_type
 from reward_model.records import UserError, as_text
 from reward_model.records.errors import first_line
 from reward_model.records.hub import check_there, is_hub_id
+from reward_model.rubrics import Rubric
 from reward_model.train.config import TINY, TrainConfig
 from reward_model.train.machine import compute_dtype
 from reward_model.train.tiny import build_tiny
@@ -187,6 +188,35 @@ def _heads_of(trained: MultiDimRewardModel, new: MultiDimRewardConfig) -> list[i
         if name not in old.untrained and (name in old.length_heads) == (name in new.length_heads)
     }
     return [places.get(name) if alike else None for name in new.dimensions]
+
+
+def length_heads(
+    base: Base, config: TrainConfig, rubric: Rubric, untrained: Sequence[str]
+) -> list[str]:
+    """Dimensions whose heads read how long the response is.
+
+    Raises:
+        UserError: the settings name others than those of the rubric, or there is one head for all.
+    """
+    if config.length_heads is not None:
+        if unknown := sorted(set(config.length_heads) - set(rubric.names)):
+            raise UserError(
+                f"length_heads with {', '.join(unknown)}",
+                expected="dimensions of the rubric: " + ", ".join(rubric.names),
+            )
+        if config.length_heads and config.head != "multi":
+            raise UserError(
+                "length_heads, and one head for all dimensions",
+                expected='head = "multi", the default',
+            )
+        return config.length_heads
+    if base.trained is not None:  # as they were, for those dimensions that are still there
+        known: Any = base.trained.model.config
+        return [name for name in rubric.names if name in known.length_heads]
+    pooling = config.pooling or base.pooling
+    if (pooling, config.head, config.head_type) != ("mean", "multi", "mlp"):
+        return []
+    return [name for name in rubric.names if not rubric.weights[name] and name not in untrained]
 
 
 def fresh_heads(base: Base, config: MultiDimRewardConfig) -> list[str]:

@@ -69,7 +69,6 @@ _OF_A_MODEL = {
     "max_length": "max_input_length",
     **{name: name for name in ("max_prompt_length", "evidence", "window", "pooling", "head")},
     **{name: name for name in ("head_dropout", "head_type", "head_activation", "head_width")},
-    "length_heads": "length_heads",
 }
 """Setting -> where the configuration of a trained model has it; `init` takes them over."""
 

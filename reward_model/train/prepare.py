@@ -42,7 +42,7 @@ from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
 from reward_model.records import IGNORE, UserError, as_text
 from reward_model.records.cache import cache_root
 from reward_model.rubrics import Rubric
-from reward_model.train.base import Base, find_base, fresh_heads
+from reward_model.train.base import Base, find_base, fresh_heads, length_heads
 from reward_model.train.config import TINY, TrainConfig, rate_words
 from reward_model.train.lora import add_lora
 from reward_model.train.machine import check_machine, device_words, precision_words
@@ -339,7 +339,7 @@ def _model_config(
         head_type=config.head_type,
         head_activation=config.head_activation,
         head_width=config.head_width,
-        length_heads=_length_heads(config, texts, base),
+        length_heads=length_heads(base, config, texts.rubric, texts.untrained),
         max_input_length=config.max_length,
         max_prompt_length=config.max_prompt_length,
         evidence=config.evidence,
@@ -348,28 +348,6 @@ def _model_config(
         template_date=builder.template_date,
         window=config.window,
     )
-
-
-def _length_heads(config: TrainConfig, texts: TrainTexts, base: Base) -> list[str]:
-    rubric = texts.rubric
-    if config.length_heads is not None:
-        if unknown := sorted(set(config.length_heads) - set(rubric.names)):
-            raise UserError(
-                f"length_heads with {', '.join(unknown)}",
-                expected="dimensions of the rubric: " + ", ".join(rubric.names),
-            )
-        if config.length_heads and config.head != "multi":
-            raise UserError(
-                "length_heads, and one head for all dimensions",
-                expected='head = "multi", the default',
-            )
-        return config.length_heads
-    pooling = config.pooling or base.pooling
-    if (pooling, config.head, config.head_type) != ("mean", "multi", "mlp"):
-        return []
-    return [
-        name for name in rubric.names if not rubric.weights[name] and name not in texts.untrained
-    ]
 
 
 def _code_words(model: MultiDimRewardModel) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import toy
 from tiny_models import save_encoder
 
 from reward_model import RewardScorer
@@ -20,8 +21,10 @@ from reward_model.model.batches import collate
 from reward_model.model.folder import load_bundle
 from reward_model.model.forward import Forward
 from reward_model.records import UserError
+from reward_model.rubrics import load_rubric
 from reward_model.score.export.run import ExportOptions, run_export
 from reward_model.train.config import TrainConfig, resolve
+from reward_model.train.prepare import prepare
 from reward_model.train.run import train
 
 WORDS = [
@@ -168,3 +171,14 @@ def test_the_graph_asks_for_lengths(trained: Path, tmp_path: Path) -> None:
     chances = torch.tensor(known["logits"]).double().softmax(-1)[0]
     told = RewardScorer.from_pretrained(trained).score(prompt, response).probabilities
     assert chances[4].tolist() == pytest.approx(told["verbosity"], abs=1e-5)
+
+
+def test_what_goes_on_with_it_keeps_the_heads_that_are_still_there(
+    trained: Path, rated: Path, tmp_path: Path
+) -> None:
+    flags = {"max_steps": 1, "batch_size": 8, "max_length": 250, "init": str(trained)}
+    same = resolve(rated, tmp_path / "same", None, {**flags, "rubric": "helpsteer"})
+    assert prepare(same).model.config.length_heads == ["verbosity"]
+    rubric = load_rubric("financial_report")
+    pairs = toy.write(tmp_path / "scored.jsonl", toy.pairs(rubric, 20))
+    assert prepare(resolve(pairs, tmp_path / "other", None, flags)).model.config.length_heads == []
