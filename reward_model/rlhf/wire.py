@@ -115,7 +115,7 @@ def is_whole(score: Score) -> bool:
         return False
     if score.centered is not None and score.centered.keys() != score.levels.keys():
         return False
-    numbers = [*(score.reward, *score.levels.values(), *score.uncertainty.values())]
+    numbers = [score.reward, *score.levels.values(), *score.uncertainty.values()]
     numbers += (score.centered or {}).values()
     return (
         bool(score.levels)

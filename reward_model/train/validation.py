@@ -87,8 +87,10 @@ class ValidationMetrics:
     def _measures(self, logits: Tensor, labels: Ints, rows: Ints) -> dict[str, float]:
         """Of some rows."""
         soft = None if self.soft is None else self.soft[rows]
-        place = {int(row): i for i, row in enumerate(rows)}
-        pairs = [(place[a], place[b]) for a, b in self.pairs if a in place and b in place]
+        place = np.full(len(labels), -1)
+        place[rows] = np.arange(len(rows))
+        pairs = place[np.array(self.pairs, np.int64).reshape(-1, 2)]
+        pairs = pairs[(pairs >= 0).all(1)]
         logits, labels = logits[rows], labels[rows]
         probabilities = logits.softmax(-1).numpy()
         predicted = probabilities.argmax(-1)
@@ -112,10 +114,10 @@ class ValidationMetrics:
             truth = torch.as_tensor(labels)
             out["loss"] = float(level_cross_entropy(logits, truth, soft_labels=soft))
             out["accuracy"] = float((predicted == labels)[labels != IGNORE].mean())
-        if pairs:
+        if len(pairs):
             weights = [self.rubric.weights[name] for name in self.rubric.names]
             reward = levels.rewards(probabilities, weights)
-            out["pair_accuracy"] = float(np.mean([reward[a] > reward[b] for a, b in pairs]))
+            out["pair_accuracy"] = float(np.mean(reward[pairs[:, 0]] > reward[pairs[:, 1]]))
         return out
 
 
