@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import subprocess
 import sys
 import time
@@ -126,52 +125,82 @@ def show(runs: dict[str, Any]) -> None:
 
 
 def beside_trl(data: Path, out: Path) -> None:
-    """The same 6 steps by `trl dpo` and by ours: losses, rows, seconds."""
+    """The same 6 steps by `trl dpo` and by ours, on rows that fit and on all of them."""
     pairs = data / "helpsteer_pairs.jsonl"
     rows = [json.loads(line) for line in pairs.read_text("utf-8").splitlines()]
     rows.append({**rows[0], "prompt": "word " * 2000})
     base = make_base(out / "raw", [str(t[k]) for t in rows for k in ("prompt", "chosen")])
+    reads = PreTrainedTokenizerFast.from_pretrained(base)
 
     def turn(role: str, text: str) -> list[dict[str, str]]:
         return [{"role": role, "content": text}]
 
-    folder = out / "chat"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "train.jsonl").open("w", encoding="utf-8") as file:
-        for row in rows:
-            chat = {"prompt": turn("user", row["prompt"])}
-            chat |= {k: turn("assistant", row[k]) for k in ("chosen", "rejected")}
-            file.write(json.dumps(chat, ensure_ascii=False) + "\n")
+    def tokens(chat: list[dict[str, str]], asks: bool = False) -> int:
+        return len(reads.apply_chat_template(chat, add_generation_prompt=asks)["input_ids"])
+
+    def fits(chat: dict[str, list[dict[str, str]]]) -> bool:
+        answers = (chat["chosen"], chat["rejected"])
+        return all(tokens(chat["prompt"] + answer) <= LENGTH for answer in answers)
+
+    chats = [
+        {
+            "prompt": turn("user", row["prompt"]),
+            **{answer: turn("assistant", row[answer]) for answer in ("chosen", "rejected")},
+        }
+        for row in rows
+    ]
+    print("| rows | command | seconds | loss of each step |\n|---|---|---|---|")
+    for name, given in (("fit", [chat for chat in chats if fits(chat)]), ("all", chats)):
+        folder = out / name
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / "data" / "train.jsonl"
+        file.parent.mkdir(exist_ok=True)
+        lines = "".join(json.dumps(chat, ensure_ascii=False) + "\n" for chat in given)
+        file.write_text(lines, "utf-8")
+        for command, words, state in both_commands(base, folder):
+            began = time.monotonic()
+            environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "2"}
+            done = subprocess.run(
+                [*map(str, words)], capture_output=True, text=True, env=environment, check=False
+            )
+            seconds = time.monotonic() - began
+            if done.returncode:
+                sys.exit(
+                    f"{command}: exit {done.returncode}\n{(done.stdout + done.stderr)[-1500:]}"
+                )
+            steps = [s for s in json.loads(state.read_text("utf-8"))["log_history"] if "loss" in s]
+            losses = " ".join(f"{step['loss']:.4f}" for step in steps)
+            print(f"| {name}: {len(given)} | {command} | {seconds:.0f} | {losses} |", flush=True)
+    told = json.loads((out / "all" / "ours" / "metrics.json").read_text("utf-8"))["rows"]
+    print("ours, all rows:", json.dumps(told))
+    # trl 1.16, DPOTrainer: rows whose prompt fills max_length are filtered, longer answers cut.
+    asked = [tokens(chat["prompt"], asks=True) >= LENGTH for chat in chats]
+    cut = sum(not gone and not fits(chat) for gone, chat in zip(asked, chats, strict=True))
+    print(f"trl, all rows: {sum(asked)} left out, {cut} with an answer cut")
+
+
+def both_commands(base: Path, folder: Path) -> list[tuple[str, list[object], Path]]:
+    """Name, words and the trainer's state of the same job by both commands."""
     fields = {"max_steps": "6", "lr_scheduler_type": "constant", "logging_steps": "1"}
-    theirs = ["trl", "dpo", "--model_name_or_path", base, "--dataset_name", folder,
-              "--output_dir", out / "theirs", "--learning_rate", "1e-3", "--beta", "0.1",
-              "--max_length", LENGTH, "--per_device_train_batch_size", "8", "--bf16", "False",
-              "--gradient_accumulation_steps", "2", "--seed", "0", "--report_to", "none",
-              "--use_cpu", "True", "--gradient_checkpointing", "False",
-              *(w for k, v in fields.items() for w in (f"--{k}", v))]  # fmt: skip
-    own = [sys.executable, "-m", "reward_model", "policy", "train", folder / "train.jsonl",
-           "--base-model", base, "--output-dir", out / "ours", "--lr", "1e-3", "--beta", "0.1",
-           "--max-length", LENGTH, "--batch-size", "16", "--device-batch", "8",
-           "--eval-share", "0", "--test-share", "0",
-           *(w for k, v in fields.items() for w in ("--set", f"{k}={v}"))]  # fmt: skip
-    for name, words in (("trl dpo", theirs), ("reward-model policy train", own)):
-        began = time.monotonic()
-        environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "2"}
-        done = subprocess.run(
-            [*map(str, words)], capture_output=True, text=True, env=environment, check=False
-        )
-        seconds = time.monotonic() - began
-        said = done.stdout + done.stderr
-        losses = re.findall(r"'loss': '?([\d.]+)", said)
-        log = out / "ours" / "log.jsonl"
-        if not losses and log.exists():
-            logs = [json.loads(line) for line in log.read_text().splitlines()]
-            losses = [f"{one['loss']:.4f}" for one in logs if "loss" in one]
-        print(f"{name}: exit {done.returncode}, {seconds:.0f} s, losses {' '.join(losses)}")
-        if done.returncode:
-            print(said[-1500:])
-    kept = json.loads((out / "ours" / "metrics.json").read_text("utf-8"))["rows"]
-    print("ours, rows:", json.dumps(kept))
+    theirs: list[object] = [
+        "trl", "dpo", "--model_name_or_path", base, "--dataset_name", folder / "data",
+        "--output_dir", folder / "theirs", "--learning_rate", "1e-3", "--beta", "0.1",
+        "--max_length", LENGTH, "--per_device_train_batch_size", "8", "--bf16", "False",
+        "--gradient_accumulation_steps", "2", "--seed", "0", "--report_to", "none",
+        "--use_cpu", "True", "--gradient_checkpointing", "False",
+        *(w for k, v in fields.items() for w in (f"--{k}", v)),
+    ]  # fmt: skip
+    own: list[object] = [
+        sys.executable, "-m", "reward_model", "policy", "train", folder / "data" / "train.jsonl",
+        "--base-model", base, "--output-dir", folder / "ours", "--lr", "1e-3", "--beta", "0.1",
+        "--max-length", LENGTH, "--batch-size", "16", "--device-batch", "8",
+        "--eval-share", "0", "--test-share", "0",
+        *(w for k, v in fields.items() for w in ("--set", f"{k}={v}")),
+    ]  # fmt: skip
+    return [
+        ("trl dpo", theirs, folder / "theirs" / "checkpoint-6" / "trainer_state.json"),
+        ("reward-model policy train", own, folder / "ours" / "trainer_state.json"),
+    ]
 
 
 if __name__ == "__main__":
