@@ -22,10 +22,12 @@ from reward_model.data.dataset import (
     pair_indices,
 )
 from reward_model.data.split import fingerprint
+from reward_model.data.tokens.inputs import Encoded
+from reward_model.data.tokens.repetition import repeated
 from reward_model.model.batches import pad_id
 from reward_model.model.device import best_dtype, tokens_at_once
 from reward_model.model.familiarity import fit
-from reward_model.model.folder import load_bundle
+from reward_model.model.folder import Bundle, load_bundle
 from reward_model.model.forward import Forward, Vectors
 from reward_model.model.losses import level_cross_entropy
 from reward_model.model.scale import fit_scale, models_digest, store_scale
@@ -149,15 +151,17 @@ def measure_familiarity(
     if not len(validation) or len(train) < 2:
         return "no validation texts, so the model cannot tell how familiar a text is to it"
     try:
-        forward, _ = _loaded(folder, device)
-        learned, held_out = (
-            _readings(forward, one, chosen(one.samples, seed))[0] for one in (train, validation)
-        )
+        forward, bundle = _loaded(folder, device)
+        rows = chosen(validation.samples, seed)
+        held_out, _ = _readings(forward, validation, rows)
+        learned, _ = _readings(forward, train, chosen(train.samples, seed))
     except UserError as error:  # such as a backbone whose code is not kept with the model
         return f"the model cannot tell how familiar a text is to it ({error.found})"
     except torch.OutOfMemoryError:
         return "too little memory beside the trained model to measure how familiar texts are to it"
-    fit(learned, held_out).save(folder)
+    encoded = _encoded(validation)
+    said = [bundle.builder.response_ids(encoded[int(row)]) for row in rows]
+    fit(learned, held_out, repeated(said)).save(folder)
     return None
 
 
@@ -177,7 +181,8 @@ def measure_rewards(
         What was stored, or why nothing could be; in words.
     """
     try:
-        forward, rubric = _loaded(folder, device)
+        forward, bundle = _loaded(folder, device)
+        rubric = bundle.rubric
         rows = chosen(texts.samples, seed)
         _, chances = _readings(forward, texts, rows)
         fine = np.isfinite(chances).all(axis=(1, 2))
@@ -206,20 +211,19 @@ def measure_rewards(
     )
 
 
-def _loaded(folder: Path, device: torch.device) -> tuple[Forward, Rubric]:
+def _loaded(folder: Path, device: torch.device) -> tuple[Forward, Bundle]:
     bundle = load_bundle(folder, dtype=best_dtype(device))
     torch.nn.Module.to(bundle.model, device)
     tokens = tokens_at_once(device)
-    return Forward(bundle.model, device, pad_id(bundle.tokenizer), tokens), bundle.rubric
+    return Forward(bundle.model, device, pad_id(bundle.tokenizer), tokens), bundle
 
 
 def _readings(
     forward: Forward, dataset: MultiDimRewardDataset, rows: Ints
 ) -> tuple[Vectors, Floats]:
     """[n, H] pooled vectors and [n, D, K] chances of the rows."""
-    if dataset.encoded is None:
-        raise ValueError("a dataset made with a builder is needed")
-    encoded = {i: dataset.encoded[int(row)] for i, row in enumerate(rows)}
+    texts = _encoded(dataset)
+    encoded = {i: texts[int(row)] for i, row in enumerate(rows)}
     vectors: dict[int, Vectors] = {}
     chances: dict[int, Floats] = {}
     for batch, read in forward.readings(encoded):
@@ -227,3 +231,9 @@ def _readings(
         chances.update(zip(batch, read.chances, strict=True))
     order = range(len(rows))
     return np.stack([vectors[i] for i in order]), np.stack([chances[i] for i in order])
+
+
+def _encoded(dataset: MultiDimRewardDataset) -> Sequence[Encoded]:
+    if dataset.encoded is None:
+        raise ValueError("a dataset made with a builder is needed")
+    return dataset.encoded

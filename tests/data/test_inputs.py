@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tiny_models import byte_tokenizer, encoder_tokenizer
 
-from reward_model.data.tokens.inputs import AT_ONCE, InputBuilder
+from reward_model.data.tokens.inputs import AT_ONCE, InputBuilder, plain_ids
 from reward_model.records import Message
 
 TEMPLATE = (
@@ -79,3 +79,16 @@ def test_texts_of_any_size_are_encoded_in_parts() -> None:
     encoded = builder.build([""] * len(long), long)
     assert 2 <= counting.calls - before <= 3
     assert encoded[-1] == builder.one("", long[-1])
+
+
+@pytest.mark.parametrize("how", ["pair", "chat", "plain"])
+def test_the_response_is_found_in_what_is_read(how: str) -> None:
+    builder = InputBuilder(tokenizer(how), 200)
+    answer = "Costs fell, so margins rose by 2.5%."
+    for prompt in ("", "What fell?", "word " * 300):
+        encoded = builder.one(prompt, answer)
+        assert builder.response_ids(encoded) == plain_ids(builder.tokenizer, answer)
+    cut = builder.one("", "0123456789" * 40)
+    assert cut.response_cut
+    assert len(builder.response_ids(cut)) == cut.answer_tokens
+    assert set(builder.response_ids(cut)) == set(plain_ids(builder.tokenizer, "0123456789"))

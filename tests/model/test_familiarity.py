@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import toy
 from commands import run
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.numpy import load_file, save
 from scipy.spatial.distance import mahalanobis
 from sklearn.covariance import LedoitWolf
 from tiny_models import save_encoder
@@ -84,6 +86,52 @@ def test_texts_of_another_kind_are_less_familiar_than_held_out_ones(best: Path) 
     again = scorer.score("", like[0])
     assert again.familiarity == scores[0].familiarity  # whatever else is in the batch
     assert again.to_json()["familiarity"] == again.familiarity
+
+
+def test_a_text_that_repeats_itself_is_strange_and_one_of_before_is_not(best: Path) -> None:
+    scorer = RewardScorer.from_pretrained(best)
+    known = scorer._familiarity
+    assert known is not None
+    like = words(9, 15)
+    again = ["\n".join([text] * 3) for text in like]  # a mean over tokens is what it was
+    ordinary = scorer.score_batch([""] * 30, like)
+    assert np.mean([score.familiarity for score in ordinary]) > 0.3
+    # No vector is far now: what is left is repetition.
+    scorer._familiarity = replace(known, whiten=0 * known.whiten)
+    prompts = ["", "What was asked of the writer, in so many words."] * 15
+    own, values = (
+        [score.familiarity or 0.0 for score in scorer.score_batch(prompts, texts)]
+        for texts in (like, again)
+    )
+    assert np.mean(own) > 0.3
+    assert np.median(values) == known.least
+    assert values[3] == scorer.score(prompts[3], again[3]).familiarity
+    # A folder from before holds distances alone: it tells what it told.
+    before = Familiarity(known.middle, known.whiten, known.tail)
+    assert known.repeats is not None
+    assert known.repeats.shape == known.tail.shape
+    vectors = known.middle + np.zeros((1, 1), np.float32)
+    assert before.of(vectors, np.array([0.9])) == before.of(vectors) == [1.0]
+    assert known.of(vectors, np.array([0.9])) == known.least
+
+
+def test_familiarity_of_far_and_of_repeated_texts_is_one_scale() -> None:
+    rng = np.random.default_rng(0)
+    train, held_out, fresh = (rng.normal(size=(n, 4)).astype(np.float32) for n in (500, 400, 4000))
+    said, new = (rng.beta(1, 9, n) for n in (400, 4000))
+    known = fit(train, held_out, said)
+    values = known.of(fresh, new)
+    for share in (0.01, 0.05, 0.2, 0.5):
+        assert np.mean(values <= share) == pytest.approx(share, abs=0.02 + share / 5)
+    order = np.argsort(new)
+    still = np.repeat(fresh[:1], len(new), axis=0)
+    assert (np.diff(known.of(still, new[order])) <= 0).all()
+    # Where no validation text repeats anything, a stock phrase more is not strange yet.
+    without = fit(train, held_out, np.zeros(400))
+    middle = np.zeros((3, 4), np.float32)
+    some, half, most = without.of(middle, np.array([0.05, 0.5, 0.9])).tolist()
+    assert some > 0.2
+    assert half == most == without.least
 
 
 def test_a_model_from_before_reads_and_scores_as_it_did(best: Path, tmp_path: Path) -> None:
@@ -159,6 +207,15 @@ def test_what_cannot_be_meant_is_said(best: Path, tmp_path: Path) -> None:
     (broken / FILE).write_bytes(b"torn")
     with pytest.raises(UserError, match="a file that cannot be read"):
         load_bundle(broken)
+    held = load_file(best / FILE)
+    (broken / FILE).write_bytes(save({**held, "repeats": held["repeats"][1:]}))
+    with pytest.raises(UserError, match=r"repetition of \d+ texts, and distances of \d+"):
+        load_bundle(broken)
+    older = {name: held[name] for name in ("middle", "whiten", "tail")}
+    (broken / FILE).write_bytes(save(older))
+    kept = load_bundle(broken).familiarity
+    assert kept is not None
+    assert kept.repeats is None
     with pytest.raises(UserError, match="vectors of 128 numbers, and a model of 64"):
         load(best, 64)
 

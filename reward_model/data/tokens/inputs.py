@@ -133,6 +133,11 @@ class InputBuilder:
         """
         return self._encoded(self._wrapping.around(prompt), prompt, response, found, self._ids)
 
+    def response_ids(self, encoded: Encoded) -> list[int]:
+        """Token ids of the response alone, as far as it is read."""
+        end = len(encoded.input_ids) - len(self._wrapping.alone.after)
+        return encoded.input_ids[end - encoded.answer_tokens : end]
+
     def _encoded(
         self,
         wrapped: Parts | None,
