@@ -101,9 +101,7 @@ def check_machine(config: TrainConfig) -> None:
                 expected="LoRA on a backbone of 4-bit weights, which cannot be trained themselves",
                 mend="add --lora-rank 16, or leave out --load-in-4bit",
             )
-        if any(
-            os.environ.get(f"ACCELERATE_USE_{kind}") == "true" for kind in ("FSDP", "DEEPSPEED")
-        ):
+        if spread():
             raise UserError(
                 "load_in_4bit with weights that are spread over processes",
                 expected="a whole 4-bit backbone in every process",
@@ -114,6 +112,11 @@ def check_machine(config: TrainConfig) -> None:
         _probe_8bit_adam()
     if config.report_to != "none":
         _probe_reporting(config.report_to)
+
+
+def spread() -> bool:
+    """The launcher spreads the weights over processes: none of them will hold a whole model."""
+    return any(os.environ.get(f"ACCELERATE_USE_{kind}") == "true" for kind in ("FSDP", "DEEPSPEED"))
 
 
 def _check_precision(config: TrainConfig) -> None:

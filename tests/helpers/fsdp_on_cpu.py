@@ -15,8 +15,14 @@ from accelerate.state import PartialState
 
 from reward_model.cli.commands import main
 
-if __name__ == "__main__":
+
+def take_cpus_for_gpus() -> None:
+    """Before the command, in each process."""
     os.environ["ACCELERATE_TORCH_DEVICE"] = "cpu"
     PartialState._prepare_backend = lambda *_, **__: ("gloo", DistributedType.MULTI_GPU)
     torch.distributed.init_process_group("gloo")
+
+
+if __name__ == "__main__":
+    take_cpus_for_gpus()
     main()

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -402,14 +401,14 @@ def test_an_older_trl_is_named_with_the_range(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_see_the_losses_of_one(world: Path, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+def test_two_processes_see_the_losses_of_one_and_fsdp_ends_in_their_weights(
+    world: Path, tmp_path: Path
+) -> None:
     words = ["policy", "train", world / "pairs.jsonl", "--base-model", world / "base", "--lr", 1e-3]
     words += ["--batch-size", 4, "--max-length", 96, "--set", "max_steps=3"]
     words += ["--set", "logging_steps=1", "--set", "save_strategy=no"]
     done = subprocess.run(
-        [sys.executable, ROOT / "tests/helpers/twins.py", str(port), *map(str, words)],
+        [sys.executable, ROOT / "tests/helpers/twins.py", *map(str, words)],
         cwd=tmp_path,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -419,11 +418,34 @@ def test_two_processes_see_the_losses_of_one(world: Path, tmp_path: Path) -> Non
     assert done.returncode == 0, done.stderr[-3000:]
     logs = [
         [json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
-        for name in ("one", "two")
+        for name in ("one", "two", "spread")
     ]
-    one, two = ([line["loss"] for line in log if "loss" in line] for log in logs)
+    one, two, spread = ([line["loss"] for line in log if "loss" in line] for log in logs)
     assert len(one) == 3
     assert two == pytest.approx(one, abs=1e-5)
-    alone, together = weights(tmp_path / "one"), weights(tmp_path / "two")
+    assert spread == pytest.approx(two, abs=1e-6)
+    alone, together, shared = (weights(tmp_path / name) for name in ("one", "two", "spread"))
+    assert shared.keys() == together.keys()
     for name, value in alone.items():
         torch.testing.assert_close(together[name], value, atol=1e-5, rtol=0)
+        torch.testing.assert_close(shared[name], together[name], atol=1e-6, rtol=0)
+    AutoModelForCausalLM.from_pretrained(tmp_path / "spread" / "best")
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["--watch", "reward"], "--watch"),
+        (["--virtual-tokens", "4"], "--virtual-tokens"),
+        (["--loss", "pref_po", "--preference", "p.safetensors"], "--preference of virtual tokens"),
+    ],
+)
+def test_what_needs_a_whole_policy_is_refused_where_weights_are_spread(
+    words: list[str], named: str, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    given = [world / "pairs.jsonl", "--base-model", world / "base", "--output-dir", tmp_path / "o"]
+    found = run("reward-model", "policy", "train", *given, *words)
+    assert found.code == 2
+    assert f"{named} with weights that are spread over processes" in found.stderr
+    assert not (tmp_path / "o").exists()

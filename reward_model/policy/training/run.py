@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, TrainerCallback
+from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
 from reward_model.data.split import SPLIT, Split
 from reward_model.model.adapter import merged_state
@@ -212,6 +213,7 @@ def _save_best(config: PolicyConfig, model: Any, tokenizer: Any, weights: Weight
     if config.adapted:
         state = merged_state(model, state)
     dtype = next(v.dtype for v in state.values() if v.is_floating_point())
+    unset_hf_deepspeed_config()  # else ZeRO-3 would take this model apart, too
     with staged(config.folder / BEST) as staging, quiet():
         kind: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(settings)]
         whole = kind.from_pretrained(None, config=settings, state_dict=dict(state), dtype=dtype)

@@ -21,7 +21,13 @@ from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallbac
 from reward_model.data.split import Split
 from reward_model.model.quiet import quiet
 from reward_model.policy import require_trl
-from reward_model.policy.base import Place, find_policy, folder_digest, read_tokenizer
+from reward_model.policy.base import (
+    Place,
+    find_policy,
+    folder_digest,
+    is_tensor,
+    read_tokenizer,
+)
 from reward_model.policy.frame import Fitted, Frame, unpaired
 from reward_model.policy.generate import Manner
 from reward_model.policy.rewards import Rewards, answering, read_rewards
@@ -30,12 +36,12 @@ from reward_model.policy.settings import PolicyConfig
 from reward_model.policy.split import divide, part_of
 from reward_model.policy.training import run as folder_of
 from reward_model.policy.training.builder import Parts, build
-from reward_model.policy.training.watch import Watch, sharded
+from reward_model.policy.training.watch import Watch
 from reward_model.records import Stopped, UserError
 from reward_model.records.terminal import console
 from reward_model.train.checkpoints import METRICS, last_checkpoint, write_failure
 from reward_model.train.config import TrainConfig
-from reward_model.train.machine import check_machine
+from reward_model.train.machine import check_machine, spread
 from reward_model.train.processes import processes, whole_weights
 from reward_model.train.progress import TrainingBar
 
@@ -129,6 +135,7 @@ def prepare(config: PolicyConfig) -> Prepared:
     check_machine(
         TrainConfig(scored=Path(), lora_rank=config.lora_rank, load_in_4bit=config.load_in_4bit)
     )
+    _check_whole(config)
     place = find_policy(config.base_model)
     if place.adapter is not None:
         raise UserError(
@@ -186,6 +193,25 @@ def prepare(config: PolicyConfig) -> Prepared:
     if config.watch is not None:
         ready.watch = _watch(ready)
     return ready
+
+
+def _check_whole(config: PolicyConfig) -> None:
+    """Settings that read or embed with the policy itself, which FSDP and DeepSpeed take apart."""
+    if not (spread() or {"fsdp", "deepspeed"} & set(config.trl)):
+        return
+    needs = {
+        "--watch": config.watch is not None,
+        "--virtual-tokens": config.embeds,
+        "--preference of virtual tokens": config.preference is not None
+        and is_tensor(config.preference),
+    }
+    for what, given in needs.items():
+        if given:
+            raise UserError(
+                f"{what} with weights that are spread over processes",
+                expected="a whole policy in every process",
+                mend=f"start with docs/accelerate/ddp.yaml, or leave out {what.split()[0]}",
+            )
 
 
 def _watch(ready: Prepared) -> Watch:
@@ -293,12 +319,6 @@ def _callbacks(trainer: Any, ready: Prepared, bar: TrainingBar) -> None:
     for one in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(one)
     if ready.watch is not None:
-        if sharded(trainer):
-            raise UserError(
-                "--watch with weights that are spread over processes",
-                expected="a whole policy in every process",
-                mend="start with docs/accelerate/ddp.yaml, or leave out --watch",
-            )
         trainer.add_callback(ready.watch)
         if ready.config.patience:
             trainer.add_callback(EarlyStoppingCallback(ready.config.patience))

@@ -102,9 +102,4 @@ def in_training(model: Any, tokenizer: Any) -> Policy:
     return Policy(Place("training", ""), inner, left, Frame(left), prefix)
 
 
-def sharded(trainer: Any) -> bool:
-    """No process holds the whole policy."""
-    return bool(trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled)
-
-
-__all__ = ["Watch", "WatchOnly", "in_training", "sharded"]
+__all__ = ["Watch", "WatchOnly", "in_training"]
