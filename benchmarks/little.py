@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,12 +34,15 @@ from reward_model.data.dataset import MultiDimRewardDataset, pair_indices
 from reward_model.data.reading import find_rubric, read_samples
 from reward_model.data.split import split_groups
 from reward_model.data.tokens.inputs import InputBuilder
+from reward_model.measure.calibration import calibrate
 from reward_model.measure.evaluation.run import evaluate
+from reward_model.measure.texts import split_of, without_temperatures
 from reward_model.model.forward import Forward
 from reward_model.model.losses import ordinal_targets
 from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
 from reward_model.records import IGNORE
-from reward_model.stats.metrics import kappa_of
+from reward_model.score.scorer import RewardScorer
+from reward_model.stats.metrics import BINS, confidence_bin, kappa_of, perfect_error
 from reward_model.train.config import resolve
 from reward_model.train.prepare import prepare
 from reward_model.train.progress import TrainingBar
@@ -127,6 +131,49 @@ def start(options: argparse.Namespace) -> None:
                     plain = dimension.removesuffix(" (quadratic)")
                     rows.setdefault(label, {}).setdefault(plain, []).append(value)
     table(rows)
+    calibrations(options)
+
+
+def calibrations(options: argparse.Namespace) -> None:
+    """Calibration error over the held-out texts of all seeds, before and after `calibrate`.
+
+    Beside it what the level frequencies of the training texts have, told of every text, and what
+    chances that are kept to would show on so few texts.
+    """
+    parts: list[Any] = []
+    for seed in range(options.seeds):
+        model, kept = options.out / f"from_the_probe_{seed}", options.out / f"chances_{seed}.npz"
+        if not kept.exists():
+            fitted = options.out / f"calibrated_{seed}"
+            shutil.copytree(model, fitted, dirs_exist_ok=True)
+            calibrate(fitted / "best", options.data, resamples=100)
+            found = evaluate(fitted / "best", options.data, resamples=100)
+            scorer = RewardScorer.from_pretrained(fitted / "best")
+            raw = without_temperatures(found.probabilities, scorer)
+            samples, _ = read_samples(options.data, found.rubric)
+            split = split_of(fitted / "best")
+            learned = np.array([s.labels for s in split.select(samples, "train")]) if split else []
+            share = np.array(
+                [np.bincount(y[y != IGNORE], minlength=5) for y in np.transpose(learned)]
+            )
+            often = np.broadcast_to(share / share.sum(1, keepdims=True), found.probabilities.shape)
+            np.savez(kept, before=raw, after=found.probabilities, often=often, y=found.truth.labels)
+        parts.append(np.load(kept))
+    columns = ["ECE", "before", "after `calibrate`", "level frequencies", "if perfect"]
+    print("\n| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|")
+    y = np.concatenate([part["y"] for part in parts])
+    for d, dimension in enumerate(find_rubric(options.data, "helpsteer").names):
+        there = y[:, d] != IGNORE
+        cells = []
+        for which in ("before", "after", "often"):
+            chances = np.concatenate([part[which][:, d] for part in parts])[there]
+            sure, right = chances.max(1), chances.argmax(1) == y[there, d]
+            bins = np.eye(BINS)[confidence_bin(sure)]
+            cells.append(f"{np.abs((sure - right) @ bins).sum() / len(sure):.3f}")
+            if which == "after":
+                chance = perfect_error(sure)
+        cells.append(f"{chance[0]:.3f}" if chance else "–")
+        print(f"| {dimension} | " + " | ".join(cells) + " |")
 
 
 def vectors(data: Path, rubric_name: str | None, length: int, out: Path) -> Any:
