@@ -33,14 +33,33 @@ prompt tells the same to both sides, which a model of words alone cannot relate 
 Heads fitted on random weights are steep: steps this large through them ended less calibrated."""
 
 
-_LORA_DEFAULTS: dict[str, Any] = {"learning_rate": 2e-4}
-"""Fresh matrices beside frozen weights stand larger steps than the weights themselves would: 2e-4
-is the rate of LoRA's and QLoRA's own runs (arXiv 2106.09685, D; 2305.14314, B)."""
+LORA_RATE = 2e-4
+"""Fresh matrices beside frozen weights stand larger steps than the weights themselves would: the
+rate of LoRA's and QLoRA's own runs (arXiv 2106.09685, D; 2305.14314, B)."""
+
+RATES = ((50_000_000, 1e-4), (10**9, 3e-5), (30 * 10**9, 1e-5), (None, 5e-6))
+"""Learning rate of all weights where there are fewer than so many. Encoders of 4 to 42 million were
+tuned at 3e-5 to 3e-4 (arXiv 1908.08962), BERT of 110 and 340 million at 2e-5 to 5e-5 (arXiv
+1810.04805, A.3), Llama 2's reward models at 1e-5, at 70 billion weights 5e-6 (arXiv 2307.09288,
+3.2.2)."""
+LARGE = 10**9
+"""Weights from which on a larger rate than that of `RATES` is remarked on."""
 
 
-LARGE, LARGE_RATE = 10**9, 1e-5
-"""Weights from which on all of them are trained at this rate or less: Llama 2's reward models were
-at 1e-5, at 70 billion weights 5e-6 (arXiv 2307.09288, 3.2.2)."""
+def usual_rate(config: TrainConfig, weights: int) -> float:
+    """The learning rate of a run that asks for none.
+
+    Args:
+        config: settings.
+        weights: of the backbone.
+
+    >>> config = TrainConfig(scored=Path("scored.jsonl"))
+    >>> [usual_rate(config, int(n)) for n in (22e6, 307e6, 8e9, 70e9)]
+    [0.0001, 3e-05, 1e-05, 5e-06]
+    """
+    if config.lora_rank:
+        return LORA_RATE
+    return next(rate for below, rate in RATES if below is None or weights < below)
 
 
 def rate_words(config: TrainConfig, weights: int) -> list[str]:
@@ -50,17 +69,18 @@ def rate_words(config: TrainConfig, weights: int) -> list[str]:
         config: settings.
         weights: that train.
 
-    >>> config = TrainConfig(scored=Path("scored.jsonl"))
+    >>> config = TrainConfig(scored=Path("scored.jsonl"), learning_rate=3e-5)
     >>> rate_words(config, 300_000_000)
     []
     >>> rate_words(config, 8_000_000_000)[0][:57]
     'learning_rate 3e-05 for all 8.0 billion weights: 1e-05 or'
     """
-    if weights < LARGE or config.learning_rate <= LARGE_RATE or config.lora_rank:
+    given, usual = config.learning_rate, usual_rate(config, weights)
+    if weights < LARGE or given is None or given <= usual or config.lora_rank:
         return []
     return [
-        f"learning_rate {config.learning_rate:g} for all {weights / 1e9:.1f} billion weights: "
-        f"{LARGE_RATE:g} or less is usual for so many (arXiv 2307.09288, 3.2.2); pass --lr, or "
+        f"learning_rate {given:g} for all {weights / 1e9:.1f} billion weights: "
+        f"{usual:g} or less is usual for so many (arXiv 2307.09288, 3.2.2); leave out --lr, or "
         "train adapters with --lora-rank 16"
     ]
 
@@ -151,9 +171,8 @@ class TrainConfig(BaseModel):
     """Passes over the training texts."""
     max_steps: int | None = Field(default=None, ge=1)
     """Stop after so many optimiser steps instead."""
-    learning_rate: float = Field(default=3e-5, gt=0, allow_inf_nan=False)
-    """Peak of the schedule; the middle of what BERT was fine-tuned with (2e-5 to 5e-5, arXiv
-    1810.04805, A.3)."""
+    learning_rate: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """Peak of the schedule; none: by kind and size of the base model (`usual_rate`)."""
     head_learning_rate: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Peak for the heads, which start from nothing where the backbone does not; none: the same."""
     schedule: Literal["cosine", "linear", "constant_with_warmup"] = "cosine"
@@ -258,8 +277,6 @@ def resolve(
         merged = {**_of_model(Path(merged["init"]), merged), **merged}
     elif merged.get("base_model") == TINY:
         merged = {**_TINY_DEFAULTS, **merged}
-    elif merged.get("lora_rank"):
-        merged = {**_LORA_DEFAULTS, **merged}
     what = "the settings that docs/train.md lists"
     settings = parse_settings(merged, TrainConfig, what, path=config)
     _check_idle(settings, {**values, **given})

@@ -43,7 +43,7 @@ from reward_model.records import IGNORE, UserError, as_text
 from reward_model.records.cache import cache_root
 from reward_model.rubrics import Rubric
 from reward_model.train.base import Base, find_base, fresh_heads, length_heads
-from reward_model.train.config import TINY, TrainConfig, rate_words
+from reward_model.train.config import TINY, TrainConfig, rate_words, usual_rate
 from reward_model.train.lora import add_lora
 from reward_model.train.machine import check_machine, device_words, precision_words
 from reward_model.train.processes import processes
@@ -72,6 +72,7 @@ class TrainRun:
     """A run, ready to start."""
 
     config: TrainConfig
+    """Its settings; the learning rate is a number also where none was asked for."""
     rubric: Rubric
     split: Split
     train: MultiDimRewardDataset
@@ -258,6 +259,9 @@ def prepare(
         if config.lora_rank:
             model = add_lora(model, config, base.name_or_path)
         words += rate_words(config, sum(p.numel() for p in model.parameters() if p.requires_grad))
+        if config.learning_rate is None:
+            size = sum(p.numel() for p in plain(model).backbone.parameters())
+            config = config.model_copy(update={"learning_rate": usual_rate(config, size)})
     made: list[Sample] = []
     copies: dict[str, int] = {}
     if config.counterexamples:

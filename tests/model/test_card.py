@@ -39,7 +39,8 @@ def model(tmp_path: Path) -> Path:
 
 
 def training(tmp_path: Path) -> dict[str, Any]:
-    config = TrainConfig(scored=tmp_path / "secret.jsonl", base_model="acme/encoder")
+    scored = tmp_path / "secret.jsonl"
+    config = TrainConfig(scored=scored, base_model="acme/encoder", learning_rate=3e-5)
     return training_part(config, METRICS)
 
 

@@ -21,7 +21,7 @@ from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
 from reward_model.records import UserError
 from reward_model.rubrics import load_rubric
 from reward_model.score.scorer import RewardScorer
-from reward_model.train.config import TrainConfig, resolve
+from reward_model.train.config import TrainConfig, resolve, usual_rate
 from reward_model.train.lora import add_lora
 from reward_model.train.prepare import prepare
 from reward_model.train.progress import TrainingBar
@@ -311,8 +311,24 @@ def test_8_bit_adam_trains_where_it_can(
 
 
 def test_lora_has_a_learning_rate_of_its_own(scored: Path) -> None:
-    usual = resolve(scored, None, None, {}).learning_rate
-    assert resolve(scored, None, None, {"lora_rank": 8}).learning_rate > 3 * usual
-    assert (
-        resolve(scored, None, None, {"lora_rank": 8, "learning_rate": 1e-5}).learning_rate == 1e-5
-    )
+    usual = usual_rate(resolve(scored, None, None, {}), 300_000_000)
+    lora = resolve(scored, None, None, {"lora_rank": 8})
+    assert usual_rate(lora, 300_000_000) == usual_rate(lora, 8 * 10**9) > 3 * usual
+    given = resolve(scored, None, None, {"lora_rank": 8, "learning_rate": 1e-5})
+    assert given.learning_rate == 1e-5
+
+
+def test_a_rate_that_nobody_gave_is_that_of_the_size(
+    scored: Path, bases: dict[str, Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    flags = {"learning_rate": None, "lora_rank": 0, "epochs": 1, "max_steps": 2}
+    settings = config(scored, bases["encoder"], out, **flags)
+    train(settings)
+    card = json.loads((out / "best" / "card" / "training.json").read_bytes())
+    assert card["settings"]["learning_rate"] == 1e-4
+    written = (out / "metrics.json").stat().st_mtime_ns
+    train(settings)  # the same run, which is finished
+    assert (out / "metrics.json").stat().st_mtime_ns == written
+    with pytest.raises(UserError, match=r"learning_rate \(not set, now 0\.001\)"):
+        train(settings.model_copy(update={"learning_rate": 1e-3}))
