@@ -2,6 +2,7 @@
 
     python benchmarks/policies.py DATA                 (a table of eight runs)
     python benchmarks/policies.py DATA --trl           (the same job by both commands)
+    python benchmarks/policies.py --bias docs/examples/education_bias.jsonl   (by kind of bias)
 
 DATA is a folder with `helpsteer_pairs.jsonl`. The policy is made in place: a Qwen2 of 0.4 M weights
 with a vocabulary of the pairs' own words, after one pass of SFT. It shows that the runs work and
@@ -29,6 +30,7 @@ CHATML = (
 )
 MARKS = ["<pad>", "<|im_start|>", "<|im_end|>"]
 LENGTH = 512
+ASKED = "Write one sentence about pupils and school."
 COMMON = ["--lr", "1e-3", "--max-length", str(LENGTH), "--epochs", "2", "--test-share", "0.3"]
 
 
@@ -76,36 +78,70 @@ def ours(*words: object) -> None:
         raise SystemExit(f"reward-model {' '.join(map(str, words))}: {code}")
 
 
+LOSSES = ("dpo", "ipo", "sipa", "pref_po")
+
+
 def table(data: Path, out: Path) -> None:
     """Train and measure all of them; print the rows of the table."""
     pairs = data / "helpsteer_pairs.jsonl"
+    said = "Prefer helpful, correct and coherent answers."
     texts = [json.loads(line) for line in pairs.read_text("utf-8").splitlines()]
     raw = make_base(out / "raw", [str(t[k]) for t in texts for k in ("prompt", "chosen")])
     sft = out / "sft"
     ours("policy", "train", pairs, "--method", "sft", "--base-model", raw, "--output-dir", sft,
          *COMMON, "--lr", "3e-3")  # fmt: skip
-    base = sft / "best"
-    said = "Prefer helpful, correct and coherent answers."
+    train(pairs, sft / "best", out / "runs", LOSSES, said, COMMON)
+    show(measure(out, "--max-length", LENGTH, "--max-samples", 20, "--samples", 2,
+                 "--max-new-tokens", 32))  # fmt: skip
+
+
+def bias(rows: Path, out: Path) -> None:
+    """Rows without a prompt, half of them held out; accuracy by kind of bias. The base knows
+    nothing: after SFT on these sentences, which repeat each other, nothing would be left to learn.
+    """
+    common = [*COMMON, "--test-share", "0.5", "--instruction", ASKED]
+    texts = [json.loads(line) for line in rows.read_text("utf-8").splitlines()]
+    base = make_base(out / "untrained", [ASKED, *(t["chosen"] for t in texts)])
+    ours("policy", "train", rows, "--method", "sft", "--base-model", base,
+         "--output-dir", out / "runs" / "sft text", *common)  # fmt: skip
+    train(
+        rows,
+        base,
+        out / "runs",
+        ("dpo", "sipa", "pref_po"),
+        "Give every pupil the same chance.",
+        common,
+    )
+    show_bias(measure(out, "--skip", "samples", "--by", "metadata.bias_type",
+                      "--instruction", ASKED))  # fmt: skip
+
+
+def train(
+    pairs: Path, base: Path, runs: Path, losses: tuple[str, ...], said: str, common: list[str]
+) -> None:
+    """Each loss with text, then with virtual tokens."""
     told = {"pref_po": ["--preference", said]}
-    for loss in ("dpo", "ipo", "sipa", "pref_po"):
+    for loss in losses:
         ours("policy", "train", pairs, "--loss", loss, "--base-model", base,
-             "--output-dir", out / "runs" / f"{loss} text", *COMMON, *told.get(loss, []),
-             )  # fmt: skip
+             "--output-dir", runs / f"{loss} text", *common, *told.get(loss, []))  # fmt: skip
     tokens = ["--virtual-tokens", "8", "--lr", "1e-2"]
-    for loss in ("dpo", "ipo", "sipa"):
+    for loss in losses:
+        # The weights learn before tokens that another run has trained.
+        how = tokens if loss != "pref_po" else ["--preference", runs / "sipa embedding" / "adapter"]
         ours("policy", "train", pairs, "--loss", loss, "--base-model", base,
-             "--output-dir", out / "runs" / f"{loss} embedding", *COMMON, *tokens)  # fmt: skip
-    ours("policy", "train", pairs, "--loss", "pref_po", "--base-model", base,
-         "--output-dir", out / "runs" / "pref_po embedding",
-         "--preference", out / "runs" / "sipa embedding" / "adapter", *COMMON)  # fmt: skip
+             "--output-dir", runs / f"{loss} embedding", *common, *how)  # fmt: skip
+
+
+def measure(out: Path, *words: object) -> dict[str, Any]:
+    """`policy evaluate` on all runs; what it tells of each."""
     result = out / "evaluation.json"
     try:
-        ours("policy", "evaluate", out / "runs", "--max-length", LENGTH, "--max-samples", 20,
-             "--samples", 2, "--max-new-tokens", 32, "--json", result)  # fmt: skip
+        ours("policy", "evaluate", out / "runs", *words, "--json", result)
     except SystemExit as leave:
         if leave.code not in (0, 1):
             raise
-    show(json.loads(result.read_text("utf-8"))["runs"])
+    told: dict[str, Any] = json.loads(result.read_text("utf-8"))["runs"]
+    return told
 
 
 def show(runs: dict[str, Any]) -> None:
@@ -114,14 +150,29 @@ def show(runs: dict[str, Any]) -> None:
     print("| run | pairs | " + " | ".join(keys) + " |")
     print("|---|---|" + "---|" * len(keys))
     for name, run in runs.items():
-        cells = []
-        for key in keys:
-            around = run["intervals"].get(key, {})
-            value = run.get(key)
-            low, high = around.get("low"), around.get("high")
-            limits = "" if low is None else f" ({low:.2f} to {high:.2f})"
-            cells.append("–" if value is None else f"{value:.2f}{limits}")
+        cells = [cell(run, key) for key in keys]
         print(f"| {name} | {run['preference_total']} | " + " | ".join(cells) + " |")
+
+
+def show_bias(runs: dict[str, Any]) -> None:
+    """`preference_accuracy` of all pairs and by kind, as Markdown."""
+    kinds = next(iter(runs.values()))["slices"]["metadata.bias_type"]
+    counts = [f"{kind} ({part['preference_total']})" for kind, part in kinds.items()]
+    total = next(iter(runs.values()))["preference_total"]
+    print(f"| run | all ({total}) | " + " | ".join(counts) + " |")
+    print("|---|---|" + "---|" * len(counts))
+    for name, run in runs.items():
+        parts = [run, *run["slices"]["metadata.bias_type"].values()]
+        cells = [cell(part, "preference_accuracy") for part in parts]
+        print(f"| {name} | " + " | ".join(cells) + " |")
+
+
+def cell(told: dict[str, Any], key: str) -> str:
+    """A number with its interval."""
+    around, value = told["intervals"].get(key, {}), told.get(key)
+    low, high = around.get("low"), around.get("high")
+    limits = "" if low is None else f" ({low:.2f} to {high:.2f})"
+    return "–" if value is None else f"{value:.2f}{limits}"
 
 
 def beside_trl(data: Path, out: Path) -> None:
@@ -205,8 +256,14 @@ def both_commands(base: Path, folder: Path) -> list[tuple[str, list[object], Pat
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("data", type=Path)
+    parser.add_argument("data", type=Path, nargs="?")
     parser.add_argument("--out", type=Path, default=Path("outputs/benchmark-policies"))
     parser.add_argument("--trl", action="store_true")
+    parser.add_argument("--bias", type=Path, help="rows without a prompt, with metadata.bias_type")
     given = parser.parse_args()
-    (beside_trl if given.trl else table)(given.data, given.out)
+    if given.bias is not None:
+        bias(given.bias, given.out)
+    elif given.data is None:
+        parser.error("DATA, or --bias FILE")
+    else:
+        (beside_trl if given.trl else table)(given.data, given.out)
