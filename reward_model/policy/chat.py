@@ -8,7 +8,7 @@ from collections.abc import Callable
 from reward_model.policy.base import Policy, find_policy, open_policy
 from reward_model.policy.generate import Answer, Manner, answers
 from reward_model.policy.rewards import answering
-from reward_model.records import Message, UserError
+from reward_model.records import Message, Text, UserError
 from reward_model.records.terminal import console
 from reward_model.rlhf.source import RewardSource
 
@@ -21,14 +21,34 @@ class Talk:
         self.turns: list[Message] = []
 
     def say(self, text: str) -> tuple[Answer, str | None]:
-        """The policy's answer, and what the reward thinks of it in words."""
-        self.turns.append(Message(role="user", content=text))
-        asked = tuple(self.turns)
-        prompt = asked if len(asked) > 1 else text
-        manner = self._manner._replace(seed=self._manner.seed + len(self.turns))
-        ((answer,),) = answers(self._policy, self._policy.frame.prompt_ids([prompt]), manner)
-        self.turns.append(Message(role="assistant", content=answer.text))
+        """The policy's answer, and what the reward thinks of it in words.
+
+        Raises:
+            UserError: what the policy cannot read; the conversation stays as it was.
+        """
+        asked = (*self.turns, Message(role="user", content=text))
+        ids = self._read(asked if len(asked) > 1 else text)
+        manner = self._manner._replace(seed=self._manner.seed + len(asked))
+        ((answer,),) = answers(self._policy, [ids], manner)
+        self.turns = [*asked, Message(role="assistant", content=answer.text)]
         return answer, None if self._reward is None else self._levels(asked, answer.text)
+
+    def _read(self, prompt: Text) -> list[int]:
+        said = prompt if isinstance(prompt, str) else prompt[-1].content
+        try:
+            said.encode()
+        except UnicodeEncodeError:
+            raise UserError("bytes that are no UTF-8", expected="text in UTF-8") from None
+        (ids,) = self._policy.frame.prompt_ids([prompt])
+        window = getattr(self._policy.model.config, "max_position_embeddings", None)
+        need = len(ids) + self._manner.max_new_tokens
+        if window is not None and need > window:
+            raise UserError(
+                f"{need:,} tokens with the answer",
+                expected=f"what fits the policy's window of {window:,}",
+                mend="say less, begin anew with /new, or lower --max-new-tokens",
+            )
+        return ids
 
     def _levels(self, asked: tuple[Message, ...], said: str) -> str:
         assert self._reward is not None
@@ -74,7 +94,10 @@ def chat(
         if said == "/new":
             talk.turns.clear()
             continue
-        _show(*talk.say(said))
+        try:
+            _show(*talk.say(said))
+        except UserError as error:
+            console().print(str(error), style="red", markup=False)
 
 
 def _show(answer: Answer, levels: str | None) -> None:

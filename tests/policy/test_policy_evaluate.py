@@ -300,7 +300,7 @@ def test_samples_of_a_stopped_run_are_those_of_an_unbroken_one(world: Path, tmp_
 
 
 def test_chat_shows_what_the_reward_thinks(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    lines = iter(["hello", "/new", "again", ""])
+    lines = iter(["hello", "\udcff", "word " * 1000, "/new", "again", ""])
     chat(
         str(world / "base"),
         reward=str(world / "reward"),
@@ -311,6 +311,8 @@ def test_chat_shows_what_the_reward_thinks(world: Path, capsys: pytest.CaptureFi
     said = capsys.readouterr()
     assert said.err.count("reward ") + said.err.count("no opinion") == 2
     assert "depth" in said.err or "no opinion" in said.err
+    assert "bytes that are no UTF-8" in said.err
+    assert "the policy's window of 4,096" in said.err.replace("\n", " ")
     assert said.out
     with pytest.raises(UserError, match="an empty --prompt"):
         chat(str(world / "base"), prompt=" ", manner=Manner())
