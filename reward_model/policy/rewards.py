@@ -7,8 +7,11 @@ addresses, whole, by dimension or by all of them; functions of a Python file; ea
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
+import inspect
 import math
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +25,8 @@ from reward_model.rlhf.source import RewardSource, is_address, open_source
 from reward_model.rlhf.trl import MultiDimReward, dimension_rewards
 
 _FIRST_WAIT_S = 5.0
+_FIRST_ANSWER_S = 30.0
+"""What a server may take for one short text before the work begins."""
 
 SCALAR = ""
 """The name that the scalar goes by among those of dimensions."""
@@ -173,7 +178,9 @@ def answering(
     """
     if is_address(model):
         # A training waits for a server that comes back; one that was never there is said at once.
-        with contextlib.closing(RewardClient(model, patience=_FIRST_WAIT_S)) as client:
+        with contextlib.closing(
+            RewardClient(model, timeout=_FIRST_ANSWER_S, patience=_FIRST_WAIT_S)
+        ) as client:
             client.score_batch(["Which is right?"], ["This one."])
     source = open_source(model, centered=centered, risk=risk, scalar=scalar)
     if centered or not is_address(model):
@@ -214,7 +221,39 @@ def _function(spec: Spec) -> Reward:
             path=path,
         )
     reward: Reward = found
-    return reward
+    return reward if inspect.iscoroutinefunction(found) else _checked(reward, path)
+
+
+def _checked(reward: Reward, path: Path) -> Reward:
+    """The same function; what it gives is a number (or None) an answer, or said to be none."""
+
+    @functools.wraps(reward)
+    def call(prompts: Any, completions: Any, **columns: Any) -> list[float | None]:
+        try:
+            given = reward(prompts, completions, **columns)
+        except Exception as error:  # the function is the user's own, and may raise what it likes
+            places = traceback.extract_tb(error.__traceback__)
+            own = [p.lineno for p in places if Path(p.filename).resolve() == path.resolve()]
+            raise UserError(
+                f"a reward that fails ({type(error).__name__}: {first_line(error)})",
+                expected="a list of numbers, one an answer",
+                path=path,
+                line=own[-1] if own else None,
+            ) from error
+        try:
+            values = [None if value is None else float(value) for value in given]
+        except (TypeError, ValueError):
+            values = []
+        infinite = any(value is not None and math.isinf(value) for value in values)
+        if len(values) != len(completions) or infinite:
+            raise UserError(
+                f"a reward that gives {str(given)[:80]} for {len(completions):,} answers",
+                expected="a list of finite numbers, one an answer",
+                path=path,
+            )
+        return values
+
+    return call
 
 
 def _name_apart(functions: Sequence[Any]) -> None:

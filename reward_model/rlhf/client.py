@@ -223,7 +223,11 @@ class RewardClient:
                     "certificate that is trusted here",
                 ) from None
             except (aiohttp.ClientError, TimeoutError) as error:
-                trouble, asked = f"{type(error).__name__} ({error})", None
+                late = isinstance(error, TimeoutError) and not str(error)
+                trouble = (
+                    f"no answer in {limit:g} s" if late else f"{type(error).__name__} ({error})"
+                )
+                asked = None
             else:
                 if status == 413 and len(items) > 1:
                     return None

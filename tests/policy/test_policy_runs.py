@@ -304,6 +304,35 @@ def test_rewards_by_dimension_have_names_and_weights(reward: Path, world: Path) 
             read_rewards([spec])
 
 
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ('raise KeyError("oops")', "line 2: found a reward that fails (KeyError: 'oops')"),
+        ("return [1.0]", "gives [1.0] for 2 answers"),
+        ('return ["good"] * 2', "gives ['good', 'good'] for 2 answers"),
+        ("return [float('inf'), None]", "gives [inf, None] for 2 answers"),
+        ("return None", "gives None for 2 answers"),
+    ],
+)
+def test_a_function_that_gives_no_numbers_is_named(body: str, words: str, tmp_path: Path) -> None:
+    from reward_model.policy.rewards import read_rewards
+
+    file = tmp_path / "mine.py"
+    file.write_text(f"def mine(prompts, completions, **columns):\n    {body}\n")
+    (function,) = read_rewards([f"{file}:mine"]).functions
+    with pytest.raises(UserError, match=re.escape(words)):
+        function(prompts=["a", "b"], completions=["c", "d"], completion_ids=[[1], [2]])
+
+
+def test_a_run_refused_before_its_first_step_may_be_mended(world: Path, tmp_path: Path) -> None:
+    words = [world / "pairs.jsonl", "--base-model", world / "base", "--output-dir", tmp_path / "o"]
+    for wrong in ("bata=1", "max_steps=many"):
+        found = run("reward-model", "policy", "train", *words, "--set", wrong)
+        assert found.code == 2
+        assert wrong.partition("=")[0] in found.stderr
+        assert "a run with other" not in found.stderr
+
+
 def test_risk_lowers_the_rewards_of_models(reward: Path) -> None:
     from reward_model.policy.rewards import read_rewards
     from reward_model.score.scorer import RewardScorer

@@ -48,16 +48,20 @@ def begin(
     old = read_object(folder / RUN)
     if old is not None:
         differing = _differing(old, settings, digests, read_object(folder / SPLIT), split)
-        if differing:
+        begun = last_checkpoint(folder) is not None or (folder / LOG).exists()
+        if differing and not begun and not (folder / METRICS).exists():
+            old = None  # it was refused before its first step: nothing is there to keep
+        elif differing:
             raise UserError(
                 f"a run with other {', '.join(differing)}",
                 expected="the settings and data it was started with",
                 mend="name another one with --name, or remove the folder",
                 path=folder,
             )
-        if (folder / METRICS).exists():
+        elif (folder / METRICS).exists():
             return None, True
-        return last_checkpoint(folder), False
+        else:
+            return last_checkpoint(folder), False
     if resume:
         raise UserError(
             "no run to go on with", expected=f"{RUN} of one", mend="leave out --resume", path=folder
