@@ -1,110 +1,239 @@
-"""Does a model know what it does not know? Familiarity beside the predicted spread.
+"""Does a model know what it does not know? Familiarity on two data sets.
 
-    python benchmarks/familiarity.py MODEL SCORED [--other FILE] [--texts 200] [--seed 0]
+    python benchmarks/familiarity.py [--out FOLDER] [--pairs 300] [--texts 150] [--seed 0]
+        [--sets writer human]
 
-MODEL is a trained model that keeps its familiarity, SCORED the file it was trained from: its test
-groups are what it should know. Beside them stand the same texts with their second half repeated
-three times, with their words shuffled, salad of their words, and the responses of FILE, of another
-domain. AUROC: the chance that one of these looks stranger than a held-out text, by familiarity and
-by the mean standard deviation of the level. Then the error of the most familiar texts against that
-of the surest ones.
+`writer`: pairs of the embedded writer, Chinese and English, on the tiny base. `human`: HelpSteer
+responses with human ratings ($REWARD_TEST_DATA, else ../shared/data beside the repository) on
+all-MiniLM-L6-v2, whose heads are fitted and hardly trained. The test groups are what a model should
+know. Beside them stand the same texts said again, taken apart or halved, and the test texts of the
+other set. AUROC: the chance that one of these looks stranger than a held-out text, by familiarity,
+by the distance of the vector alone and by the mean standard deviation of the level, with intervals
+by group. Then the error on the most familiar held-out texts against that on the surest ones, and
+what scoring costs. What is finished is not made again.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from sklearn.metrics import roc_auc_score
+from encoder import command, minilm
 
+from reward_model.data.dataset import label_array
 from reward_model.data.held_out import choose
 from reward_model.data.reading import read_samples
-from reward_model.data.scrambled import salad, shuffle_words
-from reward_model.measure.evaluation.run import evaluate
-from reward_model.measure.probing.run import draw
+from reward_model.data.sample import Sample
+from reward_model.data.scrambled import salad, sentences, shuffle_words
+from reward_model.data.tokens.inputs import Encoded
+from reward_model.data.tokens.repetition import repeated
 from reward_model.measure.texts import split_of
 from reward_model.model.folder import load_bundle
-from reward_model.records import as_text
-from reward_model.score.files.rows import read_rows, row_texts
+from reward_model.records import IGNORE, as_text
 from reward_model.score.scorer import RewardScorer, Score
+from reward_model.stats.bootstrap import Bootstrap, Estimand, Floats
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = Path(os.environ.get("REWARD_TEST_DATA", ROOT.parent / "shared" / "data"))
+SETS = ("writer", "human")
+SHARES = (1.0, 0.9, 0.75, 0.5)
+"""Of the texts, that are answered."""
+STRANGE = 0.05
+Edit = Callable[[str, random.Random], str]
 
 
-def repeated(text: str, rng: random.Random) -> str:
+def second_half(text: str, rng: random.Random) -> str:
+    """What stands behind the middle."""
+    return text[len(text) // 2 :]
+
+
+def half_again(text: str, rng: random.Random) -> str:
     """The second half three times more."""
-    return text + ("\n" + text[len(text) // 2 :]) * 3
+    return text + ("\n" + second_half(text, rng)) * 3
 
 
-KINDS = {"repeated text": repeated, "shuffled words": shuffle_words, "salad": salad}
+def sentence_again(text: str, rng: random.Random) -> str:
+    """One sentence of it, again and again, until it is as long; at least four times."""
+    every = [part for line in text.split("\n") for part in sentences(line)] or [text]
+    one = rng.choice(every)
+    return "\n".join([one] * max(4, len(text) // len(one)))
+
+
+EDITS: dict[str, Edit] = {
+    "second half three times more": half_again,
+    "one sentence again and again": sentence_again,
+    "salad": salad,
+    "shuffled words": shuffle_words,
+    "its first half": lambda text, rng: text[: len(text) // 2],
+    "its second half": second_half,
+}
+
+
+def trained(out: Path, name: str, pairs: int, seed: int) -> tuple[Path, Path]:
+    """A model and the file it was trained from."""
+    model, scored = out / name / "best", DATA / "helpsteer_single.jsonl"
+    flags: tuple[object, ...]
+    if name == "writer":
+        made, scored = out / "pairs.jsonl", out / "scored.jsonl"
+        if not scored.exists():
+            design = ("--pairs", pairs, "--language", "both", "--seed", seed)
+            command("datagen", "pairs", "--out", made, *design)
+            command("judge", "score", made, "--out", scored, "--seed", seed)
+        flags = ("--base-model", "tiny", "--evidence", "checks", "--label-smoothing", 0.1)
+        flags += ("--eval-share", 0.2)
+    else:
+        flags = ("--base-model", minilm(), "--rubric", "helpsteer", "--max-length", 768)
+        flags += ("--window", 256, "--epochs", 0.1, "--eval-share", 0.25)
+    if not (out / name / "metrics.json").exists():
+        where = ("--output-dir", out / name, "--test-share", 0.25, "--seed", seed)
+        command("reward_model", "train", scored, *flags, *where)
+    return model, scored
+
+
+def held_out(model: Path, scored: Path, most: int, seed: int) -> list[Sample]:
+    """Texts of its test groups."""
+    samples, _ = read_samples(scored, load_bundle(model).rubric)
+    test = list(choose(samples, split_of(model)).test)
+    return random.Random(seed).sample(test, min(most, len(test)))
 
 
 def main() -> None:
-    """Print two tables and what it costs."""
+    """Train what is missing; print two tables and what it costs."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model", type=Path)
-    parser.add_argument("scored", type=Path)
-    parser.add_argument("--other", type=Path)
-    parser.add_argument("--texts", type=int, default=200)
+    parser.add_argument("--out", type=Path, default=Path("outputs/familiarity"))
+    parser.add_argument("--pairs", type=int, default=300)
+    parser.add_argument("--texts", type=int, default=150)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=SETS)
     options = parser.parse_args()
-    scorer = RewardScorer.from_pretrained(options.model)
-    samples, _ = read_samples(options.scored, scorer.rubric)
-    held_out = draw(choose(samples, split_of(options.model)).test, options.texts, options.seed)
-    prompts = [as_text(sample.prompt) for sample in held_out]
-    texts = [as_text(sample.response) for sample in held_out]
-    own = scorer.score_batch(prompts, texts)
-    print(f"{len(own)} held-out texts\n\n| against | texts | familiarity | predicted spread |")
-    print("|---|---|---|---|")
-    for kind, edit in KINDS.items():
-        rng = random.Random(f"{options.seed}:{kind}")
-        told(kind, own, scorer.score_batch(prompts, [edit(text, rng) for text in texts]))
-    if options.other:
-        rows = [
-            part for line in read_rows(options.other) for part in row_texts(line, options.other)
-        ]
-        rows = random.Random(options.seed).sample(rows, min(len(rows), options.texts))
-        told(
-            "another domain",
-            own,
-            scorer.score_batch([one.prompt for one in rows], [one.response for one in rows]),
-        )
-    print(
-        f"\nscoring takes {cost(options.model, prompts, texts):.3f} times as long with familiarity"
-    )
-    report = evaluate(options.model, options.scored, resamples=100).report.familiarity
-    if report is not None:
-        print("\n| texts answered | most familiar first | surest first | least error first |")
-        print("|---|---|---|---|")
-        for point in report.coverage:
-            values = (point.error, point.error_by_spread, point.error_at_best)
-            print(f"| {point.share:.0%} | " + " | ".join(f"{v:.3f}" for v in values) + " |")
+    options.out.mkdir(parents=True, exist_ok=True)
+    files = {name: trained(options.out, name, options.pairs, options.seed) for name in SETS}
+    texts = {name: held_out(*one, options.texts, options.seed) for name, one in files.items()}
+    print("| trained on | against | texts | familiarity | distance alone | spread | below 0.05 |")
+    print("|---" * 7 + "|")
+    errors: list[Floats] = []
+    costs = []
+    for name in options.sets:
+        (other,) = (texts[one] for one in SETS if one != name)
+        errors.append(measured(name, files[name][0], texts[name], other, options.seed))
+        costs.append(cost(name, files[name][0], texts[name][:60]))
+    titles = [f"{name}, {by}" for name in options.sets for by in ("familiar", "surest", "best")]
+    print("\n| texts answered | " + " | ".join(titles) + " |")
+    print("|---" * (len(titles) + 1) + "|")
+    for i, share in enumerate(SHARES):
+        cells = [f"{value:.3f}" for table in errors for value in table[:, i]]
+        print(f"| {share:.0%} | " + " | ".join(cells) + " |")
+    print("\n" + "\n".join(costs))
 
 
-def cost(model: Path, prompts: list[str], texts: list[str]) -> float:
-    """Time of scoring with familiarity over that without: the least of five runs of each."""
+def measured(
+    name: str, model: Path, own: Sequence[Sample], other: Sequence[Sample], seed: int
+) -> Floats:
+    """Print the rows of one set; the error [3, shares] by familiarity, by spread, at best."""
     bundle = load_bundle(model)
-    scorers = RewardScorer(bundle), RewardScorer(replace(bundle, familiarity=None))
-    times: tuple[list[float], list[float]] = ([], [])
-    for _ in range(6):
-        for scorer, found in zip(scorers, times, strict=True):
-            began = time.process_time()
-            scorer.score_batch(prompts, texts)
-            found.append(time.process_time() - began)
-    return min(times[0][1:]) / min(times[1][1:])
+    assert bundle.familiarity is not None
+    far = replace(bundle, familiarity=replace(bundle.familiarity, repeats=None))
+    scorers = RewardScorer(bundle), RewardScorer(far)
+    prompts = [as_text(sample.prompt) for sample in own]
+    responses = [as_text(sample.response) for sample in own]
+    groups = [sample.group for sample in own]
+
+    def read(asked: Sequence[str], said: Sequence[str]) -> tuple[list[Score], Floats]:
+        scores, alone = (one.score_batch(asked, said) for one in scorers)
+        spread = [np.mean(list(score.uncertainty.values() or [0.0])) for score in scores]
+        known = [[s.familiarity or 0.0 for s in some] for some in (scores, alone)]
+        return scores, np.array([*known, [-value for value in spread]])
+
+    scores, values = read(prompts, responses)
+    print(f"| {name} | held-out texts | {len(own)} | | | | {_share(values[0])} |", flush=True)
+    kinds: dict[str, tuple[list[str], list[str], list[str]]] = {
+        "the other set": (
+            [as_text(sample.prompt) for sample in other],
+            [as_text(sample.response) for sample in other],
+            [f"other {sample.group}" for sample in other],
+        )
+    }
+    for kind, edit in EDITS.items():
+        rng = random.Random(f"{seed}:{kind}")
+        kinds[kind] = prompts, [edit(text, rng) or text for text in responses], groups
+    for kind, (asked, said, of) in kinds.items():
+        _, found = read(asked, said)
+        cells = [_auroc(*pair, groups, of, seed) for pair in zip(values, found, strict=True)]
+        line = (name, kind, str(len(said)), *cells, _share(found[0]))
+        print("| " + " | ".join(line) + " |", flush=True)
+
+    labels = label_array(list(own)).astype(np.float64)
+    there = labels != IGNORE
+    levels = np.array([list(score.levels.values()) for score in scores])
+    off = (np.abs(levels - labels) * there).sum(1) / there.sum(1)
+    orders = (np.argsort(key, kind="stable") for key in (-values[0], -values[2], off))
+    return np.array(
+        [[off[order[: round(share * len(own))]].mean() for share in SHARES] for order in orders]
+    )
 
 
-def told(kind: str, own: list[Score], other: list[Score]) -> None:
-    """One row: how well each tells these texts from held-out ones."""
-    both = [score for score in (*own, *other) if score.reward is not None]
-    strange = [0] * sum(s.reward is not None for s in own)
-    strange += [1] * (len(both) - len(strange))
-    known = [-(score.familiarity or 0.0) for score in both]
-    spread = [float(np.mean(list(score.uncertainty.values()))) for score in both]
-    values = (roc_auc_score(strange, known), roc_auc_score(strange, spread))
-    print(f"| {kind} | {sum(strange)} | {values[0]:.3f} | {values[1]:.3f} |")
+def _share(known: Floats) -> str:
+    return f"{np.mean(known <= STRANGE):.0%}"
+
+
+def _auroc(
+    own: Floats, other: Floats, groups: Sequence[str], others: Sequence[str], seed: int
+) -> str:
+    """The chance that one of `other` is below one of `own`, ties by half, with its interval."""
+    values, cells = np.unique(np.concatenate([own, other]), return_inverse=True)
+    size = len(values)
+    cells = cells + size * (np.arange(len(cells)) >= len(own))
+    bootstrap = Bootstrap([*groups, *others], seed=seed)
+    rows = np.arange(len(cells))
+
+    def area(totals: Floats) -> Floats:
+        known, strange = totals[..., :size], totals[..., size:]
+        above = np.cumsum(known[..., ::-1], axis=-1)[..., ::-1] - known / 2
+        pairs = known.sum(-1) * strange.sum(-1)
+        return np.asarray((strange * above).sum(-1) / np.where(pairs > 0, pairs, np.nan))
+
+    sums = bootstrap.sums(rows, cells, 2 * size, np.ones(len(cells)))
+    found = bootstrap.estimate(Estimand(sums, area, len(cells), span=(0.0, 1.0)))
+    return f"{found.value:.3f} [{found.low:.2f}, {found.high:.2f}]"
+
+
+def cost(name: str, model: Path, own: Sequence[Sample]) -> str:
+    """What familiarity adds to scoring, in time of the CPU."""
+    bundle = load_bundle(model)
+    known, builder = bundle.familiarity, bundle.builder
+    assert known is not None
+    scorer = RewardScorer(replace(bundle, familiarity=None))
+    prompts = [as_text(sample.prompt) for sample in own]
+    responses = [as_text(sample.response) for sample in own]
+    whole = min(_seconds(lambda: scorer.score_batch(prompts, responses)) for _ in range(3))
+    read = builder.build(prompts, responses)
+    short = [replace(one, input_ids=one.input_ids[:60], answer_tokens=58) for one in read]
+    vectors = np.repeat(known.middle[None], len(own), axis=0)
+
+    def added(texts: Sequence[Encoded]) -> float:
+        def work() -> object:
+            return known.of(vectors, repeated([builder.response_ids(one) for one in texts]))
+
+        return min(_seconds(work) for _ in range(20)) / len(texts)
+
+    tokens = np.mean([one.answer_tokens for one in read])
+    return (
+        f"{name}: familiarity adds {added(read) * 1e6:.1f} microseconds a text, whose response has "
+        f"{tokens:.0f} tokens, to {whole / len(own) * 1e3:.2f} ms: "
+        f"{added(read) * len(own) / whole:.2%}; {added(short) * 1e6:.1f} to one of 60"
+    )
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    began = time.process_time()
+    work()
+    return time.process_time() - began
 
 
 if __name__ == "__main__":

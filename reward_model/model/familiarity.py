@@ -28,6 +28,8 @@ from reward_model.stats.bootstrap import Floats
 FILE = "familiarity.safetensors"
 _SAME = 1e-3
 """Distances that differ by less, relatively, are one: other batches and devices round otherwise."""
+_STILL = 1e-4
+"""Of the median spread of a vector's numbers: what moves less moves by rounding."""
 _LEAST = 0.1
 """Share of repeated runs that counts as a step where the validation texts hardly repeat anything: a
 table or a stock phrase more makes no honest report strange."""
@@ -125,7 +127,8 @@ def fit(train: Vectors, validation: Vectors, repeats: Floats | None = None) -> F
     x = np.asarray(train, np.float64)
     spread = x.std(0)
     # Shrunk towards a ball: directions are first brought to one scale.
-    spread[spread < 1e-9] = max(1e-9, float(spread.max()))
+    still = max(1e-9, _STILL * float(np.median(spread)))
+    spread[spread < still] = max(1e-9, float(spread.max()))
     shrunk = LedoitWolf().fit(x / spread)
     values, directions = np.linalg.eigh(shrunk.covariance_)
     whiten = directions / np.sqrt(np.maximum(values, 1e-12)) / spread[:, None]

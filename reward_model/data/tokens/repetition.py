@@ -15,12 +15,9 @@ from reward_model.stats.bootstrap import Floats
 
 N = 4
 """Tokens of a run: three recur in any prose, eight are more than a short answer has."""
-_MIX = np.array(
-    [0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93], np.uint64
-)
-"""Odd numbers, by which a run becomes one of 64 bits."""
-_OWNER = np.uint64(24)
-"""Bits that say of which response a run is; the other 40 say which run it is."""
+_MIX = np.array([0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D, 0x27D4EB2F], np.uint32)
+"""Odd numbers, by which a run becomes one of 32 bits: two of a text are taken for one by chance in
+one text of 10,000, and then it is off by a run."""
 
 
 def repeated(responses: Sequence[Sequence[int]]) -> Floats:
@@ -39,14 +36,19 @@ def repeated(responses: Sequence[Sequence[int]]) -> Floats:
     total = int(lengths.sum())
     if total < N:
         return np.zeros(len(responses))
-    ids = np.fromiter(chain.from_iterable(responses), np.int64, total).view(np.uint64)
-    owner = np.repeat(np.arange(len(responses), dtype=np.uint64), lengths)
+    ids = np.fromiter(chain.from_iterable(responses), np.uint32, total)
     last = total - N + 1
     runs = ids[:last] * _MIX[0]
     for i in range(1, N):
         runs += ids[i : last + i] * _MIX[i]
-    inside = owner[:last] == owner[N - 1 :]
-    keys = np.sort(((owner[:last] << (64 - _OWNER)) | (runs >> _OWNER))[inside])
-    again = keys[1:][keys[1:] == keys[:-1]] >> (64 - _OWNER)
-    found = np.bincount(again.astype(np.int64), minlength=len(responses))
-    return np.asarray(found / np.maximum(lengths - N + 1, 1))
+    ends = np.cumsum(lengths)
+    starts, ends = ends - lengths, ends - (N - 1)  # of the runs that lie within one response
+    whole = ends > starts
+    for start, end in zip(starts[whole].tolist(), ends[whole].tolist(), strict=True):
+        runs[start:end].sort()
+    before = np.zeros(last, np.int64)
+    np.cumsum(runs[1:] == runs[:-1], out=before[1:])
+    found = np.zeros(len(responses))
+    again = before[ends[whole] - 1] - before[starts[whole]]
+    found[whole] = again / (ends - starts)[whole]
+    return found
