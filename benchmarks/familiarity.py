@@ -32,7 +32,6 @@ from reward_model.data.reading import read_samples
 from reward_model.data.sample import Sample
 from reward_model.data.scrambled import salad, sentences, shuffle_words
 from reward_model.data.tokens.inputs import Encoded
-from reward_model.data.tokens.repetition import repeated
 from reward_model.measure.texts import split_of
 from reward_model.model.folder import load_bundle
 from reward_model.records import IGNORE, as_text
@@ -138,7 +137,7 @@ def measured(
     """Print the rows of one set; the error [3, shares] by familiarity, by spread, at best."""
     bundle = load_bundle(model)
     assert bundle.familiarity is not None
-    far = replace(bundle, familiarity=replace(bundle.familiarity, repeats=None))
+    far = replace(bundle, familiarity=replace(bundle.familiarity, phrases=None))
     scorers = RewardScorer(bundle), RewardScorer(far)
     prompts = [as_text(sample.prompt) for sample in own]
     responses = [as_text(sample.response) for sample in own]
@@ -218,7 +217,8 @@ def cost(name: str, model: Path, own: Sequence[Sample]) -> str:
 
     def added(texts: Sequence[Encoded]) -> float:
         def work() -> object:
-            return known.of(vectors, repeated([builder.response_ids(one) for one in texts]))
+            said = known.read([builder.response_ids(one) for one in texts])
+            return known.of(vectors, said)
 
         return min(_seconds(work) for _ in range(20)) / len(texts)
 

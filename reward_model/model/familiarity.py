@@ -2,23 +2,26 @@
 
 The probabilities of a softmax do not tell: far from all training texts it is as sure as ever. The
 distance of the vector does (Mahalanobis, with a shrunk covariance: Lee et al., arXiv 1807.03888;
-Ledoit and Wolf, 2004), save for a text that says the same again and again, which a mean over tokens
-hardly shows: so how much of it is repeated is measured beside it. `fit(train, validation, repeats)`
-keeps both of the validation texts, `.of(vectors, repeats)` gives the share of these that are at
-least as strange; `save` and `load` keep it in a model folder.
+Ledoit and Wolf, 2004), save for what a mean over tokens hardly shows: a text that says the same
+again and again, words in an order that nobody writes. So two shares of a response's tokens stand
+beside it: runs that it has said before, and pairs that no training text has. `fit(train,
+validation, ...)` keeps all three of the validation texts, `.of(vectors, said)` gives the share of
+these that are at least as strange; `save` and `load` keep it in a model folder.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
+from reward_model.data.tokens.phrases import Bits, Joined, joined, repeated, seen_pairs, unseen
 from reward_model.model.forward import Vectors
 from reward_model.records import UserError
 from reward_model.records.errors import first_line
@@ -31,14 +34,26 @@ _SAME = 1e-3
 _STILL = 1e-4
 """Of the median spread of a vector's numbers: what moves less moves by rounding."""
 _LEAST = 0.1
-"""Share of repeated runs that counts as a step where the validation texts hardly repeat anything: a
-table or a stock phrase more makes no honest report strange."""
+"""Share of runs or pairs that counts as a step where the validation texts differ by less: a table
+or a stock phrase more makes no honest report strange."""
+_USUAL = 20
+"""Usual pairs that every text is given beside its own: of a few, one more or less says nothing."""
+
+
+class Phrases(NamedTuple):
+    """What the tokens of the training and validation texts are known by."""
+
+    seen: Bits
+    """Pairs of neighbouring tokens of the training texts."""
+    usual: float
+    """Share of pairs that are not among them, over all validation texts."""
+    said: Vectors
+    """[n, 2] of the validation texts, in the order of their distances: `Familiarity.read`."""
 
 
 @dataclass(frozen=True)
 class Familiarity:
-    """Where the training texts lie, how far from there the validation texts are, and how much of
-    themselves these repeat."""
+    """Where the training texts lie, and how far from there the validation texts are."""
 
     middle: Vectors
     """[H] mean of the training texts."""
@@ -46,37 +61,44 @@ class Familiarity:
     """[H, H]: vectors minus `middle`, times it, are at their Mahalanobis distance from 0."""
     tail: Vectors
     """[n] distances of the validation texts, sorted."""
-    repeats: Vectors | None = None
-    """[n] what `repeated` gives of the same texts; None: only the distance is known."""
+    phrases: Phrases | None = None
+    """None in models from before: only the distance is known."""
+
+    def read(self, responses: Sequence[Sequence[int]]) -> Floats:
+        """B responses as token ids -> [B, 2]: shares of runs said before, and of pairs unseen."""
+        if self.phrases is None:
+            return np.zeros((len(responses), 2))
+        return _read(joined(responses), self.phrases.seen, self.phrases.usual)
 
     def distances(self, vectors: Vectors) -> Floats:
         """[B, H] -> [B], in standard deviations of the training texts, over all directions."""
         apart = (vectors - self.middle) @ self.whiten
         return np.asarray(np.sqrt(np.einsum("bh,bh->b", apart, apart, dtype=np.float64)))
 
-    def of(self, vectors: Vectors, repeats: Floats | None = None) -> Floats:
-        """[B, H] and [B] -> [B], in (0, 1]: (k + 1) / (n + 1), where k of n validation texts are at
-        least as strange; so of texts like these at most a share `a` has a familiarity of `a` or
-        less.
+    def of(self, vectors: Vectors, said: Floats) -> Floats:
+        """[B, H] and [B, 2] of `read` -> [B], in (0, 1]: (k + 1) / (n + 1), where k of n validation
+        texts are at least as strange; so of texts like these at most a share `a` has a familiarity
+        of `a` or less.
 
-        How strange a text is says the larger of its distance and its repetition, each in steps from
-        the middle one of the validation texts to that which a tenth of them is above.
+        How strange a text is says the largest of the three, each in steps from the middle one of
+        the validation texts to that which a tenth of them is above.
         """
         far = self.distances(vectors) * (1 - _SAME)
         known: Floats | Vectors = self.tail
-        strange = far
-        if self.repeats is not None and repeats is not None:
+        if self.phrases is not None:
             known, steps = self._known
-            strange = _strangeness(far, repeats * (1 - _SAME), steps)
-        further = len(known) - np.searchsorted(known, strange, side="left")
+            far = _strangeness(far, said * (1 - _SAME), steps)
+        further = len(known) - np.searchsorted(known, far, side="left")
         return np.asarray((further + 1) / (len(known) + 1))
 
     @cached_property
-    def _known(self) -> tuple[Floats, tuple[_Step, _Step]]:
-        """[n] strangeness of the validation texts, sorted, and what it is counted in."""
-        repeats = np.zeros_like(self.tail) if self.repeats is None else self.repeats
-        steps = _step(self.tail, _SAME), _step(repeats, _LEAST)
-        return np.sort(_strangeness(self.tail, repeats, steps)), steps
+    def _known(self) -> tuple[Floats, Floats]:
+        """[n] strangeness of validation texts, sorted; [2, 3] where steps start, and their size."""
+        assert self.phrases is not None
+        said = self.phrases.said
+        middle, high = np.quantile(np.column_stack([self.tail, said]), (0.5, 0.9), axis=0)
+        steps = np.stack([middle, np.maximum(high - middle, (_SAME, _LEAST, _LEAST))])
+        return np.sort(_strangeness(self.tail, said, steps)), steps
 
     @property
     def least(self) -> float:
@@ -85,42 +107,39 @@ class Familiarity:
 
     def save(self, folder: Path) -> None:
         """Put it into a model folder."""
-        tensors = {"middle": self.middle, "whiten": self.whiten, "tail": self.tail}
-        if self.repeats is not None:
-            tensors["repeats"] = self.repeats
+        tensors: dict[str, Any] = {"middle": self.middle, "whiten": self.whiten, "tail": self.tail}
+        if self.phrases is not None:
+            seen, usual, said = self.phrases
+            tensors |= {"seen": seen, "usual": np.array([usual]), "said": said}
         with writing(folder / FILE) as file:  # save_file would keep it from other users
             file.write(save(tensors))
 
 
-class _Step(NamedTuple):
-    middle: float
-    size: float
+def _strangeness(far: Floats | Vectors, said: Floats | Vectors, steps: Floats) -> Floats:
+    """[B] and [B, 2] -> [B]"""
+    middle, size = steps
+    phrases = ((said - middle[1:]) / size[1:]).max(axis=1)
+    return np.asarray(np.maximum((far - middle[0]) / size[0], phrases))
 
 
-def _step(values: Vectors, least: float) -> _Step:
-    """From the middle value to that which a tenth is above; at least so much."""
-    middle, high = np.quantile(values, (0.5, 0.9)).tolist()
-    return _Step(middle, max(high - middle, least))
+def _read(responses: Joined, seen: Bits, usual: float) -> Floats:
+    new, pairs = unseen(responses, seen)
+    return np.column_stack([repeated(responses), (new + _USUAL * usual) / (pairs + _USUAL)])
 
 
-def _strangeness(
-    far: Floats | Vectors, repeats: Floats | Vectors, steps: tuple[_Step, _Step]
-) -> Floats:
-    """[B] and [B] -> [B]"""
-    both = [
-        (np.asarray(values, np.float64) - step.middle) / step.size
-        for values, step in zip((far, repeats), steps, strict=True)
-    ]
-    return np.asarray(np.maximum(*both))
-
-
-def fit(train: Vectors, validation: Vectors, repeats: Floats | None = None) -> Familiarity:
-    """Middle and covariance of the training texts, distances of the validation texts.
+def fit(
+    train: Vectors,
+    validation: Vectors,
+    trained_on: Sequence[Sequence[int]],
+    validated_on: Sequence[Sequence[int]],
+) -> Familiarity:
+    """Middle and covariance of the training texts, distances and phrases of the validation texts.
 
     Args:
         train: [m, H], at least two.
         validation: [n, H], of other groups, at least one.
-        repeats: [n] what `repeated` gives of the validation texts.
+        trained_on: token ids of the responses of the training texts.
+        validated_on: those of the validation texts.
     """
     from sklearn.covariance import LedoitWolf
 
@@ -137,8 +156,11 @@ def fit(train: Vectors, validation: Vectors, repeats: Floats | None = None) -> F
     )
     tail = found.distances(validation)
     order = np.argsort(tail)
-    said_before = None if repeats is None else repeats[order].astype(np.float32)
-    return replace(found, tail=tail[order].astype(np.float32), repeats=said_before)
+    seen, read = seen_pairs(joined(trained_on)), joined([validated_on[i] for i in order])
+    new, pairs = unseen(read, seen)
+    usual = float(new.sum() / max(1, pairs.sum()))
+    phrases = Phrases(seen, usual, _read(read, seen, usual).astype(np.float32))
+    return replace(found, tail=tail[order].astype(np.float32), phrases=phrases)
 
 
 def load(folder: Path, width: int) -> Familiarity | None:
@@ -156,7 +178,10 @@ def load(folder: Path, width: int) -> Familiarity | None:
         return None
     try:
         found = load_file(path)
-        known = Familiarity(found["middle"], found["whiten"], found["tail"], found.get("repeats"))
+        phrases = None
+        if "said" in found:
+            phrases = Phrases(found["seen"], float(found["usual"][0]), found["said"])
+        known = Familiarity(found["middle"], found["whiten"], found["tail"], phrases)
         fits = known.middle.shape == (width,) and known.whiten.shape == (width, width)
     except (OSError, SafetensorError, KeyError) as error:
         raise UserError(
@@ -172,11 +197,17 @@ def load(folder: Path, width: int) -> Familiarity | None:
             mend="remove it to score without familiarity",
             path=path,
         )
-    if known.repeats is not None and known.repeats.shape != known.tail.shape:
+    if phrases is not None and not _fits(phrases, len(known.tail)):
         raise UserError(
-            f"repetition of {known.repeats.size} texts, and distances of {known.tail.size}",
+            f"phrases of {len(phrases.said)} texts, and distances of {len(known.tail)}",
             expected="both of the texts that the model was validated on",
             mend="remove it to score without familiarity",
             path=path,
         )
     return known
+
+
+def _fits(phrases: Phrases, texts: int) -> bool:
+    size = phrases.seen.size
+    whole = phrases.seen.dtype == np.uint8 and size > 0 and size & (size - 1) == 0
+    return whole and phrases.said.shape == (texts, 2)

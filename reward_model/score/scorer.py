@@ -14,7 +14,6 @@ import numpy as np
 import torch
 
 from reward_model.data.tokens.inputs import Encoded
-from reward_model.data.tokens.repetition import repeated
 from reward_model.model.batches import pad_id
 from reward_model.model.device import best_dtype, checked_device, tokens_at_once
 from reward_model.model.familiarity import Familiarity
@@ -267,13 +266,13 @@ class RewardScorer:
         alike: dict[Text, list[int]] = {}
         for i in rows:
             alike.setdefault(read[i].prompt, []).append(i)
-        repeats = np.zeros(len(texts))
+        said = np.zeros((len(texts), 2))
         if self._familiarity is not None:
-            repeats[rows] = repeated([self.builder.response_ids(one) for one in built])
+            said[rows] = self._familiarity.read([self.builder.response_ids(one) for one in built])
         for batch, found in self._forward.readings(encoded, alike.values()):
             known: Any = [None] * len(batch)
             if self._familiarity is not None:
-                known = self._familiarity.of(found.vectors, repeats[batch]).tolist()
+                known = self._familiarity.of(found.vectors, said[batch]).tolist()
             finite = np.isfinite(found.chances).all(axis=(1, 2), keepdims=True).ravel().tolist()
             for i, levels, whole, familiar in zip(batch, found.chances, finite, known, strict=True):
                 one = encoded[i]

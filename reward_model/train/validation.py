@@ -23,7 +23,6 @@ from reward_model.data.dataset import (
 )
 from reward_model.data.split import fingerprint
 from reward_model.data.tokens.inputs import Encoded
-from reward_model.data.tokens.repetition import repeated
 from reward_model.model.batches import pad_id
 from reward_model.model.device import best_dtype, tokens_at_once
 from reward_model.model.familiarity import fit
@@ -152,16 +151,16 @@ def measure_familiarity(
         return "no validation texts, so the model cannot tell how familiar a text is to it"
     try:
         forward, bundle = _loaded(folder, device)
-        rows = chosen(validation.samples, seed)
-        held_out, _ = _readings(forward, validation, rows)
-        learned, _ = _readings(forward, train, chosen(train.samples, seed))
+        read = [
+            (_readings(forward, one, rows)[0], _responses(bundle, one, rows))
+            for one, rows in ((one, chosen(one.samples, seed)) for one in (train, validation))
+        ]
     except UserError as error:  # such as a backbone whose code is not kept with the model
         return f"the model cannot tell how familiar a text is to it ({error.found})"
     except torch.OutOfMemoryError:
         return "too little memory beside the trained model to measure how familiar texts are to it"
-    encoded = _encoded(validation)
-    said = [bundle.builder.response_ids(encoded[int(row)]) for row in rows]
-    fit(learned, held_out, repeated(said)).save(folder)
+    (learned, trained_on), (held_out, validated_on) = read
+    fit(learned, held_out, trained_on, validated_on).save(folder)
     return None
 
 
@@ -231,6 +230,11 @@ def _readings(
         chances.update(zip(batch, read.chances, strict=True))
     order = range(len(rows))
     return np.stack([vectors[i] for i in order]), np.stack([chances[i] for i in order])
+
+
+def _responses(bundle: Bundle, dataset: MultiDimRewardDataset, rows: Ints) -> list[list[int]]:
+    texts = _encoded(dataset)
+    return [bundle.builder.response_ids(texts[int(row)]) for row in rows]
 
 
 def _encoded(dataset: MultiDimRewardDataset) -> Sequence[Encoded]:

@@ -56,7 +56,7 @@ def test_the_distance_is_mahalanobis_with_a_shrunk_covariance() -> None:
     rng = np.random.default_rng(0)
     x = (rng.normal(size=(60, 5)) @ rng.normal(size=(5, 5)) + 3).astype(np.float32)
     held_out = x[:20] + 1
-    found = fit(x, held_out)
+    found = fit(x, held_out, [[1]] * 60, [[1]] * 20)
     spread = x.astype(np.float64).std(0)
     inverse = np.linalg.inv(LedoitWolf().fit(x / spread).covariance_)
     theirs = [mahalanobis(v / spread, x.mean(0) / spread, inverse) for v in held_out]
@@ -68,7 +68,7 @@ def test_the_distance_is_mahalanobis_with_a_shrunk_covariance() -> None:
 def test_familiarity_counts_those_at_least_as_far(tail: list[float], at: float) -> None:
     unit = np.eye(1, dtype=np.float32)
     known = Familiarity(unit[0] * 0, unit, np.sort(np.array(tail, np.float32)))
-    value = float(known.of(np.array([[at]], np.float32))[0])
+    value = float(known.of(np.array([[at]], np.float32), np.zeros((1, 2)))[0])
     nearly = [sum(d >= at * (1 - off) for d in tail) for off in (0.0, 3e-3)]
     low, high = ((k + 1) / (len(tail) + 1) for k in nearly)
     assert low <= value <= high
@@ -88,7 +88,7 @@ def test_texts_of_another_kind_are_less_familiar_than_held_out_ones(best: Path) 
     assert again.to_json()["familiarity"] == again.familiarity
 
 
-def test_a_text_that_repeats_itself_is_strange_and_one_of_before_is_not(best: Path) -> None:
+def test_repeated_and_never_seen_phrases_are_strange_whatever_the_vector(best: Path) -> None:
     scorer = RewardScorer.from_pretrained(best)
     known = scorer._familiarity
     assert known is not None
@@ -96,42 +96,45 @@ def test_a_text_that_repeats_itself_is_strange_and_one_of_before_is_not(best: Pa
     again = ["\n".join([text] * 3) for text in like]  # a mean over tokens is what it was
     ordinary = scorer.score_batch([""] * 30, like)
     assert np.mean([score.familiarity for score in ordinary]) > 0.3
-    # No vector is far now: what is left is repetition.
+    # No vector is far now: what is left is what the tokens say.
     scorer._familiarity = replace(known, whiten=0 * known.whiten)
     prompts = ["", "What was asked of the writer, in so many words."] * 15
-    own, values = (
+    own, values, backwards = (
         [score.familiarity or 0.0 for score in scorer.score_batch(prompts, texts)]
-        for texts in (like, again)
+        for texts in (like, again, [text[::-1] for text in like])
     )
     assert np.mean(own) > 0.3
     assert np.median(values) == known.least
+    assert np.median(backwards) == known.least
     assert values[3] == scorer.score(prompts[3], again[3]).familiarity
     # A folder from before holds distances alone: it tells what it told.
     before = Familiarity(known.middle, known.whiten, known.tail)
-    assert known.repeats is not None
-    assert known.repeats.shape == known.tail.shape
-    vectors = known.middle + np.zeros((1, 1), np.float32)
-    assert before.of(vectors, np.array([0.9])) == before.of(vectors) == [1.0]
-    assert known.of(vectors, np.array([0.9])) == known.least
+    vectors = known.middle[None]
+    assert before.of(vectors, np.array([[0.9, 0.9]])) == 1
+    assert known.of(vectors, np.array([[0.9, 0.0]])) == known.least
+    assert known.of(vectors, np.array([[0.0, 0.9]])) == known.least
 
 
-def test_familiarity_of_far_and_of_repeated_texts_is_one_scale() -> None:
+def test_familiarity_of_far_repeated_and_new_texts_is_one_scale() -> None:
     rng = np.random.default_rng(0)
     train, held_out, fresh = (rng.normal(size=(n, 4)).astype(np.float32) for n in (500, 400, 4000))
-    said, new = (rng.beta(1, 9, n) for n in (400, 4000))
-    known = fit(train, held_out, said)
-    values = known.of(fresh, new)
+    ids, valid, new = (rng.geometric(0.1, (n, 60)).tolist() for n in (50, 400, 4000))
+    known = fit(train, held_out, ids, valid)
+    said = known.read(new)
+    values = known.of(fresh, said)
     for share in (0.01, 0.05, 0.2, 0.5):
         assert np.mean(values <= share) == pytest.approx(share, abs=0.02 + share / 5)
-    order = np.argsort(new)
     still = np.repeat(fresh[:1], len(new), axis=0)
-    assert (np.diff(known.of(still, new[order])) <= 0).all()
-    # Where no validation text repeats anything, a stock phrase more is not strange yet.
-    without = fit(train, held_out, np.zeros(400))
+    for column in (0, 1):
+        only = np.zeros_like(said)
+        only[:, column] = np.sort(said[:, column])
+        assert (np.diff(known.of(still, only)) <= 0).all()
+    # A stock phrase more is not strange, even where no validation text repeats anything.
+    once = fit(train, held_out, [list(range(500))], [list(range(i, i + 90)) for i in range(400)])
     middle = np.zeros((3, 4), np.float32)
-    some, half, most = without.of(middle, np.array([0.05, 0.5, 0.9])).tolist()
+    some, half, most = once.of(middle, np.array([[0.05, 0], [0.5, 0], [0, 0.9]])).tolist()
     assert some > 0.2
-    assert half == most == without.least
+    assert half == most == once.least
 
 
 def test_a_model_from_before_reads_and_scores_as_it_did(best: Path, tmp_path: Path) -> None:
@@ -188,7 +191,7 @@ def test_an_ensemble_knows_a_text_as_little_as_the_member_that_knows_it_least(be
     members = [RewardScorer.from_pretrained(best) for _ in range(2)]
     other = members[1]._familiarity
     assert other is not None
-    members[1]._familiarity = Familiarity(other.middle, other.whiten, other.tail / 2)
+    members[1]._familiarity = replace(other, tail=other.tail / 2, phrases=None)
     text = words(9, 1)[0]
     own = [member.score("", text).familiarity or 0 for member in members]
     assert own[1] < own[0]
@@ -208,14 +211,15 @@ def test_what_cannot_be_meant_is_said(best: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="a file that cannot be read"):
         load_bundle(broken)
     held = load_file(best / FILE)
-    (broken / FILE).write_bytes(save({**held, "repeats": held["repeats"][1:]}))
-    with pytest.raises(UserError, match=r"repetition of \d+ texts, and distances of \d+"):
-        load_bundle(broken)
+    for part in ({"said": held["said"][1:]}, {"seen": held["seen"][1:]}):
+        (broken / FILE).write_bytes(save({**held, **part}))
+        with pytest.raises(UserError, match=r"phrases of \d+ texts, and distances of \d+"):
+            load_bundle(broken)
     older = {name: held[name] for name in ("middle", "whiten", "tail")}
     (broken / FILE).write_bytes(save(older))
     kept = load_bundle(broken).familiarity
     assert kept is not None
-    assert kept.repeats is None
+    assert kept.phrases is None
     with pytest.raises(UserError, match="vectors of 128 numbers, and a model of 64"):
         load(best, 64)
 
