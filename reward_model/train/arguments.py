@@ -37,7 +37,7 @@ def common_arguments(
         "warmup_steps": round(config.warmup_share * steps),
         "weight_decay": config.weight_decay,
         "max_grad_norm": config.max_grad_norm,
-        "gradient_checkpointing": config.gradient_checkpointing,
+        "gradient_checkpointing": bool(config.gradient_checkpointing),
         "bf16": dtype is torch.bfloat16,
         "fp16": dtype is torch.float16,
         # The fused kernel updates all weights in one pass over memory, on CPUs as well.

@@ -233,8 +233,9 @@ class TrainConfig(BaseModel):
     """Of the split alone: runs with several seeds then hold out the same texts."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """`auto`: bf16 on a GPU that has it, else fp32 (bf16 crawls on a CPU without it)."""
-    gradient_checkpointing: bool = False
-    """Less memory for a third more time."""
+    gradient_checkpointing: bool | None = None
+    """Keep the inputs of layers alone and compute the rest again: less memory for a third more
+    time. None: where a GPU would not hold the rest."""
     attention: str | None = None
     """`sdpa`, `flash_attention_2`, `eager`; none: transformers chooses what the machine has."""
     cache_dir: str | None = None

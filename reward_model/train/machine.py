@@ -1,19 +1,25 @@
-"""What a run needs of this machine: precision, peft, bitsandbytes.
+"""What a run needs of this machine: precision, memory, peft, bitsandbytes.
 
 `check_machine(config)` raises before anything is read or written when a setting cannot work here;
-`compute_dtype(config)` is what the backbone will compute in.
+`compute_dtype(config)` is what the backbone will compute in; `settle_memory(config, model)` how
+many tokens a device takes at once, and whether it keeps what its layers compute.
 """
 
 from __future__ import annotations
 
 import os
 import time
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 
+from reward_model.model.adapter import plain
+from reward_model.model.device import device_tokens
 from reward_model.records import UserError
 from reward_model.records.errors import first_line, require
 from reward_model.train.config import TrainConfig
+from reward_model.train.processes import processes
 
 MIXED = "ACCELERATE_MIXED_PRECISION"
 """What accelerate looks at, and what its launcher sets."""
@@ -81,6 +87,83 @@ def device_words() -> list[str]:
     if count < 2 or "WORLD_SIZE" in os.environ:
         return []
     return [f"one of {count} GPUs is used; accelerate launch -m reward_model train ... uses all"]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a training step needs of a GPU, in bytes."""
+
+    fixed: float
+    """Weights, their gradients, AdamW's two moments, and copies in half precision."""
+    kept: float
+    """What the layers keep of a token for the backward pass."""
+    inputs: float
+    """What they keep of it where they are computed again, and what one layer keeps meanwhile."""
+
+    def fit(self, free: float, longest: int, most: int) -> tuple[int, bool]:
+        """Tokens at once, and whether activations are computed again.
+
+        Args:
+            free: bytes.
+            longest: tokens of the longest text, which has to fit whatever else does.
+            most: tokens that fill the device.
+
+        >>> Memory(fixed=8e9, kept=4e6, inputs=1e6).fit(80e9, 1024, 32768)
+        (14000, False)
+        >>> Memory(fixed=60e9, kept=4e6, inputs=1e6).fit(80e9, 1024, 32768)
+        (4000, True)
+        """
+        room = max(0.0, USABLE * free - self.fixed)
+        tokens = int(room / self.kept)
+        if tokens >= min(most, max(ENOUGH, longest)):
+            return min(most, tokens), False
+        return max(longest, min(most, int(room / self.inputs))), True
+
+
+USABLE = 0.8
+"""Of the free memory: the rest is for what kernels need beside and for pieces that do not join."""
+ENOUGH = 4096
+"""Tokens from which on a step is not worth computing anything twice for a fuller device."""
+
+
+def memory_of(config: TrainConfig, model: Any, dtype: torch.dtype) -> Memory:
+    """What training this model needs; a token keeps 34 bytes a layer and unit of its width.
+
+    That is of a layer in half precision without the scores of attention, which today's kernels do
+    not keep (arXiv 2205.05198, 4.1); twice as much in float32.
+    """
+    half = dtype is not torch.float32
+    weights = list(model.parameters())
+    trained = [weight for weight in weights if weight.requires_grad]
+    moments = 2 if config.optimizer == "adamw_8bit" else 8
+    fixed = sum(w.numel() * w.element_size() for w in weights)
+    fixed += sum(w.numel() * (w.element_size() + moments) for w in trained)
+    fixed += half * sum(2 * w.numel() for w in weights if w.element_size() > 2)
+    if spread():
+        fixed //= processes().num_processes
+    shape = plain(model).backbone.config.get_text_config()
+    layers, width = max(1, shape.num_hidden_layers), shape.hidden_size
+    layer = 34 * width * (1 if half else 2)
+    return Memory(fixed, layers * layer, layers * width * (2 if half else 4) + layer)
+
+
+def settle_memory(config: TrainConfig, model: Any) -> tuple[TrainConfig, int]:
+    """Settings with gradient checkpointing on or off, and the tokens a device takes at once.
+
+    Both are as asked for; what is not is chosen by the memory that is free on a GPU. On a CPU
+    nothing is computed twice.
+    """
+    gpu = torch.cuda.is_available()
+    again, tokens = False, config.batch_tokens or device_tokens("cuda" if gpu else "cpu")
+    if gpu:
+        free, _ = torch.cuda.mem_get_info()
+        needs = memory_of(config, model, compute_dtype(config))
+        fitting, again = needs.fit(free, config.max_length, tokens)
+        tokens = config.batch_tokens or fitting
+        again &= plain(model).backbone.supports_gradient_checkpointing
+    if config.gradient_checkpointing is None:
+        config = config.model_copy(update={"gradient_checkpointing": again})
+    return config, tokens
 
 
 def check_machine(config: TrainConfig) -> None:

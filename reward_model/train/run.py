@@ -25,7 +25,6 @@ from reward_model.data.split import fingerprint
 from reward_model.model.adapter import is_adapted, merge, merged_state, plain, save_adapter
 from reward_model.model.batches import pad_id
 from reward_model.model.card import record
-from reward_model.model.device import device_tokens
 from reward_model.model.folder import SCALE, save_bundle, weights_digest
 from reward_model.model.quiet import quiet
 from reward_model.records import Stopped, UserError, locked, read_object, write_json
@@ -43,6 +42,7 @@ from reward_model.train.checkpoints import (
     write_failure,
 )
 from reward_model.train.config import TINY, TrainConfig
+from reward_model.train.machine import settle_memory
 from reward_model.train.prepare import TrainRun, divide, prepare
 from reward_model.train.probe import begin_at_probe, probe_words, unfit_for_probe
 from reward_model.train.processes import Weights, processes, whole_weights
@@ -177,10 +177,9 @@ class _GoesOn(TrainerCallback):
 
 def make_trainer(run: TrainRun, bar: TrainingBar) -> MultiDimRewardTrainer:
     """The Trainer of a run."""
-    config = run.config
+    config, tokens = settle_memory(run.config, run.model)
     metrics = ValidationMetrics(run.validation.samples, run.rubric)
     best = metrics.error_of = _picked_by(run, metrics)
-    tokens = config.batch_tokens or device_tokens("cuda" if torch.cuda.is_available() else "cpu")
     power = POWERS[config.class_weights]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -8,14 +8,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import toy
 from commands import run
 from tiny_models import save_encoder
+from transformers import BertConfig
 
 from reward_model.model.batches import collate
+from reward_model.model.device import device_tokens
+from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
 from reward_model.records import UserError
 from reward_model.rubrics import load_rubric
 from reward_model.train.config import TrainConfig, resolve
+from reward_model.train.machine import Memory, memory_of, settle_memory
 from reward_model.train.prepare import prepare
 from reward_model.train.run import train
 
@@ -122,3 +127,38 @@ def test_other_columns_train(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="5 in mark; expected a whole number from 0 to 4"):
         train(config(path, tmp_path / "out2", columns=layout))
     assert not (tmp_path / "out2").exists()
+
+
+def test_what_a_step_needs_of_a_gpu() -> None:
+    config = resolve(Path("scored.jsonl"), None, None, {})
+    shape = BertConfig(
+        vocab_size=10,
+        hidden_size=64,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        intermediate_size=128,
+    )
+    rubric = load_rubric("financial_report")
+    model = MultiDimRewardModel(MultiDimRewardConfig.for_rubric(rubric, backbone_config=shape))
+    weights = sum(weight.numel() for weight in model.parameters())
+    # Weights, gradients, two moments of four bytes each, and a copy of the weights of two.
+    assert memory_of(config, model, torch.bfloat16).fixed == weights * (4 + 4 + 8 + 2)
+    assert memory_of(config, model, torch.float32).fixed == weights * (4 + 4 + 8)
+    eight = config.model_copy(update={"optimizer": "adamw_8bit"})
+    assert memory_of(eight, model, torch.float32).fixed == weights * (4 + 4 + 2)
+    for weight in model.backbone.parameters():
+        weight.requires_grad_(False)
+    heads = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+    assert memory_of(config, model, torch.float32).fixed == weights * 4 + heads * 12
+    needs = memory_of(config, model, torch.bfloat16)
+    assert needs.kept == 3 * 34 * 64
+    # Seven billion weights in one GPU of 80 GB: whole they do not fit, adapters do, twice computed
+    # on a small one.
+    large = Memory(fixed=7e9 * 18, kept=32 * 34 * 4096, inputs=32 * 2 * 4096 + 34 * 4096)
+    assert large.fit(80e9, 1024, 32768) == (1024, True)
+    adapters = Memory(fixed=7e9 * 2, kept=large.kept, inputs=large.inputs)
+    assert adapters.fit(80e9, 1024, 32768) == (11219, False)
+    assert adapters.fit(24e9, 1024, 32768) == (12954, True)
+    assert settle_memory(config, model)[1] == device_tokens(
+        "cuda" if torch.cuda.is_available() else "cpu"
+    )
