@@ -9,7 +9,7 @@ from reward_model.policy.base import Policy, find_policy, open_policy
 from reward_model.policy.generate import Answer, Manner, answers
 from reward_model.policy.rewards import answering
 from reward_model.records import Message, Text, UserError
-from reward_model.records.terminal import console
+from reward_model.records.terminal import console, plain
 from reward_model.rlhf.source import RewardSource
 
 
@@ -101,7 +101,9 @@ def chat(
 
 
 def _show(answer: Answer, levels: str | None) -> None:
-    sys.stdout.write(answer.text + ("" if answer.finished else " […]") + "\n")
+    # A program that reads gets all of it; a terminal obeys nothing that a policy writes.
+    text = plain(answer.text) if sys.stdout.isatty() else answer.text
+    sys.stdout.write(text + ("" if answer.finished else " […]") + "\n")
     sys.stdout.flush()
     if levels is not None:
         console().print(f"  {levels}", style="dim", markup=False)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from reward_model.records.errors import UserError, explain_os_error, instead_of_text
+from reward_model.records.terminal import progress
 
 SPAN = 64 * 2**20
 """Bytes of a file that one process reads at a time."""
@@ -25,6 +26,21 @@ class Span:
     start: int = 0
     end: int | None = None
     """None: up to the end, for what has no size (a pipe, a gzipped file)."""
+
+
+def megabytes(span: Span) -> float:
+    """How much there is to read; 0 of a pipe."""
+    end = span.path.stat().st_size if span.end is None else span.end
+    return (end - span.start) / 1e6
+
+
+def followed(todo: Sequence[Span], what: str) -> Iterator[Span]:
+    """The same spans one by one, with a word about how far they are where they are many."""
+    with progress(transient=True) as bar:
+        task = bar.add_task(f"{what}, MB", total=sum(map(megabytes, todo)), note="")
+        for span in todo:
+            yield span
+            bar.update(task, advance=megabytes(span))
 
 
 def spans(paths: Sequence[Path]) -> list[Span]:

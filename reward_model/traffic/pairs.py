@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from reward_model.records import UserError
-from reward_model.traffic.lines import Span, is_torn, lines_of, parsed, spans
+from reward_model.traffic.lines import Span, followed, is_torn, lines_of, parsed, spans
 from reward_model.traffic.rows import check_readable, not_a_log
 from reward_model.traffic.values import FEEDBACK, answer_of, keys_of, thumb, user_of
 
@@ -103,7 +103,7 @@ def _index(
     ids: set[bytes] = set()
     replaced = _replaced(todo) if form == "pairs" else set()
     before = number = 0
-    for at, span in enumerate(todo):
+    for at, span in enumerate(followed(todo, "reading")):
         before = before + number + 1 if span.start else 1
         for number, (line, ended) in enumerate(lines_of(span)):
             if not line.strip():
@@ -155,7 +155,9 @@ def _index(
 
 def _replaced(todo: Sequence[Span]) -> set[str]:
     """Ids of answers that were asked for again."""
-    rows = (parsed(line) for span in todo for line, _ in lines_of(span) if b'"replaces"' in line)
+    found = followed(todo, "answers asked for again")
+    lines = (line for span in found for line, _ in lines_of(span))
+    rows = (parsed(line) for line in lines if b'"replaces"' in line)
     return {str(row["replaces"]) for row in rows if isinstance(row, dict) and row.get("replaces")}
 
 
@@ -235,7 +237,7 @@ def _limited(
 
 def _texts(todo: Sequence[Span], wanted: set[tuple[int, int]]) -> dict[tuple[int, int], Any]:
     found: dict[tuple[int, int], Any] = {}
-    for at, span in enumerate(todo):
+    for at, span in enumerate(followed(todo, "texts")):
         lines = {line for where, line in wanted if where == at}
         if not lines:
             continue

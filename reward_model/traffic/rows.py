@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reward_model.records import UserError, explain_os_error
-from reward_model.traffic.lines import Span, is_torn, lines_of, parsed, spans
+from reward_model.traffic.lines import Span, followed, is_torn, lines_of, parsed, spans
 from reward_model.traffic.values import (
     KEYS,
     NAMED,
@@ -76,14 +76,14 @@ def read_log(
             of an answer.
     """
     todo = spans(paths)
-    jobs = [(span, tuple(columns), tuple(arms)) for span in todo]
-    workers = min(workers or (os.cpu_count() or 1), len(jobs))
+    jobs = ((span, tuple(columns), tuple(arms)) for span in todo)
+    workers = min(workers or (os.cpu_count() or 1), len(todo))
     try:
         if workers > 1:
             with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-                whole, parts = _collected(pool.map(_read, jobs), columns)
+                whole, parts = _collected(pool.map(_read, jobs), todo, columns)
         else:
-            whole, parts = _collected(map(_read, jobs), columns)
+            whole, parts = _collected(map(_read, jobs), todo, columns)
     except OSError as error:
         raise explain_os_error(error) from None
     return _joined(whole, parts, columns, paths)
@@ -112,12 +112,12 @@ def _empty(columns: Sequence[Column]) -> list[array[Any]]:
 
 
 def _collected(
-    parts: Iterable[_Part], columns: Sequence[Column]
+    parts: Iterable[_Part], todo: Sequence[Span], columns: Sequence[Column]
 ) -> tuple[list[array[Any]], list[_Part]]:
     """The rows of all parts in one, part by part as they come: both at once would be too many."""
     whole = _empty(columns)
     told = []
-    for part in parts:
+    for _, part in zip(followed(todo, "reading"), parts, strict=True):
         for store, more in zip(whole, part.stores, strict=True):
             store.extend(more)
         part.stores = []

@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 from reward_model.policy.base import Policy
 from reward_model.policy.evaluation.measure import best_of, best_of_kl, distinct, kl
 from reward_model.policy.evaluation.numbers import Numbers, Told
-from reward_model.policy.generate import Answer, Manner, answers
+from reward_model.policy.generate import Answer, Manner, answer_blocks
 from reward_model.policy.rows import PolicyRow
+from reward_model.records.terminal import progress
 from reward_model.rlhf.source import RewardSource
 from reward_model.score.scorer import Score
 
 Floats = NDArray[np.float64]
 _TIE = 1e-9
+SCORED_AT_ONCE = 256
 
 
 @dataclass
@@ -67,10 +69,24 @@ def draw(
 ) -> Sampled:
     """Let a policy answer, and score what it says."""
     prompts = policy.frame.prompt_ids([row.prompt for row in rows])
-    found = Sampled(rows, prompts, answers(policy, prompts, manner))
+    said: list[list[Answer]] = [[] for _ in prompts]
+    with progress(transient=True) as bar:
+        task = bar.add_task(f"answers of {policy.place.name}", total=len(prompts), note="")
+        for block in answer_blocks(policy, prompts, manner):
+            for place, each in block:
+                said[place] = each
+            bar.update(task, advance=len(block))
+    found = Sampled(rows, prompts, said)
     asked = [row.prompt for row, each in zip(rows, found.said, strict=True) for _ in each]
+    texts = [a.text for a in found.flat]
     for name, source in rewards.items():
-        found.scores[name] = source.scores(asked, [a.text for a in found.flat])
+        scores = found.scores[name] = []
+        with progress(transient=True) as bar:
+            task = bar.add_task(f"{name} of answers", total=len(texts), note="")
+            for at in range(0, len(texts), SCORED_AT_ONCE):
+                some = slice(at, at + SCORED_AT_ONCE)
+                scores += source.scores(asked[some], texts[some])
+                bar.update(task, completed=len(scores))
     return found
 
 

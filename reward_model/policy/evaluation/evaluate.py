@@ -217,7 +217,9 @@ def _measure(
     rows_of: Place | None = None,
 ) -> Measured:
     pairs, asked = held_out(rows_of or place, options.wanted)
-    policy = open_policy(place, device=options.device)
+    # What the others were compared with is open, asked and scored already.
+    again = base is None and rows_of is not None
+    policy = references.policy(place) if again else open_policy(place, device=options.device)
     needed = policy.frame.chat
     pairs = with_instruction(pairs, options.instruction or instruction_of(rows_of or place),
                              needed=needed)  # fmt: skip
@@ -233,7 +235,7 @@ def _measure(
     slices: dict[str, dict[str, Told]] = {}
     known = [row for row in pairs if row.rejected] or pairs
     if known and "pairs" not in options.skip:
-        own = _logps(policy, known)
+        own = references.logps(place, known) if again else _logps(policy, known)
         other = references.logps(base, known) if base is not None else None
         for cut, pick in _cuts(known, options.by):
             _pair_numbers(own, other, known, pick, _target(cut, told, slices), options)
@@ -243,7 +245,11 @@ def _measure(
         manner = Manner(options.samples, options.max_new_tokens, seed=options.seed)
         room = min(options.max_new_tokens, options.max_length - 16)
         asked = policy.frame.fit(asked, options.max_length, room=room).rows
-        sampled = draw(policy, asked, manner, rewards)
+        sampled = (
+            references.drawn(place, asked, manner)
+            if again
+            else draw(policy, asked, manner, rewards)
+        )
         before = references.drawn(base, asked, manner) if base is not None else None
         far = None
         if base is not None and "kl" not in options.skip:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from reward_model.policy.base import Policy
 from reward_model.policy.generate import padded
 from reward_model.policy.rows import PolicyRow
+from reward_model.records.terminal import progress
 
 Floats = NDArray[np.float64]
 TOKENS_AT_ONCE = 4096
@@ -46,7 +47,7 @@ def answer_logps(policy: Policy, rows: Sequence[PolicyRow], answers: Sequence[st
 def ids_logps(policy: Policy, pairs: Sequence[tuple[list[int], list[int]]]) -> Logps:
     """The same of (prompt, answer) as token ids."""
     sums, tokens = np.zeros(len(pairs)), np.zeros(len(pairs))
-    for batch in _batches([len(p) + len(a) for p, a in pairs]):
+    for batch in _batches(pairs, f"likelihoods under {policy.place.name}"):
         rows = [pairs[i][0] + pairs[i][1] for i in batch]
         lengths = [len(pairs[i][1]) for i in batch]
         logits, ids = _scored(policy, rows, lengths)
@@ -63,7 +64,7 @@ def ids_logps(policy: Policy, pairs: Sequence[tuple[list[int], list[int]]]) -> L
 def kl(policy: Policy, reference: Policy, pairs: Sequence[tuple[list[int], list[int]]]) -> Floats:
     """(N,): KL of policy to reference along each answer, exact at every position, in nats."""
     found = np.zeros(len(pairs))
-    for batch in _batches([len(p) + len(a) for p, a in pairs]):
+    for batch in _batches(pairs, f"KL of {policy.place.name}"):
         rows = [pairs[i][0] + pairs[i][1] for i in batch]
         lengths = [len(pairs[i][1]) for i in batch]
         own = _scored(policy, rows, lengths)[0].float().log_softmax(-1)
@@ -90,16 +91,20 @@ def _scored(
     return logits[:, -longest:], ids[:, 1:][:, -longest:]
 
 
-def _batches(lengths: Sequence[int]) -> list[list[int]]:
-    """Positions by length, so many together as fit."""
-    order = sorted(range(len(lengths)), key=lambda i: lengths[i])
+def _batches(pairs: Sequence[tuple[list[int], list[int]]], what: str) -> Iterator[list[int]]:
+    """Positions by length, so many together as fit, with a word about how far they are."""
+    lengths = [len(prompt) + len(answer) for prompt, answer in pairs]
     out: list[list[int]] = []
-    for i in order:
+    for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
         if out and (len(out[-1]) + 1) * lengths[i] <= TOKENS_AT_ONCE:
             out[-1].append(i)
         else:
             out.append([i])
-    return out
+    with progress(transient=True) as bar:
+        task = bar.add_task(what, total=len(pairs), note="")
+        for batch in out:
+            yield batch
+            bar.update(task, advance=len(batch))
 
 
 def best_of(rewards: Floats, n: int) -> float:
