@@ -80,8 +80,8 @@ class Familiarity:
         texts are at least as strange; so of texts like these at most a share `a` has a familiarity
         of `a` or less.
 
-        How strange a text is says the largest of the three, each in steps from the middle one of
-        the validation texts to that which a tenth of them is above.
+        How strange a text is says the sum of the three as far as they are above the middle one of
+        the validation texts, in steps from there to that which a tenth of them is above.
         """
         far = self.distances(vectors) * (1 - _SAME)
         known: Floats | Vectors = self.tail
@@ -118,8 +118,8 @@ class Familiarity:
 def _strangeness(far: Floats | Vectors, said: Floats | Vectors, steps: Floats) -> Floats:
     """[B] and [B, 2] -> [B]"""
     middle, size = steps
-    phrases = ((said - middle[1:]) / size[1:]).max(axis=1)
-    return np.asarray(np.maximum((far - middle[0]) / size[0], phrases))
+    above = (np.column_stack([far, said]) - middle) / size
+    return np.asarray(np.maximum(above, 0).sum(axis=1))  # NaN stays, as the strangest
 
 
 def _read(responses: Joined, seen: Bits, usual: float) -> Floats:
