@@ -42,6 +42,15 @@ def on_files(files: Files, config: Any) -> Files:
     return files
 
 
+def on_page_content(html: str, page: Any, config: Any, files: Files) -> str:
+    """A flag in a line of text is never broken after its hyphens."""
+
+    def whole(code: re.Match[str]) -> str:
+        return re.sub(r"(?<!\S)--?[a-z][\w-]*", r'<span class="flag">\g<0></span>', code[0])
+
+    return re.sub(r"(?<=<code>)[^<]+(?=</code>)", whole, html)
+
+
 def on_post_page(output: str, page: Any, config: Any) -> str:
     """Say of a page in Chinese that it is: readers aloud and fonts go by that."""
     if not page.file.src_uri.endswith(".zh.md"):

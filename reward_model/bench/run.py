@@ -158,4 +158,7 @@ def _part(metric: Metric, place: dict[str, int], sums: Floats, counts: Any) -> E
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.asarray((totals[..., 2 * at] / totals[..., 2 * at + 1]) @ weights)
 
-    return Estimand(used, of_used, int(counts[where].sum()), span=(0.0, max(1.0, weights.sum())))
+    # RewardBench 2's margin of ties may fall below 0: with it a figure is no share.
+    share = "ties:margin" not in known
+    span = (0.0, max(1.0, float(weights.sum())))
+    return Estimand(used, of_used, int(counts[where].sum()), share=share, span=span)

@@ -59,7 +59,10 @@ def serve(
     max_queue: Annotated[
         int, typer.Option(min=1, help="Texts that may wait; 503 to what comes on top.")
     ] = 2048,
-    max_items: Annotated[int, typer.Option(min=1, help="Texts of one request.")] = 256,
+    max_items: Annotated[
+        int | None,
+        typer.Option(min=1, help="Texts of one request. [default: 256, or --max-queue if less]"),
+    ] = None,
     max_body_mb: Annotated[float, typer.Option(help="Megabytes of one request.")] = 16.0,
     max_pending_mb: Annotated[
         int, typer.Option(min=1, help="Megabytes of all requests that are not answered yet.")
@@ -94,7 +97,7 @@ def serve(
         max_queue=max_queue,
         max_pending_mb=max_pending_mb,
         max_body_mb=max_body_mb,
-        max_items=min(max_items, max_queue),
+        max_items=min(256, max_queue) if max_items is None else max_items,
         timeout_s=timeout,
         evidence_s=evidence_timeout,
         drain_s=drain,

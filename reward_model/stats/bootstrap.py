@@ -108,8 +108,8 @@ class Bootstrap:
         value = float(part.function(part.sums.sum(axis=0)))
         if not np.isfinite(value):
             return Estimate(None, part.n, reason="it is not defined on these rows")
-        if part.share and value in (0.0, 1.0):
-            return self._all_alike(value, part)
+        if part.share and min(abs(value), abs(1 - value)) < 1e-12:  # a sum of weights may miss 1
+            return self._all_alike(float(round(value)), part)
         draws = part.function(self._draw(part.sums))
         return Estimate(value, part.n, *self._interval(draws, value, part, part.span))
 

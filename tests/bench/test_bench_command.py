@@ -153,6 +153,9 @@ def test_a_reward_that_knows_is_right_on_all_of_them(folder: Path) -> None:
         least = 0.79 if benchmark["name"] == "rewardbench2" else 1.0  # equals share, as it counts
         assert score >= least - 1e-9, benchmark["name"]
         assert own["length"]["difference"]["value"] <= 0
+        for metric, told in own["mine.py:words"]["metrics"].items():
+            if told["value"] == 1 and told["low"] is not None:
+                assert told["low"] < 0.95, (benchmark["name"], metric)  # few rows prove no 100%
     by_name = {b["name"]: b for b in found["benchmarks"]}
     metrics = by_name["llmbar"]["rewards"]["length"]["metrics"]
     assert {"Natural", "Neighbor", "adversarial"} <= set(metrics)

@@ -384,6 +384,9 @@ def test_a_taken_port_and_a_broken_model_are_told(model: Path, tmp_path: Path) -
         done = run("reward-model", "serve", model, "--port", taken.getsockname()[1])
     assert done.code == 2
     assert "choose another with --host or --port" in done.stderr
+    done = run("reward-model", "serve", model, "--max-items", 300, "--max-queue", 100)
+    assert done.code == 2
+    assert "--max-items 300 above --max-queue 100" in done.stderr
     broken = tmp_path / "broken"
     broken.mkdir()
     for file in model.iterdir():
