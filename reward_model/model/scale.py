@@ -60,6 +60,12 @@ class RewardScale:
         """The same of the reward of one dimension."""
         return (reward - self.means[name]) / self.sds[name]
 
+    def lowest(self) -> dict[str, Any]:
+        """What a response on the lowest level of all dimensions earns: `reward`, and by dimension
+        `centered`, as a score has them."""
+        names = {name: self.dimension(name, 0.0) for name in self.means}
+        return {"reward": self.centered(0.0), "centered": names}
+
     def check(self, weights: Mapping[str, float] | None, risk: float) -> None:
         """Whether a reward of these terms is one that the scale was made of.
 

@@ -150,16 +150,17 @@ def _lowest(model: str, centered: bool, names: Sequence[str]) -> dict[str, float
     if not centered:
         return dict.fromkeys((SCALAR, *names), 0.0)
     if is_address(model):
-        raise UserError(
-            f"centred rewards of {model} where every answer needs a number",
-            expected="the folder of the model: a server does not say where its lowest level lies",
-            mend="name the folder, or leave out --centered",
-        )
-    scale = read_scale([model_folder(model)])
-    return {
-        SCALAR: scale.centered(0.0),
-        **{name: scale.dimension(name, 0.0) for name in scale.means},
-    }
+        with contextlib.closing(RewardClient(model, timeout=_FIRST_ANSWER_S)) as client:
+            told = client.lowest()
+        if told is None:
+            raise UserError(
+                f"centred rewards of {model} where every answer needs a number",
+                expected="a server that says what its lowest level earns",
+                mend="serve with this version, name the folder, or leave out --centered",
+            )
+        return {SCALAR: told[0], **told[1]}
+    scale = read_scale([model_folder(model)]).lowest()
+    return {SCALAR: scale["reward"], **scale["centered"]}
 
 
 def answering(

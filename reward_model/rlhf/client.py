@@ -135,6 +135,20 @@ class RewardClient:
             future.cancel()
             raise
 
+    def lowest(self) -> tuple[float, dict[str, float]] | None:
+        """What the lowest level earns of a server of centred rewards, the scalar and by dimension;
+        None where the server does not say it."""
+        return self._started(self._lowest()).result()
+
+    async def _lowest(self) -> tuple[float, dict[str, float]] | None:
+        import aiohttp
+
+        try:
+            async with self._session.get(f"{self.url}/v1/models") as answer:
+                return wire.lowest(await answer.text(errors="replace"))
+        except (aiohttp.ClientError, TimeoutError):
+            return None
+
     async def score_async(
         self,
         prompts: Sequence[Words],

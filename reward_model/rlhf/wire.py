@@ -107,6 +107,20 @@ def scores(status: int, text: str, expected: int, url: str) -> list[Score]:
     return scores
 
 
+def lowest(text: str) -> tuple[float, dict[str, float]] | None:
+    """What `/v1/models` says that the lowest level earns, the scalar and by dimension.
+
+    >>> lowest('{"data": [{"lowest": {"reward": -3.5, "centered": {"depth": -2}}}]}')
+    (-3.5, {'depth': -2.0})
+    """
+    try:
+        told = json.loads(text)["data"][0]["lowest"]
+        found = float(told["reward"]), {str(n): float(v) for n, v in told["centered"].items()}
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+        return None
+    return found if all(map(math.isfinite, (found[0], *found[1].values()))) else None
+
+
 def is_whole(score: Score) -> bool:
     """A reward that is a number with all it was made of, or none with its reason."""
     if score.reward is None:

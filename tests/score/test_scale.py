@@ -95,6 +95,7 @@ def test_a_server_centres_and_one_that_does_not_is_refused(model: Path) -> None:
     pytest.importorskip("uvicorn")
     from serving import in_thread
 
+    from reward_model.policy.rewards import read_rewards
     from reward_model.rlhf.client import RewardClient
 
     scorer = RewardScorer.from_pretrained(model, centered=True)
@@ -112,6 +113,12 @@ def test_a_server_centres_and_one_that_does_not_is_refused(model: Path) -> None:
             dimension_rewards(served.url, ["depth"], risk=0.5)[0](["q"], ["r"])
         with pytest.raises(UserError, match="weights or a risk that the stored mean"):
             RewardClient(served.url).score("q", "r", risk=0.5)
+        # Beside another reward an empty answer needs a number: the lowest level's.
+        both = [[place, f"{place}#depth"] for place in (served.url, str(model))]
+        remote, local = (read_rewards(specs, centered=True).functions for specs in both)
+        for one, other in zip(remote, local, strict=True):
+            assert one(["q"], [""]) == pytest.approx(other(["q"], [""]))
+            assert (one(["q"], [""])[0] or 0) < -0.5
     told = pytest.raises(UserError, match="start the server with --centered")
     with in_thread(RewardScorer.from_pretrained(model)) as (served, _), told:
         MultiDimReward(served.url, centered=True)(["q"], ["r"])

@@ -144,7 +144,9 @@ def create_app(service: Service) -> FastAPI:
             return error.response()
         scorer = service.batcher.scorer
         longest = None if scorer is None else scorer.max_length
-        return json_response(vllm.models(service.name, since, longest))
+        scale = None if scorer is None else scorer.scale
+        lowest = None if scale is None else scale.lowest()
+        return json_response(vllm.models(service.name, since, longest, lowest))
 
     page, policy = demo_page(service)
 

@@ -177,6 +177,8 @@ class ModelCard(BaseModel):
     max_model_len: int | None
     """Tokens of prompt and response that are read; null while the model loads."""
     permission: list[dict[str, Any]]
+    lowest: dict[str, Any] | None = None
+    """Where rewards are centred: what the lowest level earns, `reward` and by dimension."""
 
 
 class ModelsAnswer(BaseModel):
@@ -281,9 +283,11 @@ def envelope(kind: str, model: str, data: list[dict[str, Any]], tokens: int) -> 
     }
 
 
-def models(name: str, since: int, longest: int | None) -> dict[str, Any]:
-    """The list of the one model."""
-    card = {
+def models(
+    name: str, since: int, longest: int | None, lowest: dict[str, Any] | None
+) -> dict[str, Any]:
+    """The list of the one model; where rewards are centred, with what the lowest level earns."""
+    card: dict[str, Any] = {
         "id": name,
         "object": "model",
         "created": since,
@@ -292,5 +296,6 @@ def models(name: str, since: int, longest: int | None) -> dict[str, Any]:
         "parent": None,
         "max_model_len": longest,
         "permission": [],
+        **({} if lowest is None else {"lowest": lowest}),
     }
     return {"object": "list", "data": [card]}
