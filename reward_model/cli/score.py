@@ -269,7 +269,7 @@ def reading_words(found: Score, max_length: int) -> list[str]:
     if found.familiarity is not None:
         words.append(
             f"familiarity {found.familiarity:.3f}: so large a share of the texts it was validated "
-            "on is as far from what it learned from"
+            "on is as strange to it"
         )
     if found.prompt_truncated:
         words.append(f"the prompt was not read whole: it gives way within {max_length} tokens")

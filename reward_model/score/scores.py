@@ -40,7 +40,7 @@ class Score:
     reason: str | None = None
     """Why there is no opinion."""
     familiarity: float | None = None
-    """Share of the validation texts that are at least as far from the training texts, in (0, 1];
+    """Share of the validation texts that are at least as unlike the training texts, in (0, 1];
     None where the model does not know. Of several models: the least."""
     spread: float | None = None
     """Of several models: standard deviation of the reward between them, in its units."""

@@ -1,7 +1,7 @@
 """What the validation texts are for: picking the best checkpoint, and telling what is unlike them.
 
 `ValidationMetrics(samples, rubric)` is what training reports of them; `measure_familiarity(...)`
-puts into a trained model how far they lie from what it was trained on, `measure_rewards(...)` where
+puts into a trained model how unlike what it was trained on they are, `measure_rewards(...)` where
 their rewards lie.
 """
 

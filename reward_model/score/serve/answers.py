@@ -88,7 +88,7 @@ class ScoreOut(BaseModel):
     reason: str | None = None
     """Why there is no opinion."""
     familiarity: float | None = None
-    """Share of the validation texts that are at least as far from the training texts."""
+    """Share of the validation texts that are at least as unlike the training texts."""
     spread: float | None = None
     """Of several models: how far their rewards are apart."""
     level_spread: dict[str, float] | None = None
