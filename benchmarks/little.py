@@ -2,16 +2,12 @@
 
     python benchmarks/little.py start HELPSTEER [--seeds 3] [--epochs 2] [--max-length 256]
     python benchmarks/little.py losses SCORED [--seeds 3] [--rubric NAME]
-    python benchmarks/little.py curve SCORED [--sizes 500 1000] [--seeds 1]
 
 `start`: all-MiniLM-L6-v2 on human-rated HelpSteer responses (a file of rows with five attributes),
 groups held out anew by each seed: quadratic weighted kappa of length alone, of TF-IDF, of the
 probe, and of training that begins at it or at random. `losses`: heads on the frozen vectors of
 that encoder by several losses, each as strongly regularised as grouped cross-validation says, and
-both ways of telling a level. `curve`: scored pairs of the embedded writer (`datagen pairs`, `judge
-score`) on the tiny base as the quickstart trains it, beside attribute regression, Bradley-Terry on
-the same base and TF-IDF; all learn from all texts and keep their last step. Everything stays in
---out and is not made twice.
+both ways of telling a level. Everything stays in --out and is not made twice.
 """
 
 from __future__ import annotations
@@ -29,26 +25,22 @@ from encoder import minilm, train
 from torch import Tensor
 from torch.nn import functional as F
 
-from reward_model.cli.quickstart import PAIRS, SMOOTHING
-from reward_model.data.dataset import MultiDimRewardDataset, pair_indices
+from reward_model.data.dataset import MultiDimRewardDataset
 from reward_model.data.reading import find_rubric, read_samples
 from reward_model.data.split import split_groups
 from reward_model.data.tokens.inputs import InputBuilder
 from reward_model.measure.calibration import calibrate
 from reward_model.measure.evaluation.run import evaluate
-from reward_model.measure.texts import split_of, without_temperatures
+from reward_model.measure.texts import (
+    split_of,
+    without_temperatures,
+)
 from reward_model.model.forward import Forward
 from reward_model.model.losses import ordinal_targets
 from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
 from reward_model.records import IGNORE
 from reward_model.score.scorer import RewardScorer
 from reward_model.stats.metrics import BINS, confidence_bin, kappa_of, perfect_error
-from reward_model.train.config import resolve
-from reward_model.train.prepare import prepare
-from reward_model.train.progress import TrainingBar
-from reward_model.train.run import make_trainer
-from reward_model.train.run import train as fit
-from reward_model.train.trainer import MultiDimRewardTrainer
 
 STARTS: dict[str, dict[str, Any]] = {
     "the probe": {"max_steps": 1, "learning_rate": 1e-12, "head_learning_rate": 1e-12},
@@ -299,100 +291,19 @@ def losses(options: argparse.Namespace) -> None:
     table(rows)
 
 
-class Regression(MultiDimRewardTrainer):
-    """Attribute regression: squared error of one number a dimension, on the same base and steps."""
-
-    def _loss(self, logits: Tensor, target: Any, labels: int, pairs: int) -> Tensor:
-        there = target.labels != IGNORE
-        off = torch.where(there, logits[..., 0] - target.labels, torch.zeros_like(logits[..., 0]))
-        return off.square().sum() / max(1, labels)
-
-
-def curve(options: argparse.Namespace) -> None:
-    """Reports of the embedded writer on the tiny base, beside its rivals."""
-    rows: dict[str, dict[str, list[float]]] = {}
-    for seed in range(options.seeds):
-        for size in options.sizes:
-            place = options.out / f"curve_{size}_{seed}"
-            kept = place.with_suffix(".json")
-            if not kept.exists():
-                kept.write_text(json.dumps(point(options.data, place, size, seed)), "utf-8")
-            for name, (kappa_, ordered) in json.loads(kept.read_text("utf-8")).items():
-                cells = rows.setdefault(name, {})
-                for column, value in (("QWK", kappa_), ("pairs", ordered)):
-                    found = cells.setdefault(f"{column}, {size} texts", [])
-                    found += [] if value is None else [value]
-    table(rows)
-
-
-def point(data: Path, place: Path, size: int, seed: int) -> dict[str, tuple[Any, Any]]:
-    """Mean kappa and pair accuracy of each on the same held-out groups."""
-    rubric = find_rubric(data, None)
-    samples, _ = read_samples(data, rubric)
-    split = split_groups(samples, {"train": 0.75, "validation": 0.0, "test": 0.25}, seed, {})
-    groups = {part: set(names) for part, names in split.groups.items()}
-    lines = [json.loads(line) for line in data.read_text("utf-8").splitlines()]
-    kept = [sample for sample in samples if sample.side != "rejected"]
-    learn, ask = (
-        [line for line, s in zip(lines, kept, strict=True) if s.group in groups[part]]
-        for part in ("train", "test")
-    )
-    place.mkdir(parents=True, exist_ok=True)
-    for name, part in (("learn", learn[: size // 2]), ("ask", ask)):
-        words = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in part)
-        (place / f"{name}.jsonl").write_text(words, "utf-8")
-    flags = {"base_model": "tiny", "evidence": "checks", "seed": seed, "test_share": 0.0,
-             "eval_share": 0.0, "pair_weight": PAIRS, "label_smoothing": SMOOTHING}  # fmt: skip
-    config = resolve(place / "learn.jsonl", place / "model", None, flags)
-    found = evaluate(
-        fit(config), place / "ask.jsonl", train_data=place / "learn.jsonl", compare=True
-    )
-    out: dict[str, tuple[Any, Any]] = {}
-    for name, metrics in found.report.metrics.items():
-        kappas = [one["kappa"].value for one in metrics.dimensions.values() if "kappa" in one]
-        known = [value for value in kappas if value is not None]
-        out[name] = (float(np.mean(known)) if known else None, metrics.pair_accuracy.value)
-    level = told(found.probabilities)["quadratic"]
-    kappas = [kappa(found.truth.labels[:, d], level[:, d], 5) for d in range(level.shape[1])]
-    out["model, expected level rounded"] = (float(np.mean(kappas)), out["model"][1])
-    alone = {"output_dir": place / "regression", "pair_weight": 0.0}
-    run = prepare(config.model_copy(update=alone))
-    trainer = make_trainer(run, TrainingBar())
-    trainer.__class__ = Regression
-    trainer.train()
-    asked, _ = read_samples(place / "ask.jsonl", rubric)
-    builder = InputBuilder(run.tokenizer, config.max_length, max_prompt_length=0, evidence="checks")
-    dataset = MultiDimRewardDataset(asked, rubric, builder)
-    run.model.eval()
-    said = np.zeros((len(asked), len(rubric.names)))
-    with torch.inference_mode():
-        for i in range(len(dataset)):
-            ids = torch.tensor([dataset.encoded[i].input_ids])
-            types = torch.tensor([dataset.encoded[i].token_type_ids or [0] * ids.shape[1]])
-            said[i] = run.model(ids, token_type_ids=types).logits[0, :, 0].numpy()
-    labels = np.array([sample.labels for sample in asked])
-    level = np.clip(np.rint(said), 0, rubric.scale).astype(int)
-    kappas = [kappa(labels[:, d], level[:, d], rubric.classes) for d in range(labels.shape[1])]
-    reward = said @ np.array([rubric.weights[name] for name in rubric.names])
-    order = [reward[a] > reward[b] for a, b in pair_indices(asked)]
-    out["attribute regression"] = (float(np.mean(kappas)), float(np.mean(order)))
-    return out
-
-
 def main(words: Sequence[str] | None = None) -> None:
     """One part of it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("part", choices=("start", "losses", "curve"))
+    parser.add_argument("part", choices=("start", "losses"))
     parser.add_argument("data", type=Path)
     parser.add_argument("--out", type=Path, default=Path("outputs/little"))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=float, default=2)
     parser.add_argument("--max-length", type=int, default=256)
     parser.add_argument("--rubric")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[500, 1000])
     options = parser.parse_args(words)
     options.out.mkdir(parents=True, exist_ok=True)
-    {"start": start, "losses": losses, "curve": curve}[options.part](options)
+    {"start": start, "losses": losses}[options.part](options)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,185 @@
+"""What is learned from how many texts, beside its rivals; and what the pairwise term adds.
+
+    python benchmarks/curve.py rivals SCORED [--sizes 500 1000 3000] [--seeds 1]
+    python benchmarks/curve.py pairwise SCORED [--sizes 500] [--seeds 3]
+
+SCORED: pairs of the embedded writer (`datagen pairs`, `judge score`). `rivals`: the tiny base as
+the quickstart trains it, beside attribute regression, Bradley-Terry on the same base and TF-IDF;
+all learn from all texts and keep their last step. `pairwise`: the same base by the weight of the
+pairwise term. Everything stays in --out and is not made twice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from little import kappa, table, told
+from torch import Tensor
+
+from reward_model.cli.quickstart import PAIRS, SMOOTHING
+from reward_model.data.dataset import MultiDimRewardDataset, pair_indices
+from reward_model.data.reading import find_rubric, read_samples
+from reward_model.data.split import split_groups
+from reward_model.data.tokens.inputs import InputBuilder
+from reward_model.measure.evaluation.run import evaluate
+from reward_model.measure.texts import probabilities_of, score_texts, truth_of
+from reward_model.records import IGNORE
+from reward_model.rubrics import Rubric
+from reward_model.score.scorer import RewardScorer
+from reward_model.stats.metrics import collect
+from reward_model.train.config import resolve
+from reward_model.train.prepare import prepare
+from reward_model.train.progress import TrainingBar
+from reward_model.train.run import make_trainer
+from reward_model.train.run import train as fit
+from reward_model.train.trainer import MultiDimRewardTrainer
+
+
+class Regression(MultiDimRewardTrainer):
+    """Attribute regression: squared error of one number a dimension, on the same base and steps."""
+
+    def _loss(self, logits: Tensor, target: Any, labels: int, pairs: int) -> Tensor:
+        there = target.labels != IGNORE
+        off = torch.where(there, logits[..., 0] - target.labels, torch.zeros_like(logits[..., 0]))
+        return off.square().sum() / max(1, labels)
+
+
+def rivals(options: argparse.Namespace) -> None:
+    """Reports of the embedded writer on the tiny base, beside its rivals."""
+    rows: dict[str, dict[str, list[float]]] = {}
+    for seed in range(options.seeds):
+        for size in options.sizes:
+            place = options.out / f"curve_{size}_{seed}"
+            kept = place.with_suffix(".json")
+            if not kept.exists():
+                kept.write_text(json.dumps(point(options.data, place, size, seed)), "utf-8")
+            for name, (kappa_, ordered) in json.loads(kept.read_text("utf-8")).items():
+                cells = rows.setdefault(name, {})
+                for column, value in (("QWK", kappa_), ("pairs", ordered)):
+                    found = cells.setdefault(f"{column}, {size} texts", [])
+                    found += [] if value is None else [value]
+    table(rows)
+
+
+def divide(data: Path, place: Path, size: int, seed: int) -> Rubric:
+    """Write `learn.jsonl`, of so many texts, and `ask.jsonl`, of groups held out."""
+    rubric = find_rubric(data, None)
+    samples, _ = read_samples(data, rubric)
+    split = split_groups(samples, {"train": 0.75, "validation": 0.0, "test": 0.25}, seed, {})
+    groups = {part: set(names) for part, names in split.groups.items()}
+    lines = [json.loads(line) for line in data.read_text("utf-8").splitlines()]
+    kept = [sample for sample in samples if sample.side != "rejected"]
+    learn, ask = (
+        [line for line, s in zip(lines, kept, strict=True) if s.group in groups[part]]
+        for part in ("train", "test")
+    )
+    place.mkdir(parents=True, exist_ok=True)
+    for name, part in (("learn", learn[: size // 2]), ("ask", ask)):
+        words = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in part)
+        (place / f"{name}.jsonl").write_text(words, "utf-8")
+    return rubric
+
+
+FLAGS: dict[str, Any] = {
+    "base_model": "tiny",
+    "evidence": "checks",
+    "test_share": 0.0,
+    "eval_share": 0.0,
+    "pair_weight": PAIRS,
+    "label_smoothing": SMOOTHING,
+}
+"""As the quickstart trains, on all texts."""
+WEIGHTS = (0.0, 0.1, 0.2, 0.5, 1.0)
+
+
+def pairwise(options: argparse.Namespace) -> None:
+    """Levels and order of pairs by the weight of the pairwise term."""
+    columns = [f"{what}, {size:,} texts" for size in options.sizes for what in ("QWK", "pairs")]
+    rows: dict[str, dict[str, list[float]]] = {f"{weight:g}": {} for weight in WEIGHTS}
+    for size in options.sizes:
+        for seed in range(options.seeds):
+            place = options.out / f"curve_{size}_{seed}"
+            rubric = divide(options.data, place, size, seed)
+            asked, _ = read_samples(place / "ask.jsonl", rubric)
+            for weight in WEIGHTS:
+                kept = place / f"pairwise_{weight:g}.json"
+                if not kept.exists():
+                    flags = {**FLAGS, "seed": seed, "pair_weight": weight}
+                    model = place / f"pairwise_{weight:g}"
+                    best = fit(resolve(place / "learn.jsonl", model, None, flags))
+                    chances = probabilities_of(
+                        score_texts(RewardScorer.from_pretrained(best), asked), rubric
+                    )
+                    found = collect(
+                        chances, truth_of(asked, rubric), weights=rubric.weights, resamples=1
+                    )
+                    kappas = [found.estimate(f"{name}.kappa").value or 0.0 for name in rubric.names]
+                    order = found.estimate("pair_accuracy").value
+                    kept.write_text(json.dumps([float(np.mean(kappas)), order]), "utf-8")
+                values = json.loads(kept.read_text("utf-8"))
+                at = columns[2 * options.sizes.index(size) :]
+                for column, value in zip(at[:2], values, strict=True):
+                    rows[f"{weight:g}"].setdefault(column, []).append(value)
+    table(rows)
+
+
+def point(data: Path, place: Path, size: int, seed: int) -> dict[str, tuple[Any, Any]]:
+    """Mean kappa and pair accuracy of each on the same held-out groups."""
+    rubric = divide(data, place, size, seed)
+    flags = {**FLAGS, "seed": seed}
+    config = resolve(place / "learn.jsonl", place / "model", None, flags)
+    found = evaluate(
+        fit(config), place / "ask.jsonl", train_data=place / "learn.jsonl", compare=True
+    )
+    out: dict[str, tuple[Any, Any]] = {}
+    for name, metrics in found.report.metrics.items():
+        kappas = [one["kappa"].value for one in metrics.dimensions.values() if "kappa" in one]
+        known = [value for value in kappas if value is not None]
+        out[name] = (float(np.mean(known)) if known else None, metrics.pair_accuracy.value)
+    level = told(found.probabilities)["quadratic"]
+    kappas = [kappa(found.truth.labels[:, d], level[:, d], 5) for d in range(level.shape[1])]
+    out["model, expected level rounded"] = (float(np.mean(kappas)), out["model"][1])
+    alone = {"output_dir": place / "regression", "pair_weight": 0.0}
+    run = prepare(config.model_copy(update=alone))
+    trainer = make_trainer(run, TrainingBar())
+    trainer.__class__ = Regression
+    trainer.train()
+    asked, _ = read_samples(place / "ask.jsonl", rubric)
+    builder = InputBuilder(run.tokenizer, config.max_length, max_prompt_length=0, evidence="checks")
+    dataset = MultiDimRewardDataset(asked, rubric, builder)
+    run.model.eval()
+    said = np.zeros((len(asked), len(rubric.names)))
+    with torch.inference_mode():
+        for i in range(len(dataset)):
+            ids = torch.tensor([dataset.encoded[i].input_ids])
+            types = torch.tensor([dataset.encoded[i].token_type_ids or [0] * ids.shape[1]])
+            said[i] = run.model(ids, token_type_ids=types).logits[0, :, 0].numpy()
+    labels = np.array([sample.labels for sample in asked])
+    level = np.clip(np.rint(said), 0, rubric.scale).astype(int)
+    kappas = [kappa(labels[:, d], level[:, d], rubric.classes) for d in range(labels.shape[1])]
+    reward = said @ np.array([rubric.weights[name] for name in rubric.names])
+    order = [reward[a] > reward[b] for a, b in pair_indices(asked)]
+    out["attribute regression"] = (float(np.mean(kappas)), float(np.mean(order)))
+    return out
+
+
+def main() -> None:
+    """One part of it."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("part", choices=("rivals", "pairwise"))
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("outputs/curve"))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[500, 1000])
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    {"rivals": rivals, "pairwise": pairwise}[options.part](options)
+
+
+if __name__ == "__main__":
+    main()
