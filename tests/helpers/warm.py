@@ -7,7 +7,6 @@ process begins and ends start a new one instead (`commands.spawn`).
 from __future__ import annotations
 
 import contextlib
-import importlib
 import multiprocessing
 import os
 import resource
@@ -81,7 +80,7 @@ def start(
     """`start("reward-model", "train", ...)`.
 
     Args:
-        command: `reward-model`, `datagen` or `judge`.
+        command: `reward-model`; `datagen` and `judge` load no torch, and `nest` forks them.
         args: its words.
         env: variables beside those of this process.
         largest_file: bytes; what is written beyond fails as on a full disk.
@@ -101,4 +100,6 @@ def _begin(
     sys.argv = words
     if largest_file is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
-    importlib.import_module(f"{words[0].replace('-', '_')}.cli.commands").main()
+    from reward_model.cli.commands import main
+
+    main()
