@@ -153,19 +153,23 @@ def calibrations(options: argparse.Namespace) -> None:
         parts.append(np.load(kept))
     columns = ["ECE", "before", "after `calibrate`", "level frequencies", "if perfect"]
     print("\n| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|")
+    names = find_rubric(options.data, "helpsteer").names
     y = np.concatenate([part["y"] for part in parts])
-    for d, dimension in enumerate(find_rubric(options.data, "helpsteer").names):
-        there = y[:, d] != IGNORE
+    for name, of in [
+        *((name, [d]) for d, name in enumerate(names)),
+        ("all five", [*range(len(names))]),
+    ]:
+        there = y[:, of] != IGNORE
         cells = []
         for which in ("before", "after", "often"):
-            chances = np.concatenate([part[which][:, d] for part in parts])[there]
-            sure, right = chances.max(1), chances.argmax(1) == y[there, d]
+            chances = np.concatenate([part[which][:, of] for part in parts])[there]
+            sure, right = chances.max(1), chances.argmax(1) == y[:, of][there]
             bins = np.eye(BINS)[confidence_bin(sure)]
             cells.append(f"{np.abs((sure - right) @ bins).sum() / len(sure):.3f}")
             if which == "after":
                 chance = perfect_error(sure)
         cells.append(f"{chance[0]:.3f}" if chance else "–")
-        print(f"| {dimension} | " + " | ".join(cells) + " |")
+        print(f"| {name} | " + " | ".join(cells) + " |")
 
 
 def vectors(data: Path, rubric_name: str | None, length: int, out: Path) -> Any:

@@ -47,7 +47,9 @@ def train(
         Path | None, typer.Option(help="Validate on this file instead of a share of SCORED.")
     ] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the training texts.")] = None,
-    learning_rate: Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option("--lr", help="Peak learning rate; left out: by size.")
+    ] = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Texts of a step, over all devices.")
     ] = None,
