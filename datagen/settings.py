@@ -142,7 +142,7 @@ def resolve(given: dict[str, Any], config: Path | None) -> Settings:
         if isinstance(values.get(several), str):
             values[several] = [name.strip() for name in _words(values[several])]
     what = "the options that docs/datagen.md lists"
-    return parse_settings(values, Settings, what, path=config)
+    return parse_settings(values, Settings, what, path=config, flags=given)
 
 
 def resolve_revision(given: dict[str, Any], config: Path | None) -> RevisionSettings:
@@ -155,7 +155,7 @@ def resolve_revision(given: dict[str, Any], config: Path | None) -> RevisionSett
     if isinstance(values.get("principles"), str):
         values["principles"] = [name.strip() for name in _words(values["principles"])]
     what = "the options that docs/datagen.md lists"
-    return parse_settings(values, RevisionSettings, what, path=config)
+    return parse_settings(values, RevisionSettings, what, path=config, flags=given)
 
 
 def _values(given: dict[str, Any], config: Path | None) -> dict[str, Any]:

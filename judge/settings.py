@@ -104,4 +104,5 @@ def resolve(given: Mapping[str, Any], config: Path | None = None) -> ScoreSettin
     if "llm" in values:
         values["llm"] = model_names(values["llm"], config)
     what = "the settings that docs/judge.md lists"
-    return parse_settings({**values, **given}, ScoreSettings, what, path=config)
+    merged = {**values, **given}
+    return parse_settings(merged, ScoreSettings, what, path=config, flags=given)

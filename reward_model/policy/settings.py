@@ -285,7 +285,7 @@ def resolve(data: str, config: Path | None, flags: Mapping[str, Any]) -> PolicyC
             "docs/examples/ppo.py",
         )
     what = "settings as docs/policies.md lists them"
-    settings = parse_settings(merged, PolicyConfig, what, path=config)
+    settings = parse_settings(merged, PolicyConfig, what, path=config, flags=given)
     _check(settings, {name for name, value in merged.items() if value is not None})
     return settings
 

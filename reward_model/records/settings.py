@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from reward_model.records.errors import UserError
@@ -50,13 +50,19 @@ def parse_toml(text: str, path: Pathish | None = None) -> dict[str, Any]:
 
 
 def parse_settings(
-    values: Mapping[str, Any], model: type[M], what: str, *, path: Pathish | None = None
+    values: Mapping[str, Any],
+    model: type[M],
+    what: str,
+    *,
+    path: Pathish | None = None,
+    flags: Collection[str] = (),
 ) -> M:
     """What a file says, flags over it where there are any, as a model of pydantic's.
 
     Args:
         what: it should be, for messages.
         path: the file, where there is one.
+        flags: names whose values are no word of the file: it is not blamed for them.
 
     Raises:
         UserError: every mistake at once.
@@ -67,6 +73,8 @@ def parse_settings(
         return model.model_validate(dict(values))
     except ValidationError as error:
         mistakes = _mistakes(error, tuple(model.model_fields))
+        if all(one["loc"] and one["loc"][0] in flags for one in error.errors(include_url=False)):
+            path = None
     several = "" if len(mistakes) == 1 else "s"
     raise UserError(
         f"{len(mistakes)} mistake{several}: {'; '.join(mistakes)}", expected=what, path=path

@@ -279,7 +279,7 @@ def resolve(
     elif merged.get("base_model") == TINY:
         merged = {**_TINY_DEFAULTS, **merged}
     what = "the settings that docs/train.md lists"
-    settings = parse_settings(merged, TrainConfig, what, path=config)
+    settings = parse_settings(merged, TrainConfig, what, path=config, flags=given)
     _check_idle(settings, {**values, **given})
     return settings
 

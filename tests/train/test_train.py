@@ -422,6 +422,10 @@ def test_settings_come_from_defaults_file_and_flags(scored: Path, tmp_path: Path
     with pytest.raises(UserError, match=r"2 mistakes.*epochs.*colour") as error:
         resolve(scored, None, file, {})
     assert error.value.path == file
+    file.write_text("epochs = 7\n", "utf-8")
+    with pytest.raises(UserError, match=r"1 mistake: learning_rate: 0\.0") as error:
+        resolve(scored, None, file, {"learning_rate": 0.0})
+    assert error.value.path is None  # a flag said so, not the file
 
 
 def bad(tmp_path: Path, name: str, content: bytes) -> Path:
