@@ -1,20 +1,21 @@
 """What is learned from few labels: the probe, training from it and without it, and its rivals.
 
     python benchmarks/little.py start HELPSTEER [--seeds 3] [--epochs 2] [--max-length 256]
+    python benchmarks/little.py calibration HELPSTEER --rubric helpsteer [--seeds 12]
     python benchmarks/little.py losses SCORED [--seeds 3] [--rubric NAME]
 
 `start`: all-MiniLM-L6-v2 on human-rated HelpSteer responses (a file of rows with five attributes),
 groups held out anew by each seed: quadratic weighted kappa of length alone, of TF-IDF, of the
-probe, and of training that begins at it or at random. `losses`: heads on the frozen vectors of
-that encoder by several losses, each as strongly regularised as grouped cross-validation says, and
-both ways of telling a level. Everything stays in --out and is not made twice.
+probe, and of training that begins at it or at random. `calibration`: the error of the probe's
+chances before and after a temperature. `losses`: heads on the frozen vectors of that encoder by
+several losses, each as strongly regularised as grouped cross-validation says, and both ways of
+telling a level. Everything stays in --out and is not made twice.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,25 +23,22 @@ from typing import Any
 import numpy as np
 import torch
 from encoder import minilm, train
+from scipy.special import log_softmax
 from torch import Tensor
 from torch.nn import functional as F
 
 from reward_model.data.dataset import MultiDimRewardDataset
-from reward_model.data.reading import find_rubric, read_samples
-from reward_model.data.split import split_groups
+from reward_model.data.reading import find_rubric
+from reward_model.data.split import Part, split_groups
 from reward_model.data.tokens.inputs import InputBuilder
-from reward_model.measure.calibration import calibrate
+from reward_model.measure.calibration import fit_temperature
 from reward_model.measure.evaluation.run import evaluate
-from reward_model.measure.texts import (
-    split_of,
-    without_temperatures,
-)
 from reward_model.model.forward import Forward
 from reward_model.model.losses import ordinal_targets
 from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
 from reward_model.records import IGNORE
-from reward_model.score.scorer import RewardScorer
 from reward_model.stats.metrics import BINS, confidence_bin, kappa_of, perfect_error
+from reward_model.train.probe import fit as probe
 
 STARTS: dict[str, dict[str, Any]] = {
     "the probe": {"max_steps": 1, "learning_rate": 1e-12, "head_learning_rate": 1e-12},
@@ -123,53 +121,6 @@ def start(options: argparse.Namespace) -> None:
                     plain = dimension.removesuffix(" (quadratic)")
                     rows.setdefault(label, {}).setdefault(plain, []).append(value)
     table(rows)
-    calibrations(options)
-
-
-def calibrations(options: argparse.Namespace) -> None:
-    """Calibration error over the held-out texts of all seeds, before and after `calibrate`.
-
-    Beside it what the level frequencies of the training texts have, told of every text, and what
-    chances that are kept to would show on so few texts.
-    """
-    parts: list[Any] = []
-    for seed in range(options.seeds):
-        model, kept = options.out / f"from_the_probe_{seed}", options.out / f"chances_{seed}.npz"
-        if not kept.exists():
-            fitted = options.out / f"calibrated_{seed}"
-            shutil.copytree(model, fitted, dirs_exist_ok=True)
-            calibrate(fitted / "best", options.data, resamples=100)
-            found = evaluate(fitted / "best", options.data, resamples=100)
-            scorer = RewardScorer.from_pretrained(fitted / "best")
-            raw = without_temperatures(found.probabilities, scorer)
-            samples, _ = read_samples(options.data, found.rubric)
-            split = split_of(fitted / "best")
-            learned = np.array([s.labels for s in split.select(samples, "train")]) if split else []
-            share = np.array(
-                [np.bincount(y[y != IGNORE], minlength=5) for y in np.transpose(learned)]
-            )
-            often = np.broadcast_to(share / share.sum(1, keepdims=True), found.probabilities.shape)
-            np.savez(kept, before=raw, after=found.probabilities, often=often, y=found.truth.labels)
-        parts.append(np.load(kept))
-    columns = ["ECE", "before", "after `calibrate`", "level frequencies", "if perfect"]
-    print("\n| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|")
-    names = find_rubric(options.data, "helpsteer").names
-    y = np.concatenate([part["y"] for part in parts])
-    for name, of in [
-        *((name, [d]) for d, name in enumerate(names)),
-        ("all five", [*range(len(names))]),
-    ]:
-        there = y[:, of] != IGNORE
-        cells = []
-        for which in ("before", "after", "often"):
-            chances = np.concatenate([part[which][:, of] for part in parts])[there]
-            sure, right = chances.max(1), chances.argmax(1) == y[:, of][there]
-            bins = np.eye(BINS)[confidence_bin(sure)]
-            cells.append(f"{np.abs((sure - right) @ bins).sum() / len(sure):.3f}")
-            if which == "after":
-                chance = perfect_error(sure)
-        cells.append(f"{chance[0]:.3f}" if chance else "–")
-        print(f"| {name} | " + " | ".join(cells) + " |")
 
 
 def vectors(data: Path, rubric_name: str | None, length: int, out: Path) -> Any:
@@ -191,6 +142,49 @@ def vectors(data: Path, rubric_name: str | None, length: int, out: Path) -> Any:
         np.save(kept, x)
     labels = np.array([sample.labels for sample in dataset.samples])
     return np.load(kept), labels, dataset.samples, rubric
+
+
+def calibration(options: argparse.Namespace) -> None:
+    """Calibration error over the held-out texts of all seeds, before and after the temperature.
+
+    The heads are probes, as training kept them in `start`; those of dimensions without weight also
+    read the number of words. Beside them what the level frequencies
+    of the training texts have, told of every text, and what chances that are kept to would show.
+    """
+    x, labels, samples, rubric = vectors(
+        options.data, options.rubric, options.max_length, options.out
+    )
+    groups = np.array([sample.group for sample in samples])
+    tokens = np.array([[len(str(sample.response).split())] for sample in samples])
+    long = np.hstack([x, np.log2(np.maximum(tokens, 1))])
+    seen: dict[str, list[Any]] = {name: [] for name in rubric.names}
+    for seed in range(options.seeds):
+        shares: dict[Part, float] = {"train": 0.6, "validation": 0.15, "test": 0.25}
+        split = split_groups(samples, shares, seed, {})
+        learn, check, ask = (np.isin(groups, split.groups[part]) for part in shares)
+        for d, name in enumerate(rubric.names):
+            there = labels[:, d] != IGNORE
+            length = not rubric.weights[name]
+            at, y, z = learn & there, labels[:, d], long if length else x
+            one = np.eye(rubric.classes)[y[at]]
+            number = np.unique(groups[at], return_inverse=True)[1]
+            line = probe(z[at], one, number, power=0.5, length=length, seed=seed)
+            said = z @ line.weight.T + line.bias
+            heat, _ = fit_temperature(said[check], y[check])
+            often = np.broadcast_to(np.log(one.mean(0) + 1e-9), said.shape)
+            to = ask & there
+            seen[name].append([log_softmax(v[to], 1) for v in (said, said / heat, often)] + [y[to]])
+    columns = ["ECE", "before", "after the temperature", "level frequencies", "if perfect"]
+    print("| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|")
+    for name, parts in seen.items():
+        *logs, y = (np.concatenate(part) for part in zip(*parts, strict=True))
+        cells = []
+        for log in logs:
+            sure, right = np.exp(log.max(1)), log.argmax(1) == y
+            bins = np.eye(BINS)[confidence_bin(sure)]
+            cells.append(f"{np.abs((sure - right) @ bins).sum() / len(sure):.3f}")
+        chance = perfect_error(np.exp(logs[1].max(1)))
+        print(f"| {name} | " + " | ".join([*cells, f"{chance[0]:.3f}" if chance else "–"]) + " |")
 
 
 def cross_entropy(logits: Tensor, level: Tensor) -> Tensor:
@@ -298,7 +292,7 @@ def losses(options: argparse.Namespace) -> None:
 def main(words: Sequence[str] | None = None) -> None:
     """One part of it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("part", choices=("start", "losses"))
+    parser.add_argument("part", choices=("start", "calibration", "losses"))
     parser.add_argument("data", type=Path)
     parser.add_argument("--out", type=Path, default=Path("outputs/little"))
     parser.add_argument("--seeds", type=int, default=3)
@@ -307,7 +301,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--rubric")
     options = parser.parse_args(words)
     options.out.mkdir(parents=True, exist_ok=True)
-    {"start": start, "losses": losses}[options.part](options)
+    {"start": start, "calibration": calibration, "losses": losses}[options.part](options)
 
 
 if __name__ == "__main__":
