@@ -1,6 +1,6 @@
 """What is learned from how many texts, beside its rivals; and what the pairwise term adds.
 
-    python benchmarks/curve.py rivals SCORED [--sizes 500 1000 3000] [--seeds 1]
+    python benchmarks/curve.py rivals SCORED [--sizes 500 1000 3000] [--seeds 3]
     python benchmarks/curve.py pairwise SCORED [--sizes 500] [--seeds 3]
 
 SCORED: pairs of the embedded writer (`datagen pairs`, `judge score`). `rivals`: the tiny base as
@@ -99,7 +99,6 @@ WEIGHTS = (0.0, 0.1, 0.2, 0.5, 1.0)
 
 def pairwise(options: argparse.Namespace) -> None:
     """Levels and order of pairs by the weight of the pairwise term."""
-    columns = [f"{what}, {size:,} texts" for size in options.sizes for what in ("QWK", "pairs")]
     rows: dict[str, dict[str, list[float]]] = {f"{weight:g}": {} for weight in WEIGHTS}
     for size in options.sizes:
         for seed in range(options.seeds):
@@ -122,9 +121,8 @@ def pairwise(options: argparse.Namespace) -> None:
                     order = found.estimate("pair_accuracy").value
                     kept.write_text(json.dumps([float(np.mean(kappas)), order]), "utf-8")
                 values = json.loads(kept.read_text("utf-8"))
-                at = columns[2 * options.sizes.index(size) :]
-                for column, value in zip(at[:2], values, strict=True):
-                    rows[f"{weight:g}"].setdefault(column, []).append(value)
+                for what, value in zip(("QWK", "pairs"), values, strict=True):
+                    rows[f"{weight:g}"].setdefault(f"{what}, {size:,} texts", []).append(value)
     table(rows)
 
 

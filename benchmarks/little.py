@@ -36,8 +36,14 @@ from reward_model.measure.evaluation.run import evaluate
 from reward_model.model.forward import Forward
 from reward_model.model.losses import ordinal_targets
 from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
-from reward_model.records import IGNORE
-from reward_model.stats.metrics import BINS, confidence_bin, kappa_of, perfect_error
+from reward_model.records import IGNORE, as_text
+from reward_model.stats.metrics import (
+    BINS,
+    calibration_error_of,
+    confidence_bin,
+    kappa_of,
+    perfect_error,
+)
 from reward_model.train.probe import fit as probe
 
 STARTS: dict[str, dict[str, Any]] = {
@@ -148,15 +154,15 @@ def calibration(options: argparse.Namespace) -> None:
     """Calibration error over the held-out texts of all seeds, before and after the temperature.
 
     The heads are probes, as training kept them in `start`; those of dimensions without weight also
-    read the number of words. Beside them what the level frequencies
-    of the training texts have, told of every text, and what chances that are kept to would show.
+    read the number of words. Beside them what the level frequencies of the training texts have,
+    told of every text, and what chances that are kept to would show.
     """
     x, labels, samples, rubric = vectors(
         options.data, options.rubric, options.max_length, options.out
     )
     groups = np.array([sample.group for sample in samples])
-    tokens = np.array([[len(str(sample.response).split())] for sample in samples])
-    long = np.hstack([x, np.log2(np.maximum(tokens, 1))])
+    words = np.array([[len(as_text(sample.response).split())] for sample in samples])
+    long = np.hstack([x, np.log2(np.maximum(words, 1))])
     seen: dict[str, list[Any]] = {name: [] for name in rubric.names}
     for seed in range(options.seeds):
         shares: dict[Part, float] = {"train": 0.6, "validation": 0.15, "test": 0.25}
@@ -181,8 +187,10 @@ def calibration(options: argparse.Namespace) -> None:
         cells = []
         for log in logs:
             sure, right = np.exp(log.max(1)), log.argmax(1) == y
-            bins = np.eye(BINS)[confidence_bin(sure)]
-            cells.append(f"{np.abs((sure - right) @ bins).sum() / len(sure):.3f}")
+            counts = (
+                np.stack([np.ones_like(sure), sure, right]) @ np.eye(BINS)[confidence_bin(sure)]
+            )
+            cells.append(f"{calibration_error_of(counts.T.ravel()):.3f}")
         chance = perfect_error(np.exp(logs[1].max(1)))
         print(f"| {name} | " + " | ".join([*cells, f"{chance[0]:.3f}" if chance else "–"]) + " |")
 
