@@ -31,7 +31,7 @@ from reward_model.stats.bootstrap import Floats
 FILE = "familiarity.safetensors"
 _SAME = 1e-3
 """Distances that differ by less, relatively, are one: other batches and devices round otherwise."""
-_STILL = 1e-4
+STILL = 1e-4
 """Of the median spread of a vector's numbers: what moves less moves by rounding."""
 _LEAST = 0.1
 """Share of runs or pairs that counts as a step where the validation texts differ by less: a table
@@ -146,7 +146,7 @@ def fit(
     x = np.asarray(train, np.float64)
     spread = x.std(0)
     # Shrunk towards a ball: directions are first brought to one scale.
-    still = max(1e-9, _STILL * float(np.median(spread)))
+    still = max(1e-9, STILL * float(np.median(spread)))
     spread[spread < still] = max(1e-9, float(spread.max()))
     shrunk = LedoitWolf().fit(x / spread)
     values, directions = np.linalg.eigh(shrunk.covariance_)

@@ -22,6 +22,7 @@ from transformers import Trainer
 from reward_model.data.dataset import MultiDimRewardDataset, Sample, label_array
 from reward_model.model.adapter import plain
 from reward_model.model.batches import pad_id
+from reward_model.model.familiarity import STILL
 from reward_model.model.forward import Forward, Vectors
 from reward_model.model.network import LevelHead
 from reward_model.records import IGNORE
@@ -40,8 +41,6 @@ MOST = 4000
 _CHOSEN_ON = 1500
 """Most texts that C is chosen on; the fit takes all."""
 _FOLDS = 3
-_STILL = 1e-4
-"""Of the median spread of a vector's numbers: what moves less says nothing."""
 _MISSING = 0.5
 """Texts that a level counts for which no text has, so that its chance is small and not nothing."""
 
@@ -91,7 +90,7 @@ def fit(
     spread = x.std(0)
     # Numbers that never move but by rounding (an encoder has some) would get weights of millions,
     # and the first step of the backbone moves them.
-    spread[spread <= _STILL * np.median(spread)] = np.inf
+    spread[spread <= STILL * np.median(spread)] = np.inf
     if length:
         spread[-1] /= np.sqrt(x.shape[1])
     x = (x - middle) / spread
