@@ -45,9 +45,12 @@ from reward_model.stats.evaluated import (
 from reward_model.stats.metrics import Truth, collect, mean_part
 
 LOWEST, HIGHEST = 0.05, 20.0
-"""An optimum outside is no calibration: every label is guessed right, or no better than chance."""
+"""An optimum outside is no calibration: logits that are next to equal, or no better than chance."""
 FEWEST = 20
 """Labels of a head below which its temperature stays as it is."""
+DRAWN = 2.0
+"""Labels drawn at random that stand beside those of a fit: one more halves the gain where few
+labels agree by luck, five make heads that are surely right unsure."""
 
 
 def calibrate(
@@ -129,15 +132,18 @@ def calibrate(
 
 
 def fit_temperature(logits: Floats, labels: Ints) -> tuple[float, str | None]:
-    """The temperature with the least negative log-likelihood; 1 and the reason where none is fit.
+    """The temperature with the least cross-entropy; 1 and the reason where none is fit.
+
+    Its targets are `unseen_targets`: fifty labels that agree with the head by luck would make it
+    surer than it is of other texts.
 
     Args:
         logits: [n, K] of one head, up to a constant a row; rows that are no numbers are left out.
         labels: [n] levels, `IGNORE` where nobody scored.
 
-    >>> logits = np.log(np.array([[0.9, 0.1]] * 30))
-    >>> labels = np.array([0] * 20 + [1] * 10)
-    >>> round(fit_temperature(logits, labels)[0], 3)  # 9 to 1 is said where 2 to 1 is right
+    >>> logits = np.log(np.array([[0.9, 0.1]] * 300))
+    >>> labels = np.array([0] * 200 + [1] * 100)
+    >>> round(fit_temperature(logits, labels)[0], 2)  # 9 to 1 is said where 2 to 1 is right
     3.17
     """
     from scipy.optimize import minimize_scalar
@@ -148,18 +154,37 @@ def fit_temperature(logits: Floats, labels: Ints) -> tuple[float, str | None]:
         return 1.0, f"{len(y)} labels, fewer than {FEWEST}"
     if len(np.unique(y)) == 1:
         return 1.0, f"only level {y[0]} among the labels"
+    if (z.argmax(axis=1) == y).all():
+        return 1.0, "every label is guessed right, so that no confidence is too high"
     bounds = (np.log(LOWEST), np.log(HIGHEST))
+    target = unseen_targets(y, z.shape[1])
     found = minimize_scalar(
-        lambda x: float(losses(z / np.exp(x), y).mean()),
+        lambda x: float(-(target * log_softmax(z / np.exp(x), axis=1)).sum(axis=1).mean()),
         bounds=bounds,
         method="bounded",
         options={"xatol": 1e-9},
     )
     if found.x - bounds[0] < 0.01:
-        return 1.0, "every label is guessed right, so that no confidence is too high"
+        return 1.0, f"the head's logits are next to equal: a temperature below {LOWEST} would fit"
     if bounds[1] - found.x < 0.01:
         return 1.0, "the head guesses no better than chance, so that no confidence is low enough"
     return float(np.exp(found.x)), None
+
+
+def unseen_targets(labels: Ints, levels: int) -> Floats:
+    """[n] labels -> [n, K]: what to expect of as many labels again, given `DRAWN` at random.
+
+    Smoothed by the frequency of the levels instead of evenly, as Platt did for two classes
+    (Platt 1999, 2.2): a rare level stays rare.
+
+    >>> unseen_targets(np.array([0] * 6 + [1] * 2), 2)[[0, 7]].tolist()
+    [[0.95, 0.05], [0.15, 0.85]]
+    """
+    counts = np.bincount(labels, minlength=levels)
+    often = counts / len(labels)
+    return np.asarray(
+        (np.eye(levels)[labels] * len(labels) + DRAWN * often) / (len(labels) + DRAWN)
+    )
 
 
 def losses(logits: Floats, labels: Ints) -> Floats:
