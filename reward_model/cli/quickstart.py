@@ -37,7 +37,7 @@ PAIRS = 0.2
 400 pairs of each language, seed 0: reward pairs 0.97 and 0.98 against 0.91 and 0.96 without)."""
 
 
-SMOOTHING = 0.1
+SMOOTHING = 0.05
 """Of the target for other levels: after 16 passes over few texts, chances are 0 and 1 without it,
 which orders texts worse (docs/train.md, "What little data gives")."""
 

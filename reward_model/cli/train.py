@@ -63,7 +63,7 @@ def train(
     max_prompt_length: Annotated[
         int | None, typer.Option(help="Most tokens of the prompt; 0 leaves it out.")
     ] = None,
-    pooling: Annotated[str | None, typer.Option(help="mean, cls or last.")] = None,
+    pooling: Annotated[str | None, typer.Option(help="mean, rms, cls or last.")] = None,
     head: Annotated[str | None, typer.Option(help="multi (one a dimension) or shared.")] = None,
     evidence: Annotated[str | None, typer.Option(help="none or checks.")] = None,
     counterexamples: Annotated[

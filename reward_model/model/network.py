@@ -17,8 +17,8 @@ from transformers.utils.generic import ModelOutput
 
 from reward_model.model.backbone import load_backbone, without_pooler
 from reward_model.model.losses import level_cross_entropy
-from reward_model.model.packed import Pooling, packed_hidden, pool_packed
-from reward_model.model.padded import _flush_left, into_windows, mean_over_windows, pool
+from reward_model.model.packed import OVER_ALL, Pooling, packed_hidden, pool_packed
+from reward_model.model.padded import _flush_left, into_windows, pool, pool_windows
 from reward_model.model.rows import TokenRow
 from reward_model.records import IGNORE
 from reward_model.rubrics import Rubric
@@ -106,8 +106,8 @@ class MultiDimRewardConfig(PreTrainedConfig):
         """How prompt and response are joined; see reward_model.data.tokens.inputs."""
         self.template_date = template_date
         """What the chat template prints as the date of the day, where it prints one."""
-        if window and pooling != "mean":
-            raise ValueError(f"{pooling} pooling of windows: only mean pooling reads all of them")
+        if window and pooling not in OVER_ALL:
+            raise ValueError(f"{pooling} pooling of windows: it reads one of them")
         self.window = window
         """Longer texts are read in windows of at most so many tokens; None: as a whole."""
         if any(not one > 0 for one in (temperatures or {}).values()):
@@ -341,7 +341,7 @@ class MultiDimRewardModel(PreTrainedModel):
         ).last_hidden_state
         if owner is None:
             return pool(hidden, attention_mask, self.config.pooling)
-        return mean_over_windows(hidden, attention_mask, owner, texts)
+        return pool_windows(hidden, attention_mask, owner, texts, self.config.pooling)
 
     def _output(
         self,

@@ -17,8 +17,16 @@ from transformers.masking_utils import sdpa_mask
 from reward_model.model.attention import packed_attention, varlen_runs
 from reward_model.model.rows import TokenRow
 
-Pooling = Literal["mean", "cls", "last"]
-"""Where a text's vector comes from: all of its tokens, the first, or the last."""
+Pooling = Literal["mean", "rms", "cls", "last"]
+"""Where a text's vector comes from: all of its tokens, the first, or the last.
+
+`rms` is the root of the mean square, the generalised mean of exponent 2 (Radenović et al., arXiv
+1711.02512): what few tokens say clearly is not lost among many that say nothing.
+"""
+OVER_ALL: tuple[Pooling, ...] = ("mean", "rms")
+"""Those that read every token."""
+_FLOOR = 1e-6
+"""Under the root, whose slope at 0 is no number."""
 NAME = "packed_texts"
 """Attention of transformers that this module adds; without a `row` it is `sdpa`, nothing else."""
 _CAUSAL = {"qwen2", "qwen3", "llama"}
@@ -129,27 +137,43 @@ def packed_hidden(backbone: Any, input_ids: Tensor, types: Tensor | None, row: T
 
 def pool_packed(hidden: Tensor, row: TokenRow, how: Pooling) -> Tensor:
     """(T, H) -> (texts, H) in float32."""
-    if how != "mean":
+    if how not in OVER_ALL:
         at = [
             parts[0][0] if how == "cls" else parts[-1][0] + parts[-1][1] - 1 for parts in row.pieces
         ]
         return hidden[at].float()
     # Every token belongs to one part, and a split is undone in one step by backward.
     parts = sorted({part for parts in row.pieces for part in parts})
-    apart = hidden.float().split([length for _, length in parts])
+    apart = averaged(hidden, how).split([length for _, length in parts])
     sums = {start: part.sum(0) for (start, _), part in zip(parts, apart, strict=True)}
-    return torch.stack(
-        [
-            torch.stack([sums[start] for start, _ in parts]).sum(0) / sum(n for _, n in parts)
-            for parts in row.pieces
-        ]
-    )
+    means = [
+        torch.stack([sums[start] for start, _ in parts]).sum(0) / sum(n for _, n in parts)
+        for parts in row.pieces
+    ]
+    return from_mean(torch.stack(means), how)
+
+
+def averaged(hidden: Tensor, how: Pooling) -> Tensor:
+    """What the mean is taken of, in float32: the hidden states (..., H), or their squares."""
+    return hidden.float().square() if how == "rms" else hidden.float()
+
+
+def from_mean(mean: Tensor, how: Pooling) -> Tensor:
+    """(B, H) means of `averaged` -> (B, H) vectors.
+
+    >>> from_mean(averaged(torch.tensor([[3.0], [4.0]]), "rms").mean(0), "rms").round(decimals=4)
+    tensor([3.5355])
+    """
+    return (mean + _FLOOR).sqrt() if how == "rms" else mean
 
 
 __all__ = [
+    "OVER_ALL",
+    "averaged",
     "draws",
     "dropout_rates",
     "enable",
+    "from_mean",
     "is_causal",
     "packed_hidden",
     "packs_on",

@@ -1,6 +1,6 @@
 """Long texts in windows, for backbones with few positions: cut evenly, read alone, pool over all.
 
-`into_windows(ids, mask, types, size)` before the backbone, `mean_over_windows(...)` after it.
+`into_windows(ids, mask, types, size)` before the backbone, `pool_windows(...)` after it.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from reward_model.model.packed import Pooling
+from reward_model.model.packed import Pooling, averaged, from_mean
 
 
 def into_windows(
@@ -50,15 +50,15 @@ def into_windows(
     return ids, there.to(mask.dtype), kinds, owner
 
 
-def mean_over_windows(hidden: Tensor, mask: Tensor, owner: Tensor, texts: int) -> Tensor:
-    """(R, W, H) -> (texts, H) in float32: the mean over all tokens of each text."""
+def pool_windows(hidden: Tensor, mask: Tensor, owner: Tensor, texts: int, how: Pooling) -> Tensor:
+    """(R, W, H) -> (texts, H) in float32: over all tokens of each text."""
     # Sums of all windows over the count of all tokens: a mean of means would weigh a token of a
     # short window more than one of a long window.
     share = mask.to(torch.float32).unsqueeze(-1)
-    sums = (hidden.float() * share).sum(1)
+    sums = (averaged(hidden, how) * share).sum(1)
     pooled = sums.new_zeros(texts, sums.shape[1]).index_add(0, owner, sums)
     counts = share.new_zeros(texts, 1).index_add(0, owner, share.sum(1))
-    return pooled / counts.clamp(min=1)
+    return from_mean(pooled / counts.clamp(min=1), how)
 
 
 def pool(hidden: Tensor, mask: Tensor, how: Pooling) -> Tensor:
@@ -69,7 +69,7 @@ def pool(hidden: Tensor, mask: Tensor, how: Pooling) -> Tensor:
         last = (mask.sum(1) - 1).clamp(min=0)
         return hidden[torch.arange(hidden.shape[0], device=hidden.device), last].float()
     share = mask.to(torch.float32).unsqueeze(-1)
-    return (hidden.float() * share).sum(1) / share.sum(1).clamp(min=1)
+    return from_mean((averaged(hidden, how) * share).sum(1) / share.sum(1).clamp(min=1), how)
 
 
 def _flush_left(

@@ -29,7 +29,7 @@ from reward_model.data.tokens.wrapping import InputFormat
 from reward_model.model.backbone import freeze_unread
 from reward_model.model.folder import Bundle, load_bundle
 from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
-from reward_model.model.packed import Pooling
+from reward_model.model.packed import OVER_ALL, Pooling
 from reward_model.model.quiet import check_fetched, check_vocabulary, model_type, quiet
 from reward_model.records import UserError, as_text
 from reward_model.records.errors import first_line
@@ -214,7 +214,7 @@ def length_heads(
         known: Any = base.trained.model.config
         return [name for name in rubric.names if name in known.length_heads]
     pooling = config.pooling or base.pooling
-    if (pooling, config.head, config.head_type) != ("mean", "multi", "mlp"):
+    if pooling not in OVER_ALL or (config.head, config.head_type) != ("multi", "mlp"):
         return []
     return [name for name in rubric.names if not rubric.weights[name] and name not in untrained]
 
@@ -247,10 +247,10 @@ def _check_reads(
             mend=f"pass --max-length {positions}; or --window {positions} to read longer texts in "
             "parts; or a base model that reads longer texts",
         )
-    if config.window and (config.pooling or pooling) != "mean":
+    if config.window and (config.pooling or pooling) not in OVER_ALL:
         raise UserError(
             f"window {config.window} with {config.pooling or pooling} pooling",
-            expected="mean pooling, which reads all of the windows",
+            expected="a pooling that reads all of the windows: mean or rms",
             mend="add --pooling mean, or leave out --window",
         )
 

@@ -26,11 +26,14 @@ _TINY_DEFAULTS: dict[str, Any] = {
     "max_length": 1536,
     "max_prompt_length": 0,
     "class_weights": "sqrt",
+    "pooling": "rms",
     "probe": False,
 }
 """Random weights learn from larger steps and more passes than pretrained ones would stand; a
 prompt tells the same to both sides, which a model of words alone cannot relate to the response.
-Heads fitted on random weights are steep: steps this large through them ended less calibrated."""
+Heads fitted on random weights are steep: steps this large through them ended less calibrated.
+Without attention every token stands for itself, and a mean of all hides the few that decide: a root
+mean square of them learns more from the same texts (docs/train.md, "What little data gives")."""
 
 
 LORA_RATE = 2e-4
@@ -141,8 +144,9 @@ class TrainConfig(BaseModel):
     """Most tokens of the prompt; none: what the response leaves; 0: no prompt."""
     evidence: Literal["none", "checks"] = "none"
     """`checks`: what was verified in the response stands before it, at training and scoring."""
-    pooling: Literal["mean", "cls", "last"] | None = None
-    """None: `mean` for encoders, `last` for decoders, the only token that has read everything."""
+    pooling: Literal["mean", "rms", "cls", "last"] | None = None
+    """None: `mean` for encoders, `rms` (a mean of squares, under a root) for `tiny`, `last` for
+    decoders, the only token that has read everything."""
     head: Literal["multi", "shared"] = "multi"
     """One head a dimension, or one for all."""
     head_dropout: float = Field(default=0.1, ge=0, lt=1)

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reward_model.model.batches import row_batches, token_batches
-from reward_model.model.padded import into_windows, mean_over_windows
+from reward_model.model.packed import OVER_ALL
+from reward_model.model.padded import into_windows, pool_windows
 from reward_model.model.rows import TokenRow
 from reward_model.records import IGNORE, UserError
 from reward_model.train.steps import StepBatches, StepCollator
@@ -121,6 +122,8 @@ def test_windows_hold_every_token_of_a_text_in_order(lengths: list[int], size: i
         widths = there[rows].sum(1)
         assert int(widths.max() - widths.min()) < len(widths) + 1
     hidden = cut.unsqueeze(-1).float()
-    pooled = mean_over_windows(hidden, there, owner, len(lengths))
+    mean, rms = (pool_windows(hidden, there, owner, len(lengths), how) for how in OVER_ALL)
     expected = ids.sum(1) / torch.tensor(lengths)
-    torch.testing.assert_close(pooled.squeeze(1), expected.float())
+    torch.testing.assert_close(mean.squeeze(1), expected.float())
+    squares = ids.float().square().sum(1) / torch.tensor(lengths)
+    torch.testing.assert_close(rms.squeeze(1), squares.sqrt())

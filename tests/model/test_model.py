@@ -78,7 +78,7 @@ def batch(rows: list[list[int]], *, left: bool = False, pad: int = 2) -> dict[st
 
 
 @pytest.mark.parametrize("make", MAKERS)
-@pytest.mark.parametrize("pooling", ["mean", "cls", "last"])
+@pytest.mark.parametrize("pooling", ["mean", "rms", "cls", "last"])
 @torch.no_grad()
 def test_scores_depend_on_the_text_alone(
     make: Callable[..., MultiDimRewardModel], pooling: str
@@ -214,6 +214,12 @@ def test_pooling_reads_what_it_says() -> None:
     assert pool(hidden, mask, "cls").tolist() == [[0, 1, 2]]
     assert pool(hidden, mask, "last").tolist() == [[6, 7, 8]]
     assert pool(hidden, mask, "mean").tolist() == [[3, 4, 5]]
+    squares = [[(0 + 9 + 36) / 3, (1 + 16 + 49) / 3, (4 + 25 + 64) / 3]]
+    torch.testing.assert_close(pool(hidden, mask, "rms"), torch.tensor(squares).sqrt())
+    nothing = torch.zeros(1, 2, 3, requires_grad=True)
+    pool(nothing, torch.ones(1, 2), "rms").sum().backward()
+    assert nothing.grad is not None
+    assert torch.isfinite(nothing.grad).all()
 
 
 def test_half_precision_leaves_the_heads_alone(tmp_path: Path) -> None:

@@ -107,6 +107,7 @@ def tokens_read(run: Forward) -> list[int]:
     ("kind", "pooling"),
     [
         *((kind, "mean") for kind in BACKBONES),
+        ("bert", "rms"),
         ("bert", "cls"),
         ("qwen2", "last"),
         ("roberta", "last"),
@@ -127,6 +128,7 @@ def test_without_padding_the_numbers_are_those_of_each_text_alone(kind: str, poo
     [
         *((kind, {}) for kind in BACKBONES),
         ("bert", {"window": 16}),
+        ("bert", {"window": 16, "pooling": "rms"}),
         ("roberta", {"pooling": "cls"}),
         ("llama", {"pooling": "last"}),
     ],

@@ -179,7 +179,12 @@ def poor_words(result: Mapping[str, Any]) -> str:
     return f"poor fidelity on texts that are {where}.{more if fitted else others}"
 
 
-_READS = {"cls": "the first token", "last": "the last token", "mean": "the mean of all tokens"}
+_READS = {
+    "cls": "the first token",
+    "last": "the last token",
+    "mean": "the mean of all tokens",
+    "rms": "the root mean square of all tokens",
+}
 
 
 def other_pooling(result: Mapping[str, Any]) -> str:

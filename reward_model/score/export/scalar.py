@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from reward_model.data.tokens.inputs import Encoded, InputBuilder
+from reward_model.model.packed import OVER_ALL
 from reward_model.records import UserError, as_text
 from reward_model.score.export.classifier import empty_classifier, load_backbone
 from reward_model.score.export.padding import safe_padding
@@ -144,7 +145,7 @@ def _match_pooling(made: Any, pooling: str) -> str:
     backbone was trained for.
     """
     if hasattr(made.config, "classifier_pooling"):
-        made.config.classifier_pooling = "mean" if pooling == "mean" else "cls"
+        made.config.classifier_pooling = "mean" if pooling in OVER_ALL else "cls"
         return str(made.config.classifier_pooling)
     return "last" if hasattr(made, "score") else "cls"
 
