@@ -84,7 +84,7 @@ def trained(out: Path, name: str, pairs: int, seed: int) -> tuple[Path, Path]:
             design = ("--pairs", pairs, "--language", "both", "--seed", seed)
             command("datagen", "pairs", "--out", made, *design)
             command("judge", "score", made, "--out", scored, "--seed", seed)
-        flags = ("--base-model", "tiny", "--evidence", "checks", "--label-smoothing", 0.1)
+        flags = ("--base-model", "tiny", "--evidence", "checks", "--label-smoothing", 0.05)
         flags += ("--eval-share", 0.2)
     else:
         flags = ("--base-model", minilm(), "--rubric", "helpsteer", "--max-length", 768)
