@@ -7,7 +7,6 @@ is waited for, and what it does not score is an error, never a number.
 from __future__ import annotations
 
 import asyncio
-import atexit
 import json
 import logging
 import math
@@ -16,7 +15,7 @@ import random
 import threading
 import time
 import weakref
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,6 +23,7 @@ from reward_model.records import UserError
 from reward_model.records.errors import require
 from reward_model.rlhf import wire
 from reward_model.rlhf.address import read_address
+from reward_model.rlhf.background import STARTED, every, let_go
 from reward_model.rlhf.wire import FALLBACK, KEY
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ class RewardClient:
         sent = [item for item, half in zip(items, broken, strict=True) if not half]
         try:
             begun = time.monotonic()
-            parts = await _all(self._post(part, options, begun) for part in wire.parts(sent))
+            parts = await every(self._post(part, options, begun) for part in wire.parts(sent))
         except asyncio.CancelledError:
             if self._loop is not None:
                 raise
@@ -208,7 +208,7 @@ class RewardClient:
             return scores
         half = len(items) // 2
         halves = (items[:half], items[half:])
-        return wire.joined(await _all(self._post(part, options, begun) for part in halves))
+        return wire.joined(await every(self._post(part, options, begun) for part in halves))
 
     async def _answered(
         self, items: list[dict[str, Any]], options: dict[str, Any], begun: float
@@ -319,7 +319,8 @@ class RewardClient:
             loop.call_soon_threadsafe(loop.stop)
             raise
         self._loop, self._thread, self._pid = loop, thread, os.getpid()
-        _STARTED.add(self)
+        STARTED.add(self)
+        weakref.finalize(self, let_go, loop, self._session, self._pid).atexit = False
 
     async def _open(self) -> None:
         import aiohttp
@@ -376,23 +377,3 @@ class RewardClient:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return RewardClient.with_settings, (self.url, self.settings)
-
-
-_STARTED: weakref.WeakSet[RewardClient] = weakref.WeakSet()
-
-
-@atexit.register
-def _close_all() -> None:
-    """What nobody closed, where the program ends."""
-    for client in list(_STARTED):
-        client.close()
-
-
-async def _all(coroutines: Iterator[Coroutine[Any, Any, T]]) -> list[T]:
-    """Results in order; the first failure ends the rest."""
-    tasks = [asyncio.ensure_future(one) for one in coroutines]
-    try:
-        return list(await asyncio.gather(*tasks))
-    finally:
-        for task in tasks:
-            task.cancel()

@@ -5,6 +5,7 @@ error for everything else.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -392,6 +393,21 @@ def test_refusals_are_passed_on_at_once() -> None:
         client.score("a", "b")
     assert len(script.asked) == 3
     script.shutdown()
+
+
+def test_a_client_that_nobody_holds_leaves_no_thread_and_says_nothing(
+    served: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = set(threading.enumerate())
+    client = RewardClient(served.url)
+    assert client.score("a", "b").reward is not None
+    (thread,) = set(threading.enumerate()) - before
+    del client
+    gc.collect()
+    thread.join(10)
+    assert not thread.is_alive()
+    gc.collect()  # aiohttp complains of a session that is collected unclosed
+    assert not [record for record in caplog.records if "Unclosed" in record.getMessage()]
 
 
 def test_wrong_use_is_said() -> None:

@@ -1,0 +1,55 @@
+"""What a client runs in a thread of its own: several requests at once, and an end for what is open.
+
+`STARTED` holds the clients that have a thread; what nobody closed is closed where the program ends,
+and what nobody holds any more is let go when it is collected.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import weakref
+from collections.abc import Coroutine, Iterator
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+class Closes(Protocol):
+    """What can be closed, and opens again when it is used."""
+
+    def close(self) -> None:
+        """Close it."""
+
+
+STARTED: weakref.WeakSet[Closes] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    for client in list(STARTED):
+        client.close()
+
+
+def let_go(loop: asyncio.AbstractEventLoop, session: Any, pid: int) -> None:
+    """Close the connections and end the thread of a client that was collected, without waiting: the
+    collector may have come by in that very thread."""
+    if loop.is_closed() or os.getpid() != pid:  # it was closed, or is another process's
+        return
+
+    async def end() -> None:
+        await session.close()
+        loop.stop()
+
+    asyncio.run_coroutine_threadsafe(end(), loop)
+
+
+async def every(coroutines: Iterator[Coroutine[Any, Any, T]]) -> list[T]:
+    """Results in order; the first failure ends the rest."""
+    tasks = [asyncio.ensure_future(one) for one in coroutines]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
