@@ -48,7 +48,7 @@ class QuickstartOptions:
 
     fields: str | None = None
     """With commas; None for all."""
-    pairs: int = 700
+    pairs: int = 600
     language: str = "zh"
     seed: int = 0
     base_model: str = "tiny"
@@ -58,7 +58,7 @@ class QuickstartOptions:
 
 def quickstart(
     fields: Annotated[str | None, typer.Option(help="Fields, separated by commas.")] = None,
-    pairs: Annotated[int, typer.Option(min=1, help="Pairs to generate.")] = 700,
+    pairs: Annotated[int, typer.Option(min=1, help="Pairs to generate.")] = 600,
     language: Annotated[str, typer.Option(help="zh or en.")] = "zh",
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything.")] = 0,
     base_model: Annotated[str, typer.Option(help="Folder, hub id or 'tiny'.")] = "tiny",
