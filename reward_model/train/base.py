@@ -9,7 +9,7 @@ import contextlib
 import re
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -31,13 +31,13 @@ from reward_model.model.folder import Bundle, load_bundle
 from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
 from reward_model.model.packed import OVER_ALL, Pooling
 from reward_model.model.quiet import check_fetched, check_vocabulary, model_type, quiet
-from reward_model.records import UserError, as_text
+from reward_model.records import UserError, as_text, read_object
 from reward_model.records.errors import first_line
 from reward_model.records.hub import check_there, is_hub_id
 from reward_model.rubrics import Rubric
 from reward_model.train.config import TINY, TrainConfig
 from reward_model.train.machine import compute_dtype
-from reward_model.train.tiny import build_tiny
+from reward_model.train.tiny import POOLING, WIDTH, build_tiny
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def find_base(
     Args:
         config: of the run.
         train: texts that a tiny one is built from.
-        checkpoint: that the run goes on from; a tiny one has its tokenizer.
+        checkpoint: that the run goes on from; a tiny one has its tokenizer, width and pooling.
 
     Raises:
         UserError: no such model, one that cannot be used here, or too few positions.
@@ -116,9 +116,11 @@ def find_base(
         with tempfile.TemporaryDirectory(prefix="tiny-") as folder:
             with quiet():
                 known = None if checkpoint is None else AutoTokenizer.from_pretrained(checkpoint)
+            before = (read_object(checkpoint / "config.json") if checkpoint else None) or {}
+            width = before.get("backbone_config", {}).get("hidden_size", WIDTH)
             texts = _texts(train, config)
             try:
-                build_tiny(texts, folder, tokenizer=known, positions=config.max_length)
+                build_tiny(texts, folder, tokenizer=known, width=width, positions=config.max_length)
             except (OSError, SafetensorError) as error:
                 raise UserError(
                     f"a temporary folder that cannot be written to ({first_line(error)})",
@@ -126,7 +128,7 @@ def find_base(
                     mend="free some space there, or name another with TMPDIR",
                     path=folder,
                 ) from None
-            yield _open(folder, config)
+            yield replace(_open(folder, config), pooling=before.get("pooling", POOLING))
     else:
         yield _open(config.base_model, config)
 

@@ -26,14 +26,11 @@ _TINY_DEFAULTS: dict[str, Any] = {
     "max_length": 1536,
     "max_prompt_length": 0,
     "class_weights": "sqrt",
-    "pooling": "rms",
     "probe": False,
 }
 """Random weights learn from larger steps and more passes than pretrained ones would stand; a
 prompt tells the same to both sides, which a model of words alone cannot relate to the response.
-Heads fitted on random weights are steep: steps this large through them ended less calibrated.
-Without attention every token stands for itself, and a mean of all hides the few that decide: a root
-mean square of them learns more from the same texts (docs/train.md, "What little data gives")."""
+Heads fitted on random weights are steep: steps this large through them ended less calibrated."""
 
 
 LORA_RATE = 2e-4
