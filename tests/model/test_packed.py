@@ -176,7 +176,9 @@ def test_dropout_of_the_attention_is_not_lost_without_padding() -> None:
     assert not torch.allclose(first, second)
 
 
-@pytest.mark.parametrize(("kind", "pooling"), [*((d, "last") for d in DECODERS), ("qwen3", "mean")])
+@pytest.mark.parametrize(
+    ("kind", "pooling"), [*((d, "last") for d in DECODERS), ("qwen3", "mean"), ("qwen3", "rms")]
+)
 def test_a_shared_beginning_is_read_once(kind: str, pooling: Any) -> None:
     run = forward(reward_model(BACKBONES[kind](), pooling=pooling))
     encoded = texts([20, 1, 33, 20, 8], shared=150)
