@@ -220,7 +220,7 @@ def test_what_cannot_be_meant_is_said(best: Path, tmp_path: Path) -> None:
     kept = load_bundle(broken).familiarity
     assert kept is not None
     assert kept.phrases is None
-    with pytest.raises(UserError, match="vectors of 128 numbers, and a model of 64"):
+    with pytest.raises(UserError, match="vectors of 256 numbers, and a model of 64"):
         load(best, 64)
 
 
