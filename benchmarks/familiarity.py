@@ -26,6 +26,7 @@ from pathlib import Path
 import numpy as np
 from encoder import command, minilm
 
+from reward_model.cli.quickstart import SMOOTHING
 from reward_model.data.dataset import label_array
 from reward_model.data.held_out import choose
 from reward_model.data.reading import read_samples
@@ -84,7 +85,7 @@ def trained(out: Path, name: str, pairs: int, seed: int) -> tuple[Path, Path]:
             design = ("--pairs", pairs, "--language", "both", "--seed", seed)
             command("datagen", "pairs", "--out", made, *design)
             command("judge", "score", made, "--out", scored, "--seed", seed)
-        flags = ("--base-model", "tiny", "--evidence", "checks", "--label-smoothing", 0.05)
+        flags = ("--base-model", "tiny", "--evidence", "checks", "--label-smoothing", SMOOTHING)
         flags += ("--eval-share", 0.2)
     else:
         flags = ("--base-model", minilm(), "--rubric", "helpsteer", "--max-length", 768)
