@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from little import kappa, table, told
+from little import kappa, table
 from torch import Tensor
 
 from reward_model.cli.quickstart import PAIRS, SMOOTHING
@@ -139,8 +139,8 @@ def point(data: Path, place: Path, size: int, seed: int) -> dict[str, tuple[Any,
         kappas = [one["kappa"].value for one in metrics.dimensions.values() if "kappa" in one]
         known = [value for value in kappas if value is not None]
         out[name] = (float(np.mean(known)) if known else None, metrics.pair_accuracy.value)
-    level = told(found.probabilities)["quadratic"]
-    kappas = [kappa(found.truth.labels[:, d], level[:, d], 5) for d in range(level.shape[1])]
+    own = found.report.metrics["model"].dimensions.values()
+    kappas = [one["kappa_expected"].value or 0.0 for one in own]
     out["model, expected level rounded"] = (float(np.mean(kappas)), out["model"][1])
     alone = {"output_dir": place / "regression", "pair_weight": 0.0}
     run = prepare(config.model_copy(update=alone))

@@ -54,6 +54,7 @@ LABELS = {
     "accuracy": "accuracy",
     "macro_f1": "macro-F1",
     "kappa": "QWK",
+    "kappa_expected": "QWK, expected level",
     "mae_expected": "MAE, expected level",
     "mae_argmax": "MAE, likeliest level",
     "pair_accuracy": "pair accuracy",

@@ -27,6 +27,7 @@ from reward_model.measure.evaluation.run import Evaluation, evaluate
 from reward_model.measure.evaluation.slices import slices_of
 from reward_model.measure.evaluation.words import baseline_words, calibration_words
 from reward_model.model.card import read_parts
+from reward_model.model.card.text import card_text
 from reward_model.records import UserError
 from reward_model.stats.bootstrap import Bootstrap, Estimate
 from reward_model.stats.evaluated import ByChance, CalibrationReport, Comparison, EvaluationReport
@@ -112,7 +113,10 @@ def test_results_of_0_1_0_are_read_and_written_with_the_keys_they_had(
 ) -> None:
     before = json.loads((OLD / f"{part}.json").read_text("utf-8"))
     assert record.model_validate(before).to_json() == before
+    card = card_text({part: before}, None)  # as another measurement writes it anew
+    assert "QWK, expected level" not in card
     if part == "evaluation":
+        assert "| depth | QWK |" in card
         now = found.result
         assert now.keys() == before.keys() | {"model", "baseline_notes", "answer"}
         for key in ("split", "settings"):
@@ -120,7 +124,8 @@ def test_results_of_0_1_0_are_read_and_written_with_the_keys_they_had(
         assert now["input"].keys() == before["input"].keys() | {"max_prompt_length"}
         own, then = (result["metrics"]["model"] for result in (now, before))
         assert own.keys() == then.keys()
-        assert own["dimensions"]["depth"].keys() == then["dimensions"]["depth"].keys()
+        added = {"kappa_expected"}
+        assert own["dimensions"]["depth"].keys() == then["dimensions"]["depth"].keys() | added
         assert own["dimensions"]["depth"]["ece"].keys() == {"value", "low", "high", "n"}
 
 

@@ -99,6 +99,7 @@ def _quality(part: Mapping[str, Any] | None, calibration: Mapping[str, Any] | No
         lines += [
             row(name, label, [one.dimensions[name][key] for one in every])
             for key, label in LABELS.items()
+            if key in metrics["model"].dimensions[name]  # an older version measured fewer
         ]
     lines += [
         row("all", "pair accuracy by reward", [one.pair_accuracy for one in every]),
