@@ -31,6 +31,7 @@ from reward_model.measure.texts import probabilities_of, score_texts, truth_of
 from reward_model.records import IGNORE
 from reward_model.rubrics import Rubric
 from reward_model.score.scorer import RewardScorer
+from reward_model.stats.evaluated import Metrics
 from reward_model.stats.metrics import collect
 from reward_model.train.config import resolve
 from reward_model.train.prepare import prepare
@@ -126,6 +127,13 @@ def pairwise(options: argparse.Namespace) -> None:
     table(rows)
 
 
+def mean_kappa(metrics: Metrics, which: str) -> float | None:
+    """Over the dimensions that have one."""
+    found = [one[which].value for one in metrics.dimensions.values() if which in one]
+    known = [value for value in found if value is not None]
+    return float(np.mean(known)) if known else None
+
+
 def point(data: Path, place: Path, size: int, seed: int) -> dict[str, tuple[Any, Any]]:
     """Mean kappa and pair accuracy of each on the same held-out groups."""
     rubric = divide(data, place, size, seed)
@@ -136,12 +144,9 @@ def point(data: Path, place: Path, size: int, seed: int) -> dict[str, tuple[Any,
     )
     out: dict[str, tuple[Any, Any]] = {}
     for name, metrics in found.report.metrics.items():
-        kappas = [one["kappa"].value for one in metrics.dimensions.values() if "kappa" in one]
-        known = [value for value in kappas if value is not None]
-        out[name] = (float(np.mean(known)) if known else None, metrics.pair_accuracy.value)
-    own = found.report.metrics["model"].dimensions.values()
-    kappas = [one["kappa_expected"].value or 0.0 for one in own]
-    out["model, expected level rounded"] = (float(np.mean(kappas)), out["model"][1])
+        out[name] = (mean_kappa(metrics, "kappa"), metrics.pair_accuracy.value)
+    nearest = mean_kappa(found.report.metrics["model"], "kappa_expected")
+    out["model, expected level rounded"] = (nearest, out["model"][1])
     alone = {"output_dir": place / "regression", "pair_weight": 0.0}
     run = prepare(config.model_copy(update=alone))
     trainer = make_trainer(run, TrainingBar())
