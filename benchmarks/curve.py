@@ -1,12 +1,12 @@
-"""What is learned from how many texts, beside its rivals; and what the pairwise term adds.
+"""What is learned from how many texts, beside its rivals; and what the terms on pairs add.
 
     python benchmarks/curve.py rivals SCORED [--sizes 500 1000 3000] [--seeds 3]
-    python benchmarks/curve.py pairwise SCORED [--sizes 500] [--seeds 3]
+    python benchmarks/curve.py terms SCORED [--sizes 500 1000] [--seeds 3]
 
 SCORED: pairs of the embedded writer (`datagen pairs`, `judge score`). `rivals`: the tiny base as
-the quickstart trains it, beside attribute regression, Bradley-Terry on the same base and TF-IDF;
-all learn from all texts and keep their last step. `pairwise`: the same base by the weight of the
-pairwise term. Everything stays in --out and is not made twice.
+the quickstart trains it, and with the gap inside a pair, beside attribute regression, Bradley-Terry
+on the same base and TF-IDF; all learn from all texts and keep their last step. `terms`: the same
+base by the weights of the two terms on pairs. Everything stays in --out and is not made twice.
 """
 
 from __future__ import annotations
@@ -86,31 +86,35 @@ def divide(data: Path, place: Path, size: int, seed: int) -> Rubric:
     return rubric
 
 
+GAPS = 1.0
+"""Weight of the gap inside a pair."""
 FLAGS: dict[str, Any] = {
     "base_model": "tiny",
     "evidence": "checks",
     "test_share": 0.0,
     "eval_share": 0.0,
     "pair_weight": PAIRS,
+    "gap_weight": GAPS,
     "label_smoothing": SMOOTHING,
 }
-"""As the quickstart trains, on all texts."""
-WEIGHTS = (0.0, 0.1, 0.2, 0.5, 1.0)
+"""As the quickstart trains, on all texts, and with the gap inside a pair."""
+WEIGHTS = ((0.0, 0.0), (PAIRS, 0.0), (1.0, 0.0), (0.0, GAPS), (PAIRS, GAPS), (1.0, GAPS))
+"""Of the pairwise term, and of the gap inside a pair."""
 
 
-def pairwise(options: argparse.Namespace) -> None:
-    """Levels and order of pairs by the weight of the pairwise term."""
-    rows: dict[str, dict[str, list[float]]] = {f"{weight:g}": {} for weight in WEIGHTS}
+def terms(options: argparse.Namespace) -> None:
+    """Levels and order of pairs by the weights of the terms on pairs."""
+    rows: dict[str, dict[str, list[float]]] = {f"{pair:g}, {gap:g}": {} for pair, gap in WEIGHTS}
     for size in options.sizes:
         for seed in range(options.seeds):
             place = options.out / f"curve_{size}_{seed}"
             rubric = divide(options.data, place, size, seed)
             asked, _ = read_samples(place / "ask.jsonl", rubric)
-            for weight in WEIGHTS:
-                kept = place / f"pairwise_{weight:g}.json"
+            for pair, gap in WEIGHTS:
+                model = place / f"terms_{pair:g}_{gap:g}"
+                kept = place / f"{model.name}.json"
                 if not kept.exists():
-                    flags = {**FLAGS, "seed": seed, "pair_weight": weight}
-                    model = place / f"pairwise_{weight:g}"
+                    flags = {**FLAGS, "seed": seed, "pair_weight": pair, "gap_weight": gap}
                     best = fit(resolve(place / "learn.jsonl", model, None, flags))
                     chances = probabilities_of(
                         score_texts(RewardScorer.from_pretrained(best), asked), rubric
@@ -118,12 +122,13 @@ def pairwise(options: argparse.Namespace) -> None:
                     found = collect(
                         chances, truth_of(asked, rubric), weights=rubric.weights, resamples=1
                     )
-                    kappas = [found.estimate(f"{name}.kappa").value or 0.0 for name in rubric.names]
-                    order = found.estimate("pair_accuracy").value
-                    kept.write_text(json.dumps([float(np.mean(kappas)), order]), "utf-8")
+                    metrics = found.report(rubric.names)
+                    told = [mean_kappa(metrics, "kappa"), mean_kappa(metrics, "kappa_expected")]
+                    kept.write_text(json.dumps([*told, metrics.pair_accuracy.value]), "utf-8")
                 values = json.loads(kept.read_text("utf-8"))
-                for what, value in zip(("QWK", "pairs"), values, strict=True):
-                    rows[f"{weight:g}"].setdefault(f"{what}, {size:,} texts", []).append(value)
+                for what, value in zip(("QWK", "QWK, expected", "pairs"), values, strict=True):
+                    cells = rows[f"{pair:g}, {gap:g}"]
+                    cells.setdefault(f"{what}, {size:,} texts", []).append(value)
     table(rows)
 
 
@@ -147,7 +152,7 @@ def point(data: Path, place: Path, size: int, seed: int) -> dict[str, tuple[Any,
         out[name] = (mean_kappa(metrics, "kappa"), metrics.pair_accuracy.value)
     nearest = mean_kappa(found.report.metrics["model"], "kappa_expected")
     out["model, expected level rounded"] = (nearest, out["model"][1])
-    alone = {"output_dir": place / "regression", "pair_weight": 0.0}
+    alone = {"output_dir": place / "regression", "pair_weight": 0.0, "gap_weight": 0.0}
     run = prepare(config.model_copy(update=alone))
     trainer = make_trainer(run, TrainingBar())
     trainer.__class__ = Regression
@@ -174,14 +179,14 @@ def point(data: Path, place: Path, size: int, seed: int) -> dict[str, tuple[Any,
 def main() -> None:
     """One part of it."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("part", choices=("rivals", "pairwise"))
+    parser.add_argument("part", choices=("rivals", "terms"))
     parser.add_argument("data", type=Path)
     parser.add_argument("--out", type=Path, default=Path("outputs/curve"))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--sizes", type=int, nargs="+", default=[500, 1000])
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    {"rivals": rivals, "pairwise": pairwise}[options.part](options)
+    {"rivals": rivals, "terms": terms}[options.part](options)
 
 
 if __name__ == "__main__":

@@ -91,6 +91,10 @@ def train(
     pair_weight: Annotated[
         float | None, typer.Option(help="Weight of a pairwise term on the expected level.")
     ] = None,
+    gap_weight: Annotated[
+        float | None,
+        typer.Option(help="Weight of the error of the gap inside a pair, in each dimension."),
+    ] = None,
     center_rewards: Annotated[
         bool,
         typer.Option(

@@ -1,4 +1,4 @@
-"""Cross-entropy over the levels of all dimensions, and a pairwise term on the expected reward.
+"""Cross-entropy over the levels of all dimensions, and two terms on the pairs among the texts.
 
 The same functions for the model and the trainer, so that both average over the same labels.
 """
@@ -107,3 +107,43 @@ def pairwise_loss(
     gap = reward[pairs[:, 0]] - reward[pairs[:, 1]]
     count = len(pairs) if num_pairs is None else num_pairs
     return -F.logsigmoid(gap).sum() / torch.as_tensor(count, device=logits.device).clamp(min=1)
+
+
+def gap_loss(
+    logits: Tensor,
+    labels: Tensor,
+    pairs: Tensor,
+    *,
+    soft_labels: Tensor | None = None,
+    num_pairs: Tensor | int | None = None,
+) -> Tensor:
+    """How far the gap inside a pair is missed: squared error in levels, mean over the dimensions.
+
+    The two sides of a pair have a prompt in common, so what this prompt does to either expected
+    level cancels, and what is left to learn from is what makes one side the better one. (REBEL
+    regresses on differences of rewards for the same reason, arXiv 2404.16767.)
+
+    Args:
+        logits: (B, D, K)
+        labels: (B, D), -100 where there is none; a gap counts where both sides have one.
+        pairs: (P, 2) rows of chosen and rejected; zero, with a gradient, if there are none.
+        soft_labels: (B, D, K) shares of the levels, whose mean is the level then.
+        num_pairs: divide by this instead of P (the pairs of the whole optimiser step).
+
+    >>> labels, pair = torch.tensor([[3], [1]]), torch.tensor([[0, 1]])
+    >>> float(gap_loss(torch.zeros(2, 1, 5), labels, pair))
+    4.0
+    """
+    level = labels.float()
+    if soft_labels is not None:
+        level = soft_labels.float() @ torch.arange(
+            logits.shape[-1], dtype=torch.float32, device=logits.device
+        )
+    chosen, rejected = pairs.unbind(1)
+    there = (labels[chosen] != IGNORE) & (labels[rejected] != IGNORE)
+    expected = expected_levels(logits)
+    off = (expected[chosen] - expected[rejected]) - (level[chosen] - level[rejected])
+    squares = torch.where(there, off, torch.zeros_like(off)).square().sum(-1)
+    total = (squares / there.sum(-1).clamp(min=1)).sum()
+    count = len(pairs) if num_pairs is None else num_pairs
+    return total / torch.as_tensor(count, device=logits.device).clamp(min=1)

@@ -199,6 +199,9 @@ class TrainConfig(BaseModel):
     """Share of the target given to the other levels, near ones first."""
     pair_weight: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     """Weight of a pairwise (Bradley-Terry) term on the expected level of both sides of a pair."""
+    gap_weight: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    """Weight of the squared error of the gap in expected level inside a pair, mean over the
+    dimensions: what the two sides have in common cancels."""
 
     center_rewards: bool = False
     """Store mean and standard deviation of the reward on the validation texts, of the training

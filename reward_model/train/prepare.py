@@ -192,7 +192,7 @@ def divide(config: TrainConfig) -> TrainTexts:
             f"{', '.join(untrained)}: no labels to train on, so the head is untrained and its "
             "weight in the reward is 0"
         )
-    if config.pair_weight:
+    if config.pair_weight or config.gap_weight:
         remarks += pair_words(parts["train"], rubric)
     return TrainTexts(rubric, samples, split, parts, remarks, untrained)
 

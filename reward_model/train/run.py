@@ -199,6 +199,7 @@ def make_trainer(run: TrainRun, bar: TrainingBar) -> MultiDimRewardTrainer:
             else level_weights(run.train.samples, run.rubric, power),
             label_smoothing=config.label_smoothing,
             pair_weight=config.pair_weight,
+            gap_weight=config.gap_weight,
             head_learning_rate=config.head_learning_rate,
             texts_per_step=config.batch_size,
             batch_tokens=tokens,

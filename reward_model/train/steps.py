@@ -142,7 +142,7 @@ def some_pairs(samples: Sequence[Sample], rubric: Rubric) -> list[tuple[int, int
         raise UserError(
             "a pairwise term, and no pair to train on",
             expected="pairs with both sides whose levels say which is better",
-            mend="leave out --pair-weight",
+            mend="leave out --pair-weight and --gap-weight",
         )
     return pairs
 

@@ -24,7 +24,7 @@ from reward_model.data.dataset import MultiDimRewardDataset
 from reward_model.model.adapter import plain
 from reward_model.model.device import device_tokens
 from reward_model.model.lanes import Lanes, lanes_for
-from reward_model.model.losses import level_cross_entropy, pairwise_loss
+from reward_model.model.losses import gap_loss, level_cross_entropy, pairwise_loss
 from reward_model.model.network import MultiDimRewardModel
 from reward_model.model.packed import draws, enable, packs_on
 from reward_model.model.rows import TokenRow
@@ -83,6 +83,8 @@ class MultiDimRewardTrainer(Trainer):
         label_smoothing: share of the target given to the other levels, near ones first.
         pair_weight: weight of the pairwise term (`reward_model.model.losses.pairwise_loss`), 0
             for none; the dimensions count as in the rubric.
+        gap_weight: weight of the error of the gap inside a pair, a dimension at a time
+            (`reward_model.model.losses.gap_loss`), 0 for none.
         head_learning_rate: peak of the schedule for the heads; the backbone's if not given.
         kwargs: Trainer's own; `data_collator` must know the padding id, as `LevelCollator` does.
     """
@@ -95,6 +97,7 @@ class MultiDimRewardTrainer(Trainer):
         class_weights: Tensor | None = None,
         label_smoothing: float = 0.0,
         pair_weight: float = 0.0,
+        gap_weight: float = 0.0,
         head_learning_rate: float | None = None,
         **kwargs: Any,
     ) -> None:
@@ -122,7 +125,8 @@ class MultiDimRewardTrainer(Trainer):
                 "and batch_tokens bounds the memory"
             )
         self.class_weights, self.label_smoothing = class_weights, label_smoothing
-        self.pair_weight, self.head_learning_rate = pair_weight, head_learning_rate
+        self.pair_weight, self.gap_weight = pair_weight, gap_weight
+        self.head_learning_rate = head_learning_rate
         self.texts_per_step = (
             texts_per_step or self.args.train_batch_size * self.accelerator.num_processes
         )
@@ -181,7 +185,8 @@ class MultiDimRewardTrainer(Trainer):
         dataset = self.train_dataset
         if not isinstance(dataset, MultiDimRewardDataset):
             raise TypeError(f"train_dataset is a {type(dataset).__name__}, not what this trains on")
-        pairs = some_pairs(dataset.samples, dataset.rubric) if self.pair_weight else []
+        wanted = self.pair_weight or self.gap_weight
+        pairs = some_pairs(dataset.samples, dataset.rubric) if wanted else []
         order = StepBatches(
             dataset.lengths,
             self.texts_per_step,
@@ -363,10 +368,18 @@ class MultiDimRewardTrainer(Trainer):
             smoothing=self.label_smoothing,
             num_items=labels,
         )
-        if target.sides is not None:
+        if target.sides is not None and self.pair_weight:
             weights = self._dimension_weights()
             loss = loss + self.pair_weight * pairwise_loss(
                 logits, target.sides, weights, num_pairs=pairs
+            )
+        if target.sides is not None and self.gap_weight:
+            loss = loss + self.gap_weight * gap_loss(
+                logits,
+                target.labels,
+                target.sides,
+                soft_labels=target.soft,
+                num_pairs=pairs,
             )
         return loss
 

@@ -15,7 +15,12 @@ from transformers import BertConfig, Qwen2Config, RobertaConfig
 from reward_model.data.tokens.inputs import InputBuilder
 from reward_model.model.batches import collate
 from reward_model.model.folder import load_bundle, save_bundle
-from reward_model.model.losses import level_cross_entropy, ordinal_targets
+from reward_model.model.losses import (
+    expected_levels,
+    gap_loss,
+    level_cross_entropy,
+    ordinal_targets,
+)
 from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
 from reward_model.model.padded import pool
 from reward_model.records import UserError
@@ -170,6 +175,39 @@ def test_class_weights_and_smoothing_agree_with_torch() -> None:
     target = ordinal_targets(torch.tensor(0), 4, 0.3)
     assert float(target.sum()) == pytest.approx(1)
     assert target[1] > target[2] > target[3] > 0
+
+
+def test_the_gap_of_a_pair_counts_where_both_sides_have_a_label() -> None:
+    logits = torch.randn(4, 2, 5, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    labels = torch.tensor([[4, 3], [1, -100], [-100, -100], [2, 2]])
+    pairs = torch.tensor([[0, 1], [2, 3]])
+    expected = expected_levels(logits).detach()
+    # One gap of the first pair, none of the second, over two pairs.
+    off = float(expected[0, 0] - expected[1, 0] - 3)
+    loss = gap_loss(logits, labels, pairs)
+    assert float(loss.detach()) == pytest.approx(off**2 / 2, rel=1e-5)
+    loss.backward()
+    assert logits.grad is not None
+    # What both sides have in common moves neither: the gradients of the two expected levels cancel.
+    moved = logits.grad.abs().sum(-1)
+    assert moved[0, 0] > 0
+    assert moved[1, 0] > 0
+    assert moved[[0, 1], 1].sum() + moved[2:].sum() == 0
+    again = gap_loss(logits, labels, pairs, num_pairs=8)
+    assert float(again.detach()) == pytest.approx(off**2 / 8, rel=1e-5)
+    none = gap_loss(logits, labels, torch.zeros(0, 2, dtype=torch.long))
+    assert float(none.detach()) == 0
+    assert none.requires_grad
+
+
+def test_the_gap_of_soft_labels_is_that_of_their_means() -> None:
+    labels, pair = torch.tensor([[4], [1]]), torch.tensor([[0, 1]])
+    soft = torch.zeros(2, 1, 5)
+    soft[0, 0, 3] = soft[0, 0, 4] = 0.5
+    soft[1, 0, 1] = 1.0
+    flat = torch.zeros(2, 1, 5)
+    assert float(gap_loss(flat, labels, pair, soft_labels=soft)) == pytest.approx(2.5**2)
+    assert float(gap_loss(flat, labels, pair)) == pytest.approx(3**2)
 
 
 @pytest.mark.parametrize("head", ["multi", "shared"])

@@ -75,6 +75,7 @@ FLAGS: dict[str, Any] = {
     "batch_tokens": 600,
     "class_weights": "sqrt",
     "pair_weight": 0.5,
+    "gap_weight": 0.5,
     "logging_steps": 1,
 }
 

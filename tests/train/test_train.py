@@ -245,6 +245,7 @@ def test_the_token_budget_changes_nothing_that_is_learned(scored: Path, tmp_path
                 eval_share=0.0,
                 label_smoothing=0.1,
                 pair_weight=0.5,
+                gap_weight=0.5,
             )
         )
         make_trainer(run, TrainingBar()).train()
@@ -268,6 +269,25 @@ def test_the_pairwise_term_pulls_the_sides_apart(scored: Path, tmp_path: Path) -
         rewards = [score.reward or 0.0 for score in scores]
         gaps.append(sum(rewards[0::2]) - sum(rewards[1::2]))
     assert gaps[1] > gaps[0] + 1
+
+
+def test_the_gap_term_brings_the_sides_as_far_apart_as_their_labels(
+    scored: Path, tmp_path: Path
+) -> None:
+    dataset = MultiDimRewardDataset.from_file(scored)
+    labels = np.array([sample.labels for sample in dataset.samples])
+    off = []
+    for weight in (0.0, 10.0):
+        out = tmp_path / str(weight)
+        train(config(scored, out, epochs=3, gap_weight=weight))
+        scorer = RewardScorer.from_pretrained(out / "best")
+        scores = scorer.score_batch(
+            [s.prompt for s in dataset.samples], [s.response for s in dataset.samples]
+        )
+        level = np.array([list((score.levels or {}).values()) for score in scores])
+        missed = (level[0::2] - level[1::2]) - (labels[0::2] - labels[1::2])
+        off.append(np.abs(missed).mean())
+    assert off[1] < 0.7 * off[0], off
 
 
 def test_heads_may_learn_at_a_rate_of_their_own(scored: Path, tmp_path: Path) -> None:
