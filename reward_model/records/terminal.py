@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from reward_model.records.errors import Stopped, UserError, explain_os_error
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     import typer
     from rich.console import Console
     from rich.progress import Progress
@@ -173,16 +176,17 @@ def run(app: typer.Typer) -> None:
     # A library that is loaded only because it is there says what it lacks; nobody asked for it.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
-    # A polite kill ends like Ctrl-C: files are left whole and the message says how to go on.
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
     # Ctrl-C reaches a whole group, and its parent may ask once more while the last word is said.
     def leaving() -> None:
         for again in (signal.SIGINT, signal.SIGTERM):
             signal.signal(again, signal.SIG_IGN)
 
+    # A polite kill ends like Ctrl-C: files are left whole and the message says how to go on.
+    interrupt = _interrupt()
     signal.signal(signal.SIGTERM, interrupt)
+    # A shell's `command &` has it ignored, and so it stays.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, interrupt)
     if sys.unraisablehook is sys.__unraisablehook__:
         sys.unraisablehook = _interrupted_again
     try:
@@ -211,23 +215,72 @@ def run(app: typer.Typer) -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
+_SAVED = "interrupted; what was finished is saved: run the same command to go on"
+_IMPORTING = 20.0
+"""Seconds that Ctrl-C waits for modules to be loaded; somebody's own may never come to an end."""
+
+
+def _interrupt() -> Callable[[int, FrameType | None], None]:
+    """What a signal does: KeyboardInterrupt, but not while a module is loaded.
+
+    A library that is interrupted there may take it for something that is not installed, and go on
+    or fail with an error of its own. As long as nothing has begun the process ends there and then;
+    later the signal comes again until the module is there.
+    """
+    import threading
+    import time
+
+    since: float | None = None
+
+    def interrupt(signum: int, frame: FrameType | None) -> None:
+        nonlocal since
+        now = time.monotonic()
+        since = since or now
+        if _importing(frame) and now - since < _IMPORTING:
+            if threading.active_count() == 1:
+                sys.stdout.flush()
+                os.write(2, f"{_SAVED}\n".encode())
+                os._exit(3)
+            _again(signum)
+            return
+        since = None
+        raise KeyboardInterrupt
+
+    return interrupt
+
+
+def _importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
+
+
 def _interrupted_again(found: Any) -> None:
     """Ctrl-C in the middle of a weak reference's callback is dropped by Python with a traceback; it
     comes once more, a moment later."""
+    import signal
+
+    if found.exc_type is KeyboardInterrupt:
+        _again(signal.SIGINT)
+    else:
+        sys.__unraisablehook__(found)
+
+
+def _again(signum: int) -> None:
+    """The same signal, a moment later."""
     import _thread
     import signal
     import threading
 
-    def again() -> None:
+    def send() -> None:
         if sys.platform == "win32":
-            _thread.interrupt_main()
+            _thread.interrupt_main(signal.Signals(signum))
         else:  # which ends a wait of the main thread, too
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            signal.pthread_kill(threading.main_thread().ident or 0, signum)
 
-    if found.exc_type is KeyboardInterrupt:
-        threading.Timer(0.05, again).start()
-    else:
-        sys.__unraisablehook__(found)
+    threading.Timer(0.05, send).start()
 
 
 def _click_code(error: Exception) -> int:
@@ -242,7 +295,7 @@ def _click_code(error: Exception) -> int:
 
 
 def _interrupted() -> int:
-    console().print("interrupted; what was finished is saved: run the same command to go on")
+    console().print(_SAVED)
     return 3
 
 

@@ -164,3 +164,50 @@ run(app)
     assert done.returncode == 3, done.stderr
     assert "Traceback" not in done.stderr
     assert "interrupted" in done.stderr
+
+
+@pytest.mark.parametrize("which", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("busy", [False, True])
+def test_ctrl_c_while_a_module_loads_is_not_taken_for_a_module_that_lacks(
+    tmp_path: Path, which: str, busy: bool
+) -> None:
+    """As numpy and transformers do, which try to import what need not be there."""
+    (tmp_path / "slow.py").write_text(
+        """
+import os, time
+try:
+    print("loading", flush=True)
+    time.sleep(2)
+except BaseException as error:
+    print("hit", flush=True)
+"""
+    )
+    code = f"""
+import threading, time, typer
+from reward_model.records.terminal import run
+
+app = typer.Typer()
+
+@app.command()
+def work():
+    if {busy}:
+        threading.Thread(target=time.sleep, args=(4,), daemon=True).start()
+    import slow
+    time.sleep(20)
+
+run(app)
+"""
+    started = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert started.stdout is not None
+    assert started.stdout.readline() == "loading\n"
+    started.send_signal(getattr(signal, which))
+    out, err = started.communicate(timeout=15)
+    assert started.returncode == 3, err
+    assert "hit" not in out
+    assert err.strip() == "interrupted; what was finished is saved: run the same command to go on"
