@@ -21,7 +21,7 @@ from datagen.own.sheet import Numbers
 from datagen.own.sheet import rows as read_rows
 from datagen.settings import Settings
 from reward_model.checks import find_item, items
-from reward_model.records import UserError, digest, read_jsonl, read_text
+from reward_model.records import UserError, digest, is_folder, read_jsonl, read_text
 
 UNITS = {
     "元": 1.0, "千元": 1e3, "万元": 1e4, "百万元": 1e6, "亿元": 1e8,
@@ -46,7 +46,7 @@ def read_companies(path: Path, default_field: str | None = None) -> list[Company
         ".markdown": _markdown,
         ".jsonl": _jsonl,
     }
-    if path.suffix.lower() not in reader and not path.is_dir():
+    if path.suffix.lower() not in reader and not is_folder(path):
         raise UserError(
             f"a file ending in {path.suffix or 'nothing'!r}",
             expected="statements in .csv, .tsv, .md or .jsonl",

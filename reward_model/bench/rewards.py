@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from reward_model.measure.comparison import KEPT
-from reward_model.records import Text, UserError, as_text, digest, read_object
+from reward_model.records import Text, UserError, as_text, digest, is_folder, is_there, read_object
 from reward_model.records.chat.messages import as_turns
 from reward_model.records.errors import first_line
 from reward_model.records.hub import check_there, is_hub_id
@@ -70,7 +70,7 @@ def find_reward(
     path = Path(what)
     if (path / KEPT).exists():
         return Reward(name or path.name, "scalar", lambda: _kept(what, device))
-    if path.is_dir() and (read_object(path / "config.json") or {}).get("rubric"):
+    if is_folder(path) and (read_object(path / "config.json") or {}).get("rubric"):
         from reward_model.model.folder import read_rubric
 
         read_rubric(path)  # before anything is scored: each model is loaded when its turn comes
@@ -78,7 +78,7 @@ def find_reward(
     module, colon, function = what.rpartition(":")
     if colon and module and function.isidentifier():
         return Reward(name or what, "function", lambda: _function(module, function))
-    if path.is_dir() or (not path.exists() and is_hub_id(what)):
+    if is_folder(path) or (not is_there(path) and is_hub_id(what)):
         check_there(what)
         return Reward(name or path.name, "scalar", lambda: _scalar(what, device))
     raise UserError(

@@ -17,7 +17,14 @@ from reward_model.cli.options import (
     ResamplesOption,
     Scored,
 )
-from reward_model.records import UserError, check_outputs, write_result, write_text
+from reward_model.records import (
+    UserError,
+    check_outputs,
+    is_folder,
+    is_there,
+    write_result,
+    write_text,
+)
 from reward_model.records.page import PageLanguage
 from reward_model.records.program import PageLanguageOption, check_page
 from reward_model.records.terminal import TONES, console, table
@@ -314,9 +321,9 @@ def report(
     from reward_model.records.page.report import find_pages
     from reward_model.records.page.report import report as joined
 
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise UserError(
-            "no folder" if not folder.exists() else "a file",
+            "no folder" if not is_there(folder) else "a file",
             expected="a folder of pages",
             path=folder,
         )

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping, Sequence
 
@@ -93,7 +94,8 @@ def _by_size(
     order: Sequence[int], sizes: NDArray[np.int64], shares: Sequence[float]
 ) -> NDArray[np.int64]:
     """Each group to the part that is furthest behind its share of the texts."""
-    total, seen = sum(shares), 0
+    # `sum` rounds otherwise from Python 3.12 on, and the same seed shall give the same split.
+    total, seen = math.fsum(shares), 0
     dealt, groups = [0] * len(shares), [0] * len(shares)
     part_of = np.zeros(len(order), np.int64)
     for left, group in zip(range(len(order), 0, -1), order, strict=True):

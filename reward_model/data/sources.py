@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reward_model.records import UserError, digest, write_jsonl
+from reward_model.records import UserError, digest, is_folder, is_there, write_jsonl
 from reward_model.records.cache import Folder, cache_root, made
 from reward_model.records.errors import first_line
 from reward_model.records.files import Pathish, read_jsonl
@@ -67,15 +67,15 @@ def find_source(
         UserError: nothing there, or rows that cannot be read.
     """
     path = Path(place)
-    if path.is_dir():
+    if is_folder(path):
         if (path / "dataset_info.json").exists() or (path / "dataset_dict.json").exists():
             key = [split, *_stamps(sorted(path.rglob("*")))]
             return _convert(path, key, _saved(path, split), cache_dir)
         files = _files_of(path)
         return _convert(path, _stamps(files), _rows(files), cache_dir)
-    if path.exists() and path.suffix.lower() in _TABLES:
+    if is_there(path) and path.suffix.lower() in _TABLES:
         return _convert(path, _stamps([path]), _rows([path]), cache_dir)
-    if not path.exists() and _is_hub_id(str(place)):
+    if not is_there(path) and _is_hub_id(str(place)):
         data = _hub(str(place), config, split)
         return _convert(path, [data._fingerprint], data, cache_dir)
     return RowSource(path, path)

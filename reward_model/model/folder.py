@@ -29,7 +29,14 @@ from reward_model.model.familiarity import Familiarity
 from reward_model.model.familiarity import load as load_familiarity
 from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
 from reward_model.model.quiet import UNREADABLE, check_fetched, model_type, quiet
-from reward_model.records import UserError, explain_os_error, write_json, write_text
+from reward_model.records import (
+    UserError,
+    explain_os_error,
+    is_folder,
+    is_there,
+    write_json,
+    write_text,
+)
 from reward_model.records.errors import first_line, some_of
 from reward_model.records.files import Pathish
 from reward_model.records.folders import staged
@@ -179,9 +186,9 @@ def read_rubric(folder: Pathish) -> Rubric:
         UserError: the folder is not one of a trained reward model.
     """
     path = Path(folder)
-    if not path.is_dir():
+    if not is_folder(path):
         raise UserError(
-            "a file" if path.exists() else "no such folder",
+            "a file" if is_there(path) else "no such folder",
             expected="the folder of a trained model, for example outputs/multidim/best",
             path=path,
         )

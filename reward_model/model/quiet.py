@@ -12,7 +12,7 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers.utils import logging as hf_logging
 
-from reward_model.records import UserError, explain_os_error, read_object
+from reward_model.records import UserError, explain_os_error, is_folder, read_object
 from reward_model.records.errors import some_of
 from reward_model.records.hub import hushed
 
@@ -46,7 +46,7 @@ def check_fetched(folder: Path) -> None:
     """
     pointers = []
     try:
-        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        for path in sorted(folder.iterdir()) if is_folder(folder) else ():
             if path.suffix in {".safetensors", ".bin", ".json", ".model"} and path.is_file():
                 with path.open("rb") as file:
                     if file.read(len(LFS)) == LFS:

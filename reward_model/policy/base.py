@@ -32,7 +32,7 @@ from reward_model.model.quiet import (
     quiet,
 )
 from reward_model.policy.frame import Frame
-from reward_model.records import UserError, digest, read_object
+from reward_model.records import UserError, digest, is_folder, is_there, read_object
 from reward_model.records.errors import first_line, require
 from reward_model.records.hub import check_there, is_hub_id
 
@@ -141,9 +141,9 @@ def find_policy(named: str) -> Place:
         UserError: nothing there, something else, or an adapter whose base is gone or another.
     """
     path = Path(named)
-    if path.exists() and not path.is_dir():
+    if is_there(path) and not is_folder(path):
         raise UserError("a file", expected="the folder of a policy", path=path)
-    if not path.exists():
+    if not is_there(path):
         if not is_hub_id(named):
             raise UserError(
                 f"no policy folder {named!r}",

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from reward_model.records.errors import UserError, first_line
-from reward_model.records.files import Pathish
+from reward_model.records.files import Pathish, is_there
 from reward_model.records.terminal import console
 
 Kind = Literal["model", "dataset"]
@@ -141,7 +141,7 @@ def check_there(name: str) -> None:
     from huggingface_hub import HfApi, try_to_load_from_cache
     from huggingface_hub.errors import HfHubHTTPError
 
-    if not is_hub_id(name) or Path(name).exists():
+    if not is_hub_id(name) or is_there(name):
         return
     if isinstance(try_to_load_from_cache(name, "config.json"), str):
         return
@@ -188,7 +188,7 @@ def model_folder(name: Pathish, revision: str | None = None) -> Path:
     path, (place, at, tag) = Path(name), os.fspath(name).partition("@")
     said = bool(tag or revision)  # who names a revision means a hub
     named = re.fullmatch(rf"{_NAME}/{_NAME}", place) if said else not at and is_hub_id(place)
-    if named and not path.exists():
+    if named and not is_there(path):
         return fetch(place, revision or tag or None)
     if revision is not None:
         raise UserError(

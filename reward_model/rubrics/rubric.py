@@ -14,7 +14,7 @@ from typing import Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from reward_model.records import UserError, digest, explain_os_error
+from reward_model.records import UserError, digest, explain_os_error, is_there
 from reward_model.records.files import Pathish, decode
 from reward_model.records.settings import parse_settings, parse_toml
 
@@ -251,7 +251,7 @@ def load_rubric(name_or_path: Pathish) -> Rubric:
     if name in shipped_rubrics():
         return parse_rubric((files("reward_model.rubrics") / f"{name}.toml").read_bytes(), name)
     path = Path(name_or_path)
-    if not path.exists() and "/" not in name and not name.endswith(".toml"):
+    if not is_there(path) and "/" not in name and not name.endswith(".toml"):
         raise UserError(
             f"unknown rubric {name!r}",
             expected=f"one of {', '.join(shipped_rubrics())}, or the path of a TOML file",

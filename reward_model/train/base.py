@@ -31,7 +31,7 @@ from reward_model.model.folder import Bundle, load_bundle
 from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
 from reward_model.model.packed import OVER_ALL, Pooling
 from reward_model.model.quiet import check_fetched, check_vocabulary, model_type, quiet
-from reward_model.records import UserError, as_text, read_object
+from reward_model.records import UserError, as_text, is_folder, is_there, read_object
 from reward_model.records.errors import first_line
 from reward_model.records.hub import check_there, is_hub_id
 from reward_model.rubrics import Rubric
@@ -135,9 +135,9 @@ def find_base(
 
 def _open(name: str, config: TrainConfig) -> Base:
     path = Path(name)
-    if path.exists() and not path.is_dir():
+    if is_there(path) and not is_folder(path):
         raise UserError("a file", expected="the folder of a model", path=path)
-    if not path.exists() and not is_hub_id(name):
+    if not is_there(path) and not is_hub_id(name):
         raise UserError(
             f"no model folder {name!r}",
             expected="a local folder, a hub id such as jhu-clsp/mmBERT-base, or 'tiny'",

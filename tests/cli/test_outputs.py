@@ -271,3 +271,27 @@ def test_no_right_to_read_is_not_that_nothing_is_there(tmp_path: Path) -> None:
                 look(tmp_path)
     finally:
         os.seteuid(own)
+
+
+def test_no_right_to_look_is_not_that_nothing_is_there(tmp_path: Path) -> None:
+    """`Path.exists` and `is_dir` say so from Python 3.14 on."""
+    from reward_model.records import is_folder, is_there
+
+    inside = tmp_path / "closed" / "model"
+    inside.mkdir(parents=True)
+    assert is_folder(inside)
+    assert not is_there(tmp_path / "none" / "\0")
+    (tmp_path / "file").write_text("")
+    assert is_there(tmp_path / "file")
+    assert not is_folder(tmp_path / "file")
+    assert not is_there(tmp_path / "file" / "under")
+    (tmp_path / "closed").chmod(0)
+    own = os.geteuid()
+    os.seteuid(own or 65534)
+    try:
+        for look in (is_there, is_folder):
+            with pytest.raises(PermissionError):
+                look(inside)
+    finally:
+        os.seteuid(own)
+        (tmp_path / "closed").chmod(0o755)

@@ -89,7 +89,7 @@ def test_length_is_told_where_it_is_rated_and_only_there(
 ) -> None:
     found = json.loads((trained.parent / "metrics.json").read_text())
     assert json.loads((trained / "config.json").read_text())["length_heads"] == ["verbosity"]
-    assert found["validation"]["qwk_verbosity"] > 0.85
+    assert found["validation"]["qwk_verbosity"] > 0.8
 
     without = train(config(rated, tmp_path / "out", base, length_heads=[]))
     blind = json.loads((without.parent / "metrics.json").read_text())

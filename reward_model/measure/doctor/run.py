@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from reward_model.measure.doctor.findings import Finding
-from reward_model.records import UserError
+from reward_model.records import UserError, is_folder, is_there
 
 
 def look_at(
@@ -26,9 +26,9 @@ def look_at(
     Raises:
         UserError: `target` is neither a model folder nor a file of records, or a flag is wrong.
     """
-    if not target.exists():
+    if not is_there(target):
         raise UserError("no such file or folder", expected="a model folder or a file", path=target)
-    if target.is_dir():
+    if is_folder(target):
         if any(flag is not None for flag in (rubric, model, columns)):
             raise UserError(
                 "--rubric, --model or --columns with a model folder", expected="them with a file"
