@@ -227,6 +227,7 @@ def _interrupt() -> Callable[[int, FrameType | None], None]:
     or fail with an error of its own. As long as nothing has begun the process ends there and then;
     later the signal comes again until the module is there.
     """
+    import contextlib
     import threading
     import time
 
@@ -238,7 +239,8 @@ def _interrupt() -> Callable[[int, FrameType | None], None]:
         since = since or now
         if _importing(frame) and now - since < _IMPORTING:
             if threading.active_count() == 1:
-                sys.stdout.flush()
+                with contextlib.suppress(Exception):  # hit in the middle of printing, or closed
+                    sys.stdout.flush()
                 os.write(2, f"{_SAVED}\n".encode())
                 os._exit(3)
             _again(signum)
