@@ -102,6 +102,12 @@ def longer(right: Estimate) -> dict[str, dict[str, Slice]]:
             "not ahead of TF-IDF beyond doubt in the order of pairs (80%)",
             "reward-model audit",
         ),
+        (
+            report(comparisons=[compared("unclear", 1.0, 1.0)]),
+            "with care",
+            "TF-IDF orders every pair right as well: these are too easy to tell them apart",
+            "reward-model audit",
+        ),
         (report(slices=longer(estimate(0.4))), "no", "it follows length", "reward-model audit"),
         (
             report(slices=longer(estimate(0.4, 0.2))),

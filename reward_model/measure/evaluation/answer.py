@@ -144,6 +144,9 @@ def _beside_baselines(report: EvaluationReport) -> Iterator[Reason]:
         if entry.verdict == "worse":
             words = f"{name} orders more pairs right, beyond doubt ({value:.0%})"
             yield Reason("no", words, f"judge validate {report.file}")
+        elif value == 1 and entry.model == 1:  # nothing can be ahead of all
+            words = f"{name} orders every pair right as well: these are too easy to tell them apart"
+            yield Reason("with care", words, _command("audit", report))
         else:
             words = f"it is not ahead of {name} beyond doubt in the order of pairs ({value:.0%})"
             yield Reason("with care", words, _command("audit", report))
