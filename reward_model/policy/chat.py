@@ -20,8 +20,8 @@ class Talk:
         self._policy, self._manner, self._reward = policy, manner, reward
         self.turns: list[Message] = []
 
-    def say(self, text: str) -> tuple[Answer, str | None]:
-        """The policy's answer, and what the reward thinks of it in words.
+    def say(self, text: str) -> Answer:
+        """The policy's answer.
 
         Raises:
             UserError: what the policy cannot read; the conversation stays as it was.
@@ -31,7 +31,7 @@ class Talk:
         manner = self._manner._replace(seed=self._manner.seed + len(asked))
         ((answer,),) = answers(self._policy, [ids], manner)
         self.turns = [*asked, Message(role="assistant", content=answer.text)]
-        return answer, None if self._reward is None else self._levels(asked, answer.text)
+        return answer
 
     def _read(self, prompt: Text) -> list[int]:
         said = prompt if isinstance(prompt, str) else prompt[-1].content
@@ -50,9 +50,15 @@ class Talk:
             )
         return ids
 
-    def _levels(self, asked: tuple[Message, ...], said: str) -> str:
-        assert self._reward is not None
-        (score,) = self._reward.scores([asked], [said])
+    def levels(self) -> str | None:
+        """What the reward thinks of the last answer, in words; None without a reward.
+
+        Raises:
+            UserError: a reward server that does not answer.
+        """
+        if self._reward is None:
+            return None
+        (score,) = self._reward.scores([tuple(self.turns[:-1])], [self.turns[-1].content])
         if score.reward is None:
             return f"no opinion: {score.reason}"
         levels = "  ".join(
@@ -81,7 +87,7 @@ def chat(
     source = None if reward is None else answering(reward)
     talk = Talk(open_policy(find_policy(named), device=device), manner, source)
     if prompt is not None:
-        _show(*talk.say(prompt))
+        _turn(talk, prompt)
         return
     console().print("an empty line ends it, /new begins anew", style="dim")
     while True:
@@ -95,15 +101,17 @@ def chat(
             talk.turns.clear()
             continue
         try:
-            _show(*talk.say(said))
+            _turn(talk, said)
         except UserError as error:
             console().print(str(error), style="red", markup=False)
 
 
-def _show(answer: Answer, levels: str | None) -> None:
+def _turn(talk: Talk, said: str) -> None:
+    """The answer stands there before it is scored, which may fail."""
+    answer = talk.say(said)
     # A program that reads gets all of it; a terminal obeys nothing that a policy writes.
     text = plain(answer.text) if sys.stdout.isatty() else answer.text
     sys.stdout.write(text + ("" if answer.finished else " […]") + "\n")
     sys.stdout.flush()
-    if levels is not None:
+    if (levels := talk.levels()) is not None:
         console().print(f"  {levels}", style="dim", markup=False)

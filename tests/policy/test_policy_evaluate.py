@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -316,3 +318,33 @@ def test_chat_shows_what_the_reward_thinks(world: Path, capsys: pytest.CaptureFi
     assert said.out
     with pytest.raises(UserError, match="an empty --prompt"):
         chat(str(world / "base"), prompt=" ", manner=Manner())
+
+
+def test_chat_shows_an_answer_whose_reward_server_died(
+    world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = {"reward": 0.5, "levels": {"depth": 2.0}, "probabilities": {"depth": [0, 0, 1, 0, 0]}}
+    row |= {"predicted": {"depth": 2}, "uncertainty": {"depth": 0.0}}
+    row |= {"prompt_truncated": False, "response_truncated": False}
+    left = [(200, json.dumps({"scores": [row]}).encode())]
+
+    class Dying(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            status, body = left.pop(0) if left else (400, b"{}")
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Dying) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        where = f"http://127.0.0.1:{server.server_port}"
+        base = str(world / "base")
+        with pytest.raises(UserError, match="400"):
+            chat(base, reward=where, prompt="hello", manner=Manner(1, 6), device="cpu")
+        server.shutdown()
+    assert capsys.readouterr().out.strip()
