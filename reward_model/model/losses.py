@@ -81,9 +81,13 @@ def expected_levels(logits: Tensor) -> Tensor:
     >>> expected_levels(torch.zeros(1, 1, 5))
     tensor([[2.]])
     """
-    return logits.float().softmax(-1) @ torch.arange(
-        logits.shape[-1], dtype=torch.float32, device=logits.device
-    )
+    return _mean_level(logits.float().softmax(-1))
+
+
+def _mean_level(shares: Tensor) -> Tensor:
+    """(..., K) -> (...)"""
+    levels = torch.arange(shares.shape[-1], dtype=torch.float32, device=shares.device)
+    return shares.float() @ levels
 
 
 def pairwise_loss(
@@ -134,11 +138,7 @@ def gap_loss(
     >>> float(gap_loss(torch.zeros(2, 1, 5), labels, pair))
     4.0
     """
-    level = labels.float()
-    if soft_labels is not None:
-        level = soft_labels.float() @ torch.arange(
-            logits.shape[-1], dtype=torch.float32, device=logits.device
-        )
+    level = labels.float() if soft_labels is None else _mean_level(soft_labels)
     chosen, rejected = pairs.unbind(1)
     there = (labels[chosen] != IGNORE) & (labels[rejected] != IGNORE)
     expected = expected_levels(logits)
