@@ -18,18 +18,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from little import kappa, table
+from little import divide, kappa, table
 from torch import Tensor
 
 from reward_model.cli.quickstart import PAIRS, SMOOTHING
 from reward_model.data.dataset import MultiDimRewardDataset, pair_indices
-from reward_model.data.reading import find_rubric, read_samples
-from reward_model.data.split import split_groups
+from reward_model.data.reading import read_samples
 from reward_model.data.tokens.inputs import InputBuilder
 from reward_model.measure.evaluation.run import evaluate
 from reward_model.measure.texts import probabilities_of, score_texts, truth_of
 from reward_model.records import IGNORE
-from reward_model.rubrics import Rubric
 from reward_model.score.scorer import RewardScorer
 from reward_model.stats.evaluated import Metrics
 from reward_model.stats.metrics import collect
@@ -65,25 +63,6 @@ def rivals(options: argparse.Namespace) -> None:
                     found = cells.setdefault(f"{column}, {size} texts", [])
                     found += [] if value is None else [value]
     table(rows)
-
-
-def divide(data: Path, place: Path, size: int, seed: int) -> Rubric:
-    """Write `learn.jsonl`, of so many texts, and `ask.jsonl`, of groups held out."""
-    rubric = find_rubric(data, None)
-    samples, _ = read_samples(data, rubric)
-    split = split_groups(samples, {"train": 0.75, "validation": 0.0, "test": 0.25}, seed, {})
-    groups = {part: set(names) for part, names in split.groups.items()}
-    lines = [json.loads(line) for line in data.read_text("utf-8").splitlines()]
-    kept = [sample for sample in samples if sample.side != "rejected"]
-    learn, ask = (
-        [line for line, s in zip(lines, kept, strict=True) if s.group in groups[part]]
-        for part in ("train", "test")
-    )
-    place.mkdir(parents=True, exist_ok=True)
-    for name, part in (("learn", learn[: size // 2]), ("ask", ask)):
-        words = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in part)
-        (place / f"{name}.jsonl").write_text(words, "utf-8")
-    return rubric
 
 
 GAPS = 1.0

@@ -3,19 +3,22 @@
     python benchmarks/little.py start HELPSTEER [--seeds 3] [--epochs 2] [--max-length 256]
     python benchmarks/little.py calibration HELPSTEER --rubric helpsteer [--seeds 12]
     python benchmarks/little.py losses SCORED [--seeds 3] [--rubric NAME]
+    python benchmarks/little.py rates SCORED [--seeds 3] [--rubric NAME] [--max-length 128]
 
 `start`: all-MiniLM-L6-v2 on human-rated HelpSteer responses (a file of rows with five attributes),
 groups held out anew by each seed: quadratic weighted kappa of length alone, of TF-IDF, of the
 probe, and of training that begins at it or at random. `calibration`: the error of the probe's
 chances before and after a temperature. `losses`: heads on the frozen vectors of that encoder by
 several losses, each as strongly regularised as grouped cross-validation says, and both ways of
-telling a level. Everything stays in --out and is not made twice.
+telling a level. `rates`: the encoder trained from the probe on 160 texts, its last step, by the
+rates of heads and layers. Everything stays in --out and is not made twice.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +31,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from reward_model.data.dataset import MultiDimRewardDataset
-from reward_model.data.reading import find_rubric
+from reward_model.data.reading import find_rubric, read_samples
 from reward_model.data.split import Part, split_groups
 from reward_model.data.tokens.inputs import InputBuilder
 from reward_model.measure.calibration import fit_temperature
@@ -37,6 +40,7 @@ from reward_model.model.forward import Forward
 from reward_model.model.losses import ordinal_targets
 from reward_model.model.network import MultiDimRewardConfig, MultiDimRewardModel
 from reward_model.records import IGNORE, as_text
+from reward_model.rubrics import Rubric
 from reward_model.stats.metrics import (
     BINS,
     calibration_error_of,
@@ -44,7 +48,13 @@ from reward_model.stats.metrics import (
     kappa_of,
     perfect_error,
 )
+from reward_model.train.config import resolve
+from reward_model.train.prepare import prepare
+from reward_model.train.probe import begin_at_probe
 from reward_model.train.probe import fit as probe
+from reward_model.train.progress import TrainingBar
+from reward_model.train.run import make_trainer
+from reward_model.train.trainer import MultiDimRewardTrainer
 
 STARTS: dict[str, dict[str, Any]] = {
     "the probe": {"max_steps": 1, "learning_rate": 1e-12, "head_learning_rate": 1e-12},
@@ -127,6 +137,26 @@ def start(options: argparse.Namespace) -> None:
                     plain = dimension.removesuffix(" (quadratic)")
                     rows.setdefault(label, {}).setdefault(plain, []).append(value)
     table(rows)
+
+
+def divide(data: Path, place: Path, size: int, seed: int, rubric_name: str | None = None) -> Rubric:
+    """Write `learn.jsonl`, of so many texts, and `ask.jsonl`, of groups held out."""
+    rubric = find_rubric(data, rubric_name)
+    samples, _ = read_samples(data, rubric)
+    split = split_groups(samples, {"train": 0.75, "validation": 0.0, "test": 0.25}, seed, {})
+    groups = {part: set(names) for part, names in split.groups.items()}
+    lines = [json.loads(line) for line in data.read_text("utf-8").splitlines()]
+    kept = [sample for sample in samples if sample.side != "rejected"]
+    learn, ask = (
+        [line for line, s in zip(lines, kept, strict=True) if s.group in groups[part]]
+        for part in ("train", "test")
+    )
+    place.mkdir(parents=True, exist_ok=True)
+    sides = 1 if samples[0].side == "single" else 2
+    for name, part in (("learn", learn[: size // sides]), ("ask", ask)):
+        words = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in part)
+        (place / f"{name}.jsonl").write_text(words, "utf-8")
+    return rubric
 
 
 def vectors(data: Path, rubric_name: str | None, length: int, out: Path) -> Any:
@@ -297,10 +327,93 @@ def losses(options: argparse.Namespace) -> None:
     table(rows)
 
 
+RATES = {
+    "one rate": (1.0, 1.0),
+    "heads ten times as fast": (10.0, 1.0),
+    "so, and each layer 0.8 of the next": (10.0, 0.8),
+}
+"""Of the heads as a multiple of the backbone's, and of a layer as a share of that above it
+(arXiv 1801.06146, 3.2; 2003.10555, appendix A)."""
+LEARN = 160
+
+
+class Layered(MultiDimRewardTrainer):
+    """The layers of the backbone at rates that fall off from the last one."""
+
+    share = 1.0
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """Every layer in groups of its own."""
+        optimizer = super().create_optimizer(model)
+        network: Any = self.model
+        layers = network.backbone.config.num_hidden_layers
+        below = {}
+        for name, weight in network.backbone.named_parameters():
+            found = re.search(r"layer\.(\d+)\.", name)
+            below[id(weight)] = layers - 1 - int(found[1]) if found else layers
+        for group in list(optimizer.param_groups):
+            parts: dict[int, list[Any]] = {}
+            for weight in group["params"]:
+                parts.setdefault(below.get(id(weight), 0), []).append(weight)
+            group["params"] = parts.pop(0, [])
+            for depth, weights in parts.items():
+                rate = group["lr"] * self.share**depth
+                optimizer.add_param_group({**group, "params": weights, "lr": rate})
+        return optimizer
+
+
+def rates(options: argparse.Namespace) -> None:
+    """Mean QWK on held-out groups after the last step."""
+    rubric = find_rubric(options.data, options.rubric)
+    rows: dict[str, dict[str, list[float]]] = {}
+    for seed in range(options.seeds):
+        place = options.out / f"rates_{options.data.stem}_{seed}"
+        for name, (heads_, share) in RATES.items():
+            kept = place / f"{heads_:g}_{share:g}.json"
+            if not kept.exists():
+                divide(options.data, place, LEARN, seed, options.rubric)
+                flags = {
+                    "base_model": str(minilm()),
+                    "rubric": options.rubric,
+                    "epochs": options.epochs,
+                    "batch_size": 8,
+                    "max_length": options.max_length,
+                    "max_prompt_length": 32,
+                    "seed": seed,
+                    "learning_rate": 1e-4,
+                    "head_learning_rate": 1e-4 * heads_,
+                    "class_weights": "sqrt",
+                    "test_share": 0.0,
+                    "eval_share": 0.0,
+                }
+                run = prepare(resolve(place / "learn.jsonl", place / "model", None, flags))
+                trainer: Any = make_trainer(run, TrainingBar())
+                trainer.__class__, Layered.share = Layered, share
+                begin_at_probe(trainer, run.train, run.config, run.rubric.names)
+                trainer.train()
+                asked, _ = read_samples(place / "ask.jsonl", rubric)
+                builder = InputBuilder(run.tokenizer, options.max_length, max_prompt_length=32)
+                dataset = MultiDimRewardDataset(asked[: 2 * LEARN], rubric, builder)
+                texts = dict(enumerate(dataset.encoded))
+                forward = Forward(run.model.eval(), torch.device("cpu"), 0, 4096)
+                levels = np.zeros((len(texts), len(rubric.names)), int)
+                for at, read in forward.readings(texts):
+                    levels[at] = read.chances.argmax(-1)
+                labels = np.array([sample.labels for sample in dataset.samples])
+                found = [
+                    kappa(labels[:, d], levels[:, d], rubric.classes)
+                    for d in range(labels.shape[1])
+                ]
+                kept.write_text(json.dumps(float(np.mean(found))), "utf-8")
+            value = json.loads(kept.read_text("utf-8"))
+            rows.setdefault(name, {}).setdefault(options.data.stem, []).append(value)
+    table(rows)
+
+
 def main(words: Sequence[str] | None = None) -> None:
     """One part of it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("part", choices=("start", "calibration", "losses"))
+    parser.add_argument("part", choices=("start", "calibration", "losses", "rates"))
     parser.add_argument("data", type=Path)
     parser.add_argument("--out", type=Path, default=Path("outputs/little"))
     parser.add_argument("--seeds", type=int, default=3)
@@ -309,7 +422,8 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--rubric")
     options = parser.parse_args(words)
     options.out.mkdir(parents=True, exist_ok=True)
-    {"start": start, "calibration": calibration, "losses": losses}[options.part](options)
+    parts = {"start": start, "calibration": calibration, "losses": losses, "rates": rates}
+    parts[options.part](options)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,6 @@ from reward_model.records.files import (
     check_outputs,
     digest,
     dump_json,
-    is_folder,
-    is_there,
     parse_json,
     read_jsonl,
     read_text,
@@ -23,6 +21,7 @@ from reward_model.records.files import (
     write_text,
     writing,
 )
+from reward_model.records.folders import is_folder, is_there
 from reward_model.records.objects import read_object, write_result
 
 if TYPE_CHECKING:

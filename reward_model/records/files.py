@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
 import re
 import stat
-import sys
 import tempfile
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -222,40 +220,6 @@ def digest(value: Any, length: int = 12) -> str:
             value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False
         ).encode()
     return hashlib.sha256(data).hexdigest()[:length]
-
-
-_NOTHING = {errno.ENOENT, errno.ENOTDIR, errno.EBADF, errno.ELOOP}
-
-
-def is_there(path: Pathish) -> bool:
-    """Whether something is there. From Python 3.14 on `Path.exists` says no of what there is no
-    right to look at, too.
-
-    Raises:
-        OSError: it cannot be told.
-    """
-    return _mode(path) is not None
-
-
-def is_folder(path: Pathish) -> bool:
-    """Whether a folder is there, in place of `Path.is_dir`, like `is_there`.
-
-    Raises:
-        OSError: it cannot be told.
-    """
-    mode = _mode(path)
-    return mode is not None and stat.S_ISDIR(mode)
-
-
-def _mode(path: Pathish) -> int | None:
-    try:
-        return Path(path).stat().st_mode
-    except ValueError:  # a NUL, which no name has
-        return None
-    except OSError as error:
-        if error.errno in _NOTHING or sys.platform == "win32":
-            return None
-        raise
 
 
 def refuse_folder(*places: Pathish | None) -> None:

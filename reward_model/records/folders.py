@@ -1,18 +1,52 @@
-"""A folder that appears whole, or not at all."""
+"""Whether a folder is there; and one that appears whole, or not at all."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import platform
 import shutil
+import stat
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from safetensors import SafetensorError
-
 from reward_model.records.errors import UserError, explain_os_error, first_line
 from reward_model.records.files import Pathish, usual_mode
+
+_NOTHING = {errno.ENOENT, errno.ENOTDIR, errno.EBADF, errno.ELOOP}
+
+
+def is_there(path: Pathish) -> bool:
+    """Whether something is there. From Python 3.14 on `Path.exists` says no of what there is no
+    right to look at, too.
+
+    Raises:
+        OSError: it cannot be told.
+    """
+    return _mode(path) is not None
+
+
+def is_folder(path: Pathish) -> bool:
+    """Whether a folder is there, in place of `Path.is_dir`, like `is_there`.
+
+    Raises:
+        OSError: it cannot be told.
+    """
+    mode = _mode(path)
+    return mode is not None and stat.S_ISDIR(mode)
+
+
+def _mode(path: Pathish) -> int | None:
+    try:
+        return Path(path).stat().st_mode
+    except ValueError:  # a NUL, which no name has
+        return None
+    except OSError as error:
+        if error.errno in _NOTHING or sys.platform == "win32":
+            return None
+        raise
 
 
 @contextlib.contextmanager
@@ -22,6 +56,8 @@ def staged(folder: Pathish) -> Iterator[Path]:
     Raises:
         UserError: the place cannot be written.
     """
+    from safetensors import SafetensorError  # not for every command
+
     target = Path(folder)
     if target.is_symlink():  # the link stays, and what it points to is replaced
         target = target.resolve()

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Literal
 
 from reward_model.records.errors import UserError, first_line
-from reward_model.records.files import Pathish, is_there
+from reward_model.records.files import Pathish
+from reward_model.records.folders import is_there
 from reward_model.records.terminal import console
 
 Kind = Literal["model", "dataset"]

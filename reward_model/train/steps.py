@@ -8,7 +8,7 @@ budget alone and neither budget nor number of processes changes what is learned.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -274,3 +274,19 @@ def _item_units(items: Sequence[Mapping[str, Any]]) -> list[list[int]]:
         else:
             units.append([i])
     return units
+
+
+class Targets(NamedTuple):
+    """What the texts of a piece are to be."""
+
+    labels: Tensor
+    """(B, D)"""
+    soft: Tensor | None
+    """(B, D, K) shares of the levels."""
+    sides: Tensor | None
+    """(P, 2) rows of chosen and rejected."""
+
+
+def take_targets(piece: dict[str, Any]) -> Targets:
+    """Out of a piece, which is left with what the model reads."""
+    return Targets(piece.pop("labels"), piece.pop("soft_labels", None), piece.pop("pairs", None))

@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from accelerate.utils import DistributedType
@@ -37,25 +37,11 @@ from reward_model.train.steps import (
     PairItems,
     StepBatches,
     StepCollator,
+    Targets,
     some_pairs,
+    take_targets,
     units_of,
 )
-
-
-class _Targets(NamedTuple):
-    """What the texts of a piece are to be."""
-
-    labels: Tensor
-    """(B, D)"""
-    soft: Tensor | None
-    """(B, D, K) shares of the levels."""
-    sides: Tensor | None
-    """(P, 2) rows of chosen and rejected."""
-
-
-def _take_targets(piece: dict[str, Any]) -> _Targets:
-    """Out of a piece, which is left with what the model reads."""
-    return _Targets(piece.pop("labels"), piece.pop("soft_labels", None), piece.pop("pairs", None))
 
 
 def _add(weights: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> None:
@@ -298,7 +284,7 @@ class MultiDimRewardTrainer(Trainer):
         network = plain(model)
         weights = [one for one in network.backbone.parameters() if one.requires_grad]
         left = iter(pieces)
-        forward: deque[tuple[Future[Tensor], _Targets]] = deque()
+        forward: deque[tuple[Future[Tensor], Targets]] = deque()
         backward: deque[Future[tuple[Tensor | None, ...]]] = deque()
 
         def vectors(piece: dict[str, Any]) -> Tensor:
@@ -313,7 +299,7 @@ class MultiDimRewardTrainer(Trainer):
         def begin(most: int) -> None:
             for piece in islice(left, most):
                 texts = dict(piece)
-                target = _take_targets(texts)
+                target = take_targets(texts)
                 forward.append((lanes.submit(vectors, texts), target))
 
         total = torch.zeros(())
@@ -355,11 +341,11 @@ class MultiDimRewardTrainer(Trainer):
         return Lanes(1, lanes.threads) if one else lanes
 
     def _piece_loss(self, model: Any, piece: dict[str, Any], labels: int, pairs: int) -> Tensor:
-        target = _take_targets(piece)
+        target = take_targets(piece)
         with self.compute_loss_context_manager():
             return self._loss(model(**piece).logits, target, labels, pairs)
 
-    def _loss(self, logits: Tensor, target: _Targets, labels: int, pairs: int) -> Tensor:
+    def _loss(self, logits: Tensor, target: Targets, labels: int, pairs: int) -> Tensor:
         loss = level_cross_entropy(
             logits,
             target.labels,
