@@ -174,7 +174,7 @@ def test_ctrl_c_while_a_module_loads_is_not_taken_for_a_module_that_lacks(
     """As numpy and transformers do, which try to import what need not be there."""
     (tmp_path / "slow.py").write_text(
         """
-import os, time
+import time
 try:
     print("loading", flush=True)
     time.sleep(2)

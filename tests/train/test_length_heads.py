@@ -75,7 +75,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def config(rated: Path, out: Path, base: Path, **flags: Any) -> TrainConfig:
     still = {"max_steps": 1, "learning_rate": 1e-30, "rubric": "helpsteer", "batch_size": 8}
-    shares = {"eval_share": 0.2, "test_share": 0.1, "max_length": 250}
+    shares = {"eval_share": 0.2, "test_share": 0.1, "split_seed": 1, "max_length": 250}
     return resolve(rated, out, None, {**still, **shares, "base_model": str(base), **flags})
 
 
@@ -89,7 +89,7 @@ def test_length_is_told_where_it_is_rated_and_only_there(
 ) -> None:
     found = json.loads((trained.parent / "metrics.json").read_text())
     assert json.loads((trained / "config.json").read_text())["length_heads"] == ["verbosity"]
-    assert found["validation"]["qwk_verbosity"] > 0.8
+    assert found["validation"]["qwk_verbosity"] > 0.85
 
     without = train(config(rated, tmp_path / "out", base, length_heads=[]))
     blind = json.loads((without.parent / "metrics.json").read_text())
