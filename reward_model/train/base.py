@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,6 +24,7 @@ from transformers import (
     BitsAndBytesConfig,
 )
 
+from reward_model.checks import evidence
 from reward_model.data.dataset import Sample
 from reward_model.data.tokens.wrapping import InputFormat
 from reward_model.model.backbone import freeze_unread
@@ -38,6 +39,9 @@ from reward_model.rubrics import Rubric
 from reward_model.train.config import TINY, TrainConfig
 from reward_model.train.machine import compute_dtype
 from reward_model.train.tiny import POOLING, WIDTH, build_tiny
+
+EVIDENCE_OF = 200
+"""Training texts, about, whose evidence a tiny tokenizer learns: its words are always the same."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,7 @@ class Base:
 
 @contextlib.contextmanager
 def find_base(
-    config: TrainConfig, train: Iterable[Sample], checkpoint: Path | None = None
+    config: TrainConfig, train: Sequence[Sample], checkpoint: Path | None = None
 ) -> Iterator[Base]:
     """The base model of a run, checked against its settings; a tiny one lives as long as the block.
 
@@ -307,11 +311,14 @@ def _unusable(name: str, error: Exception) -> UserError:
     )
 
 
-def _texts(train: Iterable[Sample], config: TrainConfig) -> Iterator[str]:
+def _texts(train: Sequence[Sample], config: TrainConfig) -> Iterator[str]:
     """Training texts alone: what is held out must not shape the vocabulary either."""
     prompts: set[str] = set()
-    for sample in train:
+    each = max(1, len(train) // EVIDENCE_OF) if config.evidence == "checks" else 0
+    for row, sample in enumerate(train):
         yield as_text(sample.response)
+        if each and row % each == 0:
+            yield evidence(as_text(sample.prompt), as_text(sample.response))
         prompt = as_text(sample.prompt)
         if config.max_prompt_length != 0 and prompt not in prompts:
             prompts.add(prompt)

@@ -23,7 +23,7 @@ _TINY_DEFAULTS: dict[str, Any] = {
     "learning_rate": 5e-3,
     "epochs": 16.0,
     "batch_size": 16,
-    "max_length": 1536,
+    "max_length": 2560,
     "max_prompt_length": 0,
     "class_weights": "sqrt",
     "probe": False,

@@ -1,8 +1,8 @@
 """A tiny encoder with its own tokenizer, built in place from the training texts.
 
-For the quickstart and for tests: no download, two million weights, Chinese and English. It sees
-which words and phrases occur, and order within phrases alone. `build_tiny(texts, folder)` writes a
-base model folder.
+For the quickstart and for tests: no download, a million weights, Chinese and English. It sees
+which words and short phrases occur, and order within phrases alone. `build_tiny(texts, folder)`
+writes a base model folder.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from reward_model.records.files import Pathish
 if TYPE_CHECKING:
     from reward_model.model.packed import Pooling
 
-VOCABULARY = 6000
-"""Tokens: what a few hundred reports have often enough to learn a vector for."""
+VOCABULARY = 1500
+"""Tokens for a script: what a few hundred reports have often enough to learn a vector for. Of four
+times as many, most are long phrases that stand in few texts (docs/train.md)."""
 WIDTH = 256
-"""Numbers a token: with positions, 1.8 million weights at this vocabulary. From half as many
-levels are learned less well, from more no better."""
+"""Numbers a token. From half as many levels are learned less well, from more no better."""
 POOLING: Pooling = "rms"
 """Without attention every token stands for itself, and a mean of all hides the few that decide: the
 root of their mean square learns more from the same texts."""
@@ -32,7 +32,8 @@ has; embeddings of learned phrases do, ten times as fast. One setting away for l
 POSITIONS = 1024
 PHRASES_FROM = 200
 """Different words from which on runs of them are phrases: in a language of fewer, every two words
-stand beside each other often, and what a word says would be scattered over its neighbours."""
+stand beside each other often, and what a word says would be scattered over its neighbours. Texts
+with as many words, and as many Chinese characters, are in two scripts."""
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 
 
@@ -41,7 +42,7 @@ def build_tiny(
     folder: Pathish,
     *,
     tokenizer: Any = None,
-    vocabulary: int = VOCABULARY,
+    vocabulary: int | None = None,
     width: int = WIDTH,
     layers: int = LAYERS,
     positions: int = POSITIONS,
@@ -50,13 +51,22 @@ def build_tiny(
 
     Given one, such as that of a checkpoint, the encoder is for it. Weights come from torch's global
     generator: seed it first.
+
+    Args:
+        texts: what is read, to learn the tokenizer from.
+        folder: to write to.
+        tokenizer: that is known already.
+        vocabulary: tokens; if not given, `VOCABULARY` for each script of the texts.
+        width, layers: of the encoder.
+        positions: most tokens of a text.
     """
     from transformers import BertConfig, BertModel
 
     from reward_model.model.quiet import quiet
 
     if tokenizer is None:
-        tokenizer = train_tokenizer(list(texts), vocabulary, positions)
+        known = list(texts)
+        tokenizer = train_tokenizer(known, vocabulary or VOCABULARY * _scripts(known), positions)
     config = BertConfig(
         vocab_size=len(tokenizer),
         hidden_size=width,
@@ -129,9 +139,20 @@ def train_tokenizer(texts: Sequence[str], vocabulary: int, positions: int):  # t
 
 
 def _has_phrases(texts: Iterable[str]) -> bool:
+    return _different(r"[^\W\d_\u2e80-\u9fff]+", texts) >= PHRASES_FROM
+
+
+def _scripts(texts: Sequence[str]) -> int:
+    """1, or 2 for texts in Chinese and in words alike."""
+    han = _different(r"[\u3400-\u9fff]", texts) >= PHRASES_FROM
+    return 2 if han and _has_phrases(texts) else 1
+
+
+def _different(pattern: str, texts: Iterable[str]) -> int:
+    """How many matches differ, counted up to `PHRASES_FROM`."""
     seen: set[str] = set()
     for text in texts:
-        seen.update(re.findall(r"[^\W\d_\u2e80-\u9fff]+", text.lower()))
+        seen.update(re.findall(pattern, text.lower()))
         if len(seen) >= PHRASES_FROM:
-            return True
-    return False
+            break
+    return len(seen)
