@@ -189,6 +189,7 @@ def first_table(report: EvaluationReport, title: str) -> Table:
         for dimension in report.metrics["model"].dimensions:
             row(f"{dimension} {what}", [one.dimensions[dimension][metric] for one in shown])
     row("reward pairs", [one.pair_accuracy for one in shown])
+    row("reward and labels, r", [one.reward_correlation for one in shown])
     return told
 
 
@@ -293,6 +294,7 @@ def _metrics(
     told.add_row("[bold]all dimensions together")
     row("pair accuracy", [one.pair_accuracy for one in shown])
     row("pair ties", [one.pair_ties for one in shown])
+    row("correlation of reward", [one.reward_correlation for one in shown])
     row("levels right", [one.element_accuracy for one in shown])
     row("all of a text right", [one.all_dimensions_accuracy for one in shown])
     return told

@@ -24,6 +24,8 @@ class Metrics(Report):
     pair_ties: Number
     neutral_gap: Number
     """How far a rewrite that changes nothing moves the reward."""
+    reward_correlation: Number = Estimate(None)
+    """Pearson's, of the reward with that of the labels; older results have none."""
     dimensions: dict[str, dict[str, Number]]
     """Dimension -> metric (`stats.words.LABELS` has the names) -> number."""
 

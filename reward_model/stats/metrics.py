@@ -25,12 +25,14 @@ from reward_model.stats.bootstrap import (
     Ints,
 )
 from reward_model.stats.evaluated import Metrics
-from reward_model.stats.levels import expected_levels, rewards
+from reward_model.stats.levels import expected_levels, reward_of, rewards
 
 Bools = npt.NDArray[np.bool_]
 
 BINS = 15
 """Equal-width bins of the expected calibration error."""
+_CONSTANT = 1e-12
+"""Variance of rewards below which they are one and the same."""
 
 
 def mean_of(sums: Floats) -> Floats:
@@ -66,6 +68,22 @@ def kappa_of(confusion: Floats) -> Floats:
     1.0
     """
     return kappa(_square(confusion))
+
+
+def correlation_of(sums: Floats) -> Floats:
+    """Pearson's r of sums [..., 6]: count, x, y, x squared, y squared, x times y.
+
+    0 where x, what is predicted, is a constant, which says nothing of y.
+
+    >>> x, y = np.array([0.0, 1.0, 2.0]), np.array([1.0, 3.0, 5.0])
+    >>> round(float(correlation_of(np.array([3, *(v.sum() for v in (x, y, x*x, y*y, x*y))]))), 9)
+    1.0
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        _, x, y, xx, yy, xy = np.moveaxis(sums / sums[..., :1], -1, 0)
+        of_x, of_y = xx - x * x, yy - y * y
+        found = np.clip((xy - x * y) / np.sqrt(of_x * of_y), -1.0, 1.0)
+    return np.where(of_y < _CONSTANT, np.nan, np.where(of_x < _CONSTANT, 0.0, found))
 
 
 def calibration_error_of(bins: Floats) -> Floats:
@@ -205,7 +223,9 @@ def collect(
     for j, name in enumerate(truth.names):
         _head(measured, name, known[:, j], labels[:, j])
     _together(measured, known.argmax(axis=-1), labels)
-    reward = rewards(known, [weights[name] for name in truth.names])
+    shares = [weights[name] for name in truth.names]
+    reward = rewards(known, shares)
+    _agreement(measured, labels, shares, known.shape[2] - 1, reward)
     _pairs(measured, truth, labels, given, expected_levels(known), reward)
     return measured
 
@@ -302,6 +322,27 @@ def _together(measured: Measured, predicted: Ints, labels: Ints) -> None:
     all_right, ones = right.all(axis=1) * 1.0, np.ones(len(labels))
     empty = "no row has a label in every dimension"
     add("all_dimensions_accuracy", whole, all_right, ones, int(whole.sum()), empty)
+
+
+def _agreement(
+    measured: Measured, labels: Ints, shares: Sequence[float], scale: int, reward: Floats
+) -> None:
+    """Correlation of the reward with that of the labels, on texts that have all that weigh."""
+    weigh = np.array(shares) > 0
+    rows = np.flatnonzero((labels[:, weigh] != IGNORE).all(axis=1))
+    true = reward_of(np.where(labels == IGNORE, 0, labels)[rows] * 1.0, shares, scale)
+    said, ones = reward[rows], np.ones(len(rows))
+    reason = None
+    if not len(rows):
+        reason = "no text has a label in every dimension that weighs"
+    elif np.ptp(true) == 0:
+        reason = "the labels give every text the same reward"
+    cells = np.zeros(len(rows), dtype=np.int64)
+    products = (ones, said, true, said * said, true * true, said * true)
+    sums = measured.bootstrap.sums(rows, cells, 1, *products)
+    measured.parts["reward_correlation"] = Estimand(
+        sums, correlation_of, len(rows), reason, span=(-1.0, 1.0)
+    )
 
 
 def _pairs(

@@ -45,10 +45,12 @@ def metrics(pairs: Estimate, kappa: float = 0.7) -> Metrics:
     )
 
 
-def compared(verdict: str, model: float = 0.9, baseline: float = 0.8) -> Comparison:
+def compared(
+    verdict: str, model: float = 0.9, baseline: float = 0.8, metric: str = "pair_accuracy"
+) -> Comparison:
     return Comparison(
         dimension=None,
-        metric="pair_accuracy",
+        metric=metric,
         model=model,
         baseline="tfidf",
         baseline_value=baseline,
@@ -107,6 +109,51 @@ def longer(right: Estimate) -> dict[str, dict[str, Slice]]:
             "with care",
             "TF-IDF orders every pair right as well: these are too easy to tell them apart",
             "reward-model audit",
+        ),
+        # Easy pairs tell nobody from anybody; how closely the labels are followed does.
+        (
+            report(
+                comparisons=[
+                    compared("unclear", 1.0, 1.0),
+                    compared("better", 0.94, 0.9, "reward_correlation"),
+                ]
+            ),
+            "yes",
+            None,
+            "reward-model audit",
+        ),
+        (
+            report(
+                comparisons=[
+                    compared("unclear", 1.0, 1.0),
+                    compared("unclear", 0.91, 0.9, "reward_correlation"),
+                ]
+            ),
+            "with care",
+            "these are too easy to tell them apart",
+            "reward-model audit",
+        ),
+        (
+            report(
+                comparisons=[
+                    compared("better"),
+                    compared("worse", 0.8, 0.9, "reward_correlation"),
+                ]
+            ),
+            "with care",
+            "TF-IDF follows the reward of the labels more closely, beyond doubt",
+            "judge validate",
+        ),
+        (
+            report(
+                comparisons=[
+                    compared("worse", 0.7),
+                    compared("better", 0.94, 0.9, "reward_correlation"),
+                ]
+            ),
+            "no",
+            "TF-IDF orders more pairs right, beyond doubt (80%)",
+            "judge validate",
         ),
         (report(slices=longer(estimate(0.4))), "no", "it follows length", "reward-model audit"),
         (

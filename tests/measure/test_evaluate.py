@@ -115,6 +115,7 @@ def test_results_of_0_1_0_are_read_and_written_with_the_keys_they_had(
     assert record.model_validate(before).to_json() == before
     card = card_text({part: before}, None)  # as another measurement writes it anew
     assert "QWK, expected level" not in card
+    assert "correlation of the reward" not in card
     if part == "evaluation":
         assert "| depth | QWK |" in card
         now = found.result
@@ -123,7 +124,7 @@ def test_results_of_0_1_0_are_read_and_written_with_the_keys_they_had(
             assert now[key].keys() == before[key].keys(), key
         assert now["input"].keys() == before["input"].keys() | {"max_prompt_length"}
         own, then = (result["metrics"]["model"] for result in (now, before))
-        assert own.keys() == then.keys()
+        assert own.keys() == then.keys() | {"reward_correlation"}
         added = {"kappa_expected"}
         assert own["dimensions"]["depth"].keys() == then["dimensions"]["depth"].keys() | added
         assert own["dimensions"]["depth"]["ece"].keys() == {"value", "low", "high", "n"}
@@ -184,6 +185,10 @@ def test_a_difference_counts_only_beyond_its_interval(found: Evaluation) -> None
     pairs = level.model_copy(update={"metric": "pair_accuracy"})
     other = pairs.model_copy(update={"dimension": "accuracy"})
     worse = level.model_copy(update={"verdict": "worse", "dimension": None})
+    closer = worse.model_copy(update={"metric": "reward_correlation", "verdict": "unclear"})
+    assert said(closer) == [
+        "the reward does not follow that of the labels more closely than TF-IDF beyond doubt"
+    ]
     assert said(level, pairs, other, worse) == [
         "TF-IDF is ahead beyond doubt on reward levels",
         "TF-IDF is level or ahead, within doubt, on depth levels and on depth and accuracy pairs",

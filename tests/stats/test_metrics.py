@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.stats import pearsonr
 from sklearn.metrics import accuracy_score, cohen_kappa_score, f1_score, mean_absolute_error
 
 from reward_model.records import IGNORE
@@ -99,6 +100,14 @@ def test_every_number_is_scikit_learns(n: int, seed: int) -> None:
         assert value(measured, "all_dimensions_accuracy") == pytest.approx(right, abs=1e-9)
     reward = expected @ np.array([2, 1]) / 3 / 4
     assert rewards(probabilities, [2.0, 1.0]) == pytest.approx(reward, abs=1e-12)
+    if len(set(map(tuple, truth.labels[whole]))) > 1:
+        told = measured.estimate("reward_correlation")
+        of_labels = truth.labels[whole] @ np.array([2, 1]) / 3 / 4
+        if np.ptp(of_labels) == 0:
+            assert told.reason == "the labels give every text the same reward"
+        elif np.ptp(reward[whole]) > 1e-6:
+            known_answer = pearsonr(reward[whole], of_labels).statistic
+            assert told.value == pytest.approx(known_answer, abs=1e-6)
     won = reward[truth.pairs[:, 0]] > reward[truth.pairs[:, 1]]
     assert value(measured, "pair_accuracy") == pytest.approx(won.mean(), abs=1e-9)
 
@@ -119,7 +128,8 @@ def test_numbers_stay_in_their_range_and_never_nan(raw: np.ndarray, labels: np.n
         if found.value is None:
             assert found.reason
             continue
-        low, high = (-1.0, 1.0) if "kappa" in key else (0.0, 3.0 if "mae" in key else 1.0)
+        signed = "kappa" in key or "correlation" in key
+        low, high = -1.0 if signed else 0.0, 3.0 if "mae" in key else 1.0
         assert low - 1e-9 <= found.value <= high + 1e-9
         if found.low is not None and found.high is not None:
             assert found.low <= found.high
@@ -239,3 +249,26 @@ def test_the_error_of_a_perfectly_calibrated_model_is_what_chance_gives() -> Non
     assert found[0] == pytest.approx(np.mean(errors), abs=0.01)
     assert found[1] == pytest.approx(np.percentile(errors, 95), abs=0.02)
     assert perfect_error(sure, draws=400, seed=1) == found
+
+
+def test_correlation_of_the_reward_says_what_pairs_do_not() -> None:
+    names = ("depth", "logic")
+    labels = np.array([[0, 0], [1, 1], [2, 2], [3, 3]] * 3)
+    groups = tuple(f"g{i // 2}" for i in range(12))
+    pairs = np.array([[1, 0], [3, 2], [5, 4], [7, 6], [9, 8], [11, 10]])
+
+    def told(levels: np.ndarray, given: np.ndarray = labels) -> Estimate:
+        chances = np.eye(4)[levels][:, None].repeat(2, 1)
+        truth = Truth(names, given, groups, pairs)
+        measured = collect(chances, truth, weights={"depth": 1.0, "logic": 1.0}, resamples=20)
+        assert value(measured, "pair_accuracy") == (0.0 if len(set(levels)) == 1 else 1.0)
+        return measured.estimate("reward_correlation")
+
+    assert told(labels[:, 0]).value == pytest.approx(1.0)
+    off = told(np.array([2, 3, 0, 1] * 3))  # every pair in order, and worse texts above better ones
+    assert off.value == pytest.approx(-0.6)
+    assert told(np.full(12, 2)).value == 0.0
+    nobody = told(labels[:, 0], np.where(np.arange(2) == 1, IGNORE, labels))
+    assert nobody.reason == "no text has a label in every dimension that weighs"
+    same = told(labels[:, 0], np.full_like(labels, 3))
+    assert same.reason == "the labels give every text the same reward"

@@ -136,14 +136,25 @@ def _unmeasured(report: EvaluationReport, order: Estimate) -> Iterator[Reason]:
 
 
 def _beside_baselines(report: EvaluationReport) -> Iterator[Reason]:
-    """The order is what a policy learns from: there simple words and lengths must be beaten."""
-    for entry in report.comparisons:
-        if entry.dimension is not None or entry.baseline is None or entry.verdict == "better":
+    """The reward is what a policy learns from: there simple words and lengths must be beaten.
+
+    Where pairs do not tell the two apart, following the labels more closely over all texts does.
+    """
+    of_reward = [entry for entry in report.comparisons if entry.dimension is None]
+    closer = any(e.metric == "reward_correlation" and e.verdict == "better" for e in of_reward)
+    for entry in of_reward:
+        if entry.baseline is None or entry.verdict == "better":
             continue
         name, value = SHORT[entry.baseline], entry.baseline_value or 0.0
-        if entry.verdict == "worse":
+        if entry.metric == "reward_correlation":
+            if entry.verdict == "worse":
+                words = f"{name} follows the reward of the labels more closely, beyond doubt"
+                yield Reason("with care", words, f"judge validate {report.file}")
+        elif entry.verdict == "worse":
             words = f"{name} orders more pairs right, beyond doubt ({value:.0%})"
             yield Reason("no", words, f"judge validate {report.file}")
+        elif closer:
+            continue
         elif value == 1 and entry.model == 1:  # nothing can be ahead of all
             words = f"{name} orders every pair right as well: these are too easy to tell them apart"
             yield Reason("with care", words, _command("audit", report))
@@ -199,6 +210,12 @@ def _findings(report: EvaluationReport, told: Sequence[str]) -> list[str]:
         if best is not None and best.baseline is not None and best.baseline_value is not None:
             words += f"; {SHORT[best.baseline]}, the best baseline, {best.baseline_value:.0%}"
         found.append(words)
+    for entry in report.comparisons:
+        if entry.metric == "reward_correlation" and entry.baseline is not None:
+            found.append(
+                f"its reward follows that of the labels with a correlation of {entry.model:.2f}; "
+                f"{SHORT[entry.baseline]}, the best baseline, with {entry.baseline_value:.2f}"
+            )
     kappas = {name: numbers["kappa"].value for name, numbers in own.dimensions.items()}
     known = [f"{name} {value:.2f}" for name, value in kappas.items() if value is not None]
     if known:

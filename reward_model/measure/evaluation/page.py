@@ -46,6 +46,7 @@ def page(evaluation: Evaluation, language: PageLanguage = "en") -> str:
         result=evaluation.report,
         rubric=evaluation.rubric,
         metrics=LABELS,
+        compared=LABELS | {"reward_correlation": "correlation with the reward of the labels"},
         kinds=evaluation.report.by_training,
         scalar_metrics=METRICS,
         tiles=_tiles(evaluation),

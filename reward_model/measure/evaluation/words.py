@@ -19,6 +19,9 @@ from reward_model.stats.words import SHORT, groups_words, joined, verdict
 
 COMPARED = {"kappa": "quadratic weighted kappa", "pair_accuracy": "pair accuracy"}
 """What a model has to beat its baselines on: the right level, and the right order."""
+REWARD = ("pair_accuracy", "reward_correlation")
+"""The same of the reward: the order inside of pairs, which easy pairs bring to 1, and how closely
+it follows the reward of the labels over all texts, as a trainer's advantages do."""
 WHAT = {"kappa": "levels", "pair_accuracy": "pairs"}
 """The same in a word."""
 _SAID = {
@@ -37,7 +40,7 @@ def comparisons(measured: Mapping[str, Measured], names: Sequence[str]) -> list[
     """
     out = []
     keys = [(name, metric, f"{name}.{metric}") for name in names for metric in COMPARED]
-    for name, metric, key in [*keys, ("", "pair_accuracy", "pair_accuracy")]:
+    for name, metric, key in [*keys, *(("", metric, metric) for metric in REWARD)]:
         own = measured["model"].estimate(key)
         others = {
             other: estimate.value
@@ -160,18 +163,24 @@ def baseline_words(report: EvaluationReport) -> list[str]:
     for entry in report.comparisons:
         if entry.baseline is None or entry.model is None or entry.baseline_value is None:
             continue
-        if entry.verdict in ("better", "unknown"):
+        if entry.verdict in ("better", "unknown") or entry.metric not in WHAT:
             continue
         behind = entry.model <= entry.baseline_value
         how = "worse" if entry.verdict == "worse" else "level" if behind else "near"
         metrics = groups.setdefault((entry.baseline, how), {})
         metrics.setdefault(WHAT[entry.metric], []).append(entry.dimension or "reward")
-    return [
+    found = [
         f"{SHORT[name]} {_SAID[how]} "
         + " and on ".join(f"{joined(names)} {what}" for what, names in metrics.items())
         for (name, how), metrics in sorted(
             groups.items(), key=lambda row: list(_SAID).index(row[0][1])
         )
+    ]
+    return found + [
+        f"the reward does not follow that of the labels more closely than {SHORT[entry.baseline]} "
+        "beyond doubt"
+        for entry in report.comparisons
+        if entry.metric == "reward_correlation" and entry.verdict == "unclear" and entry.baseline
     ]
 
 
@@ -179,7 +188,12 @@ def _unknown_words(entries: Sequence[Comparison]) -> list[str]:
     """What cannot be compared with a baseline, a sentence a reason."""
     reasons: dict[str, list[str]] = {}
     for entry in entries:
-        if entry.verdict == "unknown" and entry.reason is not None:
+        if entry.verdict == "unknown" and entry.reason is not None and entry.metric in WHAT:
             where = f"{entry.dimension or 'reward'} {WHAT[entry.metric]}"
             reasons.setdefault(entry.reason, []).append(where)
-    return [f"{joined(what)} cannot be compared: {reason}" for reason, what in reasons.items()]
+    found = [f"{joined(what)} cannot be compared: {reason}" for reason, what in reasons.items()]
+    return found + [
+        f"the reward cannot be set beside that of the labels: {entry.reason}"
+        for entry in entries
+        if entry.metric == "reward_correlation" and entry.verdict == "unknown"
+    ]

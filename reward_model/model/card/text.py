@@ -107,6 +107,9 @@ def _quality(part: Mapping[str, Any] | None, calibration: Mapping[str, Any] | No
         row("all", "levels right", [one.element_accuracy for one in every]),
         row("all", "texts with every level right", [one.all_dimensions_accuracy for one in every]),
     ]
+    if "reward_correlation" in metrics["model"].model_fields_set:  # as above
+        numbers = [one.reward_correlation for one in every]
+        lines.append(row("all", "correlation of the reward with that of the labels", numbers))
     for title, slices in found.slices.items():
         if title in ("training", "planted error"):
             lines += ["", f"By {title}:", "", "| | pairs | pair accuracy |", "|---|---|---|"]
