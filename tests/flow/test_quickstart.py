@@ -48,8 +48,10 @@ def results(folder: Path) -> dict[str, bytes]:
 def test_it_runs_and_ends_in_what_a_person_understands(done: tuple[Path, Outcome]) -> None:
     folder, outcome = done
     assert outcome.code == 0, outcome.stderr
-    for command in ("datagen pairs", "judge score", "judge validate", "reward-model train"):
+    for command in ("datagen pairs", "judge score", "judge validate"):
         assert f"$ {command}" in outcome.stderr
+    for command in ("train", "calibrate", "evaluate", "score"):
+        assert f"$ reward-model {command}" in outcome.stderr
     for words in ("Two fresh reports", "Held out", "never seen", "TF-IDF", "reward (0–1)"):
         assert words in outcome.stderr
     home = folder / "outputs" / "quickstart"
@@ -82,7 +84,7 @@ def test_again_it_repeats_only_what_is_gone_and_says_the_same(done: tuple[Path, 
     _, err = child.communicate(timeout=500)
     assert child.returncode == 0, err
     assert results(folder) == before
-    assert err.count("finished before, and its files are as it left them") == 6
+    assert err.count("finished before, and its files are as it left them") == 7
     again = [path.name for path, when in written.items() if path.stat().st_mtime_ns != when]
     assert set(again) <= {"quickstart.json", "fresh_scored.jsonl.config.json"}
     tail = "What came out"
