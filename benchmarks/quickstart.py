@@ -4,8 +4,10 @@
 
 Each run is `reward-model quickstart --language L --seed S` in a folder of OUT, and goes on where it
 stopped; runs that are done are read again. Beside the reward and the levels stands TF-IDF, tuned on
-the same training texts. "shuffled loses": the share of held-out good reports whose reward falls
-when their words are shuffled, by the whole of `score_batch`.
+the same training texts. Below the table stand the mean leads over it, with intervals by Student's t
+over the runs, and in how many of them the lead is beyond doubt. "shuffled loses": the share of
+held-out good reports whose reward falls when their words are shuffled, by the whole of
+`score_batch`.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.special import stdtrit
 
 from reward_model.data.held_out import choose
 from reward_model.data.reading import read_samples
@@ -36,22 +39,44 @@ def main() -> None:
     parser.add_argument("--languages", default="zh,en")
     options = parser.parse_args()
     print(
-        "| | kept data | depth QWK | professionalism QWK | accuracy QWK | reward pairs |"
-        " fresh: good / flawed | targets not above | shuffled loses |\n" + "|---" * 9 + "|"
+        "| | kept data | ready | depth QWK | professionalism QWK | accuracy QWK | reward r |"
+        " reward pairs | fresh: good / flawed | targets not above | shuffled loses |\n"
+        + "|---" * 11
+        + "|"
     )
+    every: list[dict[str, Any]] = []
     for language in options.languages.split(","):
         lines = [told(options.out, language, seed) for seed in range(options.seeds)]
         for seed, line in enumerate(lines):
-            print(f"| {language}, seed {seed} | {line['kept']} | " + " | ".join(cells(line)) + " |")
+            told_of = f"| {language}, seed {seed} | {line['kept']} | {line['ready']} | "
+            print(told_of + " | ".join(cells(line)) + " |")
+        words = ("kept", "ready", "better")
         mean = {
-            name: np.mean([line[name] for line in lines], 0) for name in lines[0] if name != "kept"
+            name: np.mean([line[name] for line in lines], 0)
+            for name in lines[0]
+            if name not in words
         }
-        print(f"| **{language}, mean** | | " + " | ".join(cells(mean)) + " |", flush=True)
+        print(f"| **{language}, mean** | | | " + " | ".join(cells(mean)) + " |", flush=True)
+        every += lines
+    print(f"\n| lead over TF-IDF in {len(every)} runs | mean [95%] | beyond doubt |\n|---|---|---|")
+    for name in (*NAMES, "reward r"):
+        leads = [line[name][0] - line[name][1] for line in every]
+        print(f"| {name} | {interval_of(leads)} | {sum(name in x['better'] for x in every)} |")
+
+
+def interval_of(leads: list[float]) -> str:
+    """Mean with its 95% interval by Student's t."""
+    mean = float(np.mean(leads))
+    if len(leads) < 2:
+        return f"{mean:+.3f}"
+    off = float(stdtrit(len(leads) - 1, 0.975) * np.std(leads, ddof=1) / len(leads) ** 0.5)
+    return f"{mean:+.3f} [{mean - off:+.3f}, {mean + off:+.3f}]"
 
 
 def cells(line: dict[str, Any]) -> list[str]:
     """Model / TF-IDF of each number."""
-    pairs = [f"{line[name][0]:.2f} / {line[name][1]:.2f}" for name in (*NAMES, "reward")]
+    names = (*NAMES, "reward r", "reward pairs")
+    pairs = [f"{line[name][0]:.2f} / {line[name][1]:.2f}" for name in names]
     fresh = f"{line['fresh'][0]:.2f} / {line['fresh'][1]:.2f}"
     return [*pairs, fresh, f"{line['targets']:.0%}", f"{line['shuffled']:.0%}"]
 
@@ -70,12 +95,19 @@ def told(out: Path, language: str, seed: int) -> dict[str, Any]:
                 [sys.executable, *command, "--out", str(folder)], check=True, stderr=log, stdout=log
             )
     kept = json.loads((folder / "validation.json").read_bytes())["filtered"]["verdict"]["grade"]
-    metrics = json.loads((folder / "evaluation.json").read_bytes())["metrics"]
-    found: dict[str, Any] = {"kept": kept}
+    evaluation = json.loads((folder / "evaluation.json").read_bytes())
+    metrics = evaluation["metrics"]
+    found: dict[str, Any] = {"kept": kept, "ready": evaluation["answer"]["ready"]}
     both = (metrics["model"], metrics["tfidf"])
     for name in NAMES:
         found[name] = [one["dimensions"][name]["kappa"]["value"] for one in both]
-    found["reward"] = [one["pair_accuracy"]["value"] for one in both]
+    found["reward r"] = [one["reward_correlation"]["value"] for one in both]
+    found["reward pairs"] = [one["pair_accuracy"]["value"] for one in both]
+    found["better"] = {
+        entry["dimension"] or "reward r"
+        for entry in evaluation["comparisons"]
+        if entry["metric"] in ("kappa", "reward_correlation") and entry["verdict"] == "better"
+    }
     fresh = json.loads((folder / "fresh_scored.jsonl").read_text("utf-8").splitlines()[0])
     good, flawed = (fresh["reward_model"][side] for side in ("chosen", "rejected"))
     found["fresh"] = [good["reward"], flawed["reward"]]
