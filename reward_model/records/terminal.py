@@ -50,6 +50,12 @@ def console() -> Console:
                 else:
                     yield segment
 
+        def on_broken_pipe(self) -> None:
+            # `command 2>&1 | head` reads no further; the work goes on, and its files are written.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stderr.fileno())
+            os.close(nowhere)
+
     # Of a model named `openai:m:` rich would make a sign of its own.
     return Safe(stderr=True, highlight=False, emoji=False, soft_wrap=not sys.stderr.isatty())
 

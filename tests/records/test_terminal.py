@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import typer
 from commands import run
+from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 from scored_sets import scored_set, write
@@ -211,3 +212,22 @@ run(app)
     assert started.returncode == 3, err
     assert "hit" not in out
     assert err.strip() == "interrupted; what was finished is saved: run the same command to go on"
+
+
+def test_a_reader_that_stops_reading_costs_no_file(tmp_path: Path) -> None:
+    """`command 2>&1 | head -1`: the words go nowhere, the work is done."""
+    gone, pipe = os.pipe()
+    os.close(gone)
+    kept, numbers = tmp_path / "kept.jsonl", tmp_path / "validation.json"
+    command = ("validate", ROOT / "data" / "sample_scored.jsonl", kept, "--json", numbers)
+    code = subprocess.run(
+        [sys.executable, "-m", "judge", *map(str, command)],
+        stdout=pipe,
+        stderr=pipe,
+        timeout=120,
+        check=False,
+    ).returncode
+    os.close(pipe)
+    assert code == run("judge", *command).code
+    assert kept.read_text("utf-8")
+    assert json.loads(numbers.read_text("utf-8"))
