@@ -2,11 +2,13 @@
 
     python benchmarks/curve.py rivals SCORED [--sizes 500 1000 3000] [--seeds 3]
     python benchmarks/curve.py terms SCORED [--sizes 500 1000] [--seeds 3]
+    python benchmarks/curve.py vocabulary SCORED [--sizes 500 1000] [--seeds 3]
 
 SCORED: pairs of the embedded writer (`datagen pairs`, `judge score`). `rivals`: the tiny base as
 the quickstart trains it, and with the gap inside a pair, beside attribute regression, Bradley-Terry
 on the same base and TF-IDF; all learn from all texts and keep their last step. `terms`: the same
-base by the weights of the two terms on pairs. Everything stays in --out and is not made twice.
+base by the weights of the two terms on pairs. `vocabulary`: by the tokens that its tokenizer
+learns. Everything stays in --out and is not made twice.
 """
 
 from __future__ import annotations
@@ -22,15 +24,17 @@ from little import divide, kappa, table
 from torch import Tensor
 
 from reward_model.cli.quickstart import PAIRS, SMOOTHING
-from reward_model.data.dataset import MultiDimRewardDataset, pair_indices
+from reward_model.data.dataset import MultiDimRewardDataset, Samples, pair_indices
 from reward_model.data.reading import read_samples
 from reward_model.data.tokens.inputs import InputBuilder
 from reward_model.measure.evaluation.run import evaluate
 from reward_model.measure.texts import probabilities_of, score_texts, truth_of
 from reward_model.records import IGNORE
+from reward_model.rubrics import Rubric
 from reward_model.score.scorer import RewardScorer
 from reward_model.stats.evaluated import Metrics
 from reward_model.stats.metrics import collect
+from reward_model.train import tiny
 from reward_model.train.config import resolve
 from reward_model.train.prepare import prepare
 from reward_model.train.progress import TrainingBar
@@ -91,24 +95,58 @@ def terms(options: argparse.Namespace) -> None:
             asked, _ = read_samples(place / "ask.jsonl", rubric)
             for pair, gap in WEIGHTS:
                 model = place / f"terms_{pair:g}_{gap:g}"
-                kept = place / f"{model.name}.json"
-                if not kept.exists():
-                    flags = {**FLAGS, "seed": seed, "pair_weight": pair, "gap_weight": gap}
-                    best = fit(resolve(place / "learn.jsonl", model, None, flags))
-                    chances = probabilities_of(
-                        score_texts(RewardScorer.from_pretrained(best), asked), rubric
-                    )
-                    found = collect(
-                        chances, truth_of(asked, rubric), weights=rubric.weights, resamples=1
-                    )
-                    metrics = found.report(rubric.names)
-                    told = [mean_kappa(metrics, "kappa"), mean_kappa(metrics, "kappa_expected")]
-                    kept.write_text(json.dumps([*told, metrics.pair_accuracy.value]), "utf-8")
-                values = json.loads(kept.read_text("utf-8"))
-                for what, value in zip(("QWK", "QWK, expected", "pairs"), values, strict=True):
+                flags = {**FLAGS, "seed": seed, "pair_weight": pair, "gap_weight": gap}
+                found = measured(model, flags, asked, rubric)
+                for what in ("QWK", "QWK, expected", "pairs"):
                     cells = rows[f"{pair:g}, {gap:g}"]
-                    cells.setdefault(f"{what}, {size:,} texts", []).append(value)
+                    cells.setdefault(f"{what}, {size:,} texts", []).append(found[what])
     table(rows)
+
+
+TOKENS = (750, 1500, 3000)
+"""A script."""
+
+
+def vocabulary(options: argparse.Namespace) -> None:
+    """Each dimension by the tokens a script that the tiny base knows."""
+    usual = tiny.VOCABULARY
+    rows: dict[str, dict[str, list[float]]] = {f"{tokens:,}": {} for tokens in TOKENS}
+    for size in options.sizes:
+        for seed in range(options.seeds):
+            place = options.out / f"curve_{size}_{seed}"
+            rubric = divide(options.data, place, size, seed)
+            asked, _ = read_samples(place / "ask.jsonl", rubric)
+            for tokens in TOKENS:
+                tiny.VOCABULARY = tokens
+                flags = {**FLAGS, "seed": seed, "gap_weight": 0.0}
+                found = measured(place / f"vocabulary_{tokens}", flags, asked, rubric)
+                for what in (*rubric.names, "pairs"):
+                    cells = rows[f"{tokens:,}"]
+                    cells.setdefault(f"{what}, {size:,} texts", []).append(found[what])
+    tiny.VOCABULARY = usual
+    table(rows)
+
+
+def measured(
+    model: Path, flags: dict[str, Any], asked: Samples, rubric: Rubric
+) -> dict[str, float]:
+    """Kappas and pair accuracy of a model trained beside `learn.jsonl`, where it is not yet."""
+    kept = model.with_suffix(model.suffix + ".json")
+    if not kept.exists():
+        best = fit(resolve(model.parent / "learn.jsonl", model, None, flags))
+        chances = probabilities_of(score_texts(RewardScorer.from_pretrained(best), asked), rubric)
+        found = collect(chances, truth_of(asked, rubric), weights=rubric.weights, resamples=1)
+        metrics = found.report(rubric.names)
+        told = {
+            "QWK": mean_kappa(metrics, "kappa"),
+            "QWK, expected": mean_kappa(metrics, "kappa_expected"),
+            "pairs": metrics.pair_accuracy.value,
+            **{name: one["kappa"].value for name, one in metrics.dimensions.items()},
+        }
+        known = {name: value for name, value in told.items() if value is not None}
+        kept.write_text(json.dumps(known), "utf-8")
+    values: dict[str, float] = json.loads(kept.read_text("utf-8"))
+    return values
 
 
 def mean_kappa(metrics: Metrics, which: str) -> float | None:
@@ -158,14 +196,14 @@ def point(data: Path, place: Path, size: int, seed: int) -> dict[str, tuple[Any,
 def main() -> None:
     """One part of it."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("part", choices=("rivals", "terms"))
+    parser.add_argument("part", choices=("rivals", "terms", "vocabulary"))
     parser.add_argument("data", type=Path)
     parser.add_argument("--out", type=Path, default=Path("outputs/curve"))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--sizes", type=int, nargs="+", default=[500, 1000])
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    {"rivals": rivals, "terms": terms}[options.part](options)
+    {"rivals": rivals, "terms": terms, "vocabulary": vocabulary}[options.part](options)
 
 
 if __name__ == "__main__":

@@ -42,6 +42,9 @@ SMOOTHING = 0.05
 which orders texts worse (docs/train.md, "What little data gives")."""
 
 
+COPIES = 0.2
+"""Counterexamples for each training text: words in no order are worth nothing, which no report of
+the writer says (docs/train.md, "Counterexamples")."""
 TESTED = 0.25
 """Share of the texts that is held out to measure on: enough to tell a model from its baselines."""
 
@@ -192,7 +195,7 @@ def _steps(options: QuickstartOptions, out: Path) -> list[Step]:
                 *_flags(base_model=options.base_model, output_dir=model),
                 *(_flags(max_length=length) if length else []),
                 *_flags(evidence="checks", pair_weight=PAIRS, label_smoothing=SMOOTHING),
-                *_flags(test_share=TESTED, seed=seed),
+                *_flags(counterexamples=COPIES, test_share=TESTED, seed=seed),
                 "--resume",
             ],
             (kept,),
