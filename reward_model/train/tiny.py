@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from reward_model.model.packed import Pooling
 
 VOCABULARY = 1500
-"""Tokens for a script: what a few hundred reports have often enough to learn a vector for. Of four
-times as many, most are long phrases that stand in few texts (docs/train.md)."""
+"""Tokens for a script: what a few hundred reports have often enough to learn a vector for. More are
+long phrases that stand in few texts, fewer leave figures and evidence in pieces (docs/train.md)."""
 WIDTH = 256
 """Numbers a token. From half as many levels are learned less well, from more no better."""
 POOLING: Pooling = "rms"
