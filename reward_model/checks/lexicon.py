@@ -201,12 +201,16 @@ class Labels:
         for name in self._names:
             lengths.setdefault(name[:2], set()).add(len(name))
         self._lengths = {start: sorted(n, reverse=True) for start, n in lengths.items()}
+        self._starts = _starts_of({start[0] for start in lengths})
 
     def find(self, text: str) -> Iterator[tuple[int, int, str]]:
         """Start, end and key of each name, left to right, without overlaps."""
         low = text.lower()
-        i, last = 0, len(low) - 1
-        while i < last:
+        free = 0
+        for match in self._starts.finditer(low):
+            i = match.start()
+            if i < free:
+                continue
             for length in self._lengths.get(low[i : i + 2], ()):
                 name = low[i : i + length]
                 key = self._names.get(name) if len(name) == length else None
@@ -218,9 +222,17 @@ class Labels:
                     and _whole(low, i, i + length)
                 ):
                     yield i, i + length, key
-                    i += length - 1
+                    free = i + length
                     break
-            i += 1
+
+
+def _starts_of(firsts: set[str]) -> re.Pattern[str]:
+    """Where a name that begins with one of these may begin: none does inside a Latin word."""
+    latin = {c for c in firsts if c.isascii() and c.isalnum()}
+    kinds = [("(?<![A-Za-z0-9])", latin), ("", firsts - latin)]
+    return re.compile(
+        "|".join(f"{before}[{re.escape(''.join(sorted(c)))}]" for before, c in kinds if c) or "(?!)"
+    )
 
 
 def _whole(text: str, start: int, end: int) -> bool:

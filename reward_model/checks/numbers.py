@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 NumberUnit = Literal["money", "percent", "pp", "times", "days", "plain"]
 
@@ -103,7 +102,8 @@ _CURRENCY = r"(?:US\$|HK\$|C\$|A\$|RMB|CNY|USD|EUR|GBP|[$¥￥€£])"
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?"
 
 NUMBER = re.compile(
-    rf"(?P<open>\()?(?P<sign>[+-])?\s?(?P<cur>{_CURRENCY})?\s{{0,2}}(?P<sign2>[+-])?(?P<open2>\()?\s?"
+    # Only what a number may begin with is looked at: most letters are passed over at once.
+    rf"(?=[-+(\s\d$¥￥€£RCUEGHA])(?P<open>\()?(?P<sign>[+-])?\s?(?P<cur>{_CURRENCY})?\s{{0,2}}(?P<sign2>[+-])?(?P<open2>\()?\s?"
     rf"(?P<num>{_DIGITS})(?P<close2>\s?\))?(?:(?P<unit>(?<=[\d)])[kmbx](?![A-Za-z])|"
     rf"\s{{0,3}}{_UNIT}))?(?P<close>\s?\))?",
     re.IGNORECASE,
@@ -111,8 +111,7 @@ NUMBER = re.compile(
 _FULL = re.compile(rf"\s*{NUMBER.pattern}\s*\**\s*", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class Number:
+class Number(NamedTuple):
     """A number found in a text."""
 
     start: int
@@ -167,7 +166,7 @@ def unit_of(word: str) -> tuple[NumberUnit, float] | None:
     return ("days", 1.0) if word in _DAYS else None
 
 
-def _number(match: re.Match[str]) -> Number:
+def _number(match: re.Match[str], begin: int = 0) -> Number:
     digits = match["num"]
     word = (match["unit"] or "").strip().lower()
     unit, scale = unit_of(word) or ("plain", 1.0)
@@ -189,8 +188,8 @@ def _number(match: re.Match[str]) -> Number:
     # spellings.
     value = round(float(digits.replace(",", "")) * scale, 12)
     return Number(
-        start=start,
-        end=end,
+        start=begin + start,
+        end=begin + end,
         value=-value if sign in {"-", "("} else value,
         decimals=decimals,
         unit=unit,
@@ -215,9 +214,9 @@ def parse_number(text: str) -> Number | None:
     return _number(match) if match else None
 
 
-def find_numbers(text: str) -> list[Number]:
-    """All numbers of a running text, with offsets; brackets around a number with a sign, or
-    around one that merely stands in prose, are left to the prose.
+def find_numbers(text: str, begin: int = 0) -> list[Number]:
+    """All numbers of a running text, with offsets from `begin` on; brackets around a number with a
+    sign, or around one that merely stands in prose, are left to the prose.
 
     >>> [(n.value, n.word) for n in find_numbers("下滑14.74%至2,380.79万元")]
     [(0.1474, '%'), (23807900.0, '万元')]
@@ -225,13 +224,13 @@ def find_numbers(text: str) -> list[Number]:
     folded = fold(text)
     found = []
     for match in NUMBER.finditer(folded):
-        number = _number(match)
+        number = _number(match, begin)
         bare = match["open2"] and (match["close"] or match["close2"])
         if (match["open"] and match["close"]) or (bare and not match["cur"]):
             # In prose a bracket is an aside, (14.7%) or (5,253万元); only $(5.2) is a negative.
             inner = NUMBER.match(folded, match.start("open" if match["open"] else "open2") + 1)
             if inner is not None:
-                number = _number(inner)
+                number = _number(inner, begin)
         elif match["sign"] or (match["sign2"] and not match["cur"]):
             sign = "sign" if match["sign"] else "sign2"
             before = folded[match.start(sign) - 1 : match.start(sign)]
@@ -242,7 +241,7 @@ def find_numbers(text: str) -> list[Number]:
             if range_ or listed:
                 # A range (20-30%), a date, a name (Q1-2) or a list mark, not a sign.
                 inner = NUMBER.match(folded, match.end(sign))
-                number = _number(inner) if inner else number
+                number = _number(inner, begin) if inner else number
         found.append(number)
     return found
 

@@ -151,44 +151,49 @@ _EN_MONTH = (
     r"(?P<en>jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|"
     r"sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\.?"
 )
+_EN_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _D = r"(?<![\d.,])"
 _E = r"(?![\d,.]*\d)"
 
-# Tried in this order at every place; the first that matches wins.
-_PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
-    (name, re.compile(pattern, re.I))
-    for name, pattern in (
-        ("ytd", rf"{_D}{_Y}\s*年\s*(?:0?1|一)\s*月?\s*[-－—–~至到]\s*(?P<m>\d{{1,2}})\s*月"),
-        ("ytd", rf"{_D}{_Y}\s*年\s*前\s*(?P<m>\d{{1,2}})\s*个?月"),
-        ("quarter", rf"{_D}{_Y}\s*年?\s*第?\s*(?P<q>[一二三四1-4])\s*季度?"),
-        ("quarter", rf"{_D}{_Y}\s*年?\s*[-_ ]?Q(?P<q>[1-4])(?![\da-z])"),
+# Tried in this order at every place; the first that matches wins. With each, what none of its
+# matches is without one of: most texts are spared most patterns.
+_PATTERNS: tuple[tuple[str, tuple[str, ...], re.Pattern[str]], ...] = tuple(
+    (name, tuple(parts), re.compile(pattern, re.I))
+    for name, parts, pattern in (
+        ("ytd", "年", rf"{_D}{_Y}\s*年\s*(?:0?1|一)\s*月?\s*[-－—–~至到]\s*(?P<m>\d{{1,2}})\s*月"),
+        ("ytd", "年", rf"{_D}{_Y}\s*年\s*前\s*(?P<m>\d{{1,2}})\s*个?月"),
+        ("quarter", "季", rf"{_D}{_Y}\s*年?\s*第?\s*(?P<q>[一二三四1-4])\s*季度?"),
+        ("quarter", "q", rf"{_D}{_Y}\s*年?\s*[-_ ]?Q(?P<q>[1-4])(?![\da-z])"),
         (
             "quarter",
+            "q",
             rf"(?<![a-z\d])(?:Q(?P<q>[1-4])|(?P<qe>first|second|third|fourth) quarter(?: "
             rf"of)?)"
             rf"[ -]?(?:FY|fiscal )?\s*{_Y}{_E}",
         ),
-        ("ytd9", rf"{_D}{_Y}\s*年\s*前三季度"),
-        ("half", rf"{_D}{_Y}\s*年\s*(?P<h>上|下)半年"),
-        ("half", rf"{_D}{_Y}\s*年?\s*[-_ ]?H(?P<h>[12])(?![\da-z])"),
+        ("ytd9", "季", rf"{_D}{_Y}\s*年\s*前三季度"),
+        ("half", "半", rf"{_D}{_Y}\s*年\s*(?P<h>上|下)半年"),
+        ("half", "h", rf"{_D}{_Y}\s*年?\s*[-_ ]?H(?P<h>[12])(?![\da-z])"),
         (
             "half",
+            "h",
             rf"(?<![a-z\d])(?:H(?P<h>[12])|(?P<he>first|second) half(?: of)?)[ -]?(?:FY|"
             rf"fiscal )?\s*{_Y}{_E}",
         ),
-        ("day", rf"{_D}{_Y}\s*年\s*(?P<m>\d{{1,2}})\s*月\s*(?P<d>\d{{1,2}})\s*日"),
-        ("day", rf"{_D}{_Y}[-/.](?P<m>0?[1-9]|1[0-2])[-/.](?P<d>[0-3]?\d){_E}"),
-        ("day", rf"(?<![a-z]){_EN_MONTH}\s*(?P<d>[0-3]?\d),?\s*{_Y}{_E}"),
-        ("day", rf"(?<![\d.,])(?P<d>[0-3]?\d)\s*{_EN_MONTH},?\s*{_Y}{_E}"),
-        ("month", rf"{_D}{_Y}\s*年\s*(?P<m>1[0-2]|0?[1-9])\s*月份?"),
-        ("month", rf"(?<![a-z]){_EN_MONTH},?\s*(?:of )?{_Y}{_E}"),
-        ("month", rf"{_D}{_Y}[-/.](?P<m>0[1-9]|1[0-2]){_E}(?!\s*[%％])"),
-        ("month", rf"{_D}{_Y}(?P<m>0[1-9]|1[0-2]){_E}(?!\s*[%％万亿元])"),
-        ("year", rf"{_D}{_Y}\s*(?:财年|年度|会计年度|年(?!\s*期(?![末初间内])))末?"),
-        ("year", rf"(?<![a-z])(?:FY|fiscal year|fiscal|year)\s*'?{_Y}{_E}"),
-        ("year2", r"(?<![a-z])FY\s*'?(?P<y2>\d{2})(?!\d)"),
+        ("day", "日", rf"{_D}{_Y}\s*年\s*(?P<m>\d{{1,2}})\s*月\s*(?P<d>\d{{1,2}})\s*日"),
+        ("day", "", rf"{_D}{_Y}[-/.](?P<m>0?[1-9]|1[0-2])[-/.](?P<d>[0-3]?\d){_E}"),
+        ("day", _EN_MONTHS, rf"(?<![a-z]){_EN_MONTH}\s*(?P<d>[0-3]?\d),?\s*{_Y}{_E}"),
+        ("day", _EN_MONTHS, rf"(?<![\d.,])(?P<d>[0-3]?\d)\s*{_EN_MONTH},?\s*{_Y}{_E}"),
+        ("month", "月", rf"{_D}{_Y}\s*年\s*(?P<m>1[0-2]|0?[1-9])\s*月份?"),
+        ("month", _EN_MONTHS, rf"(?<![a-z]){_EN_MONTH},?\s*(?:of )?{_Y}{_E}"),
+        ("month", "", rf"{_D}{_Y}[-/.](?P<m>0[1-9]|1[0-2]){_E}(?!\s*[%％])"),
+        ("month", "", rf"{_D}{_Y}(?P<m>0[1-9]|1[0-2]){_E}(?!\s*[%％万亿元])"),
+        ("year", "年", rf"{_D}{_Y}\s*(?:财年|年度|会计年度|年(?!\s*期(?![末初间内])))末?"),
+        ("year", "", rf"(?<![a-z])(?:FY|fiscal year|fiscal|year)\s*'?{_Y}{_E}"),
+        ("year2", "f", r"(?<![a-z])FY\s*'?(?P<y2>\d{2})(?!\d)"),
         (
             "year",
+            "",
             rf"(?<![\d.,$¥€£+-]){_Y}[AE]?(?![\d年]|[,./-]?\d|\s*(?:万|亿|元|[%％]|"
             rf"million|billion|thousand|次|天|倍|个|家))",
         ),
@@ -235,7 +240,10 @@ def find_periods(text: str) -> list[tuple[int, int, Period]]:
         return []
     found: list[tuple[int, int, Period]] = []
     taken: list[tuple[int, int]] = []
-    for name, pattern in _PATTERNS:
+    low = text.lower()
+    for name, parts, pattern in _PATTERNS:
+        if parts and not any(part in low for part in parts):
+            continue
         for match in pattern.finditer(text):
             start, end = match.span()
             if any(start < e and s < end for s, e in taken):

@@ -95,7 +95,7 @@ def prose_claims(scene: Scene, taken: Iterable[tuple[int, int]]) -> Iterator[Cla
     offset = 0
     for line in text.split("\n"):
         outline.read(line, scene.flat[offset : offset + len(line)])
-        if any(c.isdigit() for c in line):
+        if any(map(str.isdigit, line)):
             entity, about = _lead(scene, line)
             state = State(
                 period=outline.period or scene.period,
@@ -143,7 +143,7 @@ def _pieces(scene: Scene, text: str, s: int, e: int, state: State) -> Iterator[C
 def _sentence(scene: Scene, text: str, s: int, e: int, state: State) -> Iterator[Claim]:
     piece = text[s:e]
     labels = [(s + a, s + b, key) for a, b, key in scene.labels.find(piece)]
-    if not any(c.isdigit() for c in piece):
+    if not any(map(str.isdigit, piece)):
         if len(labels) == 1 and not labels[0][2].startswith("@"):
             a, b, key = labels[0]
             state.item, state.label, state.entity, state.here = key, text[a:b], None, False
@@ -152,9 +152,7 @@ def _sentence(scene: Scene, text: str, s: int, e: int, state: State) -> Iterator
     dated = periods_in(text, s, e, known.year if known else None)
     fixed = [(a, b) for a, b, _ in (*labels, *dated)]
     numbers = [
-        n
-        for n in (replace(n, start=n.start + s, end=n.end + s) for n in find_numbers(piece))
-        if not any(a < n.end and n.start < b for a, b in fixed)
+        n for n in find_numbers(piece, s) if not any(a < n.end and n.start < b for a, b in fixed)
     ]
     whole = understood(scene, text, s, e, labels, dated, numbers, state)
     if whole is not None:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from reward_model.checks.claims import Claim
 from reward_model.checks.facts import Facts
 from reward_model.checks.periods import Period
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """One value the tables give, and how it relates to the claim."""
 
     value: float
@@ -26,7 +25,6 @@ class Reading:
     """What rounding in the tables adds to the tolerance."""
     near_only: bool = False
     """Whether it excuses a claim only where the claim names no period of its own."""
-
     cells_only: bool = False
     """Whether it excuses a claim in a table alone."""
 

@@ -209,6 +209,7 @@ def test_evidence_is_deterministic_and_in_the_language_of_the_report() -> None:
     assert english.startswith(
         "Checked figures: 1 verified, 1 wrong, 0 that the tables do not settle."
     )
+    assert evidence(PROMPT, text).startswith("数字核对：")  # the other language is forgotten
     assert evidence("no tables", "nothing to check") == (
         "Checked figures: 0 verified, 0 wrong, 0 that the tables do not settle. "
         "Wrong figures: none; verified figures: none."

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
+import tomllib
 from collections import defaultdict
+from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from datagen.companies import markdown, shipped
 from judge.scoring.parse import parse_reply
@@ -188,8 +193,36 @@ def test_a_reply_without_reasons_where_none_are_asked_for() -> None:
 
 def test_no_word_of_the_vocabulary_is_listed_twice_or_matches_nothing() -> None:
     for name in ("cause", "deeper", "term", "lay", "vague", "benchmark", "areas.cash_flow"):
-        assert lexicon(name).pattern.pattern
         assert "" not in lexicon(name).distinct("Sales rose 5% 销售额增长")
+
+
+VOCABULARY = tomllib.loads(
+    (files("reward_model.llm.offline") / "judge_terms.toml").read_text("utf-8")
+)
+LISTS = {
+    name: words
+    for part, lists in VOCABULARY.items()
+    for name, words in (
+        [(part, lists)] if "zh" in lists else [(f"{part}.{sub}", own) for sub, own in lists.items()]
+    )
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+@given(st.data())
+@settings(max_examples=30)
+def test_a_text_without_chinese_has_the_same_words_beside_a_chinese_line(
+    name: str, data: st.DataObject
+) -> None:
+    """Lists that nothing without a Han character can match are left out where there is none."""
+    plain = [re.sub(r"\(\?<?[!=].*?\)", "", word) for word in LISTS[name]["zh"]]
+    words = [w for side in (plain, LISTS[name]["en"]) for w in side]
+    piece = st.sampled_from(words).flatmap(lambda w: st.from_regex(w, fullmatch=True))
+    text = data.draw(st.sampled_from(["", " "])).join(
+        data.draw(st.lists(piece, min_size=1, max_size=4))
+    )
+    text = re.sub(r"[\u3400-\u9fff]", "", text)
+    assert lexicon(name).count(text) == lexicon(name).count(f"龘\n{text}")
 
 
 def test_real_pairs_good_reports_get_more(real_data: Path) -> None:

@@ -256,4 +256,10 @@ def test_marks_keep_the_text(text: str, start: int, end: int) -> None:
 
 def test_changed_words_are_whole() -> None:
     _, right = segments("Revenue rose 14.7% in 2021.", "Revenue fell 41.7% in 2021.")
-    assert [text for kind, text in right if kind == "changed"] == ["fell", "41.7%"]
+    assert [text for kind, text in right if kind == "changed"] == [" fell 41.7%"]
+
+
+def test_words_that_changed_side_by_side_are_one_mark() -> None:
+    before = "Margins fell because prices of coal went up."
+    _, right = segments(before, "Margins fell to some extent, as costs went up.")
+    assert [text for kind, text in right if kind == "changed"] == [" to some extent, as costs"]

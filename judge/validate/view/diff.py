@@ -17,8 +17,9 @@ FINE = 1200
 """Tokens of a changed passage up to which it is compared word by word; the work is quadratic."""
 
 _PASSAGE = re.compile(r"[^。！？!?\n]*[。！？!?\n]+|[^。！？!?\n]+")
-_TOKEN = re.compile(r"\d[\d.,]*%?|[^\W\d_\u2e80-\uffef]+|\s+|.", re.S)
-"""Numbers and words of alphabetic scripts are whole; a Chinese character stands alone."""
+_TOKEN = re.compile(r" ?(?:\d[\d.,]*%?|[^\W\d_\u2e80-\uffef]+)|\s+|.", re.S)
+"""Numbers and words of alphabetic scripts are whole, with the blank before them: a blank by itself
+would agree with every other. A Chinese character stands alone."""
 
 
 def segments(a: str, b: str) -> tuple[Segments, Segments]:

@@ -20,9 +20,9 @@ from reward_model.data.sample import Sample
 from reward_model.data.samples import Samples
 from reward_model.data.tokens.inputs import Encoded, InputBuilder
 from reward_model.data.tokens.write import (
-    MANY,
     PROMPT_CUT,
     RESPONSE_CUT,
+    are_many,
     usable_cores,
     write,
     write_shared,
@@ -121,7 +121,7 @@ def encode(
     name = _name(samples, builder)
 
     def make(folder: Path) -> None:
-        if workers > 1 or (workers == 0 and len(samples) >= MANY):
+        if workers > 1 or (workers == 0 and are_many(samples, builder)):
             write_shared(folder, samples, builder, workers or usable_cores())
         else:
             write(folder, samples, builder)

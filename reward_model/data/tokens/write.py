@@ -26,8 +26,9 @@ from reward_model.data.tokens.inputs import Encoded, InputBuilder
 from reward_model.records import UserError
 from reward_model.records.terminal import progress
 
-MANY = 2000
-"""Texts from which on a bar is shown, and processes are worth their start."""
+_MANY, _MANY_CHECKED = 2000, 300
+"""Texts from which on a bar is shown, and processes are worth their start: of texts whose figures
+are checked fewer, as each takes some 10 ms."""
 PROMPT_CUT, RESPONSE_CUT = 1, 2
 _CHUNK = 64
 """Texts in memory at once."""
@@ -46,13 +47,18 @@ def usable_cores() -> int:
     return len(count(0)) if count else os.cpu_count() or 1
 
 
+def are_many(samples: Sequence[Sample], builder: InputBuilder) -> bool:
+    """Whether encoding takes so long that a bar and processes are worth it."""
+    return len(samples) >= (_MANY_CHECKED if builder.evidence == "checks" else _MANY)
+
+
 def write(folder: Path, samples: Sequence[Sample], builder: InputBuilder) -> None:
     """Encode in this process.
 
     Raises:
         OSError: the disk is full or cannot be written.
     """
-    if len(samples) < MANY:
+    if not are_many(samples, builder):
         _write(folder, samples, builder, lambda count: None)
         return
     with progress(transient=True) as bar:

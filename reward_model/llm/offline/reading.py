@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 import re
 import tomllib
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import NamedTuple
 
@@ -38,29 +38,43 @@ _QUANTITY = re.compile(
     r"|million|billion|thousand|[mb]n\b)"
 )
 _DATE = re.compile(r"(?:FY ?)?(?:19|20)\d{2}(?:[-/.]\d{1,2})?|[QH][1-4]|\d{1,2}(?=月|日|个月)")
+_HAN = re.compile(r"[\u3400-\u9fff]")
 _WORDS = re.compile(r"[\u3400-\u9fff]|[A-Za-z]+")
 
 
-class Lexicon(NamedTuple):
+class Lexicon:
     """One list of the vocabulary, ready to search with."""
 
-    pattern: re.Pattern[str]
+    def __init__(self, chinese: Iterable[str], english: Iterable[str]) -> None:
+        """Both lists hold regular expressions; those in English match whole words."""
+        # Longest first, so that a word inside a longer one is not found in its place.
+        anywhere = sorted(chinese, key=len, reverse=True)
+        latin = re.sub(r"(?<=\w)\*", r"\\w*", "|".join(sorted(english, key=len, reverse=True)))
+        words = rf"(?<!\w)(?:{latin})(?!\w)"
+        self._pattern = re.compile("|".join([*anywhere, words]), re.I)
+        # What has a Han character in it is not looked for in a text that has none.
+        bare = [word for word in anywhere if not _HAN.search(word)]
+        self._without_han = re.compile("|".join([*bare, words]), re.I)
+        # Sentences come back: in the next dimension, and in the other report of the pair.
+        self.first = lru_cache(maxsize=4096)(self._first)
+
+    def _find(self, text: str) -> Iterator[re.Match[str]]:
+        return (self._pattern if _HAN.search(text) else self._without_han).finditer(text)
+
+    def _first(self, text: str) -> int | None:
+        """Where the first of them stands."""
+        return next((match.start() for match in self._find(text)), None)
 
     def count(self, text: str) -> int:
         """How often words of the list occur."""
-        return sum(1 for _ in self.pattern.finditer(text))
+        return sum(1 for _ in self._find(text))
 
     def distinct(self, text: str) -> set[str]:
         """Which words of the list occur, in lower case."""
-        return {match.group().lower() for match in self.pattern.finditer(text)}
-
-    def first(self, text: str) -> int | None:
-        """Where the first of them stands."""
-        match = self.pattern.search(text)
-        return match.start() if match else None
+        return {match.group().lower() for match in self._find(text)}
 
     def __contains__(self, text: object) -> bool:
-        return isinstance(text, str) and self.pattern.search(text) is not None
+        return isinstance(text, str) and self.first(text) is not None
 
 
 class Report(NamedTuple):
@@ -136,11 +150,7 @@ def lexicon(name: str) -> Lexicon:
         assert isinstance(entry, Mapping)
         entry = entry[part]
     assert isinstance(entry, Mapping)
-    # Longest first, so that a word inside a longer one is not found in its place.
-    chinese = sorted(entry["zh"], key=len, reverse=True)
-    english = sorted(entry["en"], key=len, reverse=True)
-    latin = re.sub(r"(?<=\w)\*", r"\\w*", "|".join(english))
-    return Lexicon(re.compile(f"{'|'.join(chinese)}|(?<![\\w])(?:{latin})(?![\\w])", re.I))
+    return Lexicon(entry["zh"], entry["en"])
 
 
 def areas() -> tuple[str, ...]:
@@ -150,6 +160,7 @@ def areas() -> tuple[str, ...]:
     return tuple(entry)
 
 
+@lru_cache(maxsize=64)
 def read_report(text: str) -> Report:
     """Take a report apart.
 
