@@ -47,6 +47,10 @@ def monitor(
     check_outputs({"--json": json, "--html": html}, [*logs, config, *(baseline or [])])
     result = measure(logs, read_monitor(config) if config else None, baseline or [])
     screen = console()
+    for one in result["metrics"]:
+        if one["status"] in ("alert", "watch"):
+            style = "red" if one["status"] == "alert" else None
+            screen.print(f"{one['status']}: {words.beyond(one)}", style=style, markup=False)
     table = _table("metric", "now [95%]", "answers", "users", "status")
     for one in result["metrics"]:
         table.add_row(
@@ -57,10 +61,6 @@ def monitor(
             words.STATUS[one["status"]],
         )
     screen.print(table)
-    for one in result["metrics"]:
-        if one["status"] in ("alert", "watch"):
-            style = "red" if one["status"] == "alert" else None
-            screen.print(f"{one['status']}: {words.beyond(one)}", style=style, markup=False)
     _tell_notes(screen, result)
     if html:
         from reward_model.traffic.page import monitor_page
@@ -100,8 +100,11 @@ def ab(
         _write(found, json)
         return
     result = compare(logs, settings)
+    for _, tone, sentence in words.verdicts(result):
+        screen.print(sentence, style="red" if tone == "bad" else None, markup=False)
     users = ", ".join(f"{name} {count:,}" for name, count in result["users"].items())
-    screen.print(f"users: {users} (p of the split {result['split']['p']:.3f})", markup=False)
+    split = words.chance(result["split"]["p"], 3)
+    screen.print(f"users: {users} (p of the split {split})", markup=False)
     silent = result["split"]["broken"] or not result["done"]
     rows = []
     for row in (*result["primary"], *result["secondary"], *result["guardrails"]):
@@ -115,8 +118,6 @@ def ab(
     for row in rows:
         shown.add_row(*(row if known else row[:-1]))
     screen.print(shown)
-    for _, tone, sentence in words.verdicts(result):
-        screen.print(sentence, style="red" if tone == "bad" else None, markup=False)
     _tell_notes(screen, result)
     if html:
         from reward_model.traffic.page import ab_page
@@ -154,7 +155,7 @@ def pairs(
         screen.print("nothing is left: no file was written", style="red", markup=False)
     left = {words: count for words, count in made.counts.items() if words != "rows made"}
     if left:
-        screen.print(notes(left), markup=False)
+        screen.print("; ".join(notes(left)), markup=False)
     _write({"schema": "traffic.pairs/1", "format": form, "counts": made.counts}, json)
     raise typer.Exit(0 if made.rows else 1)
 
@@ -180,7 +181,8 @@ def _tell_notes(screen: Any, result: dict[str, Any]) -> None:
     if result["notes"]:
         first = result["first_unreadable"]
         ends = f" (first: {first})" if first else ""
-        screen.print(f"left out or odd: {notes(result['notes'])}{ends}", markup=False)
+        told = "; ".join(notes(result["notes"]))
+        screen.print(f"left out or odd: {told}{ends}", markup=False)
 
 
 def _table(*columns: str) -> Any:

@@ -6,7 +6,16 @@ from typing import Any
 
 from reward_model.records.page import PageLanguage, Phrases, Plot, phrases, plot, render
 from reward_model.records.page.plots import INK, SERIES
-from reward_model.traffic.words import STATUS, TONES, between, beyond, notes, number, verdicts
+from reward_model.traffic.words import (
+    STATUS,
+    TONES,
+    between,
+    beyond,
+    chance,
+    notes,
+    number,
+    verdicts,
+)
 
 
 def monitor_page(result: dict[str, Any], language: PageLanguage = "en") -> str:
@@ -42,6 +51,7 @@ def ab_page(result: dict[str, Any], language: PageLanguage = "en") -> str:
         result=result,
         tones=TONES,
         between=between,
+        chance=chance,
         number=number,
         notes=notes(result["notes"]),
         verdicts=verdicts(result),

@@ -73,6 +73,16 @@ def between(found: dict[str, Any], how: str) -> str:
     return f"{value} [{low}, {high}]"
 
 
+def chance(p: float, places: int) -> str:
+    """A p-value, of which no more is said than its decimals carry.
+
+    >>> chance(0.0312, 3), chance(1e-9, 4)
+    ('0.031', '<0.0001')
+    """
+    least = 10.0**-places
+    return f"<{least:.{places}f}" if p < least else f"{p:.{places}f}"
+
+
 def _decimals(*values: float) -> int:
     """Places after the point that give the largest of some numbers four figures."""
     largest = max(map(abs, values))
@@ -101,10 +111,10 @@ def verdicts(result: dict[str, Any]) -> list[tuple[str, str, str]]:
     return out
 
 
-def notes(found: dict[str, int]) -> str:
-    """Counts in one line.
+def notes(found: dict[str, int]) -> list[str]:
+    """Counts in words.
 
     >>> notes({"rows unreadable": 1200, "users in several arms, left out": 2})
-    '1,200 rows unreadable; 2 users in several arms, left out'
+    ['rows unreadable: 1,200', 'users in several arms, left out: 2']
     """
-    return "; ".join(f"{count:,} {words}" for words, count in found.items())
+    return [f"{words}: {count:,}" for words, count in found.items()]

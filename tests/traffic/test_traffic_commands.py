@@ -411,6 +411,35 @@ def test_a_few_rows_of_another_kind_are_left_out_counted_and_named(tmp_path: Pat
     assert found["metrics"] == clean["metrics"]
 
 
+def test_what_is_odd_is_told_in_the_language_of_the_page(tmp_path: Path, experiment: Path) -> None:
+    rows = log_rows(400)
+    rows[3] |= {"time": "yesterday"}
+    rows[4] |= {"feedback": "meh"}
+    rows[5] |= {"latency_ms": "slow"}
+    rows[6] |= {"flags": {"toxic": "perhaps"}}
+    rows[7] |= {"id": rows[8]["id"]}
+    rows[9] |= {"arm": "third"}
+    log = written(tmp_path / "log.jsonl", [{"event": "start"}, *rows])
+    log.write_text(log.read_text() + "no JSON\n" + '{"id": "row-4')
+    names = (
+        str(tmp_path),
+        "latency_ms",
+        "flags.toxic",
+        "old",
+        "new",
+        "round-2",
+        "line",
+        "not JSON",
+        "feedback",
+        "Holm",
+    )
+    found = told("monitor", log)[1]
+    assert len(found["notes"]) == 8
+    assert not english_left(monitor_page(found, "zh"), *names)
+    found = told("ab", log, "--experiment", experiment)[1]
+    assert not english_left(ab_page(found, "zh"), *names)
+
+
 def test_a_log_without_anything_that_is_measured_is_refused(
     tmp_path: Path, experiment: Path
 ) -> None:

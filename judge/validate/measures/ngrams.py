@@ -24,6 +24,8 @@ LONGEST = 40
 
 _WORD = re.compile(r"[\u4e00-\u9fff]{2}|[^\W\d_]{3}")
 """What a phrase must hold to say anything to a reader."""
+_LETTER = re.compile(r"[^\W\d_\u2e80-\uffef]")
+"""Of a script that puts blanks between words."""
 _SPACE = re.compile(r"\s+")
 _DIGIT = re.compile(r"\d")
 
@@ -128,6 +130,16 @@ def phrases(
         if len(found) == most:
             break
     return found
+
+
+def shown(phrase: str) -> str:
+    """A phrase for a reader: without blanks around it, and with a mark where it cuts a word.
+
+    >>> shown(" own "), shown("ompared with "), shown("期待。"), shown(" amo")
+    ('own', '…ompared with', '期待。', 'amo…')
+    """
+    first, last = ("…" if _LETTER.match(phrase[i]) else "" for i in (0, -1))
+    return f"{first}{phrase.strip()}{last}"
 
 
 def _grow(gram: str, texts: list[str]) -> str:

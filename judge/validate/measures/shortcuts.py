@@ -187,9 +187,11 @@ def _ngrams(table: Table, texts: SampledTexts, seed: int) -> Shortcut:
     stock = [f for f in features if ngrams.one_sided(texts, group, f.name)]
     if part.result == "clean" and stock:
         # Too few texts hold the phrase to lift the AUC, yet in those it settles the question.
-        reason = f"AUC {part.auc:.2f}, but “{stock[0].name}” stands on one side only"
-        return part.model_copy(update={"result": "leak", "reason": reason, "features": stock})
-    return part
+        name = ngrams.shown(stock[0].name)
+        reason = f"AUC {part.auc:.2f}, but “{name}” stands on one side only"
+        part = part.model_copy(update={"result": "leak", "reason": reason, "features": stock})
+    named = [f.model_copy(update={"name": ngrams.shown(f.name)}) for f in part.features]
+    return part.model_copy(update={"features": named})
 
 
 def _generator(table: Table, rows: NDArray[np.int64], seed: int) -> Shortcut:

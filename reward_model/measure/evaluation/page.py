@@ -116,13 +116,9 @@ def _verdicts(report: EvaluationReport) -> list[dict[str, Any]]:
     out = []
     for entry in report.comparisons:
         tone, words = badges[entry.verdict]
-        behind = (
-            entry.model is not None
-            and entry.baseline_value is not None
-            and entry.model <= entry.baseline_value
-        )
-        if behind and entry.verdict == "unclear":
-            tone, words = "bad", "does not beat it"
+        own, best = entry.model, entry.baseline_value
+        if entry.verdict == "unclear" and own is not None and best is not None and own <= best:
+            tone, words = ("fair", "level") if own == best else ("bad", "does not beat it")
         out.append({**entry.to_json(), "tone": tone, "words": words})
     return out
 
