@@ -84,8 +84,8 @@ def evidence(
     """
     if isinstance(facts, Facts):
         return _words(facts, report, language, examples)
-    asked = json.dumps([facts, report, language, examples]).encode()
-    key = hashlib.blake2b(asked, digest_size=16).digest()
+    asked = json.dumps([facts, report, language, examples], ensure_ascii=False)
+    key = hashlib.blake2b(asked.encode("utf-8", "surrogatepass"), digest_size=16).digest()
     said = _SAID.get(key)
     if said is None:
         said = _words(facts, report, language, examples)

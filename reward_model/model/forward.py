@@ -125,8 +125,10 @@ class Forward:
 
     @torch.inference_mode()
     def _run(self, **inputs: Any) -> Reading:
-        pooled = self.model(**inputs, pooled_only=True).pooled
-        logits = self.model.score_pooled(pooled)
+        # A score is the same wherever it is asked for: a trainer's autocast is of its own model.
+        with torch.autocast(self.device.type, enabled=False):
+            pooled = self.model(**inputs, pooled_only=True).pooled
+            logits = self.model.score_pooled(pooled)
         chances: Floats = torch.softmax(logits.cpu().double(), dim=-1).numpy()
         return Reading(chances, pooled.float().cpu().numpy())
 

@@ -64,6 +64,15 @@ _pools: dict[tuple[int, Lanes], ThreadPoolExecutor] = {}
 _pools_lock = threading.Lock()
 
 
+def _open_lock() -> None:
+    global _pools_lock
+    _pools_lock = threading.Lock()  # whoever held it is no thread of a forked child
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_open_lock)
+
+
 def _pool(lanes: Lanes) -> ThreadPoolExecutor:
     """The threads of this process for so many lanes, started at the first use and kept."""
     key = (os.getpid(), lanes)  # a forked child has none of its parent's threads

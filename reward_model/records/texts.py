@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from typing import Any, TypeVar
 
 from reward_model.records import Message, Text, UserError, as_text
 from reward_model.records.chat.messages import FORM, ChatError, as_messages
 
+Read = TypeVar("Read")
 Words = str | Sequence[Message | Mapping[str, Any]]
 """A prompt or response: a string, or chat messages as records or as plain dicts."""
 
@@ -24,17 +25,44 @@ def as_pairs(prompts: Sequence[Words], responses: Sequence[Words]) -> list[tuple
     Raises:
         UserError: not as many of one as of the other, or something that is no text.
     """
-    if isinstance(prompts, str) or isinstance(responses, str):
-        raise UserError("one text", expected="two lists", mend="use score() for one response")
-    if len(prompts) != len(responses):
+    return read_each(
+        prompts, responses, lambda p, r: (as_words(p, "prompt"), as_words(r, "response"))
+    )
+
+
+def read_each(prompts: Any, responses: Any, read: Callable[[Any, Any], Read]) -> list[Read]:
+    """`read` of every prompt with its response; an error says which it was.
+
+    Raises:
+        UserError: something else than two lists, not as many of one as of the other, or what
+            `read` refuses.
+    """
+    asked, said = _listed(prompts, "prompts"), _listed(responses, "responses")
+    if len(asked) != len(said):
         raise UserError(
-            f"{len(prompts)} prompts and {len(responses)} responses",
+            f"{len(asked)} prompts and {len(said)} responses",
             expected="as many prompts as responses",
         )
-    return [
-        (as_words(p, "prompt"), as_words(r, "response"))
-        for p, r in zip(prompts, responses, strict=True)
-    ]
+    found = []
+    for at, (prompt, response) in enumerate(zip(asked, said, strict=True), 1):
+        try:
+            found.append(read(prompt, response))
+        except UserError as error:
+            if len(said) == 1:
+                raise
+            where = f"{error.found} (number {at} of {len(said)})"
+            raise UserError(where, expected=error.expected, mend=error.mend) from None
+    return found
+
+
+def _listed(texts: Any, what: str) -> list[Any]:
+    if isinstance(texts, str):
+        raise UserError("one text", expected="two lists", mend="use score() for one response")
+    # A mapping has only its keys to give, a set no order.
+    if isinstance(texts, bytes | Mapping | Set) or not isinstance(texts, Iterable):
+        found = f"{type(texts).__name__} as {what}"
+        raise UserError(found, expected="two lists of strings or of chat messages")
+    return list(texts)
 
 
 def as_words(text: Words, what: str) -> Text:
@@ -61,13 +89,20 @@ def unfit(prompt: Text, response: Text) -> str | None:
     if not as_text(response).strip():
         return "the response is empty"
     for name, text in (("prompt", prompt), ("response", response)):
-        try:
-            as_text(text).encode()
-        except UnicodeEncodeError:
+        if is_broken(as_text(text)):
             return f"the {name} is not valid Unicode: it holds half of a character"
     if not visible(as_text(response)):
         return "the response has no visible character"
     return None
+
+
+def is_broken(text: str) -> bool:
+    """Whether half of a surrogate pair is in it, which no model can read and no file hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def visible(text: str) -> bool:
@@ -85,7 +120,9 @@ __all__ = [
     "Words",
     "as_pairs",
     "as_words",
+    "is_broken",
     "language_of",
+    "read_each",
     "sentence_starts",
     "unfit",
     "visible",

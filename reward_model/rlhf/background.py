@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import atexit
 import os
+import selectors
 import weakref
 from collections.abc import Coroutine, Iterator
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 T = TypeVar("T")
 
@@ -24,6 +25,35 @@ class Closes(Protocol):
 
 
 STARTED: weakref.WeakSet[Closes] = weakref.WeakSet()
+
+
+class Opened(NamedTuple):
+    """What a client has open."""
+
+    loop: asyncio.AbstractEventLoop
+    selector: selectors.BaseSelector
+    session: Any
+
+
+OPENED: dict[asyncio.AbstractEventLoop, Opened] = {}
+"""By loop, until it is closed. A child made by fork keeps its parent's for ever, so that nothing
+closes them."""
+
+
+def _leave_to_parent() -> None:
+    """In a child made by fork: the selector is shared with the parent, and what is taken from it
+    when a connection is collected here would be gone there. So the child's end of it is exchanged
+    for one of nothing."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for opened in OPENED.values():
+        if not opened.loop.is_closed():
+            os.dup2(nothing, opened.selector.fileno())  # type: ignore[attr-defined]
+            opened.loop.set_exception_handler(lambda *_: None)
+    os.close(nothing)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 @atexit.register
@@ -40,6 +70,7 @@ def let_go(loop: asyncio.AbstractEventLoop, session: Any, pid: int) -> None:
 
     async def end() -> None:
         await session.close()
+        OPENED.pop(loop, None)
         loop.stop()
 
     asyncio.run_coroutine_threadsafe(end(), loop)

@@ -12,6 +12,7 @@ import logging
 import math
 import os
 import random
+import selectors
 import threading
 import time
 import weakref
@@ -22,9 +23,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from reward_model.records import UserError
 from reward_model.records.errors import require
 from reward_model.rlhf import wire
-from reward_model.rlhf.address import read_address
-from reward_model.rlhf.background import STARTED, every, let_go
+from reward_model.rlhf.address import checked_key, read_address
+from reward_model.rlhf.background import OPENED, STARTED, Opened, every, let_go
 from reward_model.rlhf.wire import FALLBACK, KEY
+from reward_model.score.memory import ForkLock
+from reward_model.score.terms import checked_reward, checked_risk, checked_seconds, checked_weights
 
 if TYPE_CHECKING:
     from reward_model.records.texts import Words
@@ -86,23 +89,21 @@ class RewardClient:
         dimensions: Sequence[str] = (),
     ) -> None:
         address = read_address(url)
-        if connections < 1:
-            raise UserError(f"{connections} connections", expected="at least 1")
+        if not isinstance(connections, int) or connections < 1:
+            raise UserError(f"{connections!r} connections", expected="a whole number, at least 1")
         require("talking to the server", "client", "aiohttp")
         self.url = address.url
-        self._key = key or address.key
-        self._timeout = timeout
-        self._patience = patience
+        self._key = checked_key(key) or address.key
+        self._timeout = checked_seconds(timeout, "timeout")
+        self._patience = checked_seconds(patience, "patience")
         self._connections = connections
-        if fallback_reward is not None and not math.isfinite(fallback_reward):
-            raise UserError(f"fallback_reward {fallback_reward}", expected="a number")
-        self._fallback = None if fallback_reward is None else float(fallback_reward)
+        self._fallback = checked_reward(fallback_reward, "fallback_reward")
         self.dimensions = tuple(dimensions)
         """Names that were declared."""
         self._alive = -math.inf
         self.fallbacks = 0
         """Responses that got `fallback_reward`."""
-        self._start_lock = threading.Lock()
+        self._start_lock = ForkLock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._pid = 0
@@ -168,21 +169,21 @@ class RewardClient:
         weights: Mapping[str, float] | None,
         risk: float | None,
     ) -> list[Score]:
+        from reward_model.records.chat.turns import judged
         from reward_model.records.texts import as_pairs
         from reward_model.score.scores import Score
 
-        items = [
-            {"prompt": wire.plain(prompt), "response": wire.plain(response)}
-            for prompt, response in as_pairs(prompts, responses)
-        ]
-        options: dict[str, Any] = {}
-        if weights is not None:
-            options["weights"] = dict(weights)
-        if risk is not None:
-            options["risk"] = risk
+        # What is judged is found here, where calls of tools and thoughts of a chat are known.
+        read = [judged(prompt, response) for prompt, response in as_pairs(prompts, responses)]
+        items = [{"prompt": wire.plain(one.prompt), "response": one.text} for one in read]
+        terms = {"weights": checked_weights(weights), "risk": checked_risk(risk)}
+        options = {name: value for name, value in terms.items() if value is not None}
         # No server can read half of a character: one such text would take all beside it along.
-        broken = [wire.is_broken(item) for item in items]
-        sent = [item for item, half in zip(items, broken, strict=True) if not half]
+        reasons = [
+            one.reason or (_BROKEN if wire.is_broken(item) else None)
+            for one, item in zip(read, items, strict=True)
+        ]
+        sent = [item for item, reason in zip(items, reasons, strict=True) if reason is None]
         try:
             begun = time.monotonic()
             parts = await every(self._post(part, options, begun) for part in wire.parts(sent))
@@ -191,7 +192,9 @@ class RewardClient:
                 raise
             raise UserError("a client that was closed before its scores came") from None
         scores = iter(wire.joined(parts))
-        return [Score(None, reason=_BROKEN) if half else next(scores) for half in broken]
+        return [
+            next(scores) if reason is None else Score(None, reason=reason) for reason in reasons
+        ]
 
     async def _post(
         self, items: list[dict[str, Any]], options: dict[str, Any], begun: float
@@ -230,7 +233,11 @@ class RewardClient:
                 ) as answer:
                     status, headers = answer.status, answer.headers
                     text = await answer.text(errors="replace")
-            except (aiohttp.InvalidURL, aiohttp.ClientConnectorCertificateError) as error:
+            except (
+                aiohttp.InvalidURL,
+                aiohttp.ClientConnectorCertificateError,
+                aiohttp.TooManyRedirects,
+            ) as error:
                 raise UnreachableError(
                     f"{type(error).__name__} ({error}) at {self.url}",
                     expected="http://HOST:PORT of reward-model serve, or https with a "
@@ -305,7 +312,8 @@ class RewardClient:
             return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
     def _start(self) -> None:
-        loop = asyncio.new_event_loop()
+        selector = selectors.DefaultSelector()
+        loop = asyncio.SelectorEventLoop(selector)
 
         def work() -> None:
             loop.run_forever()
@@ -320,13 +328,14 @@ class RewardClient:
             raise
         self._loop, self._thread, self._pid = loop, thread, os.getpid()
         STARTED.add(self)
+        OPENED[loop] = Opened(loop, selector, self._session)
         weakref.finalize(self, let_go, loop, self._session, self._pid).atexit = False
 
     async def _open(self) -> None:
         import aiohttp
 
         headers = {"Content-Type": "application/json"}
-        key = (self._key or os.environ.get(KEY) or "").strip()
+        key = self._key or checked_key(os.environ.get(KEY), KEY)
         if key:
             headers["Authorization"] = f"Bearer {key}"
         self._slots = asyncio.Semaphore(self._connections)
@@ -353,6 +362,7 @@ class RewardClient:
             if loop is None or self._pid != os.getpid() or self._thread is None:
                 return
             asyncio.run_coroutine_threadsafe(self._end(), loop).result()
+            OPENED.pop(loop, None)
             loop.call_soon_threadsafe(loop.stop)
             self._thread.join()
 

@@ -136,11 +136,9 @@ def waiting(
             f"a time to wait, a fallback reward or names of dimensions with {model}",
             expected="them with the address of reward-model serve",
         )
-    if patience is not None and patience <= 0:
-        raise UserError(f"{patience:g} seconds to wait for a server", expected="more than 0")
     return RewardClient(
         model,
-        patience=patience or PATIENCE_S,
+        patience=PATIENCE_S if patience is None else patience,
         fallback_reward=fallback,
         dimensions=dimensions,
     )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from reward_model.records import UserError
 from reward_model.records.chat.templates import ChatTemplate, split_query
+from reward_model.records.texts import read_each
 from reward_model.rlhf.environment import CHAT_TEMPLATE, NO_OPINION, from_environment
 from reward_model.rlhf.terms import familiar, numbers
 from reward_model.rlhf.wire import is_fallback
@@ -39,8 +40,12 @@ def reward_func(
     """
     import torch
 
+    def column(values: Sequence[float]) -> Tensor:
+        # A trainer may have set another dtype or device for what it makes itself.
+        return torch.tensor(values, dtype=torch.float32, device="cpu")
+
     settings = from_environment()
-    texts = [_split(q, p, settings.template) for q, p in zip(queries, prompts, strict=True)]
+    texts = read_each(prompts, queries, lambda p, q: _split(q, p, settings.template))
     scores = settings.source.scores(
         [asked for asked, _ in texts],
         [said for _, said in texts],
@@ -51,19 +56,22 @@ def reward_func(
     rewards = numbers(scores, settings.no_opinion, trainer="OpenRLHF", declare=NO_OPINION)
     logs: dict[str, Tensor] = {}
     for name in settings.source.names(scores, alike=True):
-        logs[name] = torch.tensor([s.levels.get(name, math.nan) for s in scores])
-        logs[f"{name}_sd"] = torch.tensor([s.uncertainty.get(name, math.nan) for s in scores])
+        logs[name] = column([s.levels.get(name, math.nan) for s in scores])
+        logs[f"{name}_sd"] = column([s.uncertainty.get(name, math.nan) for s in scores])
     if any(score.familiarity is not None for score in scores):
         known = [math.nan if s.familiarity is None else s.familiarity for s in scores]
-        logs["familiarity"] = torch.tensor(known)
-    logs["prompt_truncated"] = torch.tensor([float(s.prompt_truncated) for s in scores])
-    logs["response_truncated"] = torch.tensor([float(s.response_truncated) for s in scores])
-    logs["fallback"] = torch.tensor([float(is_fallback(s)) for s in scores])
-    total = torch.tensor(rewards)
+        logs["familiarity"] = column(known)
+    logs["prompt_truncated"] = column([float(s.prompt_truncated) for s in scores])
+    logs["response_truncated"] = column([float(s.response_truncated) for s in scores])
+    logs["fallback"] = column([float(is_fallback(s)) for s in scores])
+    total = column(rewards)
     return {"rewards": total, "scores": total, "extra_logs": logs}
 
 
 def _split(query: str, prompt: str, template: ChatTemplate | None) -> tuple[Any, str]:
+    for what, text in (("query", query), ("prompt", prompt)):
+        if not isinstance(text, str):
+            raise UserError(f"{type(text).__name__} as a {what}", expected="a string")
     try:
         return split_query(query, prompt, template)
     except UserError as error:

@@ -17,7 +17,7 @@ from reward_model.records import Text, UserError
 from reward_model.records.chat.templates import ChatTemplate, load_template, split_query
 from reward_model.rlhf.source import Model, RewardSource, open_source
 from reward_model.rlhf.terms import familiar, numbers
-from reward_model.score.terms import checked_abstain, checked_risk
+from reward_model.score.terms import checked_abstain, checked_reward, checked_risk
 
 
 class PPOReward(nn.Module):
@@ -77,7 +77,7 @@ class PPOReward(nn.Module):
             _Split(tokenizer, known, template),
             None if weights is None else dict(weights),
             checked_risk(risk),
-            no_opinion,
+            checked_reward(no_opinion, "no_opinion"),
             checked_abstain(abstain),
         )
         self.score = nn.Identity()
@@ -105,6 +105,11 @@ class _Scored(nn.Module):
     ) -> SimpleNamespace:
         """Hidden states ``(B, T, 1)`` that are the reward of each row at every position."""
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        if mask.shape != input_ids.shape:
+            raise UserError(
+                f"a mask of shape {tuple(mask.shape)} for tokens of shape {tuple(input_ids.shape)}",
+                expected="the same shape",
+            )
         rows = [ids[kept.bool()].tolist() for ids, kept in zip(input_ids, mask, strict=True)]
         texts = [self._split(row) for row in rows]
         scores = self._source.scores(
@@ -125,7 +130,8 @@ class _Prompts:
     """Known prompts, to be found again at the beginning of a row."""
 
     def __init__(self, prompts: Iterable[Sequence[int]], pad: int | None) -> None:
-        self._known = {tuple(i for i in prompt if i != pad) for prompt in prompts}
+        rows: list[Any] = [getattr(prompt, "tolist", lambda p=prompt: p)() for prompt in prompts]
+        self._known = {tuple(i for i in row if i != pad) for row in rows}
         self._lengths = sorted({len(prompt) for prompt in self._known}, reverse=True)
 
     def length(self, row: Sequence[int]) -> int:
@@ -167,5 +173,9 @@ class _Split:
             return asked_words, ""  # turns written by the policy: no answer to judge
 
     def _text(self, ids: Sequence[int]) -> str:
+        if (strange := min(ids, default=0)) < 0:
+            raise UserError(
+                f"token id {strange} among the tokens of a row", expected="ids from 0 up"
+            )
         text: str = self._tokenizer.decode(ids, skip_special_tokens=False)
         return text

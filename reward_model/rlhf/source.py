@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +18,7 @@ from reward_model.rlhf.address import is_address as is_address
 from reward_model.rlhf.address import read_address
 from reward_model.rlhf.client import RewardClient, UnreachableError
 from reward_model.rlhf.wire import is_fallback
-from reward_model.score.memory import Memory, fingerprint
+from reward_model.score.memory import ForkLock, Memory, fingerprint
 from reward_model.score.terms import shares
 
 if TYPE_CHECKING:
@@ -96,9 +95,9 @@ class RewardSource:
     """Scores that are not centred are refused."""
     _names: tuple[str, ...] = field(default=(), repr=False)
     _nameless: bool = field(default=False, repr=False)
-    _opening: threading.Lock = field(default_factory=threading.Lock, repr=False)
-    _turn: threading.Lock = field(default_factory=threading.Lock, repr=False)
-    _door: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _opening: ForkLock = field(default_factory=ForkLock, repr=False)
+    _turn: ForkLock = field(default_factory=ForkLock, repr=False)
+    _door: ForkLock = field(default_factory=ForkLock, repr=False)
     _waiting: list[_Ask] = field(default_factory=list, repr=False)
     _memory: Memory[tuple[Manner, bytes], Score] = field(
         default_factory=lambda: Memory(_REMEMBERED), repr=False
@@ -278,7 +277,7 @@ Model: TypeAlias = str | os.PathLike[str] | Scorer | RewardSource
 """Folder of a trained model, address of `reward-model serve`, or a scorer of this process."""
 
 _OPEN: dict[Origin, RewardSource] = {}
-_OPEN_LOCK = threading.Lock()
+_OPEN_LOCK = ForkLock()
 
 
 def open_source(

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from reward_model.records import UserError
+from reward_model.score.terms import checked_reward
 
 if TYPE_CHECKING:
     from reward_model.score.scorer import Score
@@ -29,6 +30,7 @@ def numbers(
         UserError: a response without a reward, and nothing declared for it.
     """
     rewards = []
+    no_opinion = checked_reward(no_opinion, "no_opinion")
     for score in scores:
         reward = no_opinion if score.reward is None else score.reward
         if reward is None:

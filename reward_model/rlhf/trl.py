@@ -13,12 +13,14 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from reward_model.records import UserError
+from reward_model.records.chat.thoughts import checked_marks
+from reward_model.records.texts import read_each
 from reward_model.rlhf.environment import from_environment
 from reward_model.rlhf.source import Model, RewardSource, open_source
 from reward_model.rlhf.terms import familiar
 from reward_model.rlhf.texts import Marks, read_pair
 from reward_model.rlhf.wire import is_fallback
-from reward_model.score.terms import checked_abstain, checked_risk
+from reward_model.score.terms import checked_abstain, checked_reward, checked_risk
 
 if TYPE_CHECKING:
     from reward_model.score.scorer import Score
@@ -73,8 +75,8 @@ class MultiDimReward:
         )
         self._weights = None if weights is None else dict(weights)
         self._risk = checked_risk(risk)
-        self._no_opinion = no_opinion
-        self._thinking = thinking
+        self._no_opinion = checked_reward(no_opinion, "no_opinion")
+        self._thinking = checked_marks(thinking)
         self._abstain = checked_abstain(abstain)
         self.__name__ = name
 
@@ -140,9 +142,9 @@ class DimensionReward:
     ) -> None:
         self._source = source
         self._risk = checked_risk(risk) or 0.0
-        self._thinking = thinking
+        self._thinking = checked_marks(thinking)
         self._abstain = checked_abstain(abstain)
-        self._no_opinion = no_opinion
+        self._no_opinion = checked_reward(no_opinion, "no_opinion")
         self._group = group
         self.dimension = self.__name__ = dimension
 
@@ -314,7 +316,7 @@ def _scores(
     weights: Mapping[str, float] | None = None,
     risk: float | None = None,
 ) -> list[Score]:
-    read = [read_pair(p, c, thinking) for p, c in zip(prompts, completions, strict=True)]
+    read = read_each(prompts, completions, lambda p, c: read_pair(p, c, thinking))
     scores = source.scores(
         [one.prompt for one in read], [one.text for one in read], weights=weights, risk=risk
     )

@@ -9,6 +9,9 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from functools import cache
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from reward_model.records import UserError
@@ -18,7 +21,7 @@ from reward_model.rlhf.source import RewardSource, open_source
 from reward_model.rlhf.terms import familiar, numbers
 from reward_model.rlhf.texts import read_pair
 from reward_model.rlhf.wire import is_fallback
-from reward_model.score.terms import checked_abstain, checked_risk
+from reward_model.score.terms import checked_abstain, checked_risk, checked_weights
 
 if TYPE_CHECKING:
     from reward_model.score.scorer import Score
@@ -41,7 +44,7 @@ async def compute_score(
     patience: float | None = None,
     fallback_reward: float | None = None,
     dimensions: Sequence[str] = (),
-    **_: Any,
+    **others: Any,
 ) -> dict[str, float]:
     """The reward of one response, and what it is made of under the same keys for every sample.
 
@@ -78,10 +81,12 @@ async def compute_score(
         UserError: no prompt, no model, a wrong risk or template, or no reward where none was
             declared for such a response.
     """
-    prompt = (extra_info or {}).get(prompt_key)
+    _check_names(frozenset(others))
+    held = extra_info if isinstance(extra_info, Mapping) else {}
+    prompt = held.get(prompt_key)
     if prompt is None:
         raise UserError(
-            f"no {prompt_key!r} in extra_info (it has {', '.join(extra_info or {}) or 'nothing'})",
+            f"no {prompt_key!r} in extra_info (it has {', '.join(map(str, held)) or 'nothing'})",
             expected="the prompt, which the reward reads",
             mend="put it into extra_info of the data set, or name its key: prompt_key",
         )
@@ -109,6 +114,15 @@ async def compute_score(
     return _fields(score, names, no_opinion, careful or 0.0)
 
 
+@cache
+def _check_names(others: frozenset[str]) -> None:
+    """verl passes settings of its own too; one that is nearly one of ours is a slip of the pen."""
+    ours = [name for name in signature(compute_score).parameters if name != "others"]
+    for name in sorted(others):
+        if near := get_close_matches(name, ours, 1, 0.75):
+            raise UserError(f"reward_kwargs.{name}", expected=f"{near[0]}")
+
+
 async def _score(
     source: RewardSource,
     prompt: Any,
@@ -116,7 +130,7 @@ async def _score(
     weights: Mapping[str, float] | None,
     risk: float | None,
 ) -> Score:
-    shares = None if weights is None else {str(k): float(v) for k, v in weights.items()}
+    shares = checked_weights(weights)
     if source.origin is not None and source.origin.is_server:
         client: Any = source.opened()
         scores = await client.score_async([prompt], [response], weights=shares, risk=risk)

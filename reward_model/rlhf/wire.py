@@ -96,7 +96,7 @@ def scores(status: int, text: str, expected: int, url: str) -> list[Score]:
         rows = json.loads(text)["scores"]
         scores = [Score(**{k: v for k, v in row.items() if k in known}) for row in rows]
         fine = len(scores) == expected and all(map(is_whole, scores))
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
         fine = False
     if not fine:
         raise UserError(
@@ -123,27 +123,37 @@ def lowest(text: str) -> tuple[float, dict[str, float]] | None:
 
 def is_whole(score: Score) -> bool:
     """A reward that is a number with all it was made of, or none with its reason."""
+    said = [score.familiarity, score.uncentered]
+    if any(one is not None and not _is_number(one) for one in said):
+        return False
     if score.reward is None:
         return not score.levels
-    if score.uncentered is not None and not math.isfinite(score.uncentered):
-        return False
+    if score.uncentered is None and not (_is_number(score.reward) and score.reward <= 1):
+        return False  # a mean of levels over their scale; below 0 where risk was taken off
     if score.centered is not None and score.centered.keys() != score.levels.keys():
         return False
     numbers = [score.reward, *score.levels.values(), *score.uncertainty.values()]
     numbers += (score.centered or {}).values()
+    chances = list(score.probabilities.values())
     return (
         bool(score.levels)
         and score.levels.keys() == score.uncertainty.keys() == score.probabilities.keys()
-        and all(isinstance(n, int | float) and math.isfinite(n) for n in numbers)
+        and all(map(_is_number, numbers))
+        and all(len(one) > 1 and all(map(_is_number, one)) for one in chances)
     )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def message(text: str) -> str:
     """What a server says of an error, in one line."""
     try:
         error = json.loads(text)["error"]
-        text = error["message"] if isinstance(error, dict) else str(error)
-    except (ValueError, TypeError, KeyError):
+        said = error.get("message") if isinstance(error, dict) else error
+        text = said if isinstance(said, str) else json.dumps(said, ensure_ascii=False)
+    except (ValueError, TypeError, KeyError, RecursionError):
         pass
     line = " ".join(text.split())
     return line if len(line) <= 200 else line[:197] + "..."

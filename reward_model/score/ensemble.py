@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from reward_model.records import UserError
 from reward_model.records.files import Pathish
 from reward_model.records.hub import model_folder
 from reward_model.records.texts import Words
-from reward_model.score.scorer import RewardScorer, Score
+from reward_model.score.scorer import RewardScorer, Score, refuse_to_leave
 from reward_model.score.terms import shares
 
 How = Literal["mean", "minimum"]
@@ -79,6 +79,9 @@ class EnsembleScorer:
         self.dimensions = first.dimensions
         self.device = first.device
         self.batch_tokens = min(member.batch_tokens for member in members)
+
+    def __reduce__(self) -> NoReturn:
+        refuse_to_leave()
 
     @classmethod
     def from_pretrained(

@@ -6,9 +6,8 @@ in [0, 1]; a score depends on its own text alone, whatever else is in the batch.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -24,8 +23,8 @@ from reward_model.records import Text, UserError
 from reward_model.records.chat.turns import judged
 from reward_model.records.files import Pathish
 from reward_model.records.hub import model_folder
-from reward_model.records.texts import Words, as_pairs, as_words, unfit
-from reward_model.score.memory import Memory, fingerprint
+from reward_model.records.texts import Words, as_pairs, as_words, is_broken, unfit
+from reward_model.score.memory import ForkLock, Memory, fingerprint
 from reward_model.score.scores import Score, Seen, scores_of
 from reward_model.score.terms import checked_abstain, checked_risk, shares
 from reward_model.stats.bootstrap import Floats
@@ -73,7 +72,7 @@ class RewardScorer:
             self.model, self.device, pad_id(bundle.tokenizer), self.batch_tokens
         )
         self._weights = self._shares(bundle.rubric.weights if weights is None else weights)
-        self._risk = checked_risk(risk)
+        self._risk = checked_risk(risk) or 0.0
         self._familiarity = bundle.familiarity
         self._abstain = checked_abstain(abstain)
         if self._abstain is not None:
@@ -83,7 +82,7 @@ class RewardScorer:
             scale.check(self.weights, self._risk)
         self._memory: Memory[bytes, Seen] = Memory(cache_size)
         # Fast tokenizers refuse to be used by two threads at once ("Already borrowed").
-        self._tokenizer_lock = threading.Lock()
+        self._tokenizer_lock = ForkLock()
 
     @classmethod
     def from_pretrained(
@@ -196,12 +195,12 @@ class RewardScorer:
         if self.scale is not None and (weights is not None or risk is not None):
             self.scale.check(dict(zip(self.dimensions, parts.tolist(), strict=True)), penalty)
         asked, answers = [p for p, _ in texts], [r for _, r in texts]
-        keys = [fingerprint(p, r) for p, r in texts]
+        given = _evidence_of(evidence, len(texts))
+        keys = [fingerprint(p, r, e) for (p, r), e in zip(texts, given, strict=True)]
         known = self._memory.recall(keys)
         missing = {
             key: i for i, key in reversed(list(enumerate(keys))) if key not in known
         }  # the first of identical texts stands for all
-        given = [None] * len(texts) if evidence is None else evidence
         anew = [(asked[i], answers[i], given[i]) for i in missing.values()]
         fresh = dict(zip(missing, self._look(anew), strict=True))
         self._memory.keep(fresh)
@@ -250,6 +249,9 @@ class RewardScorer:
             raise UserError("token ids that end within a character", expected="ids of whole text")
         return str(text)
 
+    def __reduce__(self) -> NoReturn:
+        refuse_to_leave()
+
     def _look(self, texts: list[tuple[Text, Text, str | None]]) -> list[Seen]:
         """Run the model on texts, with their evidence, that differ from each other."""
         read = [judged(prompt, response) for prompt, response, _ in texts]
@@ -295,6 +297,33 @@ class RewardScorer:
     def _shares(self, weights: Mapping[str, float]) -> Floats:
         known = shares(weights, self.dimensions, "this model")
         return np.array([known.get(name, 0.0) for name in self.dimensions])
+
+
+def refuse_to_leave() -> NoReturn:
+    """What is said where a loaded model is to be pickled or copied.
+
+    Raises:
+        UserError: always.
+    """
+    raise UserError(
+        "a loaded scorer, which cannot be copied or sent to another process",
+        expected="the folder of the model, to load it there",
+        mend="send the path and call from_pretrained in the other process; rewards for trainers "
+        "that are made from a path can be sent themselves",
+    )
+
+
+def _evidence_of(evidence: Sequence[str | None] | None, count: int) -> list[str | None]:
+    if evidence is None:
+        return [None] * count
+    found: list[Any] = [] if isinstance(evidence, str) else list(evidence)
+    fine = all(one is None or (isinstance(one, str) and not is_broken(one)) for one in found)
+    if len(found) != count or not fine:
+        raise UserError(
+            f"evidence that is no list of {count} texts",
+            expected="a text or None for each response",
+        )
+    return found
 
 
 def _check_can_abstain(abstain: float, known: Familiarity | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import overload
+from typing import Any, overload
 
 from reward_model.records import UserError
 
@@ -58,9 +58,56 @@ def checked_risk(risk: float | None, name: str = "risk") -> float | None:
     """
     if risk is None:
         return None
-    if not 0 <= risk < math.inf:
-        raise UserError(f"{name} {risk}", expected="a number from 0 up")
-    return float(risk)
+    expected = "a number from 0 up"
+    number = as_number(risk, name, expected)
+    if not 0 <= number < math.inf:
+        raise UserError(f"{name} {risk}", expected=expected)
+    return number
+
+
+def as_number(value: Any, name: str, expected: str = "a number") -> float:
+    """A number of any library's kind; a text that spells one is a mistake in some file.
+
+    >>> from fractions import Fraction
+    >>> as_number(Fraction(1, 2), "risk")
+    0.5
+
+    Raises:
+        UserError: it is none, with its name and what was expected.
+    """
+    if isinstance(value, str | bytes | bool) or not hasattr(value, "__float__"):
+        raise UserError(f"{name} {value!r}", expected=expected)
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError, OverflowError):  # an array of several, or 10**400
+        raise UserError(f"{name} {value!r}", expected=expected) from None
+
+
+def checked_reward(reward: float | None, name: str) -> float | None:
+    """What a response earns that gets no score; None stays None.
+
+    Raises:
+        UserError: it is no finite number.
+    """
+    if reward is None:
+        return None
+    number = as_number(reward, name, "a finite number, or None")
+    if not math.isfinite(number):
+        raise UserError(f"{name} {reward}", expected="a finite number, or None")
+    return number
+
+
+def checked_seconds(value: float, name: str) -> float:
+    """A time to wait.
+
+    Raises:
+        UserError: it is no number above 0.
+    """
+    expected = "seconds, more than 0"
+    seconds = as_number(value, name, expected)
+    if not seconds > 0:
+        raise UserError(f"{name} {value}", expected=expected)
+    return seconds
 
 
 def checked_abstain(abstain: float | None, name: str = "abstain") -> float | None:
@@ -69,9 +116,28 @@ def checked_abstain(abstain: float | None, name: str = "abstain") -> float | Non
     Raises:
         UserError: it is no number between 0 and 1.
     """
-    if abstain is not None and not 0 < abstain < 1:
-        raise UserError(f"{name} {abstain}", expected="a number between 0 and 1, such as 0.01")
-    return abstain
+    if abstain is None:
+        return None
+    expected = "a number between 0 and 1, such as 0.01"
+    number = as_number(abstain, name, expected)
+    if not 0 < number < 1:
+        raise UserError(f"{name} {abstain}", expected=expected)
+    return number
+
+
+def checked_weights(weights: Mapping[str, float] | None) -> dict[str, float] | None:
+    """Weights as plain numbers, whichever library's they are; None stays None.
+
+    Raises:
+        UserError: no names with numbers.
+    """
+    if weights is None:
+        return None
+    if not isinstance(weights, Mapping):
+        raise UserError(
+            f"weights {weights!r}", expected="a number for each dimension, such as {'depth': 1}"
+        )
+    return {str(name): as_number(one, f"weight of {name}") for name, one in weights.items()}
 
 
 def shares(weights: Mapping[str, float], names: Sequence[str], of: str) -> dict[str, float]:
@@ -88,15 +154,16 @@ def shares(weights: Mapping[str, float], names: Sequence[str], of: str) -> dict[
     >>> shares({"depth": 3, "accuracy": 1}, ("depth", "accuracy", "style"), "this model")
     {'depth': 0.75, 'accuracy': 0.25}
     """
-    unknown = [name for name in weights if name not in names]
+    numbers = checked_weights(weights) or {}
+    unknown = [name for name in numbers if name not in names]
     if unknown:
         raise UserError(
             f"weight of unknown dimension {', '.join(map(repr, unknown))}",
             expected=f"dimensions of {of}: {', '.join(names)}",
         )
-    total = sum(weights.values())
-    if any(not 0 <= weight < math.inf for weight in weights.values()) or not 0 < total < math.inf:
+    total = sum(numbers.values())
+    if any(not 0 <= weight < math.inf for weight in numbers.values()) or not 0 < total < math.inf:
         raise UserError(
             f"weights {dict(weights)}", expected="numbers from 0 up, at least one of them above 0"
         )
-    return {name: float(weight) / total for name, weight in weights.items() if weight > 0}
+    return {name: weight / total for name, weight in numbers.items() if weight > 0}

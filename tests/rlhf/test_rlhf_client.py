@@ -8,8 +8,12 @@ import asyncio
 import gc
 import json
 import logging
+import math
 import os
 import pickle
+import re
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import numpy as np
 import pytest
 from tiny_models import save_encoder
 
@@ -299,7 +304,7 @@ def test_a_declared_reward_hides_no_refusal() -> None:
         with pytest.raises(UserError, match=words):
             client.score("a", "b")
     script.shutdown()
-    with pytest.raises(UserError, match="fallback_reward nan; expected a number"):
+    with pytest.raises(UserError, match="fallback_reward nan; expected a finite number"):
         RewardClient(script.url, fallback_reward=float("nan"))
 
 
@@ -415,3 +420,106 @@ def test_wrong_use_is_said() -> None:
         RewardClient("local host:8000")
     with pytest.raises(UserError, match="17 as a response"):
         RewardClient("http://localhost:9").score("a", 17)  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_child_takes_nothing_from_its_parents_client(served: Running) -> None:
+    program = """
+import gc, os, sys, time, warnings
+warnings.simplefilter("ignore")
+from reward_model.rlhf.client import RewardClient
+client = RewardClient(sys.argv[1], timeout=30, patience=60)
+client.score("", "Up.")
+for way in ("drop", "use", "leave"):
+    if not (child := os.fork()):
+        if way == "use":
+            client.score("", "Down.")
+        if way != "leave":
+            del client
+            gc.collect()
+            os._exit(0)
+        sys.exit()
+    os.waitpid(child, 0)
+    began = time.monotonic()
+    client.score("", way)
+    print(time.monotonic() - began < 20)
+"""
+    said = subprocess.run(
+        [sys.executable, "-c", program, served.url], capture_output=True, text=True, timeout=200
+    )
+    assert (said.stdout.split(), said.stderr) == (["True"] * 3, "")
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"patience": math.nan}, "patience nan"),
+        ({"patience": "3"}, "patience '3'"),
+        ({"timeout": 0}, "timeout 0; expected seconds, more than 0"),
+        ({"fallback_reward": "0"}, "fallback_reward '0'"),
+        ({"connections": "64"}, "'64' connections"),
+        ({"key": b"x"}, "a key of type bytes"),
+        ({"key": "s3\ncret"}, "a key that no header can hold"),
+    ],
+)
+def test_settings_as_configuration_files_have_them(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=re.escape(words)) as told:
+        RewardClient("http://localhost:9", **settings)
+    assert "cret" not in str(told.value)
+    for url in (None, b"http://localhost:9", 9):
+        with pytest.raises(UserError, match="as an address"):
+            RewardClient(url)  # type: ignore[arg-type]
+
+
+BROKEN_ANSWERS = [
+    "[" * 200_000,
+    '{"scores": [{"reward": 1' + "0" * 400 + "}]}",
+    *(
+        json.dumps({"scores": [{"reward": 0.5, **LEVELS, **odd}]})
+        for LEVELS in (
+            {"levels": {"d": 2.0}, "uncertainty": {"d": 0.5}, "probabilities": {"d": [0.5, 0.5]}},
+        )
+        for odd in (
+            {"reward": True},
+            {"reward": 7.5},
+            {"reward": 1e300},
+            {"familiarity": "x"},
+            {"probabilities": {"d": [1.0]}},
+            {"probabilities": {"d": ["a", "b"]}},
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize("text", BROKEN_ANSWERS, ids=lambda text: text[:60])
+def test_an_answer_that_is_no_score_is_no_number(text: str) -> None:
+    script = Script((200, text, {}))
+    with pytest.raises(UserError, match="an answer that is no scores"):
+        RewardClient(script.url).score("", "Up.")
+    script.shutdown()
+
+
+@pytest.mark.parametrize("message", [None, ["a", "b"], {"detail": "x"}])
+def test_an_error_without_a_sentence_is_told_all_the_same(message: Any) -> None:
+    script = Script((422, json.dumps({"error": {"message": message}}), {}))
+    with pytest.raises(UserError, match="422 from"):
+        RewardClient(script.url).score("", "Up.")
+    script.shutdown()
+
+
+def test_a_conversation_with_tools_scores_as_in_this_process(
+    served: Running, scorer: RewardScorer
+) -> None:
+    call = {"function": {"name": "table", "arguments": {"year": 2024}}}
+    ask = {"role": "assistant", "content": "Let me look.", "tool_calls": [call]}
+    tool = {"role": "tool", "content": "35.2%"}
+    said = {"role": "assistant", "content": "The margin fell to 35.2%."}
+    talks: list[Any] = [[*CHAT, ask, tool, said], [*CHAT, {**ask, "content": None}], "<think>hm"]
+    prompts: list[Any] = [CHAT, CHAT, "利润?"]
+    client = RewardClient(served.url)
+    assert same(client.score_batch(prompts, talks), scorer.score_batch(prompts, talks))
+    np.testing.assert_allclose(
+        client.score("", "Up.", weights={"depth": np.float32(1)}, risk=np.float32(0.5)).reward,
+        scorer.score("", "Up.", weights={"depth": 1.0}, risk=0.5).reward,
+        atol=1e-5,
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from conftest import ROOT
 from tiny_models import save_encoder
 from upstream import unpacked
@@ -98,3 +100,26 @@ def test_what_was_not_declared_is_refused(model: Path, monkeypatch: pytest.Monke
     said = openrlhf.reward_func(["Margins? ", "Margins? Up."], ["Margins?"] * 2, ["", ""])
     assert said["rewards"][0] == 0.0 < said["rewards"][1]
     assert said["extra_logs"]["depth"].isnan().tolist() == [True, False]
+
+
+def test_rewards_are_float32_whatever_the_process_makes(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REWARD_MODEL", str(model))
+    asked = (["Margins?" + r for r in RESPONSES], ["Margins?"] * len(RESPONSES), [""] * 4)
+    own = openrlhf.reward_func(*asked)
+    torch.set_default_dtype(torch.bfloat16)
+    torch.set_default_device("meta")
+    try:
+        said = openrlhf.reward_func(*asked)
+    finally:
+        torch.set_default_device(None)
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(said["rewards"], own["rewards"])
+    for name, column in said["extra_logs"].items():
+        assert torch.equal(column.nan_to_num(), own["extra_logs"][name].nan_to_num())
+    for wrong in (None, math.nan, b"x", [{"role": "user", "content": "x"}]):
+        with pytest.raises(UserError, match=r"as a query; expected a string"):
+            openrlhf.reward_func([wrong], ["Margins?"], [""])  # type: ignore[list-item]
+    with pytest.raises(UserError, match="1 prompts and 2 responses"):
+        openrlhf.reward_func(["a", "b"], ["a"], [""])

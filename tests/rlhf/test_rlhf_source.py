@@ -298,3 +298,26 @@ def test_environment_says_what_is_wrong(model: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("REWARD_MODEL_CHAT_TEMPLATE", "vicuna")
     with pytest.raises(UserError, match="chat template 'vicuna'"):
         from_environment()
+
+
+@pytest.mark.parametrize("wrong", ["<think>", ("<a>",), (None, None), ("", ""), 3])
+def test_marks_of_a_thought_are_a_pair(model: Path, wrong: Any) -> None:
+    for make in (MultiDimReward, dimension_rewards):
+        with pytest.raises(UserError, match="what stands before and after a thought"):
+            make(str(model), thinking=wrong)
+
+
+@pytest.mark.parametrize("wrong", ["0", math.nan, math.inf, [0.0], True])
+def test_what_no_score_earns_is_a_number(model: Path, wrong: Any) -> None:
+    for make in (MultiDimReward, dimension_rewards):
+        with pytest.raises(UserError, match="no_opinion"):
+            make(str(model), no_opinion=wrong)
+
+
+def test_two_texts_are_no_lists_of_letters(model: Path) -> None:
+    for one in (MultiDimReward(str(model)), *dimension_rewards(str(model))):
+        for wrong in (("abc", "xyz"), ({"a": 1}, {"b": 2}), (["p"], ["a", "b"]), (None, ["a"])):
+            with pytest.raises(UserError):
+                one(*wrong)
+        with pytest.raises(UserError, match=r"nan as a completion.*\(number 3 of 4\)"):
+            one(["p"] * 4, ["a", "b", math.nan, "c"])

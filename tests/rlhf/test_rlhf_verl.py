@@ -6,6 +6,7 @@ import asyncio
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -148,3 +149,29 @@ def test_a_sample_without_its_prompt_is_refused(served: Running) -> None:
         score(model=served.url, extra_info={"index": 3})
     asked = {"question": "Margins?"}
     assert score(model=served.url, extra_info=asked, prompt_key="question")["score"] > 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"rsik": 9}, "reward_kwargs.rsik; expected risk"),
+        ({"no_opinon": 0.0}, "reward_kwargs.no_opinon; expected no_opinion"),
+        ({"risk": "0.5"}, "risk '0.5'"),
+        ({"weights": ["depth"]}, "weights ['depth']"),
+        ({"weights": {"depth": None}}, "weight of depth None"),
+        ({"extra_info": "x"}, "no 'prompt' in extra_info"),
+        ({"extra_info": {1: 2}}, "no 'prompt' in extra_info (it has 1)"),
+        ({"patience": "5"}, "'5'"),
+        ({"fallback_reward": "0"}, "fallback_reward '0'"),
+    ],
+)
+def test_settings_as_a_command_line_of_hydra_has_them(
+    served: Running, settings: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(UserError, match=re.escape(words)):
+        score(model=served.url, **settings)
+
+
+def test_what_verl_passes_of_its_own_is_left_alone(served: Running) -> None:
+    own = score(model=served.url)
+    assert score(model=served.url, reward_router_address="x", reward_model_tokenizer=None) == own

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+import math
+import os
+import pickle
 import random
+import re
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -262,3 +271,110 @@ def test_batches_hold_every_row_once_within_the_budget(
     for batch in batches:
         width = max(lengths[i] for i in batch)
         assert len(batch) == 1 or width * len(batch) <= budget
+
+
+def called(year: int) -> list[dict[str, object]]:
+    """A conversation that differs from another in what a tool was asked alone."""
+    call = {"id": "1", "function": {"name": "table", "arguments": {"year": year}}}
+    return [
+        {"role": "user", "content": "Margins?"},
+        {"role": "assistant", "content": "Let me look at the tables.", "tool_calls": [call]},
+        {"role": "tool", "content": "35.2%"},
+        {"role": "assistant", "content": "The margin fell to 35.2%."},
+    ]
+
+
+def test_texts_that_differ_in_what_is_read_are_no_copies(scorer: RewardScorer) -> None:
+    whole, halves = "Margins rose \U0001f600", "Margins rose \ud83d\ude00"
+    for texts in ([whole, halves], [halves, whole]):
+        by_text = dict(zip(texts, scorer.score_batch(["", ""], texts), strict=True))
+        assert by_text[whole].reward is not None
+        assert by_text[halves].reward is None
+    asked = called(2023)[:2]
+    for years in ((2023, 2024), (2024, 2023)):
+        together = scorer.score_batch([asked] * 2, [called(year) for year in years])
+        alone = [scorer.score(asked, called(year)) for year in years]
+        np.testing.assert_allclose(flat(together), flat(alone), atol=1e-5)
+    given = ["Checked figures: 9 verified", None, ""]
+    for order in ([0, 1, 2], [2, 1, 0]):
+        evidence = [given[i] for i in order]
+        together = scorer.score_batch(["p"] * 3, ["m 3%"] * 3, evidence=evidence)
+        alone = [scorer.score_batch(["p"], ["m 3%"], evidence=[one])[0] for one in evidence]
+        np.testing.assert_allclose(flat(together), flat(alone), atol=1e-5)
+
+
+def test_a_trainers_autocast_and_defaults_move_no_score(folder: Path) -> None:
+    scorer = RewardScorer.from_pretrained(folder, device="cpu")
+    texts = [f"Revenue rose by {i}%." for i in range(20)]
+    own = flat(scorer.score_batch([""] * 20, texts))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        np.testing.assert_array_equal(flat(scorer.score_batch([""] * 20, texts)), own)
+        alone = [scorer.score("", text) for text in texts]
+    np.testing.assert_allclose(flat(alone), own, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"risk": "0.5"}, "risk '0.5'; expected a number from 0 up"),
+        ({"risk": [0.5]}, "risk"),
+        ({"risk": math.nan}, "risk nan"),
+        ({"weights": ["depth"]}, "weights"),
+        ({"weights": {"depth": "2"}}, "weight of depth '2'"),
+        ({"weights": {"depth": None}}, "weight of depth None"),
+        ({"evidence": []}, "evidence that is no list of 1"),
+        ({"evidence": "x"}, "evidence"),
+        ({"evidence": [3]}, "evidence"),
+        ({"evidence": ["\ud800"]}, "evidence"),
+    ],
+)
+def test_terms_as_configuration_files_have_them_are_refused(
+    scorer: RewardScorer, wrong: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(UserError, match=re.escape(words)):
+        scorer.score_batch(["p"], ["Up."], **wrong)
+
+
+def test_numbers_of_any_library_are_numbers(scorer: RewardScorer) -> None:
+    own = scorer.score("p", "Up.", weights={"depth": 1.0}, risk=0.5)
+    for half in (np.float32(0.5), torch.tensor(0.5), Fraction(1, 2)):
+        same = scorer.score("p", "Up.", weights={"depth": np.int64(1)}, risk=half)  # type: ignore[dict-item, arg-type]
+        assert same.reward == own.reward
+
+
+@pytest.mark.parametrize("wrong", [{"a": "b"}, {"a"}, b"ab", None, 3])
+def test_what_is_no_list_of_texts_is_refused(scorer: RewardScorer, wrong: Any) -> None:
+    with pytest.raises(UserError, match="expected two lists"):
+        scorer.score_batch(wrong, ["Up."])
+    with pytest.raises(UserError, match=r"nan as a response.*\(number 2 of 3\)"):
+        scorer.score_batch(["p"] * 3, iter(["a", math.nan, "b"]))  # type: ignore[arg-type, list-item]
+
+
+def test_a_loaded_scorer_says_how_to_send_it(scorer: RewardScorer) -> None:
+    for leave in (pickle.dumps, copy.deepcopy):
+        with pytest.raises(UserError, match="send the path"):
+            leave(scorer)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_child_waits_for_no_thread_of_its_parent(folder: Path) -> None:
+    """A trainer's data loader forks while another thread scores."""
+    program = """
+import os, sys, threading, warnings
+warnings.simplefilter("ignore")  # Python says that forking beside threads may lock: that is asked
+from reward_model.score.scorer import RewardScorer
+scorer = RewardScorer.from_pretrained(sys.argv[1], device="cpu")
+scorer._tokenizer_lock.__enter__()
+held = threading.Thread(target=scorer.score, args=("", "Up."), daemon=True)
+held.start()
+child = os.fork()
+if not child:
+    print(len(scorer.encode("", "Up.").input_ids), flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+os._exit(0)
+"""
+    said = subprocess.run(
+        [sys.executable, "-c", program, str(folder)], capture_output=True, text=True, timeout=120
+    )
+    assert int(said.stdout) > 0, said.stderr

@@ -377,6 +377,22 @@ def _drain(running: Running, key: dict[str, str], scorer: EnsembleScorer) -> Non
     assert running.process.wait(30) == 0
 
 
+def test_a_body_that_is_not_there_when_the_server_stops_is_answered(model: Path) -> None:
+    with server(model, "--drain", "0.5") as running:
+        assert running.process
+        with socket.create_connection(("127.0.0.1", running.port), timeout=30) as link:
+            head = "POST /v1/score HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+            link.sendall(f"{head}content-length: 1000\r\n\r\n{{".encode())
+            running.wait(lambda: running.metric("reward_active_requests") == 1)
+            running.process.send_signal(signal.SIGTERM)
+            told = b""
+            while more := link.recv(4096):
+                told += more
+        assert b" 503 " in told[:20]
+        assert b'"draining"' in told
+        assert running.process.wait(30) == 3
+
+
 def test_a_taken_port_and_a_broken_model_are_told(model: Path, tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -72,6 +72,28 @@ def test_headers_are_bounded(served: Running) -> None:
     assert served.ask("/health", headers={"x": "a" * 1000}).status == 200
 
 
+def test_headers_that_come_at_once_are_bounded_too(served: Running) -> None:
+    long = b"a" * (MOST_HEAD + 5000)
+    body = b'{"response": "Up."}'
+    rest = b"content-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+    for head in (b"POST /v1/score HTTP/1.1\r\nlong: " + long + b"\r\n", b"POST /" + long[:-4000]):
+        request = head + (rest if head.endswith(b"\n") else b" HTTP/1.1\r\n" + rest)
+        with socket.create_connection(("127.0.0.1", served.port), timeout=20) as link:
+            link.sendall(request)
+            assert b" 431 " in link.recv(4096)[:20]
+
+
+def test_another_protocol_is_not_taken_up(served: Running) -> None:
+    """curl --http2 and Java's client ask for one with every first request."""
+    asked = {
+        "connection": "Upgrade, HTTP2-Settings",
+        "upgrade": "h2c",
+        "http2-settings": "AAMAAABk",
+    }
+    told = served.ask("/v1/score", {"response": "Up."}, headers=asked)
+    assert (told.status, len(told.body["scores"])) == (200, 1)
+
+
 def test_what_is_sent_is_said(served: Running) -> None:
     body = {"response": "Up."}
     assert served.ask("/v1/score", body, headers={"content-encoding": "gzip"}).status == 415

@@ -20,7 +20,7 @@ TABLE = "Unit: CNY million\n| Item | FY2021 | FY2020 |\n|---|---|---|\n" + "\n".
     f"| Item {i} | {i * 37 % 911} | {i * 53 % 887} |" for i in range(300)
 )
 QUICK = "Item 5 was 185 million in FY2021, up from 900 million."
-SLOW = " ".join(f"Item {i} rose {i % 40}.0% to {i} million in FY2021." for i in range(12000))
+SLOW = " ".join(f"Item {i} rose {i % 40}.0% to {i} million in FY2021." for i in range(30000))
 
 
 @pytest.fixture(scope="module")

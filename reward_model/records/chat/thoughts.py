@@ -8,7 +8,10 @@ what a text begins with is a thought. (`marks` beside it reads the replies of mo
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from reward_model.records.errors import UserError
 
 Marks = tuple[str, str]
 """What stands before and after a thought: ``("<think>", "</think>")``."""
@@ -43,6 +46,26 @@ _FRAME_END = re.compile(
     r"\s*(?:<\|return\|>|<\|end\|>|<\|end_of_solution\|>|<\|END_RESPONSE\|>)\s*\Z"
 )
 """What some models write around the answer that follows their thought."""
+
+
+def checked_marks(marks: Any) -> Marks | None:
+    """Declared marks of a thought; None stays None.
+
+    >>> checked_marks(["<a>", "</a>"])
+    ('<a>', '</a>')
+
+    Raises:
+        UserError: not a mark before and one after.
+    """
+    if marks is None:
+        return None
+    pair = () if isinstance(marks, str) or not isinstance(marks, Sequence) else tuple(marks)
+    if len(pair) != 2 or not all(isinstance(mark, str) and mark.strip() for mark in pair):
+        raise UserError(
+            f"thinking {marks!r}",
+            expected='what stands before and after a thought: ("<a>", "</a>")',
+        )
+    return pair[0], pair[1]
 
 
 class Answer(NamedTuple):

@@ -172,7 +172,7 @@ class Service:
                 kind = request.headers.get("content-type", "")
                 if kind.partition(";")[0].strip().lower() != "application/json":
                     raise ApiError(415, "media_type", "send JSON, as application/json")
-                return await work(request, await self._read(request, held))
+                return await work(request, await self._whole(request, held))
         except TimeoutError:
             seconds = f"{self.settings.timeout_s:g}"
             raise ApiError(
@@ -180,6 +180,19 @@ class Service:
             ) from None
         finally:
             self.pending -= held.bytes
+
+    async def _whole(self, request: Request, held: _Held) -> bytes:
+        """The body, unless the server stops before it is there."""
+        reading = asyncio.ensure_future(self._read(request, held))
+        self._tasks.add(reading)
+        try:
+            await asyncio.wait({reading})
+            if reading.cancelled():
+                raise ApiError(503, "draining", "the server is stopping", retry_after=1)
+            return reading.result()
+        finally:
+            reading.cancel()
+            self._tasks.discard(reading)
 
     async def _read(self, request: Request, held: _Held) -> bytes:
         """The body, refused as soon as it is known to be too much."""
