@@ -25,7 +25,9 @@ from reward_model.records import (
     Appender,
     Stopped,
     UserError,
+    check_named,
     check_outputs,
+    check_plain,
     locked,
     parse_json,
     read_object,
@@ -303,6 +305,8 @@ def check_place(settings: CallSettings, out: Path, *inputs: Pathish | None) -> N
     Raises:
         UserError: `out`, a file beside it or the ledger is one of the inputs, or a folder.
     """
+    check_named(out)
+    check_plain(out)
     beside = {f"--out with .{ending}": _beside(out, ending) for ending in BESIDE}
     check_outputs({"--out": out, **beside, "--ledger": settings.ledger}, (*inputs, settings.prices))
 

@@ -88,7 +88,7 @@ def score(
     max_tokens: Annotated[int, typer.Option(help="Longest reply, in tokens.")] = 4096,
     max_prompt_chars: MaxPromptChars = 0,
     retries: Annotated[int, typer.Option(help="Times a reply that cannot be read is redone.")] = 2,
-    seed: Annotated[int, typer.Option(help="Shuffles the calls; sent to the provider.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Shuffles the calls; sent to the provider.")] = 0,
     overwrite_scores: Annotated[
         bool, typer.Option("--overwrite-scores", help="Score rows that have scores anew.")
     ] = False,
@@ -166,7 +166,7 @@ def redteam(
     evidence: Evidence = "none",
     temperature: Temperature = 0.0,
     max_prompt_chars: MaxPromptChars = 0,
-    seed: Annotated[int, typer.Option(help="Draws the reports; sent to the provider.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Draws the reports; sent to the provider.")] = 0,
     json_: Json = None,
     ledger: LedgerFile = None,
     max_concurrency: Concurrency = 32,
@@ -224,7 +224,7 @@ def calibrate(
     ] = Shown.none,
     temperature: Temperature = 0.0,
     max_prompt_chars: MaxPromptChars = 0,
-    seed: Annotated[int, typer.Option(help="Draws reports and errors.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Draws reports and errors.")] = 0,
     json_: Json = None,
     ledger: LedgerFile = None,
     max_concurrency: Concurrency = 32,
@@ -264,8 +264,8 @@ def agree(
     files: Annotated[list[Path], typer.Argument(help="Scored pairs, two files or more.")],
     rubric: RubricName = "financial_report",
     json_: Json = None,
-    resamples: Annotated[int, typer.Option(help="Bootstrap resamples, by group.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    resamples: Annotated[int, typer.Option(min=100, help="Bootstrap resamples, by group.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
 ) -> None:
     """How far two or more scorings of the same pairs agree: judges, repeats, people."""
     from judge.agree import agree_files
@@ -278,7 +278,7 @@ def export_review_command(
     scored: Annotated[Path, typer.Argument(help="Scored pairs, JSON Lines.")],
     out: Annotated[Path, typer.Option(help="Where the review goes; must not be there yet.")],
     n: Annotated[int, typer.Option(min=1, help="Pairs to review.")] = 60,
-    seed: Annotated[int, typer.Option(help="Draws the pairs.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Draws the pairs.")] = 0,
     format_: Annotated[
         Form, typer.Option("--format", help="csv for spreadsheets, or Argilla's records.")
     ] = Form.csv,
@@ -347,7 +347,7 @@ def validate(
     max_per_prompt: Annotated[
         int | None, typer.Option(help="Keep so many pairs of one prompt or company.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of intervals, samples and folds.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of intervals, samples and folds.")] = 0,
     no_ngrams: Annotated[
         bool, typer.Option("--no-ngrams", help="Do not look for phrases that give a side away.")
     ] = False,

@@ -15,8 +15,8 @@ from typing import Any, Literal, NamedTuple
 from reward_model.records import (
     SIDES,
     Pair,
-    UserError,
     as_text,
+    check_plain,
     digest,
     explain_os_error,
     parse_json,
@@ -103,8 +103,7 @@ class RowFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        if path.exists() and not path.is_file() and not path.is_dir():
-            raise UserError("something that is not a plain file", expected="a file", path=path)
+        check_plain(path)
         self._lines, self._folder = as_lines(path)
         self._starts = array("Q")
         hashed = hashlib.sha256()

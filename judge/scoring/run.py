@@ -34,7 +34,9 @@ from reward_model.records import (
     SIDES,
     Stopped,
     UserError,
+    check_named,
     check_outputs,
+    check_plain,
     dump_json,
     locked,
     write_json,
@@ -76,6 +78,8 @@ def score_file(
     config_path = out.with_name(out.name + ".config.json")
     ledger = Path(settings.ledger) if settings.ledger else out.with_name(out.name + ".calls.jsonl")
     manifest = out.with_name(out.name + ".batches.json")
+    check_named(out)
+    check_plain(out)
     check_outputs(
         {
             "--out": out,

@@ -5,6 +5,7 @@ Kept lines are copied byte for byte; without any filter every line is kept.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -36,7 +37,9 @@ class Filters:
     """The first so many pairs of each group that pass the rest."""
 
     def __post_init__(self) -> None:
-        if self.max_length_ratio is not None and self.max_length_ratio < 1:
+        if self.min_gap is not None and not math.isfinite(self.min_gap):
+            raise UserError(f"--min-gap {self.min_gap}", expected="a number of levels")
+        if self.max_length_ratio is not None and not 1 <= self.max_length_ratio < math.inf:
             raise UserError(
                 f"--max-length-ratio {self.max_length_ratio}",
                 expected="1 or more: the longer side over the shorter",

@@ -19,7 +19,13 @@ from judge.validate.measures.stats import gap, labels, noise_floor, verdict
 from judge.validate.problems import planted, problems
 from judge.validate.report import Filtered, Report, SourceReport
 from judge.validate.table import Table, mean_gap, read_table
-from reward_model.records import check_outputs, write_result, write_text
+from reward_model.records import (
+    check_named,
+    check_outputs,
+    check_replaceable,
+    write_result,
+    write_text,
+)
 from reward_model.records.page import PageLanguage
 from reward_model.records.terminal import console, progress
 from reward_model.rubrics import load_rubric
@@ -57,6 +63,9 @@ def validate_file(
         "--html": html_out,
     }
     check_outputs(outputs, (scored, settings.rubric))
+    if filtered is not None:
+        check_named(filtered, "FILTERED")
+        check_replaceable(filtered)
     report, table = build(scored, settings, filtered)
     if filtered is not None:
         keep, _ = apply(table, settings.filters)

@@ -124,7 +124,8 @@ def _function(module: str, function: str) -> Give:
 
     def give(prompts: Sequence[Text], responses: Sequence[str]) -> list[float | None]:
         try:
-            values = list(found(prompts=list(prompts), completions=list(responses)))
+            given = found(prompts=list(prompts), completions=list(responses))
+            values = [_number(value) for value in given]
         except Exception as error:
             where = f"{module}:{function}"
             raise UserError(
@@ -132,7 +133,7 @@ def _function(module: str, function: str) -> Give:
             ) from None
         if len(values) != len(responses):
             raise UserError(f"{len(values)} rewards for {len(responses)} responses")
-        return [_number(value) for value in values]
+        return values
 
     return give
 

@@ -19,6 +19,7 @@ from reward_model.cli.options import (
 )
 from reward_model.records import (
     UserError,
+    check_named,
     check_outputs,
     is_folder,
     is_there,
@@ -330,7 +331,10 @@ def report(
             path=folder,
         )
     place = folder / "report.html" if out is None else out
-    pages = [path for path in find_pages(folder) if path.resolve() != place.resolve()]
+    # The page of an earlier run is none of its own pages; any other that is there would be lost.
+    own = folder / "report.html"
+    pages = [path for path in find_pages(folder) if path.resolve() != own.resolve()]
+    check_named(place)
     if not pages:
         raise UserError(
             "no page in the folder",

@@ -22,7 +22,14 @@ from reward_model.cli.options import (
     RiskOption,
     WeightOption,
 )
-from reward_model.records import UserError, check_outputs, read_text, write_result
+from reward_model.records import (
+    UserError,
+    check_named,
+    check_outputs,
+    check_plain,
+    read_text,
+    write_result,
+)
 from reward_model.records.terminal import console, table
 
 if TYPE_CHECKING:
@@ -90,6 +97,9 @@ def score(
     weights = parse_weights(weight or [])
     check_terms(how, risk, abstain, models=len(models))
     read = [text[1:] for text in (prompt, response or "") if text.startswith("@")]
+    if out is not None:
+        check_named(out)
+        check_plain(out)
     check_outputs({"--out": out, "--json": json}, (texts, columns, *models, *read))
     if response is not None:
         if texts is not None or out is not None:

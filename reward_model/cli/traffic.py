@@ -140,16 +140,27 @@ def pairs(
     json: JsonOption = None,
 ) -> None:
     """Make preference data of thumbs and regenerated answers; exits 1 where nothing is left."""
-    from reward_model.records import check_outputs, write_jsonl
+    from reward_model.records import (
+        check_named,
+        check_outputs,
+        check_replaceable,
+        write_json,
+        write_jsonl,
+    )
     from reward_model.records.terminal import console
     from reward_model.traffic.pairs import pairs as make
     from reward_model.traffic.words import notes
 
-    check_outputs({"--json": json, "--out": out}, logs)
+    beside = f"{out}.config.json"
+    check_outputs({"--json": json, "--out": out, "--out with .config.json": beside}, logs)
+    check_named(out)
+    check_replaceable(out)
     made = make(logs, form, per_user=per_user, arms=arm or [])  # type: ignore[arg-type]
     screen = console()
     if made.rows:
         write_jsonl(out, made.rows)
+        kept = {"form": form, "per_user": per_user, "arms": arm or []}
+        write_json(beside, {"schema": "traffic.pairs/1", "logs": list(map(str, logs)), **kept})
         screen.print(f"{len(made.rows):,} row{'s' * (len(made.rows) != 1)} in {out}", markup=False)
     else:
         screen.print("nothing is left: no file was written", style="red", markup=False)

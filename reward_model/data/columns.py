@@ -228,6 +228,8 @@ def read_columns(given: Pathish) -> ColumnMap:
                 mend="columns with a comma or an equals sign in their names go into a TOML file",
             )
         table, dot, dimension = name.partition(".")
+        if (dimension in values.get(table, {})) if dot else (name in values):
+            raise UserError(f"{name} twice in --columns {line}", expected="each name once")
         if dot:
             values.setdefault(table, {})[dimension] = column
         else:

@@ -6,12 +6,14 @@ line as it was given, with the variable's name in it.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reward_model.records import UserError
+from reward_model.records.errors import first_line
 
 _VARIABLE = re.compile(r"\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*))")
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -65,6 +67,10 @@ def check_body(body: Mapping[str, Any]) -> None:
         if name in _OWN_OPTIONS:
             raise UserError(f"field {name} in the body", expected=_OWN_OPTIONS[name])
     _check_fields(body)
+    try:
+        json.dumps(dict(body), allow_nan=False, ensure_ascii=False).encode()
+    except (TypeError, ValueError) as error:
+        raise UserError(f"a body that JSON cannot hold ({first_line(error)})") from None
 
 
 def _check_fields(value: Any, name: str = "") -> None:

@@ -36,6 +36,7 @@ from reward_model.llm.failures import (
 )
 from reward_model.llm.replies import error_fields, read_reply
 from reward_model.records import UserError
+from reward_model.records.errors import first_line
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -216,6 +217,12 @@ class OpenAILLM(Learning):
                 "a proxy in HTTPS_PROXY, HTTP_PROXY or ALL_PROXY that cannot be used",
                 expected="an http proxy, or socks5 with the package socksio installed",
                 mend="set NO_PROXY for servers of your own",
+            ) from None
+        except OSError as error:
+            raise UserError(
+                f"certificates that cannot be read ({first_line(error)})",
+                expected="what SSL_CERT_FILE and SSL_CERT_DIR name, if they are set",
+                mend="unset them, or name a file that is there",
             ) from None
         return AsyncOpenAI(
             api_key=self._key,

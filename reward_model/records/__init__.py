@@ -9,7 +9,7 @@ from reward_model.records.appending import Appender, locked, repair_tail
 from reward_model.records.errors import Stopped, UserError, explain_os_error
 from reward_model.records.files import (
     Line,
-    check_outputs,
+    check_plain,
     digest,
     dump_json,
     parse_json,
@@ -21,7 +21,13 @@ from reward_model.records.files import (
     write_text,
     writing,
 )
-from reward_model.records.folders import is_folder, is_there
+from reward_model.records.folders import (
+    check_named,
+    check_outputs,
+    check_replaceable,
+    is_folder,
+    is_there,
+)
 from reward_model.records.objects import read_object, write_result
 
 if TYPE_CHECKING:
@@ -63,7 +69,10 @@ __all__ = [
     "Text",
     "UserError",
     "as_text",
+    "check_named",
     "check_outputs",
+    "check_plain",
+    "check_replaceable",
     "digest",
     "dump_json",
     "explain_os_error",

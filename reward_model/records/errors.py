@@ -146,7 +146,7 @@ def require(what: str, extra: str, *modules: str) -> None:
 
 _CONVERT = "convert it: iconv -f UTF-16 -t UTF-8 FILE > NEW"
 _KINDS = (
-    (b"\x1f\x8b", "a file compressed with gzip", "unpack it: gunzip -k FILE"),
+    (b"\x1f\x8b", "a file compressed with gzip", "unpack it: gunzip < FILE > NEW"),
     (b"BZh", "a file compressed with bzip2", "unpack it: bunzip2 -k FILE"),
     (b"\x28\xb5\x2f\xfd", "a file compressed with zstd", "unpack it: unzstd FILE"),
     (b"PK\x03\x04", "a zip archive or a sheet of Excel", "unpack it, or save the sheet as CSV"),

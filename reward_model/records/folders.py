@@ -1,15 +1,17 @@
-"""Whether a folder is there; and one that appears whole, or not at all."""
+"""Whether a folder is there; one that appears whole, or not at all; what may be written over."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import platform
+import re
 import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from reward_model.records.errors import UserError, explain_os_error, first_line
@@ -125,3 +127,91 @@ def _exchange(one: Path, other: Path) -> bool:
     rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     here, swap = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
     return rename is not None and rename(here, bytes(one), here, bytes(other), swap) == 0
+
+
+_CONTENT = re.compile(
+    r"(.+\.(jsonl|parquet|csv|tsv|arrow|safetensors|bin|pt|toml|gguf|onnx|model|lock)|README\.md"
+    r"|(adapter_|generation_)?config\.json|(special_)?tokens?.*\.json|vocab\..+|merges\.txt"
+    r"|dataset_(dict|info)\.json|state\.json|.+\.index\.json)"
+)
+"""What makes a folder a model or a data set; a report that lies beside it is not."""
+
+
+def check_outputs(
+    outputs: Mapping[str, Pathish | None], inputs: Iterable[Pathish | None] = ()
+) -> None:
+    """Said before the work instead of after it: no output is an input, a folder, or another output.
+
+    Args:
+        outputs: flag -> file it names; None and `-` (stdout) are fine.
+        inputs: files, and folders of a model or a data set; links are followed.
+
+    Raises:
+        UserError: naming the flag, and what writing there would destroy.
+    """
+    if all(name is None or str(name) == "-" for name in outputs.values()):
+        return
+    read = [place for one in inputs if one is not None for place in _files(Path(one))]
+    taken: list[tuple[str, Path]] = []
+    for flag, name in outputs.items():
+        if name is None or str(name) == "-":
+            continue
+        place = Path(name)
+        if place.is_dir():
+            raise UserError("a folder", expected="a file to write", path=name)
+        if any(_same(place, other) for other in read):
+            raise UserError(
+                f"the input itself as {flag}, which would be written over",
+                expected="another file",
+                path=name,
+            )
+        for before, other in taken:
+            if _same(place, other):
+                raise UserError(
+                    f"one file for {before} and {flag}", expected="a file for each", path=name
+                )
+        taken.append((flag, place))
+
+
+def _files(place: Path) -> Iterator[Path]:
+    yield place
+    if place.is_dir():
+        for folder, _, names in os.walk(place):  # what cannot be read is nobody's input
+            yield from (Path(folder, name) for name in names if _CONTENT.fullmatch(name))
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        if one.exists() and not one.is_file():  # a pipe or /dev/null is nobody's data
+            return False
+        if one.exists() and other.exists():
+            return one.samefile(other)
+    except OSError:
+        return False
+    return os.path.realpath(one) == os.path.realpath(other)
+
+
+def check_replaceable(out: Pathish) -> None:
+    """A file that is to be written over is one that the same command wrote, with its settings
+    beside it.
+
+    Raises:
+        UserError: it is somebody else's.
+    """
+    if Path(out).is_file() and not Path(f"{out}.config.json").is_file():
+        raise UserError(
+            "a file without its configuration, which would be written over",
+            expected=f"{Path(out).name}.config.json beside it, or a new name",
+            mend="choose another file to write to",
+            path=out,
+        )
+
+
+def check_named(path: Pathish, flag: str = "--out") -> None:
+    """What is written whole has a name.
+
+    Raises:
+        UserError: it is stdout's.
+    """
+    if str(path) == "-":
+        raise UserError(f"{flag} -", expected="the name of a file, which is written whole")

@@ -131,7 +131,14 @@ def _whole(lines: Iterable[str], path: Path) -> Iterator[str]:
 
 
 def _check_header(names: Sequence[str], path: Path) -> None:
-    """Another separator than the ending says makes one column of the whole line."""
+    """A column of each name; another separator than the ending says makes one of the whole line."""
+    if twice := next((name for name in names if list(names).count(name) > 1), None):
+        raise UserError(
+            f"two columns called {twice!r}",
+            expected="a name for each: of two only one could be read",
+            path=path,
+            line=1,
+        )
     for separator, name in ((";", "semicolons"), ("\t", "tabs"), (",", "commas")):
         if len(names) == 1 and separator in names[0]:
             raise UserError(

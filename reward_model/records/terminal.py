@@ -56,8 +56,11 @@ def console() -> Console:
             os.dup2(nowhere, sys.stderr.fileno())
             os.close(nowhere)
 
+    if os.environ.get("COLUMNS", "").strip("0 ") == "":
+        os.environ.pop("COLUMNS", None)  # some programs set none, or 0 for a width not known
+    seen = sys.stderr is not None and sys.stderr.isatty()  # it is None where it was closed
     # Of a model named `openai:m:` rich would make a sign of its own.
-    return Safe(stderr=True, highlight=False, emoji=False, soft_wrap=not sys.stderr.isatty())
+    return Safe(stderr=True, highlight=False, emoji=False, soft_wrap=not seen)
 
 
 TONES = {"yes": "green", "with care": "yellow", "no": "red", "not known": "default"}

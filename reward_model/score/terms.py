@@ -18,11 +18,12 @@ def parse_weights(words: list[str]) -> dict[str, float] | None:
     >>> parse_weights(["depth=2", "accuracy=0.5"])
     {'depth': 2.0, 'accuracy': 0.5}
     """
-    weights = {}
+    weights: dict[str, float] = {}
     for word in words:
         name, _, number = word.partition("=")
         try:
-            weights[name.strip()] = float(number)
+            if weights.setdefault(name.strip(), float(number)) != float(number):
+                raise UserError(f"two weights of {name.strip()}", expected="one a dimension")
         except ValueError:
             raise UserError(f"--weight {word!r}", expected="DIMENSION=NUMBER: depth=2") from None
     return weights or None

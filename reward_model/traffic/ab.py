@@ -15,6 +15,7 @@ from reward_model.traffic.metrics import as_json, measure
 from reward_model.traffic.rows import Log, carried, read_log
 from reward_model.traffic.settings import Experiment, Guardrail, Outcome
 from reward_model.traffic.units import Difference, Measure, difference
+from reward_model.traffic.words import notes as told
 
 SCHEMA = "traffic.ab/1"
 ALPHA = 0.05
@@ -61,7 +62,10 @@ def compare(log: Log, experiment: Experiment) -> dict[str, Any]:
     users = {name: int((arm == at).sum()) for at, name in enumerate(arms)}
     for name, count in users.items():
         if not count:
-            raise UserError(f"no user in arm {name!r}", expected="rows with this `arm` in its time")
+            left = f" ({'; '.join(told(notes))})" if notes else ""
+            raise UserError(
+                f"no user in arm {name!r}{left}", expected="rows with this `arm` in its time"
+            )
     split = _split(users, experiment)
     last = float(np.nanmax(log.time)) if not np.isnan(log.time).all() else math.nan
     done = last >= experiment.until.timestamp()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reward_model.records import check_plain
 from reward_model.records.errors import UserError, explain_os_error, instead_of_text
 from reward_model.records.terminal import progress
 
@@ -55,13 +56,14 @@ def spans(paths: Sequence[Path]) -> list[Span]:
             mode = path.stat()
         except OSError as error:
             raise explain_os_error(error, path) from None
+        check_plain(path)
         if stat.S_ISDIR(mode.st_mode):
             inside = sorted(p for p in path.iterdir() if p.name.endswith((".jsonl", ".jsonl.gz")))
             if not inside:
                 expected = "*.jsonl or *.jsonl.gz in it"
                 raise UserError("a folder without logs", expected=expected, path=path)
             found += spans(inside)
-        elif not stat.S_ISREG(mode.st_mode) or _is_gzipped(path):
+        elif _is_gzipped(path):
             found.append(Span(path))
         else:
             size = mode.st_size

@@ -145,7 +145,9 @@ def time_of(value: Any, odd: dict[str, int]) -> float:
             except ValueError:
                 return _odd("time that is no ISO time and no number", odd)
         else:
-            return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+            if 1 < found.year < 9999:  # a day from either end, another zone has no such time
+                return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+            return _odd("time that is no ISO time and no number", odd)
     if value is None:
         return math.nan
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e14:

@@ -74,8 +74,8 @@ def test_three_judges_equal_the_reference_packages(tmp_path: Path) -> None:
 
 def test_the_same_seed_gives_the_same_numbers(tmp_path: Path) -> None:
     a, b = _scored(tmp_path / "a", 1, noise=0.3), _scored(tmp_path / "b", 2, noise=0.3)
-    first = run("judge", "agree", a, b, "--json", "-", "--resamples", 50).stdout
-    assert first == run("judge", "agree", a, b, "--json", "-", "--resamples", 50).stdout
+    first = run("judge", "agree", a, b, "--json", "-", "--resamples", 100).stdout
+    assert first == run("judge", "agree", a, b, "--json", "-", "--resamples", 100).stdout
     assert json.loads(first)["version"] == 1
 
 
@@ -84,7 +84,7 @@ def test_files_are_matched_by_pair_and_not_by_line(tmp_path: Path) -> None:
     lines = a.read_text().splitlines()
     b = tmp_path / "b.jsonl"
     b.write_text("\n".join(reversed(lines[:20])) + "\n")
-    done = run("judge", "agree", a, b, "--json", "-", "--resamples", 20)
+    done = run("judge", "agree", a, b, "--json", "-", "--resamples", 100)
     found = json.loads(done.stdout)["dimensions"]["depth"]
     assert found["alpha"]["value"] == 1.0
     assert found["units"] == 40

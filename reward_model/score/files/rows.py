@@ -76,6 +76,19 @@ def result(parts: Sequence[Part], scores: Sequence[Score]) -> Any:
     return {part.side: one for part, one in zip(parts, told, strict=True)}
 
 
+def is_result(value: Any) -> bool:
+    """Whether it is what `result` makes, and not a column of somebody else's of that name.
+
+    >>> is_result({"reward": 0.5}), is_result({"style": "rule", "ground_truth": "4"})
+    (True, False)
+    """
+    if isinstance(value, Mapping) and "reward" not in value:
+        return bool(value) and all(map(is_result, value.values()))
+    if isinstance(value, list):
+        return all(map(is_result, value))
+    return isinstance(value, Mapping)
+
+
 def rounded(value: Any) -> Any:
     """Floats to six decimals, which is more than any precision computes alike.
 

@@ -33,6 +33,7 @@ from reward_model.records.terminal import progress
 from reward_model.score.files.rows import (
     Part,
     fingerprint,
+    is_result,
     result,
     row_texts,
 )
@@ -205,6 +206,14 @@ def check_rows(texts: Path, columns: ColumnMap | None = None) -> Contents:
     count, all_rows = 0, hashlib.sha256()
     sides: set[str | None] = set()
     for line in read_rows(texts):
+        if line.value.get(KEY) is not None and not is_result(line.value[KEY]):
+            raise UserError(
+                f"a column {KEY} that score did not write",
+                expected="none of that name: the scores stand under it",
+                mend=f"rename it, such as to given_{KEY}",
+                path=texts,
+                line=line.number,
+            )
         sides.update(part.side for part in row_texts(line, texts, columns))
         try:
             all_rows.update(fingerprint(line.value).encode())
