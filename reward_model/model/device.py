@@ -35,7 +35,7 @@ def checked_device(device: str | torch.device | None) -> torch.device:
     cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
     counts = {"cpu": 1, "mps": int(torch.backends.mps.is_available()), "cuda": cuda}
     where: torch.device | None = None
-    with contextlib.suppress(RuntimeError):  # a word that is none
+    with contextlib.suppress(RuntimeError, TypeError):  # a word that is none
         where = torch.device(device)
     if where is None or (where.index or 0) >= counts.get(where.type, 0):
         have = [f"{kind}:{i}" if i else kind for kind, n in counts.items() for i in range(n)]
@@ -43,6 +43,23 @@ def checked_device(device: str | torch.device | None) -> torch.device:
             f"device {str(device)!r}", expected=f"one that this machine has: {', '.join(have)}"
         )
     return where
+
+
+def checked_dtype(dtype: torch.dtype | str | None, device: torch.device) -> torch.dtype:
+    """What a backbone computes in; the best of the device for None.
+
+    >>> checked_dtype("bfloat16", torch.device("cpu"))
+    torch.bfloat16
+
+    Raises:
+        UserError: it is no floating-point type of torch.
+    """
+    if dtype is None:
+        return best_dtype(device)
+    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        raise UserError(f"dtype {dtype!r}", expected="float32, bfloat16 or float16")
+    return found
 
 
 def best_dtype(device: torch.device) -> torch.dtype:

@@ -186,6 +186,8 @@ def model_folder(name: Pathish, revision: str | None = None) -> Path:
     Raises:
         UserError: a revision of a folder; what `fetch` finds.
     """
+    if not isinstance(name, str | os.PathLike) or not str(name):
+        raise UserError(f"{name!r} as a model", expected="a folder, or owner/name on a hub")
     path, (place, at, tag) = Path(name), os.fspath(name).partition("@")
     said = bool(tag or revision)  # who names a revision means a hub
     named = re.fullmatch(rf"{_NAME}/{_NAME}", place) if said else not at and is_hub_id(place)

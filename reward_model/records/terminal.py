@@ -56,9 +56,11 @@ def console() -> Console:
             os.dup2(nowhere, sys.stderr.fileno())
             os.close(nowhere)
 
-    if os.environ.get("COLUMNS", "").strip("0 ") == "":
-        os.environ.pop("COLUMNS", None)  # some programs set none, or 0 for a width not known
     seen = sys.stderr is not None and sys.stderr.isatty()  # it is None where it was closed
+    width = os.environ.get("COLUMNS", "").strip()
+    # Some programs say 0 where they do not know it; in a log a line is as long as its figures need.
+    if not width.isdigit() or int(width) < (1 if seen else 80):
+        os.environ.pop("COLUMNS", None)
     # Of a model named `openai:m:` rich would make a sign of its own.
     return Safe(stderr=True, highlight=False, emoji=False, soft_wrap=not seen)
 

@@ -309,6 +309,10 @@ def open_source(
     if not isinstance(model, str | os.PathLike):
         if isinstance(model, RewardClient):
             return _shared(Origin(model.url, client=model.settings, centered=centered))
+        if isinstance(model, type) or not callable(getattr(model, "score_batch", None)):
+            raise UserError(
+                f"{model!r} as a model", expected="a folder, the address of a server, or a scorer"
+            )
         return RewardSource(scorer=model, centered=centered)
     if is_address(str(model)) and not Path(model).exists():
         address = read_address(str(model))

@@ -6,6 +6,7 @@ and `score_batch` are those of `RewardScorer`, which also encodes texts and has 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, NoReturn
@@ -92,6 +93,8 @@ class EnsembleScorer:
         Centred rewards are by the scale of the joined reward, which `reward-model calibrate
         --rewards --with` stored beside one of the members.
         """
+        if isinstance(paths, str | os.PathLike):
+            raise UserError("one path of an ensemble", expected="a list of the members' folders")
         folders = [model_folder(path) for path in paths]
         scale = read_scale(folders, how) if centered else None
         members = [RewardScorer.from_pretrained(folder, **settings) for folder in folders]

@@ -14,7 +14,7 @@ import torch
 
 from reward_model.data.tokens.inputs import Encoded
 from reward_model.model.batches import pad_id
-from reward_model.model.device import best_dtype, checked_device, tokens_at_once
+from reward_model.model.device import checked_device, checked_dtype, tokens_at_once
 from reward_model.model.familiarity import Familiarity
 from reward_model.model.folder import Bundle, load_bundle
 from reward_model.model.forward import Forward
@@ -124,7 +124,7 @@ class RewardScorer:
         folder = model_folder(path, revision)
         scale = read_scale([folder]) if centered else None
         return cls(
-            load_bundle(folder, dtype=dtype or best_dtype(where)),
+            load_bundle(folder, dtype=checked_dtype(dtype, where)),
             device=where,
             batch_tokens=batch_tokens,
             weights=weights,

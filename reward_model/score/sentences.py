@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
 
-from reward_model.records import Text, as_text
+from reward_model.records import Text, UserError, as_text
 from reward_model.records.chat.turns import judged
 from reward_model.records.texts import Words, as_words, sentence_starts
 from reward_model.score.scorer import Score
@@ -115,6 +115,8 @@ def explain(scorer: Scores, prompt: Words, response: Words, *, most: int = MOST)
     Raises:
         UserError: a prompt or response that is none.
     """
+    if most < 1:
+        raise UserError(f"{most} passages at most", expected="1 or more")
     plan = plan_of(prompt, response, most)
     prompts, responses = zip(*plan.pairs, strict=True)
     return explained(plan, scorer.score_batch(prompts, responses))

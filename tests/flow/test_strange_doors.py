@@ -236,8 +236,10 @@ def test_a_closed_stderr_is_no_error(shut: str, tmp_path: Path, scored: Path) ->
     assert subprocess.run(["sh", "-c", command], check=False, timeout=120).returncode == 2
 
 
-@pytest.mark.parametrize("columns", ["0", "", "00"])
-def test_a_width_that_is_not_known_hides_nothing(columns: str, scored: Path) -> None:
+@pytest.mark.parametrize("columns", ["0", "", "00", "20", "wide"])
+def test_a_width_that_is_not_known_or_small_hides_nothing_in_a_log(
+    columns: str, scored: Path
+) -> None:
     told = subprocess.run(
         [sys.executable, "-m", "reward_model", "labels", str(scored)],
         env={**os.environ, "COLUMNS": columns},
@@ -247,6 +249,7 @@ def test_a_width_that_is_not_known_hides_nothing(columns: str, scored: Path) -> 
         timeout=120,
     )
     assert "professionalism" in told.stderr
+    assert "…" not in told.stderr
 
 
 def test_certificates_that_are_not_there_are_named(

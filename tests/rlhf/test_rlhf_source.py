@@ -321,3 +321,9 @@ def test_two_texts_are_no_lists_of_letters(model: Path) -> None:
                 one(*wrong)
         with pytest.raises(UserError, match=r"nan as a completion.*\(number 3 of 4\)"):
             one(["p"] * 4, ["a", "b", math.nan, "c"])
+
+
+@pytest.mark.parametrize("wrong", [None, 3, ["a"], RewardScorer, object()])
+def test_what_is_no_model_is_said_at_once(wrong: Any) -> None:
+    with pytest.raises(UserError, match="as a model"):
+        MultiDimReward(wrong)

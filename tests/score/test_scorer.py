@@ -378,3 +378,23 @@ os._exit(0)
         [sys.executable, "-c", program, str(folder)], capture_output=True, text=True, timeout=120
     )
     assert int(said.stdout) > 0, said.stderr
+
+
+@pytest.mark.parametrize("wrong", [None, b"x", 3, ["a"], ""])
+def test_what_is_no_name_of_a_model_is_refused(wrong: Any) -> None:
+    with pytest.raises(UserError, match="as a model"):
+        RewardScorer.from_pretrained(wrong)
+
+
+def test_settings_of_loading_are_looked_at(folder: Path) -> None:
+    for settings, words in (
+        ({"dtype": "bf16"}, "dtype 'bf16'"),
+        ({"dtype": torch.int8}, "dtype torch.int8"),
+        ({"device": {"": 0}}, "device"),
+        ({"risk": "0.5"}, "risk '0.5'"),
+        ({"abstain": "x"}, "abstain 'x'"),
+    ):
+        with pytest.raises(UserError, match=re.escape(words)):
+            RewardScorer.from_pretrained(folder, **settings)  # type: ignore[arg-type]
+    scorer = RewardScorer.from_pretrained(folder, risk=None)  # type: ignore[arg-type]
+    assert scorer.score("", "Up.").reward is not None
