@@ -65,7 +65,7 @@ def validate_file(
     check_outputs(outputs, (scored, settings.rubric))
     if filtered is not None:
         check_named(filtered, "FILTERED")
-        check_replaceable(filtered)
+        check_replaceable(filtered, "max_audit")
     report, table = build(scored, settings, filtered)
     if filtered is not None:
         keep, _ = apply(table, settings.filters)

@@ -154,7 +154,7 @@ def pairs(
     beside = f"{out}.config.json"
     check_outputs({"--json": json, "--out": out, "--out with .config.json": beside}, logs)
     check_named(out)
-    check_replaceable(out)
+    check_replaceable(out, "per_user")
     made = make(logs, form, per_user=per_user, arms=arm or [])  # type: ignore[arg-type]
     screen = console()
     if made.rows:

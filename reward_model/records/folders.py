@@ -16,6 +16,7 @@ from pathlib import Path
 
 from reward_model.records.errors import UserError, explain_os_error, first_line
 from reward_model.records.files import Pathish, usual_mode
+from reward_model.records.objects import read_object
 
 _NOTHING = {errno.ENOENT, errno.ENOTDIR, errno.EBADF, errno.ELOOP}
 
@@ -191,17 +192,22 @@ def _same(one: Path, other: Path) -> bool:
     return os.path.realpath(one) == os.path.realpath(other)
 
 
-def check_replaceable(out: Pathish) -> None:
+def check_replaceable(out: Pathish, sign: str) -> None:
     """A file that is to be written over is one that the same command wrote, with its settings
     beside it.
+
+    Args:
+        out: the file.
+        sign: a setting that no other command writes down.
 
     Raises:
         UserError: it is somebody else's.
     """
-    if Path(out).is_file() and not Path(f"{out}.config.json").is_file():
+    config = Path(f"{out}.config.json")
+    if Path(out).is_file() and sign not in (read_object(config) or {}):
         raise UserError(
-            "a file without its configuration, which would be written over",
-            expected=f"{Path(out).name}.config.json beside it, or a new name",
+            "a file that this command did not write, and would write over",
+            expected=f"{config.name} of an earlier run beside it, or a new name",
             mend="choose another file to write to",
             path=out,
         )

@@ -77,7 +77,13 @@ def test_nobody_elses_file_is_written_over(scored: Path, tmp_path: Path) -> None
     before = other.read_bytes()
     said = run("judge", "validate", scored, other, "--no-ngrams")
     assert (said.code, other.read_bytes()) == (2, before)
-    assert "other.jsonl: found a file without its configuration" in said.stderr
+    assert "other.jsonl: found a file that this command did not write" in said.stderr
+    made = tmp_path / "made.jsonl"  # with settings beside it, but another command's
+    assert run("datagen", "pairs", "--pairs", 2, "--out", made).code == 0
+    before = made.read_bytes()
+    said = run("judge", "validate", scored, made, "--no-ngrams")
+    assert (said.code, made.read_bytes()) == (2, before)
+    before = other.read_bytes()
     log = write(
         tmp_path / "log.jsonl",
         [{"prompt": "a", "response": f"b{i}", "feedback": "up", "user": f"u{i}"} for i in range(9)],
