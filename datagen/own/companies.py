@@ -21,7 +21,7 @@ from datagen.own.sheet import Numbers
 from datagen.own.sheet import rows as read_rows
 from datagen.settings import Settings
 from reward_model.checks import find_item, items
-from reward_model.records import UserError, digest, is_folder, read_jsonl, read_text
+from reward_model.records import UserError, digest, is_folder, is_there, read_jsonl, read_text
 
 UNITS = {
     "元": 1.0, "千元": 1e3, "万元": 1e4, "百万元": 1e6, "亿元": 1e8,
@@ -46,6 +46,8 @@ def read_companies(path: Path, default_field: str | None = None) -> list[Company
         ".markdown": _markdown,
         ".jsonl": _jsonl,
     }
+    if not is_there(path):
+        raise UserError("no such file or folder", expected="statements", path=path)
     if path.suffix.lower() not in reader and not is_folder(path):
         raise UserError(
             f"a file ending in {path.suffix or 'nothing'!r}",

@@ -49,8 +49,17 @@ def locked(
     lock = FileLock(place, timeout=0, thread_local=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
+        try:
+            lock.acquire()
+        except Timeout:
+            if place.exists():
+                raise
+            lock.acquire(timeout=1)  # it was let go at this moment, or cannot be made there
     except Timeout:
+        if not place.exists():
+            raise UserError(
+                "a folder that no file can be made in", expected="another place", path=path
+            ) from None
         raise UserError(found, expected=expected, mend=mend, path=path) from None
     except OSError as error:
         if error.errno not in _NO_LOCKS:

@@ -161,6 +161,7 @@ def test_a_name_twice_is_no_choice(model: Path, tmp_path: Path) -> None:
         ("judge", "score", "IN", "--out", "-"),
         ("judge", "score", "IN", "--out", "/dev/null"),
         ("reward-model", "report", "FOLDER", "--out", "-"),
+        ("datagen", "pairs", "--pairs", 2, "--out", "OUT", "--statements", "/nope"),
     ],
     ids=lambda words: " ".join(map(str, words)),
 )

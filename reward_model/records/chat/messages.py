@@ -154,7 +154,10 @@ def _message(raw: Any, at: int) -> Message:
     elif not content and isinstance(rest.get("refusal"), str):
         content = rest["refusal"]
     # Looked at already. Half of a character, which no model can read, is a scorer's to tell.
-    return Message.model_construct(**{**rest, "role": ROLES.get(kind, kind), "content": content})
+    message = Message.model_construct(role=ROLES.get(kind, kind), content=content)
+    assert message.__pydantic_extra__ is not None
+    message.__pydantic_extra__.update({str(key): value for key, value in rest.items()})
+    return message
 
 
 def _content(content: Any, at: int) -> str:

@@ -170,6 +170,7 @@ _UNIONS = (
     "str",
     "list[ChatMessage]",
     "list[str]",
+    "list[int]",
     "list[union[str,dict[str,any]]]",
     "constrained-str",
     "[key]",
