@@ -128,8 +128,9 @@ def is_whole(score: Score) -> bool:
         return False
     if score.reward is None:
         return not score.levels
-    if score.uncentered is None and not (_is_number(score.reward) and score.reward <= 1):
-        return False  # a mean of levels over their scale; below 0 where risk was taken off
+    # A mean of levels over their scale, but for rounding; below 0 where risk was taken off.
+    if score.uncentered is None and not (_is_number(score.reward) and score.reward < 1.001):
+        return False
     if score.centered is not None and score.centered.keys() != score.levels.keys():
         return False
     numbers = [score.reward, *score.levels.values(), *score.uncertainty.values()]

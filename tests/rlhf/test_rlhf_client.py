@@ -499,6 +499,13 @@ def test_an_answer_that_is_no_score_is_no_number(text: str) -> None:
     script.shutdown()
 
 
+def test_a_reward_may_round_to_a_little_above_one() -> None:
+    full = {"levels": {"d": 4.0}, "uncertainty": {"d": 0.0}, "probabilities": {"d": [0.0, 1.0]}}
+    script = Script((200, json.dumps({"scores": [{"reward": 1.0000000000000002, **full}]}), {}))
+    assert RewardClient(script.url).score("", "Up.").reward == pytest.approx(1.0)
+    script.shutdown()
+
+
 @pytest.mark.parametrize("message", [None, ["a", "b"], {"detail": "x"}])
 def test_an_error_without_a_sentence_is_told_all_the_same(message: Any) -> None:
     script = Script((422, json.dumps({"error": {"message": message}}), {}))
