@@ -172,7 +172,8 @@ class Service:
                 kind = request.headers.get("content-type", "")
                 if kind.partition(";")[0].strip().lower() != "application/json":
                     raise ApiError(415, "media_type", "send JSON, as application/json")
-                return await work(request, await self._whole(request, held))
+                body = await self._unless(None, self._read(request, held))
+                return await work(request, body)
         except TimeoutError:
             seconds = f"{self.settings.timeout_s:g}"
             raise ApiError(
@@ -180,19 +181,6 @@ class Service:
             ) from None
         finally:
             self.pending -= held.bytes
-
-    async def _whole(self, request: Request, held: _Held) -> bytes:
-        """The body, unless the server stops before it is there."""
-        reading = asyncio.ensure_future(self._read(request, held))
-        self._tasks.add(reading)
-        try:
-            await asyncio.wait({reading})
-            if reading.cancelled():
-                raise ApiError(503, "draining", "the server is stopping", retry_after=1)
-            return reading.result()
-        finally:
-            reading.cancel()
-            self._tasks.discard(reading)
 
     async def _read(self, request: Request, held: _Held) -> bytes:
         """The body, refused as soon as it is known to be too much."""
@@ -323,11 +311,13 @@ class Service:
             self.batcher.drop(job)
             job.done.cancel()
 
-    async def _unless(self, gone: asyncio.Future[None], work: Coroutine[Any, Any, Done]) -> Done:
+    async def _unless(
+        self, gone: asyncio.Future[None] | None, work: Coroutine[Any, Any, Done]
+    ) -> Done:
         """The result of some work, which is given up when the client leaves or the server stops."""
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
-        waited: set[asyncio.Future[Any]] = {task, gone}
+        waited: set[asyncio.Future[Any]] = {task} if gone is None else {task, gone}
         try:
             await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
             if not task.done():
