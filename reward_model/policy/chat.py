@@ -10,6 +10,7 @@ from reward_model.policy.generate import Answer, Manner, answers
 from reward_model.policy.rewards import answering
 from reward_model.records import Message, Text, UserError
 from reward_model.records.terminal import console, plain
+from reward_model.records.texts import is_broken
 from reward_model.rlhf.source import RewardSource
 
 
@@ -35,10 +36,8 @@ class Talk:
 
     def _read(self, prompt: Text) -> list[int]:
         said = prompt if isinstance(prompt, str) else prompt[-1].content
-        try:
-            said.encode()
-        except UnicodeEncodeError:
-            raise UserError("bytes that are no UTF-8", expected="text in UTF-8") from None
+        if is_broken(said):
+            raise UserError("bytes that are no UTF-8", expected="text in UTF-8")
         (ids,) = self._policy.frame.prompt_ids([prompt])
         window = getattr(self._policy.model.config, "max_position_embeddings", None)
         need = len(ids) + self._manner.max_new_tokens

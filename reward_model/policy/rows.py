@@ -19,7 +19,7 @@ from reward_model.records.chat.turns import apart
 from reward_model.records.files import Pathish
 from reward_model.records.forms import ANSWERS, CHATS, PROMPTS, answered, asked, spoken, two_sides
 from reward_model.records.tables import without_null
-from reward_model.records.texts import language_of, visible
+from reward_model.records.texts import is_broken, language_of, visible
 from reward_model.rlhf.texts import prompt_words
 from reward_model.rubrics import load_rubric
 
@@ -219,11 +219,8 @@ def _unfit(row: PolicyRow, kind: Kind, pair: bool) -> str | None:
         return "an answer is empty"
     if pair and row.chosen.strip() == row.rejected.strip():
         return "chosen equals rejected"
-    for text in (as_text(row.prompt), row.chosen, row.rejected):
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            return "half of a character"
+    if any(map(is_broken, (as_text(row.prompt), row.chosen, row.rejected))):
+        return "half of a character"
     return None
 
 

@@ -75,22 +75,3 @@ def read_address(text: str) -> Address:
     named = f"[{host}]" if ":" in host else host
     where = f"{named}:{port}" if port is not None else named
     return Address(f"{parts.scheme}://{where}{parts.path.rstrip('/')}", key)
-
-
-def checked_key(key: str | None, name: str = "key") -> str | None:
-    """A bearer key as a header can hold it; None where there is none. It is never shown.
-
-    >>> checked_key(" s3cret "), checked_key(None)
-    ('s3cret', None)
-
-    Raises:
-        UserError: no header could hold it.
-    """
-    if key is None:
-        return None
-    if not isinstance(key, str):
-        raise UserError(f"a {name} of type {type(key).__name__}", expected="a string")
-    said = key.strip()
-    if not (said.isascii() and said.isprintable()):
-        raise UserError(f"a {name} that no header can hold", expected="printable ASCII")
-    return said or None

@@ -23,11 +23,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from reward_model.records import UserError
 from reward_model.records.errors import require
 from reward_model.rlhf import wire
-from reward_model.rlhf.address import checked_key, read_address
+from reward_model.rlhf.address import read_address
 from reward_model.rlhf.background import OPENED, STARTED, Opened, every, let_go
 from reward_model.rlhf.wire import FALLBACK, KEY
 from reward_model.score.memory import ForkLock
-from reward_model.score.terms import checked_reward, checked_risk, checked_seconds, checked_weights
+from reward_model.score.terms import (
+    checked_key,
+    checked_reward,
+    checked_risk,
+    checked_seconds,
+    checked_weights,
+)
 
 if TYPE_CHECKING:
     from reward_model.records.texts import Words

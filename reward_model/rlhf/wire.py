@@ -43,11 +43,9 @@ def joined(parts: Sequence[list[Score]]) -> list[Score]:
 
 def is_broken(item: dict[str, Any]) -> bool:
     """Whether an item cannot be written as UTF-8: half of a surrogate pair is in it."""
-    try:
-        json.dumps(item, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return True
-    return False
+    from reward_model.records import texts  # not for every command
+
+    return texts.is_broken(json.dumps(item, ensure_ascii=False))
 
 
 def plain(text: Text) -> Any:

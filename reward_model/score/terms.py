@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, overload
 
 from reward_model.records import UserError
@@ -20,12 +20,13 @@ def parse_weights(words: list[str]) -> dict[str, float] | None:
     """
     weights: dict[str, float] = {}
     for word in words:
-        name, _, number = word.partition("=")
+        name, _, said = word.partition("=")
         try:
-            if weights.setdefault(name.strip(), float(number)) != float(number):
-                raise UserError(f"two weights of {name.strip()}", expected="one a dimension")
+            number = float(said)
         except ValueError:
             raise UserError(f"--weight {word!r}", expected="DIMENSION=NUMBER: depth=2") from None
+        if weights.setdefault(name.strip(), number) != number:
+            raise UserError(f"two weights of {name.strip()}", expected="one a dimension")
     return weights or None
 
 
@@ -59,29 +60,33 @@ def checked_risk(risk: float | None, name: str = "risk") -> float | None:
     """
     if risk is None:
         return None
-    expected = "a number from 0 up"
-    number = as_number(risk, name, expected)
-    if not 0 <= number < math.inf:
-        raise UserError(f"{name} {risk}", expected=expected)
-    return number
+    return checked_number(risk, name, "a number from 0 up", lambda number: 0 <= number < math.inf)
 
 
-def as_number(value: Any, name: str, expected: str = "a number") -> float:
+def checked_number(
+    value: Any,
+    name: str,
+    expected: str = "a number",
+    fits: Callable[[float], bool] = lambda _: True,
+) -> float:
     """A number of any library's kind; a text that spells one is a mistake in some file.
 
     >>> from fractions import Fraction
-    >>> as_number(Fraction(1, 2), "risk")
+    >>> checked_number(Fraction(1, 2), "risk")
     0.5
 
     Raises:
-        UserError: it is none, with its name and what was expected.
+        UserError: it is none, or does not fit, with its name and what was expected.
     """
     if isinstance(value, str | bytes | bool) or not hasattr(value, "__float__"):
         raise UserError(f"{name} {value!r}", expected=expected)
     try:
-        return float(value)
+        number = float(value)
     except (TypeError, ValueError, RuntimeError, OverflowError):  # an array of several, or 10**400
         raise UserError(f"{name} {value!r}", expected=expected) from None
+    if not fits(number):
+        raise UserError(f"{name} {value}", expected=expected)
+    return number
 
 
 def checked_reward(reward: float | None, name: str) -> float | None:
@@ -92,10 +97,7 @@ def checked_reward(reward: float | None, name: str) -> float | None:
     """
     if reward is None:
         return None
-    number = as_number(reward, name, "a finite number, or None")
-    if not math.isfinite(number):
-        raise UserError(f"{name} {reward}", expected="a finite number, or None")
-    return number
+    return checked_number(reward, name, "a finite number, or None", math.isfinite)
 
 
 def checked_seconds(value: float, name: str) -> float:
@@ -104,11 +106,7 @@ def checked_seconds(value: float, name: str) -> float:
     Raises:
         UserError: it is no number above 0.
     """
-    expected = "seconds, more than 0"
-    seconds = as_number(value, name, expected)
-    if not seconds > 0:
-        raise UserError(f"{name} {value}", expected=expected)
-    return seconds
+    return checked_number(value, name, "seconds, more than 0", lambda seconds: seconds > 0)
 
 
 def checked_abstain(abstain: float | None, name: str = "abstain") -> float | None:
@@ -120,10 +118,7 @@ def checked_abstain(abstain: float | None, name: str = "abstain") -> float | Non
     if abstain is None:
         return None
     expected = "a number between 0 and 1, such as 0.01"
-    number = as_number(abstain, name, expected)
-    if not 0 < number < 1:
-        raise UserError(f"{name} {abstain}", expected=expected)
-    return number
+    return checked_number(abstain, name, expected, lambda number: 0 < number < 1)
 
 
 def checked_weights(weights: Mapping[str, float] | None) -> dict[str, float] | None:
@@ -138,7 +133,7 @@ def checked_weights(weights: Mapping[str, float] | None) -> dict[str, float] | N
         raise UserError(
             f"weights {weights!r}", expected="a number for each dimension, such as {'depth': 1}"
         )
-    return {str(name): as_number(one, f"weight of {name}") for name, one in weights.items()}
+    return {str(name): checked_number(one, f"weight of {name}") for name, one in weights.items()}
 
 
 def shares(weights: Mapping[str, float], names: Sequence[str], of: str) -> dict[str, float]:
@@ -168,3 +163,22 @@ def shares(weights: Mapping[str, float], names: Sequence[str], of: str) -> dict[
             f"weights {dict(weights)}", expected="numbers from 0 up, at least one of them above 0"
         )
     return {name: weight / total for name, weight in numbers.items() if weight > 0}
+
+
+def checked_key(key: str | None, name: str = "key") -> str | None:
+    """A bearer key as a header can hold it; None where there is none. It is never shown.
+
+    >>> checked_key(" s3cret "), checked_key(None)
+    ('s3cret', None)
+
+    Raises:
+        UserError: no header could hold it.
+    """
+    if key is None:
+        return None
+    if not isinstance(key, str):
+        raise UserError(f"a {name} of type {type(key).__name__}", expected="a string")
+    said = key.strip()
+    if not (said.isascii() and said.isprintable()):
+        raise UserError(f"a {name} that no header can hold", expected="printable ASCII")
+    return said or None

@@ -24,6 +24,7 @@ from reward_model.score.serve.app import create_app
 from reward_model.score.serve.connection import BoundedConnection
 from reward_model.score.serve.service import Service, served_name
 from reward_model.score.serve.settings import Settings
+from reward_model.score.terms import checked_key
 
 KEY = "REWARD_MODEL_KEY"
 """Environment variable of the key that clients have to show."""
@@ -160,13 +161,9 @@ def _key(said: str | None) -> str | None:
     Raises:
         UserError: no client could send it.
     """
-    if said is None:
-        return None
-    key = said.strip()
-    if not key:
+    key = checked_key(said, KEY)
+    if said is not None and key is None:
         raise UserError(f"an empty {KEY}", expected="a key", mend="set one, or unset it")
-    if not (key.isascii() and key.isprintable()):
-        raise UserError(f"a {KEY} that no header can hold", expected="printable ASCII")
     return key
 
 
